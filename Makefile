@@ -1,0 +1,19 @@
+.PHONY: help check fix test test-slow bench demo
+help:       ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+check:      ## what every commit must pass: format, lint, types, tests
+	ruff format --check .
+	ruff check .
+	mypy
+	python -m pytest -q
+fix:        ## format and repair what can be repaired by itself
+	ruff check --fix .
+	ruff format .
+test:       ## the default tests
+	python -m pytest -q
+test-slow:  ## soak, long loops, all recordings
+	python -m pytest -q -m slow
+bench:      ## ratios against floors measured in the same run
+	python -m benchmarks
+demo:       ## everything at once, with a live view
+	python -m ctgkit demo

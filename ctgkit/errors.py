@@ -1,0 +1,150 @@
+"""The errors CTGKit raises on purpose.
+
+- CtgkitError                the command line prints it on one line and exits with ``exit_code``
+
+  - WireError                a peer sent something that breaks PROTOCOL.md
+  - Rejected                 a handshake that is refused
+  - StoreError               the database cannot be opened, migrated or written
+  - RecordingError           a recording is unreadable or from a newer version
+  - ScenarioError            a scenario has an unknown key or a value out of range
+  - ConfigError              the configuration is wrong
+  - CheckFailed              what a clause or a threshold asks, and what happened instead
+  - Unreachable              the peer cannot be reached, or went away for good
+
+A peer's fault is one of these; our own caller's fault is a ``ValueError`` or ``TypeError``.
+"""
+
+EXCERPT_MAX_CHARS = 80
+"""Longest piece of a peer's text that is ever logged or sent back (contract: 80)."""
+
+
+def excerpt(data: bytes | str) -> str:
+    """Return the start of *data*, at most 80 printable characters, safe for logs and terminals."""
+    if isinstance(data, bytes):
+        data = data[: 4 * EXCERPT_MAX_CHARS].decode("utf-8", "replace")
+    text = "".join(c if c.isprintable() else "�" for c in data[: EXCERPT_MAX_CHARS + 1])
+    return text if len(text) <= EXCERPT_MAX_CHARS else text[: EXCERPT_MAX_CHARS - 1] + "…"
+
+
+class CtgkitError(Exception):
+    """Base of all errors that are somebody's fault and have one line of explanation."""
+
+    exit_code = 1
+
+
+class WireError(CtgkitError):
+    """A message breaks PROTOCOL.md.
+
+    Parameters
+    ----------
+    code : str
+        Short stable word, used as a metric label and in error replies.
+    where : str
+        The field, or ``"frame"``.
+    reason : str
+        What is wrong with it.
+    shown : str
+        Excerpt of the offending text, at most 80 characters.
+    seq : int or None
+        The sample's sequence number where it could be read.
+    """
+
+    def __init__(
+        self, code: str, where: str, reason: str, shown: str = "", seq: int | None = None
+    ) -> None:
+        super().__init__(code, where, reason, shown, seq)
+        self.code, self.where, self.reason = code, where, reason
+        self.shown, self.seq = shown, seq
+
+    def __str__(self) -> str:
+        tail = f": {self.shown}" if self.shown else ""
+        return f"{self.where}: {self.reason}{tail}"
+
+
+class Rejected(CtgkitError):
+    """A handshake is refused with an HTTP status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status, self.reason = status, reason
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}"
+
+
+class StoreError(CtgkitError):
+    """The database at *path* cannot be used."""
+
+    exit_code = 4
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"database {self.path}: {self.reason}"
+
+
+class RecordingError(CtgkitError):
+    """A recording cannot be read; *line* counts from 1, 0 means the whole file."""
+
+    exit_code = 4
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(path, line, reason)
+        self.path, self.line, self.reason = path, line, reason
+
+    def __str__(self) -> str:
+        at = f"{self.path}, line {self.line}" if self.line else self.path
+        return f"{at}: {self.reason}"
+
+
+class ScenarioError(CtgkitError):
+    """A scenario is wrong at *key* (a dotted path)."""
+
+    exit_code = 4
+
+    def __init__(self, scenario: str, key: str, reason: str) -> None:
+        super().__init__(scenario, key, reason)
+        self.scenario, self.key, self.reason = scenario, key, reason
+
+    def __str__(self) -> str:
+        at = f"scenario {self.scenario}, {self.key}" if self.key else f"scenario {self.scenario}"
+        return f"{at}: {self.reason}"
+
+
+class ConfigError(CtgkitError):
+    """The configuration in *where* is wrong."""
+
+    exit_code = 4
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where, self.reason = where, reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+class CheckFailed(CtgkitError):
+    """A clause or threshold is not met."""
+
+    def __init__(self, clause: str, expected: str, actual: str) -> None:
+        super().__init__(clause, expected, actual)
+        self.clause, self.expected, self.actual = clause, expected, actual
+
+    def __str__(self) -> str:
+        return f"{self.clause}: expected {self.expected}, got {self.actual}"
+
+
+class Unreachable(CtgkitError):
+    """The peer at *url* cannot be reached or was lost."""
+
+    exit_code = 3
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url, self.reason = url, reason
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.reason}"

@@ -1,0 +1,35 @@
+"""Many WebSocket messages in one write.
+
+A write per message costs a system call each; a group of messages that are ready together costs
+one (measured: 11 instead of 21 µs per message on a link, performance.md).
+"""
+
+from collections.abc import Iterable
+
+from websockets.asyncio.connection import Connection
+from websockets.frames import Frame, Opcode
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return *text* as an unmasked frame: serialised once, shared by all viewers."""
+    return Frame(Opcode.TEXT, text).serialize(mask=False)
+
+
+async def send_texts(connection: Connection, texts: Iterable[bytes]) -> None:
+    """Send several text messages in one write and wait until the peer takes them.
+
+    Raises
+    ------
+    websockets.ConnectionClosed
+        When the connection is, or gets, closed.
+    """
+    async with connection.send_context():
+        for text in texts:
+            connection.protocol.send_text(text)
+        connection.transport.write(b"".join(connection.protocol.data_to_send()))
+
+
+async def send_frames(connection: Connection, frames: Iterable[bytes]) -> None:
+    """Write frames made by :func:`text_frame`; only for servers without extensions."""
+    async with connection.send_context():
+        connection.transport.write(b"".join(frames))

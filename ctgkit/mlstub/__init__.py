@@ -1,0 +1,1 @@
+"""The stub ML service: samples in, predictions out. A test tool, not a medical device."""

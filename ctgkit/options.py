@@ -1,0 +1,100 @@
+"""What the commands have in common: configuration, verbosity, speed, readiness."""
+
+import difflib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ctgkit.config import Config, find_config
+from ctgkit.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    config = find_config(value)
+    section = config.commands.get(ctx.info_name or "", {})
+    names = {p.name for p in ctx.command.params if p.name}
+    defaults = {key.replace("-", "_"): setting for key, setting in section.items()}
+    for key in defaults:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"{config.path}: [{ctx.info_name}]", f"unknown key {key!r}{hint}")
+    ctx.default_map = defaults
+    ctx.obj = config
+
+
+def _set_verbosity(_ctx: click.Context, _param: click.Parameter, value: int) -> None:
+    logging.getLogger().setLevel({0: logging.INFO, -1: logging.WARNING}.get(value, logging.DEBUG))
+
+
+def common_options(command: F) -> F:
+    """Add ``--config``, ``-v`` and ``-q``; the parsed file is ``ctx.obj``."""
+    for option in (
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            is_eager=True,
+            expose_value=False,
+            callback=_load_config,
+            help="Configuration file; default ./ctgkit.toml, then the user's.",
+        ),
+        click.option(
+            "-v",
+            "verbosity",
+            flag_value=1,
+            default=0,
+            type=int,
+            expose_value=False,
+            callback=_set_verbosity,
+            help="Log more.",
+        ),
+        click.option(
+            "-q", "verbosity", flag_value=-1, type=int, expose_value=False, help="Log less."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def current_config() -> Config:
+    """Return the configuration of the running command."""
+    config = click.get_current_context().obj
+    assert isinstance(config, Config)
+    return config
+
+
+class Speed(click.ParamType[float]):
+    """A positive factor, or ``max`` for as fast as possible (infinity)."""
+
+    name = "X|max"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the factor; ``inf`` for ``max``."""
+        if value == "max":
+            return float("inf")
+        try:
+            speed = float(value)
+        except (TypeError, ValueError):
+            speed = 0.0
+        if not speed > 0:
+            self.fail(f"{value!r} is neither a positive number nor 'max'", param, ctx)
+        return speed
+
+
+def announce(url: str, *, as_json: bool, ready_file: Path | None) -> None:
+    """Print the bound URL on one line of stdout, and write it to *ready_file*."""
+    click.echo(json.dumps({"url": url}) if as_json else url)
+    sys.stdout.flush()
+    if ready_file is not None:
+        partial = ready_file.with_name(ready_file.name + ".part")
+        partial.write_text(url + "\n", encoding="utf-8")
+        partial.replace(ready_file)  # whoever waits for the file never reads half of it

@@ -1,0 +1,1 @@
+"""Recordings: files of samples, read in any of several formats."""

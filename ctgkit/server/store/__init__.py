@@ -1,0 +1,1 @@
+"""SQLite: schema and migrations, one group-committing writer, readers beside it."""

@@ -1,0 +1,29 @@
+"""Async tests without a plugin: each runs on its own loop, in debug mode, with a deadline."""
+
+import asyncio
+import inspect
+import os
+
+import pytest
+
+TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
+"""Multiplies every deadline, for slow machines."""
+
+DEADLINE_S = 30.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run coroutine tests."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+
+    async def bounded():
+        async with asyncio.timeout(DEADLINE_S * TIME_FACTOR):
+            await pyfuncitem.obj(**arguments)
+
+    with asyncio.Runner(debug=True) as runner:
+        runner.run(bounded())
+    return True

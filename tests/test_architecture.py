@@ -1,0 +1,99 @@
+"""The map of the house: who may import whom, and how large a room may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ctgkit"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check")
+"""Packages that meet over the wire and never import one another."""
+ALLOWED = {("simulate", "recording")}  # a recording may drive a sensor
+PURE = {
+    "ctgkit.errors",
+    "ctgkit.events",
+    "ctgkit.samples",
+    "ctgkit.wire",
+    "ctgkit.server.session",
+    "ctgkit.server.routes",
+    "ctgkit.simulate.source",
+    "ctgkit.simulate.scenario",
+    "ctgkit.simulate.sensor",
+    "ctgkit.watch.state",
+    "ctgkit.watch.strip",
+}
+PURE_PACKAGES = ("ctgkit.simulate.signal",)
+IMPURE_IMPORTS = {
+    "asyncio", "socket", "time", "random", "pathlib", "os", "sqlite3", "aiosqlite", "websockets",
+    "threading", "logging", "subprocess", "click",
+}  # fmt: skip
+MAX_LINES = 500
+MAX_FUNCTION_LINES = 70
+
+
+def name_of(path):
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_pure(name):
+    return name in PURE or name.startswith(PURE_PACKAGES)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_packages_meet_only_over_the_wire(path):
+    """server, simulate, mlstub, watch … don't import one another."""
+    own = name_of(path).split(".")[1:2]
+    if not own or own[0] not in FLATS:
+        return
+    others = {i.split(".")[1] for i in imports_of(path) if i.startswith("ctgkit.")} & set(FLATS)
+    assert {o for o in others - set(own) if (own[0], o) not in ALLOWED} == set()
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if is_pure(name_of(p))], ids=name_of)
+def test_pure_modules_do_no_io(path):
+    """Modules that decide import nothing that reads clocks, files, sockets or luck."""
+    assert {i.split(".")[0] for i in imports_of(path)} & IMPURE_IMPORTS == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_and_functions_stay_small(path):
+    """A module stops at 500 lines, a function at 70 with its docstring."""
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
+
+
+def test_only_app_knows_the_other_shells_of_the_server():
+    """Of the server's shells only app imports its siblings."""
+    shells = {"ingest", "mllink", "broadcast", "app", "command", "exam", "sensors"}
+    for shell in shells - {"app", "command"}:
+        path = PACKAGE / "server" / f"{shell}.py"
+        if path.exists():
+            siblings = {i.split(".")[2] for i in imports_of(path) if i.startswith("ctgkit.server.")}
+            assert siblings & shells == set(), shell
+
+
+def test_wire_names_live_in_one_module():
+    """The keys of the wire appear in wire.py only."""
+    for path in MODULES:
+        if path.name != "wire.py" and "check" not in path.parts:
+            strings = {
+                n.value
+                for n in ast.walk(ast.parse(path.read_text()))
+                if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            }
+            assert strings & {"sensorID", "secFromStart", "BPMChild"} == set(), path
