@@ -3,7 +3,6 @@
 - CtgkitError                the command line prints it on one line and exits with ``exit_code``
 
   - WireError                a peer sent something that breaks PROTOCOL.md
-  - Rejected                 a handshake that is refused
   - StoreError               the database cannot be opened, migrated or written
   - RecordingError           a recording is unreadable or from a newer version
   - ScenarioError            a scenario has an unknown key or a value out of range
@@ -59,17 +58,6 @@ class WireError(CtgkitError):
     def __str__(self) -> str:
         tail = f": {self.shown}" if self.shown else ""
         return f"{self.where}: {self.reason}{tail}"
-
-
-class Rejected(CtgkitError):
-    """A handshake is refused with an HTTP status."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(status, reason)
-        self.status, self.reason = status, reason
-
-    def __str__(self) -> str:
-        return f"{self.status} {self.reason}"
 
 
 class StoreError(CtgkitError):

@@ -1,7 +1,8 @@
-"""Run a command's coroutine on the fastest event loop at hand."""
+"""Run a command's coroutine on the fastest event loop at hand, until a signal ends it."""
 
 import asyncio
 import importlib.util
+import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -17,3 +18,19 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def first() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in numbers:
+        loop.add_signal_handler(number, first)
+    return stop

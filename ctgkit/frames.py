@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from websockets.asyncio.connection import Connection
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 
 def text_frame(text: bytes) -> bytes:
@@ -33,3 +34,25 @@ async def send_frames(connection: Connection, frames: Iterable[bytes]) -> None:
     """Write frames made by :func:`text_frame`; only for servers without extensions."""
     async with connection.send_context():
         connection.transport.write(b"".join(frames))
+
+
+WRITE_BUFFER_MAX_BYTES = 65_536
+"""Unread bytes towards a peer before :func:`write_frames_unless_full` gives up."""
+
+
+def write_frames_unless_full(connection: Connection, frames: Iterable[bytes]) -> bool:
+    """Write frames at once, without waiting; for servers without extensions.
+
+    Returns
+    -------
+    bool
+        False, and nothing is written, when the connection is closing or the peer has stopped
+        reading.
+    """
+    if (
+        connection.state is not State.OPEN
+        or connection.transport.get_write_buffer_size() > WRITE_BUFFER_MAX_BYTES
+    ):
+        return False
+    connection.transport.write(b"".join(frames))
+    return True

@@ -18,14 +18,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
     config = find_config(value)
-    section = config.commands.get(ctx.info_name or "", {})
+    command = ctx.command_path.split()[1]  # `exam list` reads [exam]
+    section = config.commands.get(command, {})
     names = {p.name for p in ctx.command.params if p.name}
     defaults = {key.replace("-", "_"): setting for key, setting in section.items()}
     for key in defaults:
         if key not in names:
             near = difflib.get_close_matches(key, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{config.path}: [{ctx.info_name}]", f"unknown key {key!r}{hint}")
+            raise ConfigError(f"{config.path}: [{command}]", f"unknown key {key!r}{hint}")
     ctx.default_map = defaults
     ctx.obj = config
 

@@ -468,6 +468,14 @@ def decode_result_head(frame: bytes | str) -> ResultHead:
     return head
 
 
+def is_error_result(frame: bytes | str) -> bool:
+    """Return whether a message is an ML service's error answer, which names no sensor."""
+    try:
+        return bool(_any_decoder.decode(frame).get("status") == "error")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError):
+        return False
+
+
 def _typed(decoder: "msgspec.json.Decoder[_T]", frame: bytes | str) -> _T:
     try:
         return decoder.decode(frame)

@@ -1,0 +1,477 @@
+"""The backend: owns the parts, wires them, starts and stops them."""
+
+import asyncio
+import contextlib
+import http
+import logging
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from ctgkit import __version__
+from ctgkit.clock import utc_timestamp
+from ctgkit.config import SensorEntry
+from ctgkit.errors import ConfigError
+from ctgkit.samples import Sample
+from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.counters import Counters
+from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.mllink import MlLink
+from ctgkit.server.routes import (
+    Answer,
+    Gate,
+    Report,
+    SensorEnters,
+    StartSensors,
+    ViewerEnters,
+    json_answer,
+)
+from ctgkit.server.sensors import SensorControls
+from ctgkit.server.session import (
+    Action,
+    Attendance,
+    CloseExamination,
+    Displace,
+    OpenExamination,
+    Session,
+    Tail,
+)
+from ctgkit.server.store.sqlite import Durability, Store, open_store
+from ctgkit.wire import SUBPROTOCOL, MlFormat, ResultHead, encode_result
+
+log = logging.getLogger(__name__)
+
+FRAME_MAX_BYTES = 16_384
+"""Largest frame from a sensor or viewer (contract: 16 KiB); larger ones close with 1009."""
+HANDSHAKE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
+"""How long a peer may take to answer a close frame, seconds."""
+STOP_TIMEOUT_S = 5.0
+"""How long a graceful stop waits for its peers before it drops them, seconds."""
+SEND_BUFFER_BYTES = 131_072
+"""Kernel's send buffer per connection: a viewer that never reads is noticed in 2 s instead of 5
+(performance.md, trap 1)."""
+HOUSEKEEPING_EVERY_S = 0.25
+RATE_MAX_HZ = 10.0
+"""Fastest supported sensor (8.33 Hz, rounded up): bounds how many rows a backfill reads."""
+BACKFILL_BATCH = 500
+CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
+TOKEN_TIMEOUT_S = 5.0
+"""How long a viewer may take to send the access token, seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSettings:
+    """Everything that can be chosen about a backend."""
+
+    sensors: tuple[SensorEntry, ...]
+    database: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    ml_url: str | None = "ws://127.0.0.1:8081/ws/ctg"
+    ml_format: MlFormat = "nested"
+    ml_retry_s: float = 5.0
+    grace_s: float = 0.0
+    durability: Durability = "full"
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    viewer_token: str | None = None
+    """Asked from viewers; None lets everybody watch."""
+    tls: ssl.SSLContext | None = None
+    max_connections: int = 10_000
+    max_rate_hz: float = 0.0
+    """Samples per second and sensor; 0 for no limit."""
+
+
+class Backend:
+    """A running backend. Made by :func:`run_backend`."""
+
+    def __init__(self, settings: BackendSettings, store: Store, tasks: asyncio.TaskGroup) -> None:
+        self._settings, self._store, self._tasks = settings, store, tasks
+        recovered = store.recovered
+        self.counters = Counters()
+        self._session = Session(
+            {s.id: s.bed for s in settings.sensors},
+            settings.grace_s,
+            recovered.last_examination_id,
+            {sensor_id: Tail(*tail) for sensor_id, tail in recovered.tails.items()},
+        )
+        self._keys = recovered.sensor_keys
+        self._examination_of: dict[str, int] = {}
+        """Sensor -> its examination in this run, kept after it left: results may come late."""
+        self._sockets: dict[Attendance, ServerConnection] = {}
+        self._entering: WeakKeyDictionary[ServerConnection, SensorEnters | ViewerEnters] = (
+            WeakKeyDictionary()
+        )
+        self._latest: dict[str, bytes] = {}
+        """Sensor -> its last result with a prediction, for viewers who join later."""
+        self._broadcast = Broadcast(self.counters.dropped)
+        self._mllink = settings.ml_url and MlLink(
+            settings.ml_url,
+            settings.ml_format,
+            settings.ml_retry_s,
+            self._relay,
+            self._show_unanswered,
+            store.room,
+            self.counters,
+        )
+        self._controls = SensorControls(settings.sensors, self._session.connected)
+        self._gate = Gate(
+            tokens={s.id: s.token for s in settings.sensors},
+            hosts=settings.hosts | {settings.host},
+            origins=settings.origins,
+            viewer_token=settings.viewer_token,
+        )
+        self._server: Server | None = None
+        self._stopping = False
+        store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
+        self._expose_gauges()
+
+    @property
+    def url(self) -> str:
+        """``http://HOST:PORT`` (or https) as bound."""
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        scheme = "https" if self._settings.tls else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    # Intake: what ingest calls
+
+    def accept(self, attendance: Attendance, sample: Sample) -> None:
+        """Store and forward one valid sample."""
+        admission = "new"
+        seq = None
+        if self._sockets[attendance].subprotocol == SUBPROTOCOL:
+            seq = sample.seq
+            assert seq is not None
+            admission = self._session.admit(attendance, seq)
+        if admission == "stored":
+            self.counters.skipped += 1
+            return
+        self._store.add_sample(
+            (
+                attendance.examination_id,
+                self._keys[sample.sensor_id],
+                seq,
+                sample.sec_from_start,
+                sample.sensor_id,
+                sample.fhr_bpm,
+                sample.uterus,
+                sample.spasms,
+            )
+        )
+        if admission == "new":
+            if self._mllink:
+                self._mllink.offer(sample)
+            else:
+                self._broadcast.publish((encode_result(sample, None, "ok", utc_timestamp()),))
+
+    def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
+        """Call ``ack(seq)`` when everything accepted so far is committed."""
+        self._store.acknowledge(ack, seq)
+
+    async def room(self) -> None:
+        """Wait until the store can take more."""
+        await self._store.room()
+
+    # Results
+
+    def _relay(self, turn: Sequence[tuple[ResultHead, bytes]]) -> None:
+        """Store results and broadcast them byte for byte."""
+        texts: list[bytes] = []
+        for head, text in turn:
+            sensor_id = head.sensor_id.lower()
+            examination_id = self._examination_of.get(sensor_id)
+            try:
+                body = text.decode()
+            except UnicodeDecodeError:
+                examination_id = None
+            if examination_id is None:
+                self.counters.results["garbage"] += 1
+                continue
+            key = self._keys[sensor_id]
+            row = (examination_id, key, head.sec_from_start, head.status, body)
+            self._store.add_prediction(row)
+            if head.prediction:
+                self._latest[sensor_id] = text
+            texts.append(text)
+        self.counters.results["relayed"] += len(texts)
+        self._broadcast.publish(texts)
+
+    def _show_unanswered(self, samples: Sequence[Sample]) -> None:
+        """Show samples without a result: a live trace must not die with the analyzer."""
+        self.counters.results["fallback"] += len(samples)
+        now = utc_timestamp()
+        self._broadcast.publish([encode_result(s, None, "error", now) for s in samples])
+
+    async def _past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
+        """Yield the recent samples of the open examinations, then each sensor's last result."""
+        if backfill_s <= 0:
+            return
+        now = utc_timestamp()
+        opened = self._session.open_examinations()
+        for sensor_id, examination_id in sorted(self._examination_of.items()):
+            if examination_id not in opened:
+                continue
+            limit = int(backfill_s * RATE_MAX_HZ) + 1
+            rows = await self._store.recent(examination_id, self._keys[sensor_id], limit)
+            since_s = rows[-1][0] - backfill_s if rows else 0.0
+            texts = [
+                encode_result(Sample(sensor_id, *row), None, "ok", now)
+                for row in rows
+                if row[0] >= since_s
+            ]
+            for start in range(0, len(texts), BACKFILL_BATCH):
+                yield texts[start : start + BACKFILL_BATCH]
+            if sensor_id in self._latest:
+                yield [self._latest[sensor_id]]
+
+    # Connections
+
+    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer HTTP, refuse strangers, let sensors and viewers in (None: go on upgrading)."""
+        local_host = str(connection.local_address[0])
+        route = self._gate.route(request.method, request.path, request.headers.get_all, local_host)
+        match route:
+            case SensorEnters() | ViewerEnters():
+                assert self._server is not None
+                if len(self._server.connections) >= self._settings.max_connections:
+                    route = json_answer({"error": "too many connections"}, 503)
+                else:
+                    self._entering[connection] = route
+                    return None
+            case StartSensors(count):
+                route = await self._controls.start(count)
+            case Report("stop"):
+                route = await self._controls.stop()
+            case Report(name):
+                route = self._report(name)
+            case Answer():
+                pass
+        if route.status >= 400:
+            self.counters.refused[route.status] += 1
+        return _response(route)
+
+    def _report(self, name: str) -> Answer:
+        match name:
+            case "health":
+                return json_answer(self.health())
+            case "metrics":
+                kind = "text/plain; version=0.0.4; charset=utf-8"
+                return Answer(200, self.counters.text(), kind)
+            case "readyz" if self._stopping:
+                return Answer(503, b"stopping\n", "text/plain; charset=utf-8")
+            case "readyz" | "livez":
+                return Answer(200, b"ok\n", "text/plain; charset=utf-8")
+            case _:
+                return Answer(200, _INDEX, "text/plain; charset=utf-8")
+
+    def health(self) -> dict[str, object]:
+        """Return what ``/api/health`` says."""
+        link = self._mllink
+        ml = "off" if not link else "stalled" if link.stalled else ("down", "up")[link.connected]
+        healthy = not self._store.degraded and ml in ("up", "off")
+        return {
+            "status": "ok" if healthy else "degraded",
+            "service": "ctgkit",
+            "timestamp": utc_timestamp(),
+            "version": __version__,
+            "store": self._store.degraded or "ok",
+            "ml": ml,
+            "sensors": len(self._session.connected),
+            "viewers": len(self._broadcast),
+            "examinations_open": len(self._session.open_examinations()),
+        }
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        match self._entering.pop(connection):
+            case SensorEnters(sensor_id):
+                await self._serve_sensor(connection, sensor_id)
+            case ViewerEnters(backfill_s, admitted):
+                if admitted or await self._shows_token(connection):
+                    await self._broadcast.serve(connection, self._past(backfill_s))
+
+    async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
+        attendance, actions = self._session.connect(sensor_id, time.monotonic())
+        self._sockets[attendance] = connection
+        self._examination_of[sensor_id] = attendance.examination_id
+        self._perform(actions)
+        log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
+        socket_of = SensorSocket(
+            connection, attendance, self, self.counters, self._settings.max_rate_hz
+        )
+        try:
+            await socket_of.read()
+        finally:
+            del self._sockets[attendance]
+            self._perform(self._session.disconnect(attendance, time.monotonic()))
+            log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
+
+    async def _shows_token(self, connection: ServerConnection) -> bool:
+        """Read a remote viewer's access token, which must be its first message."""
+        try:
+            async with asyncio.timeout(TOKEN_TIMEOUT_S):
+                first = msgspec.json.decode(await connection.recv(), type=dict[str, str])
+            if self._gate.is_viewer_token(first.get("token", "")):
+                return True
+        except (TimeoutError, ConnectionClosed, msgspec.MsgspecError):
+            pass  # whatever it was, it was no token
+        await connection.close(CLOSE_UNAUTHORIZED, "access token required")
+        return False
+
+    def _perform(self, actions: Sequence[Action]) -> None:
+        """Carry out what the session decided."""
+        for action in actions:
+            match action:
+                case OpenExamination(examination_id, bed):
+                    self._store.open_examination(examination_id, bed)
+                    log.info("examination opened id=%d bed=%s", examination_id, bed)
+                case CloseExamination(examination_id, bed, interrupted):
+                    self._store.close_examination(examination_id, interrupted=interrupted)
+                    how = "interrupted" if interrupted else "closed"
+                    log.info("examination %s id=%d bed=%s", how, examination_id, bed)
+                case Displace(attendance):
+                    older = self._sockets[attendance]
+                    self._tasks.create_task(older.close(CLOSE_REPLACED, "replaced"))
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            self._perform(self._session.expire(time.monotonic()))
+
+    def _expose_gauges(self) -> None:
+        store, link = self._store, self._mllink
+        self.counters.gauges = {
+            ("connections", "sensor"): lambda: len(self._session.connected),
+            ("connections", "viewer"): lambda: len(self._broadcast),
+            ("queue_depth", "store"): lambda: store.depth,
+            ("queue_depth", "viewer"): self._broadcast.depth,
+            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
+            ("ml_up", "ml"): lambda: link.connected and not link.stalled if link else 0,
+            ("samples", "stored"): lambda: store.stored,
+            ("samples", "duplicates"): lambda: store.duplicates,
+            ("store_commit_failures", "store"): lambda: store.commit_failures,
+        }
+
+    # Life
+
+    def parts(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the sockets."""
+        parts = [self._store.checkpoint_forever(), self._keep_house()]
+        return [*parts, self._mllink.run()] if self._mllink else parts
+
+    async def start(self, listener: socket.socket) -> None:
+        """Recover what an earlier run left, then accept connections."""
+        recovered = self._store.recovered
+        self._perform(self._session.recover(recovered.open_examinations, time.monotonic()))
+        self._server = await serve(
+            self._handle,
+            sock=listener,
+            process_request=self._answer,
+            select_subprotocol=_select_subprotocol,
+            compression=None,
+            max_size=FRAME_MAX_BYTES,
+            open_timeout=HANDSHAKE_TIMEOUT_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+            server_header="ctgkit",
+            ssl=self._settings.tls,
+        )
+
+    async def stop(self) -> None:
+        """Stop accepting, let peers go with 1001, drop those that don't answer."""
+        self._stopping = True
+        if self._server is None:
+            return
+        self._server.close()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._server.wait_closed()
+        except TimeoutError:
+            for connection in self._server.connections:
+                connection.transport.abort()
+            await self._server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
+    """Run a backend for as long as the context lasts; leave nothing unwritten.
+
+    Raises
+    ------
+    StoreError
+        When the database cannot be used.
+    ConfigError
+        When the address cannot be bound.
+    """
+    ids = [s.id for s in settings.sensors]
+    async with (
+        open_store(settings.database, settings.durability, ids) as store,
+        asyncio.TaskGroup() as tasks,
+    ):
+        backend = Backend(settings, store, tasks)
+        listener = listen(settings.host, settings.port)
+        writer = tasks.create_task(store.run())
+        others = [tasks.create_task(part) for part in backend.parts()]
+        try:
+            await backend.start(listener)
+            yield backend
+        finally:
+            await backend.stop()
+            store.stop()
+            await writer
+            for task in others:
+                task.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address; see :func:`run_backend`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port}", error.strerror or str(error)) from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
+
+
+def _select_subprotocol(
+    _connection: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Speak ours with those who offer it, the specification's with all others."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+def _response(answer: Answer) -> Response:
+    headers = Headers(
+        [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("Connection", "close"),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *answer.headers,
+        ]
+    )
+    status = http.HTTPStatus(answer.status)
+    return Response(status.value, status.phrase, headers, answer.body)
+
+
+_INDEX = b"""CTGKit backend. A test tool, not a medical device.
+
+/ws/sensor   sensors (WebSocket)
+/ws          viewers (WebSocket)
+/api/health  /livez  /readyz  /metrics
+/api/sensors/start  /api/sensors/stop
+"""

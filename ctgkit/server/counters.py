@@ -1,0 +1,75 @@
+"""What the backend counts, and its text for Prometheus; the owner of the metric names."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.registry import Collector
+
+from ctgkit import __version__
+
+
+class Counters(Collector):
+    """Plain integers that the parts count up; read only when somebody asks.
+
+    Accounting: received = accepted + rejected; accepted = stored + duplicates + pending.
+    """
+
+    def __init__(self) -> None:
+        self.received = self.accepted = self.skipped = 0
+        """Samples read; valid ones; those that an earlier examination had already."""
+        self.rejected: Counter[str] = Counter()
+        """Samples rejected, by reason."""
+        self.refused: Counter[int] = Counter()
+        """Handshakes refused, by HTTP status."""
+        self.dropped: Counter[str] = Counter()
+        """Messages dropped, by where: ``ml_outbox``, ``viewer``."""
+        self.results: Counter[str] = Counter()
+        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``."""
+        self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
+        """(metric, label) -> how to read its present value."""
+        self._registry = CollectorRegistry()
+        self.commit_seconds = Histogram(
+            "ctgkit_store_commit_seconds", "Duration of a group commit", registry=self._registry
+        )
+        self.ml_round_trip_seconds = Histogram(
+            "ctgkit_ml_round_trip_seconds",
+            "From a sample's hand-over to the ML link to its result",
+            registry=self._registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+        )
+        self._registry.register(self)
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
+        """Yield the counters (called by prometheus_client)."""
+        for name, value in (
+            ("received", self.received),
+            ("accepted", self.accepted),
+            ("resent", self.skipped),
+        ):
+            yield CounterMetricFamily(f"ctgkit_samples_{name}", f"Samples {name}", value=value)
+        for name, label, counts in (
+            ("samples_rejected", "reason", self.rejected),
+            ("handshakes_refused", "status", self.refused),
+            ("messages_dropped", "reason", self.dropped),
+            ("results", "outcome", self.results),
+        ):
+            family = CounterMetricFamily(
+                f"ctgkit_{name}", name.replace("_", " ").capitalize(), labels=[label]
+            )
+            for key, count in counts.items():
+                family.add_metric([str(key)], count)
+            yield family
+        families: dict[str, GaugeMetricFamily] = {}
+        for (name, label), read in self.gauges.items():
+            family_of = families.setdefault(
+                name, GaugeMetricFamily(f"ctgkit_{name}", name.capitalize(), labels=["name"])
+            )
+            family_of.add_metric([label], read())
+        yield from families.values()
+        yield InfoMetricFamily("ctgkit_build", "Version", value={"version": __version__})
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,140 @@
+"""A sensor's socket: read, decode, hand over, acknowledge.
+
+A bad sample is counted, logged once per burst and, under ``ctgkit.v1``, answered; the connection
+lives on until 100 frames in a row were bad (PROTOCOL S-4, S-6).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from ctgkit.errors import WireError
+from ctgkit.frames import text_frame, write_frames_unless_full
+from ctgkit.samples import Sample
+from ctgkit.server.counters import Counters
+from ctgkit.server.session import Attendance
+from ctgkit.wire import SUBPROTOCOL, decode_frame, encode_ack, encode_reject
+
+log = logging.getLogger(__name__)
+
+BAD_FRAMES_MAX = 100
+"""Bad frames in a row before the connection is closed with 1008 (contract, section 2)."""
+FRAMES_PER_TURN = 64
+"""Frames read before other connections get their turn: a flooding sensor can't starve them."""
+LOG_EVERY_S = 10.0
+"""A burst of bad samples is logged once in this time per connection, seconds."""
+
+
+class Intake(Protocol):
+    """Where samples go."""
+
+    def accept(self, attendance: Attendance, sample: Sample) -> None:
+        """Take one valid sample."""
+
+    def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
+        """Call ``ack(seq)`` when everything accepted so far is committed."""
+
+    async def room(self) -> None:
+        """Wait until another sample can be taken."""
+
+
+class SensorSocket:
+    """One connection of one sensor.
+
+    Parameters
+    ----------
+    connection : ServerConnection
+        Open, authenticated.
+    attendance : Attendance
+        What the session says about it.
+    intake : Intake
+        Where its samples go.
+    counters : Counters
+        Where they are counted.
+    max_rate_hz : float
+        Samples per second above which reading is held back; 0 for no limit.
+    """
+
+    def __init__(
+        self,
+        connection: ServerConnection,
+        attendance: Attendance,
+        intake: Intake,
+        counters: Counters,
+        max_rate_hz: float,
+    ) -> None:
+        self._connection, self._attendance = connection, attendance
+        self._intake, self._counters = intake, counters
+        self._max_rate_hz = max_rate_hz
+        self._numbered = connection.subprotocol == SUBPROTOCOL
+        self._bad_in_a_row = 0
+        self._silent_until_s = 0.0
+
+    async def read(self) -> None:
+        """Read until the sensor leaves, or sends nothing but rubbish."""
+        frames, due_s = 0, 0.0
+        while True:
+            try:
+                frame = await self._connection.recv(decode=False)
+            except ConnectionClosed:
+                return
+            await self._intake.room()
+            taken = self._take(frame)
+            if self._bad_in_a_row >= BAD_FRAMES_MAX:
+                await self._connection.close(
+                    CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
+                )
+                return
+            frames += 1
+            if self._max_rate_hz:
+                now_s = time.monotonic()
+                due_s = max(due_s, now_s - 1.0) + taken / self._max_rate_hz  # bursts of a second
+                await asyncio.sleep(max(0.0, due_s - now_s))
+            elif frames % FRAMES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    def _take(self, frame: bytes) -> int:
+        """Decode one frame and pass on what is good; return how many samples it held."""
+        attendance = self._attendance
+        samples, errors = decode_frame(frame, attendance.sensor_id)
+        count = len(samples) + len(errors)
+        self._counters.received += count
+        last_seq = None
+        for sample in samples:
+            if self._numbered:
+                if sample.seq is None:
+                    errors.append(WireError("missing", "seq", f"required under {SUBPROTOCOL}"))
+                    continue
+                last_seq = sample.seq
+            self._counters.accepted += 1
+            self._intake.accept(attendance, sample)
+        if last_seq is not None:
+            self._intake.acknowledge(self._acknowledge, last_seq)
+        if errors:
+            self._reject(errors)
+        if len(errors) < count:
+            self._bad_in_a_row = 0
+        else:
+            self._bad_in_a_row += 1
+        return count
+
+    def _acknowledge(self, seq: int) -> None:
+        # Cumulative: one that finds the buffer full is made good by the next.
+        write_frames_unless_full(self._connection, (text_frame(encode_ack(seq)),))
+
+    def _reject(self, errors: list[WireError]) -> None:
+        for error in errors:
+            self._counters.rejected[error.code] += 1
+        if self._numbered:
+            frames = [text_frame(encode_reject(error)) for error in errors]
+            write_frames_unless_full(self._connection, frames)
+        now_s = time.monotonic()
+        if now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + LOG_EVERY_S
+            log.warning("sample rejected sensor=%s %s", self._attendance.sensor_id, errors[0])

@@ -1,0 +1,206 @@
+"""Which sensor is connected, and which examination its samples belong to.
+
+This module performs no I/O: what happens comes in as method calls with a monotonic time in
+seconds, what has to be done goes out as a list of actions, in order. Everything that opens or
+closes an examination is here (PROTOCOL S-5).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Admission = Literal["new", "again", "stored"]
+
+FRESH_SEQ_MAX = 1
+"""A connection that begins with 0 or 1 carries a new stream; one that begins with another number
+not above the sensor's last one sends again what was not acknowledged (PROTOCOL S-6.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenExamination:
+    """Create an examination."""
+
+    examination_id: int
+    bed: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseExamination:
+    """End an examination: now, or at its last sample when a crash interrupted it."""
+
+    examination_id: int
+    bed: str
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Displace:
+    """Close the older connection of a sensor that came back."""
+
+    attendance: "Attendance"
+
+
+Action = OpenExamination | CloseExamination | Displace
+
+
+@dataclass(slots=True, eq=False)
+class Attendance:
+    """One connection of one sensor, for as long as it lasts."""
+
+    sensor_id: str
+    examination_id: int
+    stored_through: int = -1
+    """Sequence numbers up to this one are in an earlier examination: resent, not new."""
+    started: bool = False
+    """Whether a numbered sample came."""
+
+
+@dataclass(slots=True)
+class Tail:
+    """How far a sensor's stream got, in the last examination that has any of its samples."""
+
+    examination_id: int
+    last_seq: int
+    stored_through: int = -1
+    """As in :class:`Attendance`, for its next connection in the same examination."""
+
+
+@dataclass(slots=True)
+class _Bed:
+    examination_id: int
+    attendances: set[Attendance]
+    expires_at_s: float | None = None
+    """When the grace period ends, monotonic; None while a sensor is connected."""
+    resumed: bool = False
+    """Left open by an earlier run of the server, and no sensor has come back yet."""
+
+
+class Session:
+    """The examinations of one backend.
+
+    Parameters
+    ----------
+    beds : mapping of str to str
+        Sensor id -> bed; sensors of one bed share an examination.
+    grace_s : float
+        How long an examination stays open without a sensor, seconds; 0 closes it at once.
+    last_examination_id : int
+        Largest id in use.
+    tails : mapping of str to Tail
+        Where each sensor's stream ended in earlier runs.
+    """
+
+    def __init__(
+        self,
+        beds: Mapping[str, str],
+        grace_s: float,
+        last_examination_id: int = 0,
+        tails: Mapping[str, Tail] | None = None,
+    ) -> None:
+        self._bed_of = beds
+        self._grace_s = grace_s
+        self._last_examination_id = last_examination_id
+        self._tails = dict(tails or {})
+        self._open: dict[str, _Bed] = {}
+        self._attending: dict[str, Attendance] = {}
+
+    @property
+    def connected(self) -> Mapping[str, Attendance]:
+        """The connected sensors, by id."""
+        return self._attending
+
+    def open_examinations(self) -> dict[int, str]:
+        """Return id -> bed of the open examinations."""
+        return {bed.examination_id: name for name, bed in self._open.items()}
+
+    def recover(self, opened: Iterable[tuple[int, str, float]], at_s: float) -> list[Action]:
+        """Take over the examinations that an earlier run left open.
+
+        Parameters
+        ----------
+        opened : iterable of (examination_id, bed, age_s)
+            Ascending ids; ``age_s`` is the age of the last sample, seconds.
+        at_s : float
+            Now, monotonic seconds.
+        """
+        actions: list[Action] = []
+        for examination_id, name, age_s in opened:
+            if (older := self._open.pop(name, None)) is not None:
+                actions.append(CloseExamination(older.examination_id, name, interrupted=True))
+            if age_s < self._grace_s:
+                expires_at_s = at_s + self._grace_s - max(age_s, 0.0)
+                self._open[name] = _Bed(examination_id, set(), expires_at_s, resumed=True)
+            else:
+                actions.append(CloseExamination(examination_id, name, interrupted=True))
+        return actions
+
+    def connect(self, sensor_id: str, at_s: float) -> tuple[Attendance, list[Action]]:
+        """Let a sensor in; its earlier connection, if any, is displaced."""
+        name = self._bed_of[sensor_id]
+        actions = self.expire(at_s)
+        bed = self._open.get(name)
+        if bed is None:
+            self._last_examination_id += 1
+            bed = self._open[name] = _Bed(self._last_examination_id, set())
+            actions.append(OpenExamination(bed.examination_id, name))
+        attendance = Attendance(sensor_id, bed.examination_id)
+        bed.attendances.add(attendance)
+        bed.expires_at_s, bed.resumed = None, False
+        if (older := self._attending.get(sensor_id)) is not None:
+            bed.attendances.discard(older)
+            actions.append(Displace(older))
+        self._attending[sensor_id] = attendance
+        return attendance, actions
+
+    def disconnect(self, attendance: Attendance, at_s: float) -> list[Action]:
+        """End a connection; the last one of a bed ends the examination, after its grace."""
+        if self._attending.get(attendance.sensor_id) is attendance:
+            del self._attending[attendance.sensor_id]
+        name = self._bed_of[attendance.sensor_id]
+        bed = self._open.get(name)
+        if bed is None or attendance not in bed.attendances:
+            return []  # it was displaced
+        bed.attendances.discard(attendance)
+        if bed.attendances:
+            return []
+        bed.expires_at_s = at_s + self._grace_s
+        return self.expire(at_s)
+
+    def expire(self, at_s: float) -> list[Action]:
+        """Close the examinations whose grace period is over."""
+        over = [
+            (name, bed)
+            for name, bed in self._open.items()
+            if bed.expires_at_s is not None and bed.expires_at_s <= at_s
+        ]
+        for name, _ in over:
+            del self._open[name]
+        return [CloseExamination(b.examination_id, name, b.resumed) for name, b in over]
+
+    def admit(self, attendance: Attendance, seq: int) -> Admission:
+        """Say what to do with a numbered sample.
+
+        Returns
+        -------
+        {"new", "again", "stored"}
+            ``new``: store and forward it. ``again``: store it if it isn't there (the database
+            knows), but don't forward it twice. ``stored``: an earlier examination has it, as
+            happens when a sensor lost its server between commit and acknowledgement.
+        """
+        tail = self._tails.get(attendance.sensor_id)
+        if not attendance.started:
+            attendance.started = True
+            if tail is not None and FRESH_SEQ_MAX < seq <= tail.last_seq:
+                same = tail.examination_id == attendance.examination_id
+                attendance.stored_through = tail.stored_through if same else tail.last_seq
+        if seq <= attendance.stored_through:
+            return "stored"
+        if tail is None or tail.examination_id != attendance.examination_id:
+            self._tails[attendance.sensor_id] = Tail(
+                attendance.examination_id, seq, attendance.stored_through
+            )
+            return "new"
+        if seq <= tail.last_seq:
+            return "again"
+        tail.last_seq = seq
+        return "new"

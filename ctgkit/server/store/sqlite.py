@@ -1,0 +1,287 @@
+"""SQLite: open and migrate, one group-committing writer, a second connection that reads.
+
+The writer takes whatever is queued, writes it in one transaction, and only then acknowledges.
+Its queue is bounded: :meth:`Store.room` makes producers wait (TCP then holds the sensors back).
+A full disk or a locked database keeps the group queued; it is retried, and ``degraded`` is set.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import aiosqlite
+
+from ctgkit.errors import StoreError
+from ctgkit.server.store import schema
+
+log = logging.getLogger(__name__)
+
+Durability = Literal["normal", "full"]
+
+QUEUE_MAX_ROWS = 8_000
+"""Rows waiting to be written before producers have to wait, so also about the longest
+transaction: some 80 ms of writing, 2 MB of memory."""
+RETRY_S = (0.05, 1.0)
+"""First and longest pause after a failed commit, seconds; doubling."""
+CHECKPOINT_EVERY_S = 1.0
+"""Pause between checkpoints on the second connection, seconds; done by the writer they would
+make its slowest commits four times slower (performance.md, trap 5)."""
+
+SampleRow = tuple[
+    int, int, int | None, float, str, float | None, float | None, float | None
+]  # as schema.INSERT_SAMPLE
+PredictionRow = tuple[int, int, float | None, str | None, str]  # as schema.INSERT_PREDICTION
+AckFunction = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What the database says at start."""
+
+    sensor_keys: dict[str, int]
+    last_examination_id: int
+    open_examinations: tuple[tuple[int, str, float], ...]
+    """Id, bed, and age of the last sample in seconds."""
+    tails: dict[str, tuple[int, int]]
+    """Sensor id -> its last examination, and the last sequence number in it."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one transaction writes, and what it acknowledges afterwards."""
+
+    statements: list[tuple[str, tuple[int | str, ...]]] = field(default_factory=list)
+    samples: list[SampleRow] = field(default_factory=list)
+    predictions: list[PredictionRow] = field(default_factory=list)
+    acks: dict[AckFunction, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.statements) + len(self.samples) + len(self.predictions)
+
+
+class Store:
+    """The database of one backend. Made by :func:`open_store`."""
+
+    def __init__(
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, recovered: Recovered
+    ) -> None:
+        self._writer, self._reader = writer, reader
+        self.recovered = recovered
+        self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
+        """Called after each commit with its duration, seconds, and its number of rows."""
+        self.stored = self.duplicates = self.commit_failures = 0
+        self.degraded = ""
+        """Why the last commit failed; empty while all is well."""
+        self._queue = _Group()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closing = False
+        self._dirty = False
+
+    # Producers: none of these waits; those that may be many call `room()` first.
+
+    def add_sample(self, row: SampleRow) -> None:
+        """Queue one sample."""
+        self._queue.samples.append(row)
+        self._queued()
+
+    def add_prediction(self, row: PredictionRow) -> None:
+        """Queue one result."""
+        self._queue.predictions.append(row)
+        self._queued()
+
+    def acknowledge(self, ack: AckFunction, seq: int) -> None:
+        """Call ``ack(seq)`` once everything queued so far is committed; the last *seq* wins."""
+        self._queue.acks[ack] = seq
+        self._wake.set()
+
+    def open_examination(self, examination_id: int, bed: str) -> None:
+        """Queue the creation of an examination."""
+        self._queue.statements.append((schema.INSERT_EXAMINATION, (examination_id, bed)))
+        self._queued()
+
+    def close_examination(self, examination_id: int, *, interrupted: bool) -> None:
+        """Queue the end of an examination: now, or at its last sample if it was interrupted."""
+        sql = schema.INTERRUPT_EXAMINATION if interrupted else schema.CLOSE_EXAMINATION
+        self._queue.statements.append((sql, (examination_id,)))
+        self._queued()
+
+    def _queued(self) -> None:
+        self._wake.set()
+        if len(self._queue) >= QUEUE_MAX_ROWS:
+            self._room.clear()
+
+    @property
+    def depth(self) -> int:
+        """Rows waiting."""
+        return len(self._queue)
+
+    async def room(self) -> None:
+        """Wait until the queue is below its bound."""
+        await self._room.wait()
+
+    # The writer
+
+    async def run(self) -> None:
+        """Write groups until :meth:`stop`, then what is left."""
+        while not (self._closing and not len(self._queue) and not self._queue.acks):
+            await self._wake.wait()
+            self._wake.clear()
+            group, self._queue = self._queue, _Group()
+            self._room.set()
+            if len(group):
+                await self._commit_with_retries(group)
+            for ack, seq in group.acks.items():
+                ack(seq)
+
+    def stop(self) -> None:
+        """Let :meth:`run` return when everything is written."""
+        self._closing = True
+        self._wake.set()
+
+    async def _commit_with_retries(self, group: _Group) -> None:
+        pause_s = RETRY_S[0]
+        while True:
+            started = time.perf_counter()
+            try:
+                stored = await self._commit(group)
+            except sqlite3.OperationalError as error:
+                self.commit_failures += 1
+                if not self.degraded:
+                    log.error("cannot write, retrying: %s", error)
+                self.degraded = str(error)
+                if self._closing and pause_s >= RETRY_S[1]:
+                    log.error("gave up at shutdown: %d rows not written", len(group))
+                    return
+                with contextlib.suppress(sqlite3.OperationalError):
+                    await self._writer.rollback()
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_S[1])
+            else:
+                break
+        if self.degraded:
+            log.info("writing again")
+            self.degraded = ""
+        self.stored += stored
+        self.duplicates += len(group.samples) - stored
+        self._dirty = True
+        self.on_commit(time.perf_counter() - started, len(group))
+
+    async def _commit(self, group: _Group) -> int:
+        """Write one group; return how many samples were new."""
+        stored = 0
+        for sql, arguments in group.statements:
+            await self._writer.execute(sql, arguments)
+        if group.samples:
+            cursor = await self._writer.executemany(schema.INSERT_SAMPLE, group.samples)
+            stored = cursor.rowcount
+        if group.predictions:
+            await self._writer.executemany(schema.INSERT_PREDICTION, group.predictions)
+        await self._writer.commit()
+        return stored
+
+    # The second connection
+
+    async def checkpoint_forever(self) -> None:
+        """Move committed pages from the log into the database, away from the writer."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY_S)
+            if self._dirty:
+                self._dirty = False
+                try:
+                    await self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                except sqlite3.OperationalError as error:
+                    log.warning("checkpoint failed: %s", error)
+
+    async def recent(
+        self, examination_id: int, sensor_key: int, limit: int
+    ) -> list[tuple[float, float | None, float | None, float | None]]:
+        """Return a sensor's last *limit* stored samples, oldest first.
+
+        Returns
+        -------
+        list of (sec_from_start, fhr_bpm, uterus, spasms)
+        """
+        rows = await self._reader.execute_fetchall(
+            schema.SELECT_RECENT, (examination_id, sensor_key, limit)
+        )
+        return [(r[0], r[1], r[2], r[3]) for r in rows][::-1]
+
+
+@contextlib.asynccontextmanager
+async def open_store(
+    path: Path, durability: Durability, sensor_ids: Iterable[str]
+) -> AsyncIterator[Store]:
+    """Open, migrate and read a database; close it at the end.
+
+    Parameters
+    ----------
+    path : Path
+        Made when missing; its directory must exist.
+    durability : {"normal", "full"}
+        Whether a committed sample survives a power cut (full) or only a crash of ours (normal).
+    sensor_ids : iterable of str
+        The configured sensors; each gets an integer key.
+
+    Raises
+    ------
+    StoreError
+        When it is not a database of ours, is newer than this program, or cannot be written.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
+            await _prepare(writer, path, durability)
+            recovered = await _recover(writer, sensor_ids)
+            reader = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
+        except sqlite3.DatabaseError as error:
+            raise StoreError(str(path), str(error)) from error
+        yield Store(writer, reader, recovered)
+
+
+async def _prepare(db: aiosqlite.Connection, path: Path, durability: Durability) -> None:
+    version, application = [
+        (await _one(db, f"PRAGMA {name}"))[0] for name in ("user_version", "application_id")
+    ]
+    tables = (await _one(db, "SELECT count(*) FROM sqlite_master"))[0]
+    if tables and application != schema.APPLICATION_ID:
+        raise StoreError(str(path), "is a database, but not one of CTGKit's; nothing was changed")
+    if version > len(schema.MIGRATIONS):
+        raise StoreError(str(path), f"was written by a newer CTGKit (schema {version})")
+    await db.execute("PRAGMA journal_mode = WAL")
+    await db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+    await db.execute("PRAGMA wal_autocheckpoint = 0")
+    for number, statements in enumerate(schema.MIGRATIONS[version:], version + 1):
+        await db.execute("BEGIN IMMEDIATE")
+        for sql in statements:
+            await db.execute(sql)
+        await db.execute(f"PRAGMA user_version = {number}")
+        await db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        await db.commit()
+
+
+async def _recover(db: aiosqlite.Connection, sensor_ids: Iterable[str]) -> Recovered:
+    await db.executemany(schema.INSERT_SENSOR, [(sensor_id,) for sensor_id in sensor_ids])
+    await db.commit()
+    keys = {row[0]: row[1] for row in await db.execute_fetchall(schema.SELECT_SENSORS)}
+    last = (await _one(db, schema.SELECT_LAST_EXAMINATION))[0]
+    opened = [
+        (row[0], row[1], (await _one(db, schema.SELECT_OPEN_AGE, row[0]))[0])
+        for row in await db.execute_fetchall(schema.SELECT_OPEN)
+    ]
+    tails = {row[0]: (row[1], row[2]) for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)}
+    return Recovered(
+        sensor_keys=keys, last_examination_id=last, open_examinations=tuple(opened), tails=tails
+    )
+
+
+async def _one(db: aiosqlite.Connection, sql: str, *arguments: int) -> sqlite3.Row:
+    rows = list(await db.execute_fetchall(sql, arguments))
+    return rows[0]
