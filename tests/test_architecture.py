@@ -17,6 +17,7 @@ PURE = {
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.routes",
+    "ctgkit.mlstub.analyzer",
     "ctgkit.simulate.source",
     "ctgkit.simulate.scenario",
     "ctgkit.simulate.sensor",

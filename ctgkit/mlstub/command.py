@@ -1,0 +1,63 @@
+"""``ctgkit ml``: run the stub ML service."""
+
+from pathlib import Path
+
+import click
+
+from ctgkit.options import announce, common_options
+
+
+@click.command(epilog="Example: ctgkit ml --port 8081")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8081,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--idle",
+    "idle_s",
+    default=600.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Forget a sensor that is silent for so many seconds.",
+)
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the URL there."
+)
+@click.option("--json", "as_json", is_flag=True, help='Print the URL as {"url": …}.')
+@common_options
+def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bool) -> None:
+    """Run the stub ML service: samples in, predictions out.
+
+    Listens on /ws/ctg for a backend; GET /health, /sensors and /metrics tell how it is doing.
+    A test tool, not a medical device.
+    """
+    import asyncio
+    import signal
+
+    from ctgkit.errors import Unreachable
+    from ctgkit.eventloop import run
+    from ctgkit.mlstub.service import MlService, MlSettings
+
+    async def main() -> None:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)  # the second one stops at once
+            stopped.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        async with MlService(MlSettings(host=host, port=port, idle_s=idle_s)) as service:
+            announce(service.url, as_json=as_json, ready_file=ready_file)
+            await stopped.wait()
+
+    try:
+        run(main())
+    except OSError as error:
+        raise Unreachable(f"{host}:{port}", f"cannot listen: {error.strerror}") from error

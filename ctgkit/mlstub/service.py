@@ -1,0 +1,334 @@
+"""The ML service's sockets: requests in, one reply each, in order (PROTOCOL.md, clauses M).
+
+Each connection has its own sensors and its own queue of replies; nothing that one client does
+is waited for by another.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from ctgkit import __version__, wire
+from ctgkit.errors import WireError
+from ctgkit.frames import send_texts
+from ctgkit.mlstub.analyzer import Analyzer
+from ctgkit.samples import Sample, Status, status_of
+
+logger = logging.getLogger(__name__)
+
+PATH = "/ws/ctg"
+MAX_FRAME_BYTES = 16 * 1024
+"""Largest request (contract: 16 KiB); a larger one closes the connection with 1009."""
+
+REPLIES_MAX = 1024
+"""Replies of one connection that wait for its client; when full, its requests aren't read.
+Chosen: some 300 KiB."""
+
+SEND_TIMEOUT_S = 30.0
+"""A client that doesn't read its replies for this long is cut off, seconds."""
+
+CLOSE_TIMEOUT_S = 2.0
+"""How long clients have to answer a close frame, seconds."""
+
+SENSORS_MAX = 10_000
+"""Sensors followed at a time by one process; a further one gets an error reply. Chosen: twice
+what one core can follow at 4 Hz."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlSettings:
+    """How the stub ML service runs."""
+
+    host: str = "127.0.0.1"
+    port: int = 8081
+    """0 picks a free port."""
+    idle_s: float = 600.0
+    """A sensor not heard of for this long (wall time) is forgotten, seconds."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A sensor of one connection, and the part of its replies that repeats."""
+
+    analyzer: Analyzer
+    heard_at: float
+    prediction: msgspec.Raw | None = None
+    status: Status = "ok"
+
+
+@dataclass(slots=True)
+class _Counts:
+    requests: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    predictions: int = 0
+    failures: int = 0
+
+
+class MlService:
+    """The stub ML service, serving from ``async with`` to its end.
+
+    Parameters
+    ----------
+    settings : MlSettings
+        Where to listen and how to analyse.
+    """
+
+    def __init__(self, settings: MlSettings | None = None) -> None:
+        self.settings = settings or MlSettings()
+        self.counts = _Counts()
+        self._clients: dict[ServerConnection, dict[str, _Followed]] = {}
+        self._server: Server
+        self._tasks: asyncio.TaskGroup
+        self._sweeper: asyncio.Task[None]
+
+    @property
+    def url(self) -> str:
+        """Where it listens, known inside ``async with``."""
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"ws://[{host}]:{port}{PATH}" if ":" in host else f"ws://{host}:{port}{PATH}"
+
+    @property
+    def sensors(self) -> int:
+        """How many sensors are followed."""
+        return sum(len(followed) for followed in self._clients.values())
+
+    async def __aenter__(self) -> Self:
+        self._server = await serve(
+            self._converse,
+            self.settings.host,
+            self.settings.port,
+            process_request=self._route,
+            compression=None,
+            max_size=MAX_FRAME_BYTES,
+            max_queue=256,
+            close_timeout=CLOSE_TIMEOUT_S,
+        )
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._sweeper = self._tasks.create_task(self._forget_idle())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._sweeper.cancel()
+        self._server.close()
+        try:
+            async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
+                await self._server.wait_closed()
+        except TimeoutError:  # somebody neither reads nor closes
+            for connection in list(self._clients):
+                connection.transport.abort()
+            await self._server.wait_closed()
+        await self._tasks.__aexit__(kind, error, traceback)
+
+    async def _forget_idle(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.idle_s / 4)
+            too_old = monotonic() - self.settings.idle_s
+            for followed in self._clients.values():
+                for sensor_id in [s for s, f in followed.items() if f.heard_at < too_old]:
+                    del followed[sensor_id]
+                    logger.info("sensor %s: idle, forgotten", sensor_id)
+
+    # --- one connection -------------------------------------------------------------------------
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        followed: dict[str, _Followed] = {}
+        replies: list[bytes] = []
+        self._clients[connection] = followed
+        peer = connection.remote_address
+        logger.info("client %s connected", peer)
+        wanted, taken = asyncio.Event(), asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(_write(connection, replies, wanted, taken))
+                async for message in connection:
+                    replies.append(self._reply(message, followed))
+                    wanted.set()
+                    if len(replies) >= REPLIES_MAX:
+                        taken.clear()
+                        await taken.wait()
+                writer.cancel()
+        except* ConnectionClosed:
+            pass
+        finally:
+            del self._clients[connection]
+            logger.info("client %s gone, with %d sensors", peer, len(followed))
+
+    def _reply(self, message: bytes | str, followed: dict[str, _Followed]) -> bytes:
+        self.counts.requests += 1
+        timestamp = _utc_now()
+        try:
+            sample = wire.decode_request(message)
+            return self._result(sample, self._follow(sample.sensor_id, followed), timestamp)
+        except WireError as error:
+            self._count_rejected(error)
+            unreadable = error.code in ("json", "utf8")
+            kind = "Invalid JSON format" if unreadable else "Processing error"
+            return wire.encode_error_result(f"{kind}: {error}", timestamp)
+        except Exception as error:  # a defect of the analysis must not cost the others theirs
+            logger.exception("analysis failed; the sensor starts afresh")
+            self.counts.failures += 1
+            followed.pop(sample.sensor_id, None)
+            return wire.encode_error_result(f"Processing error: {error!r}", timestamp)
+
+    def _follow(self, sensor_id: str, followed: dict[str, _Followed]) -> _Followed:
+        state = followed.get(sensor_id)
+        if state is None:
+            if self.sensors >= SENSORS_MAX:
+                raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors", sensor_id)
+            state = followed[sensor_id] = _Followed(Analyzer(), 0.0)
+        state.heard_at = monotonic()
+        return state
+
+    def _result(self, sample: Sample, state: _Followed, timestamp: str) -> bytes:
+        analysis = state.analyzer.add(sample)
+        extra: dict[str, Any] | None = None
+        if analysis is not None:
+            self.counts.predictions += 1
+            state.prediction = wire.encode_prediction(analysis.prediction)
+            state.status = status_of(analysis.prediction.hypoxia_probability)
+            extra = {"features": analysis.features}
+        elif state.analyzer.latest is None and state.prediction is not None:
+            state.prediction, state.status = None, "ok"  # a new examination began
+        return wire.encode_result(sample, state.prediction, state.status, timestamp, extra)
+
+    def _count_rejected(self, error: WireError) -> None:
+        rejected = self.counts.rejected
+        rejected[error.code] = rejected.get(error.code, 0) + 1
+        if rejected[error.code].bit_count() == 1:  # 1st, 2nd, 4th, 8th …: a burst stays readable
+            logger.warning("request rejected (%d): %s", rejected[error.code], error)
+
+    # --- HTTP -----------------------------------------------------------------------------------
+
+    def _route(self, connection: ServerConnection, request: Request) -> Response | None:
+        path = request.path.partition("?")[0]
+        if path.rstrip("/") == PATH:
+            return None
+        if path.startswith("/reset/") and request.method == "POST":
+            return _json(self._reset(path.removeprefix("/reset/").lower()))
+        pages: dict[str, Callable[[], dict[str, Any] | Response]] = {
+            "/": self._about,
+            "/health": self._health,
+            "/sensors": self._sensors,
+            "/metrics": self._metrics,
+        }
+        if path not in pages and not path.startswith("/reset/"):
+            return _json({"error": "not found"}, 404, "Not Found")
+        if path not in pages or request.method != "GET":
+            allowed = "GET" if path in pages else "POST"
+            response = _json({"error": "method not allowed"}, 405, "Method Not Allowed")
+            response.headers["Allow"] = allowed
+            return response
+        page = pages[path]()
+        return page if isinstance(page, Response) else _json(page)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "service": "ctgkit ml (simulated analysis, not a medical device)",
+            "status": "online",
+            "version": __version__,
+            "active_sensors": self.sensors,
+        }
+
+    def _health(self) -> dict[str, Any]:
+        return {
+            "status": "healthy",
+            "active_analyzers": self.sensors,
+            "clients": len(self._clients),
+            "timestamp": _utc_now(),
+        }
+
+    def _sensors(self) -> dict[str, Any]:
+        return {
+            sensor_id: {
+                "data_points": state.analyzer.samples_seen,
+                "has_prediction": state.prediction is not None,
+            }
+            for followed in self._clients.values()
+            for sensor_id, state in followed.items()
+        }
+
+    def _reset(self, sensor_id: str) -> dict[str, Any]:
+        found = [f.pop(sensor_id, None) for f in self._clients.values()]
+        return {"status": "reset" if any(found) else "not_found", "sensor_id": sensor_id}
+
+    def _metrics(self) -> Response:
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+        registry = CollectorRegistry()
+        registry.register(self)
+        return _response(200, "OK", generate_latest(registry), CONTENT_TYPE_LATEST)
+
+    def collect(self) -> Iterable[Any]:
+        """Yield the metrics: counted as plain integers, dressed when somebody asks."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        counts = self.counts
+        yield CounterMetricFamily("ctgkit_ml_requests", "Requests", value=counts.requests)
+        yield CounterMetricFamily("ctgkit_ml_predictions", "Predictions", value=counts.predictions)
+        yield CounterMetricFamily("ctgkit_ml_failures", "Failed analyses", value=counts.failures)
+        rejected = CounterMetricFamily("ctgkit_ml_rejected", "Rejected requests", labels=["reason"])
+        for reason, count in counts.rejected.items():
+            rejected.add_metric([reason], count)
+        yield rejected
+        yield GaugeMetricFamily("ctgkit_ml_sensors", "Sensors followed", value=self.sensors)
+        yield GaugeMetricFamily("ctgkit_ml_clients", "Open connections", value=len(self._clients))
+
+
+async def _write(
+    connection: ServerConnection,
+    replies: list[bytes],
+    wanted: asyncio.Event,
+    taken: asyncio.Event,
+) -> None:
+    """Send what has gathered since the last wake-up, in one write."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        group = replies.copy()
+        replies.clear()
+        taken.set()
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await send_texts(connection, group)
+        except TimeoutError:
+            logger.warning("client %s doesn't read: cut off", connection.remote_address)
+            connection.transport.abort()
+            return
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _json(body: dict[str, Any], status: int = 200, reason: str = "OK") -> Response:
+    return _response(status, reason, msgspec.json.encode(body), "application/json")
+
+
+def _response(status: int, reason: str, body: bytes, content_type: str) -> Response:
+    headers = Headers(
+        {
+            "Content-Type": content_type,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            "Access-Control-Allow-Origin": "*",
+        }
+    )
+    return Response(status, reason, headers, body)

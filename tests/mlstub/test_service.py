@@ -1,0 +1,217 @@
+"""The stub ML service over real sockets."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from ctgkit import wire
+from ctgkit.mlstub.service import MlService, MlSettings
+from ctgkit.samples import Sample
+from tests.conftest import TIME_FACTOR
+
+SENSOR = "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0001"
+OTHER = "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0002"
+FREE = MlSettings(port=0)
+
+
+def request(second, *, sensor=SENSOR, fhr=140.0, ml_format="nested"):
+    return wire.encode_sample(Sample(sensor, second, fhr, 12.0, 0.0), ml_format).decode()
+
+
+async def ask(client, *messages):
+    for message in messages:
+        await client.send(message)
+    return [json.loads(await client.recv()) for _ in messages]
+
+
+async def until(condition, what):
+    """Wait for a condition with a deadline."""
+    try:
+        async with asyncio.timeout(10 * TIME_FACTOR):
+            while not condition():  # noqa: ASYNC110 - any condition, not an event
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"never happened: {what}")
+
+
+async def fetch(url, path, method="GET"):
+    """Return status, headers and body of an HTTP request."""
+
+    def go():
+        base = url.replace("ws://", "http://").removesuffix("/ws/ctg")
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(base + path, method=method), timeout=10
+            ) as reply:
+                return reply.status, reply.headers, reply.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+    return await asyncio.to_thread(go)
+
+
+async def test_one_reply_per_request_in_order():
+    async with MlService(FREE) as service, connect(service.url) as client:
+        replies = await ask(client, *(request(n / 4) for n in range(500)))
+    assert [r["secFromStart"] for r in replies] == [n / 4 for n in range(500)]
+    assert all(r["prediction"] is None and r["status"] == "ok" for r in replies)
+    assert all(r["data"] == {"BPMChild": 140.0, "uterus": 12.0, "spasms": 0.0} for r in replies)
+    assert all(r["timestamp"].endswith("Z") for r in replies)
+
+
+@pytest.mark.parametrize("rate_hz", [1, 4])
+async def test_first_prediction_after_five_minutes_of_data_then_every_thirty_seconds(rate_hz):
+    async with MlService(FREE) as service, connect(service.url) as client:
+        replies = await ask(client, *(request(n / rate_hz) for n in range(400 * rate_hz)))
+    assert all(r["prediction"] is None for r in replies[: 300 * rate_hz])
+    assert all(r["prediction"] for r in replies[300 * rate_hz :])
+    computed = [r["secFromStart"] for r in replies if "features" in r]
+    assert computed == [300, 330, 360, 390]
+
+
+async def test_flat_requests_are_understood():
+    async with MlService(FREE) as service, connect(service.url + "/") as client:
+        (reply,) = await ask(client, request(1.0, ml_format="flat"))
+    assert reply["sensorID"] == SENSOR
+    assert reply["data"]["BPMChild"] == 140.0
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("{", "Invalid JSON format: "),
+        (b"\xff\xfe", "Invalid JSON format: "),
+        ("[]", "Processing error: "),
+        ('{"sensorID":"x","secFromStart":1}', "Processing error: data: missing"),
+        ('{"secFromStart":1,"data":{"BPMChild":140}}', "Processing error: sensorID: missing"),
+    ],
+)
+async def test_a_bad_request_gets_an_error_and_spoils_nothing(message, text):
+    async with MlService(FREE) as service, connect(service.url) as client:
+        first, bad, second = await ask(client, request(1.0), message, request(1.25))
+    assert bad["status"] == "error"
+    assert bad["message"].startswith(text)
+    assert bad.keys() == {"status", "message", "timestamp"}
+    assert (first["secFromStart"], second["secFromStart"]) == (1.0, 1.25)
+
+
+async def test_a_sensor_that_starts_again_starts_afresh():
+    async with MlService(FREE) as service, connect(service.url) as client:
+        before = await ask(client, *(request(float(n)) for n in range(310)))
+        after = await ask(client, *(request(float(n)) for n in range(10)))
+        _, _, body = await fetch(service.url, "/sensors")
+    assert before[-1]["prediction"] is not None
+    assert all(r["prediction"] is None for r in after)
+    assert json.loads(body) == {SENSOR: {"data_points": 10, "has_prediction": False}}
+
+
+async def test_sensors_are_dropped_after_disconnect():
+    async with MlService(FREE) as service:
+        async with connect(service.url) as client:
+            await ask(client, request(1.0), request(1.0, sensor=OTHER))
+            assert service.sensors == 2
+        await until(lambda: service.sensors == 0, "the sensors were dropped")
+
+
+async def test_an_idle_sensor_is_forgotten_while_its_connection_lives():
+    async with (
+        MlService(MlSettings(port=0, idle_s=0.1)) as service,
+        connect(service.url) as client,
+    ):
+        await ask(client, request(1.0))
+        await until(lambda: service.sensors == 0, "the sensor was forgotten")
+        (reply,) = await ask(client, request(2.0))
+    assert reply["secFromStart"] == 2.0
+
+
+async def test_a_client_that_never_reads_holds_up_nobody():
+    async with (
+        MlService(FREE) as service,
+        connect(service.url, max_queue=1) as slow,
+        connect(service.url) as client,
+    ):
+        flood = asyncio.ensure_future(_flood(slow))
+        served = await ask(client, *(request(n / 4, sensor=OTHER) for n in range(400)))
+        waiting = len(served)
+        flood.cancel()
+        await asyncio.gather(flood, return_exceptions=True)
+        slow.transport.abort()
+    assert waiting == 400
+
+
+async def _flood(client):
+    for n in range(200_000):
+        await client.send(request(n / 4))
+
+
+async def test_a_large_frame_closes_only_its_connection():
+    async with (
+        MlService(FREE) as service,
+        connect(service.url) as client,
+        connect(service.url) as rude,
+    ):
+        await rude.send("x" * 20_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            await rude.recv()
+        assert closed.value.rcvd.code == 1009
+        (reply,) = await ask(client, request(1.0))
+    assert reply["status"] == "ok"
+
+
+async def test_other_paths_do_not_exist():
+    async with MlService(FREE) as service:
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(service.url.replace("/ws/ctg", "/ws")):
+                pass
+    assert refused.value.response.status_code == 404
+
+
+async def test_http_pages():
+    async with MlService(FREE) as service, connect(service.url) as client:
+        await ask(client, request(1.0), "{")
+        status, _, body = await fetch(service.url, "/")
+        assert (status, json.loads(body)["active_sensors"]) == (200, 1)
+        status, headers, body = await fetch(service.url, "/health")
+        assert (status, json.loads(body)["status"]) == (200, "healthy")
+        assert headers["Content-Type"] == "application/json"
+        status, _, body = await fetch(service.url, "/metrics")
+        assert b"ctgkit_ml_requests_total 2.0" in body
+        assert b'ctgkit_ml_rejected_total{reason="json"} 1.0' in body
+        assert (await fetch(service.url, "/health", "POST"))[0] == 405
+        assert (await fetch(service.url, f"/reset/{SENSOR}"))[0] == 405
+        reset = [
+            json.loads((await fetch(service.url, f"/reset/{SENSOR.upper()}", "POST"))[2])
+            for _ in range(2)
+        ]
+        assert [r["status"] for r in reset] == ["reset", "not_found"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_command_announces_itself_and_stops_on_a_signal(tmp_path, number):
+    ready = tmp_path / "url"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ctgkit", "ml", "--port", "0", "--json"),
+        *("--ready-file", str(ready)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )
+    url = json.loads(await process.stdout.readline())["url"]
+    await until(ready.exists, "the ready file was written")
+    assert ready.read_text().strip() == url
+    async with connect(url) as client:
+        await ask(client, request(1.0))
+        process.send_signal(number)
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.recv()
+    assert closed.value.rcvd.code == 1001
+    assert await process.wait() == 0
+    await process.communicate()
