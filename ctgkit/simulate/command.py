@@ -1,0 +1,219 @@
+"""``ctgkit sensor``."""
+
+import asyncio
+import json
+import os
+import signal
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from ctgkit.config import SensorEntry, default_credentials
+from ctgkit.errors import Unreachable
+from ctgkit.options import Speed, announce, common_options, current_config
+from ctgkit.samples import RATE_HZ
+
+if TYPE_CHECKING:
+    from ctgkit.simulate.fleet import Summary
+
+TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
+
+
+@click.command(epilog="Example: ctgkit sensor --sensors 3 --duration 60 --speed 10")
+@common_options
+@click.option(
+    "--url", default="ws://127.0.0.1:8080/ws/sensor", show_default=True, help="Sensor endpoint."
+)
+@click.option("--id", "sensor_id", type=click.UUID, help="Which sensor to be; default the first.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help=f"File with the token of --id; default ${TOKEN_VARIABLE}, then the configuration.",
+)
+@click.option(
+    "--sensors",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many, with the configuration's credentials in order.",
+)
+@click.option(
+    "--ramp",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="S",
+    help="Spread the connects over S seconds.",
+)
+@click.option(
+    "--from",
+    "recording",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Play a recording (.csv, .csv.gz) instead of a generated trace; every sensor plays it.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the trace.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="HZ",
+    help=f"Samples/s of the generated trace.  [default: {RATE_HZ:g}]",
+)
+@click.option(
+    "--speed",
+    type=Speed(),
+    default=1.0,
+    show_default=True,
+    help="Data seconds per second, or max: as fast as the backend acknowledges.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    default=float("inf"),
+    metavar="S",
+    help="Stop after S seconds of data time.",
+)
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Give up when nothing listens for S seconds. A lost connection is redialled for ever.",
+)
+@click.option(
+    "--control",
+    metavar="HOST:PORT",
+    help="Wait for GET /api/on there; further sensors have the next ports.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> int:
+    """Run one or many fake sensors against a backend.
+
+    Each connects, paces its samples, sends again what was not acknowledged, and reconnects by
+    itself. While disconnected it keeps measuring; when 2400 samples wait it pauses, and catches up
+    later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
+    sent.
+    """
+    if urlsplit(url).scheme not in {"ws", "wss"} or not urlsplit(url).hostname:
+        raise click.UsageError(f"--url: {url!r} is not a ws:// or wss:// URL")
+    if recording is not None and options["rate"] is not None:
+        raise click.UsageError("--rate is for the generated trace; --speed changes a recording's")
+    credentials = _credentials(options["sensors"], options["sensor_id"], options["token_file"])
+
+    from ctgkit import eventloop
+
+    summary, interrupted = eventloop.run(
+        _run(
+            url=url,
+            credentials=credentials,
+            make_source=_sources(recording, options["seed"], options["rate"] or RATE_HZ),
+            first_seq=int(datetime.now(UTC).timestamp() * 1000),
+            speed=options["speed"],
+            duration_s=options["duration"],
+            ramp_s=options["ramp"],
+            connect_timeout_s=options["connect_timeout"],
+            seed=options["seed"],
+            control=_address(options["control"]),
+            on_control=lambda bound: announce(bound, as_json=as_json, ready_file=None),
+        )
+    )
+    click.echo(json.dumps(summary.as_dict()) if as_json else _as_text(summary))
+    if summary.failures:
+        raise Unreachable(url, "; ".join(summary.failures))
+    if interrupted:
+        return 130
+    return 0 if summary.sent else 1
+
+
+async def _run(**settings: Any) -> "tuple[Summary, bool]":
+    """Run the fleet; SIGTERM and Ctrl-C let it flush, a second Ctrl-C does not."""
+    from ctgkit.simulate.fleet import run_fleet
+    from ctgkit.simulate.settings import FleetSettings
+
+    fleet_settings = FleetSettings(**settings)
+    loop = asyncio.get_running_loop()
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        fleet_settings.stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGTERM, fleet_settings.stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    return await run_fleet(fleet_settings), interrupted
+
+
+def _sources(recording: Path | None, seed: int, rate_hz: float) -> Any:
+    if recording is None:
+        from ctgkit.simulate.plain import plain_source
+
+        return lambda number: plain_source(seed=seed, sensor=number, rate_hz=rate_hz)
+
+    from ctgkit.recording.csv import read_csv
+    from ctgkit.simulate.playback import RecordingSource
+
+    played = read_csv(recording)
+    return lambda number: RecordingSource(played)
+
+
+def _credentials(
+    count: int, sensor_id: uuid.UUID | None, token_file: Path | None
+) -> tuple[SensorEntry, ...]:
+    token = os.environ.get(TOKEN_VARIABLE)
+    if token_file is not None:
+        token = token_file.read_text(encoding="utf-8").strip()
+        if not token:
+            raise click.UsageError(f"--token-file: {token_file} is empty")
+    if token and sensor_id is None:
+        raise click.UsageError("a token needs --id: whose is it?")
+    known: tuple[SensorEntry, ...]
+    if token:
+        known = (SensorEntry(id=str(sensor_id), token=token),)
+    else:
+        known = current_config().sensors or default_credentials(create=False).sensors
+        if not known:
+            raise click.UsageError(
+                "no credentials: start `ctgkit serve` on this machine first, write a"
+                " configuration with `ctgkit init`, or give --id and --token-file"
+            )
+        if sensor_id is not None:
+            known = tuple(entry for entry in known if entry.id == str(sensor_id))
+            if not known:
+                raise click.UsageError(f"no credentials for sensor {sensor_id}: give --token-file")
+    if count > len(known):
+        raise click.UsageError(
+            f"--sensors {count}: there are credentials for {len(known)}; `ctgkit init --sensors"
+            f" {count}` writes more"
+        )
+    return known[:count]
+
+
+def _address(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise click.UsageError(f"--control: {text!r} is not HOST:PORT")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _as_text(summary: "Summary") -> str:
+    s = summary
+    lines = [
+        f"sent {s.sent} samples: {s.acked} acked, {s.rejected} rejected, {s.unacked} outstanding;"
+        f" {s.resent} sent again, {s.reconnects} reconnects",
+        f"{s.sensors} sensor{'s' if s.sensors > 1 else ''}, {s.duration_s:.1f} s",
+    ]
+    if s.samples_per_s is not None:
+        lines[1] += f", {s.samples_per_s:.1f} samples/s"
+    if s.rate_hz is not None:
+        lines[1] += f", {s.rate_hz:.3f} Hz each"
+    if s.lag_ms is not None:
+        lag = s.lag_ms
+        lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""What a sensor has measured and the backend has not confirmed.
+
+This module performs no I/O. Two queues hold the samples in order: those sent over the present
+connection, and those still to be sent. Losing the connection puts the first before the second,
+so that everything unconfirmed is sent again, in order. Together they are bounded; when they are
+full the sensor stops producing (back-pressure), nothing is dropped.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from ctgkit.samples import Sample
+
+
+class Outbox:
+    """Samples with increasing ``seq``, until they are acknowledged.
+
+    Always: sent = acked + rejected + forgotten + in flight, except for rejections that name no
+    sample of ours.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.sent = 0
+        """Samples taken at least once."""
+        self.resent = 0
+        """Times that a sample was taken again."""
+        self.acked = 0
+        self.rejected = 0
+        self._capacity = capacity
+        self._in_flight: deque[Sample] = deque()
+        self._unsent: deque[Sample] = deque()
+        self._highest_sent = -1
+
+    def __len__(self) -> int:
+        return len(self._in_flight) + len(self._unsent)
+
+    @property
+    def room(self) -> int:
+        """How many samples may be put."""
+        return self._capacity - len(self)
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there is anything to take."""
+        return bool(self._unsent)
+
+    def put(self, samples: Iterable[Sample]) -> None:
+        """Add samples; their ``seq`` follows on those put before."""
+        self._unsent.extend(samples)
+        assert self.room >= 0
+
+    def take(self, limit: int) -> tuple[list[Sample], int]:
+        """Return up to *limit* samples to send now, and how many at the end are new."""
+        n = min(limit, len(self._unsent))
+        samples = [self._unsent.popleft() for _ in range(n)]
+        self._in_flight.extend(samples)
+        n_new = sum(_seq(s) > self._highest_sent for s in samples)
+        if n_new:
+            self._highest_sent = _seq(samples[-1])
+        self.sent += n_new
+        self.resent += n - n_new
+        return samples, n_new
+
+    def ack(self, seq: int) -> None:
+        """Settle everything up to *seq*; what was never sent stays, whatever the peer claims."""
+        seq = min(seq, self._highest_sent)
+        for queue in (self._in_flight, self._unsent):
+            while queue and _seq(queue[0]) <= seq:
+                queue.popleft()
+                self.acked += 1
+
+    def reject(self, seq: int | None) -> None:
+        """Settle one sample that the peer refuses; sending it again would not help."""
+        self.rejected += 1
+        if seq is None or seq > self._highest_sent:
+            return
+        for queue in (self._in_flight, self._unsent):
+            for n, sample in enumerate(queue):
+                if sample.seq == seq:
+                    del queue[n]
+                    return
+
+    def forget_sent(self) -> None:
+        """Settle what was sent to a peer that doesn't acknowledge."""
+        self._in_flight.clear()
+
+    def rewind(self) -> None:
+        """Prepare everything unsettled to be sent again, over a new connection."""
+        self._unsent.extendleft(reversed(self._in_flight))
+        self._in_flight.clear()
+
+
+def _seq(sample: Sample) -> int:
+    assert sample.seq is not None
+    return sample.seq

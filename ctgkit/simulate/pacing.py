@@ -1,0 +1,164 @@
+"""When each sample of a sensor is due, how late it was, and how long to wait before dialling.
+
+This module performs no I/O and reads no clock: times come in as seconds of a monotonic clock.
+"""
+
+import math
+from collections import Counter
+
+from ctgkit.samples import Sample
+from ctgkit.simulate.source import Source
+
+CHUNK_SAMPLES = 64
+"""Samples read from the source at once. Chosen: 16 s at 4 Hz, 12 KiB per sensor."""
+
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.25, 5.0
+"""Upper limits of the first and of every later delay between two dials, seconds. The cap is the
+specification's reconnect delay; the first one is chosen."""
+
+_BUCKETS_PER_DECADE = 50
+_SHORTEST_LAG_S = 1e-5
+
+
+def backoff_s(attempt: int, luck: float) -> float:
+    """Return the delay before dialling again: exponential, with full jitter.
+
+    Parameters
+    ----------
+    attempt : int
+        Failures in a row before this one, from 0.
+    luck : float
+        A uniform random number in [0, 1).
+
+    Examples
+    --------
+    >>> [backoff_s(n, 1.0) for n in (0, 1, 2, 3, 4, 5, 1000)]
+    [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+    """
+    return luck * min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 10))
+
+
+class Feed:
+    """The samples of one source, numbered, each handed out when it is due.
+
+    A sample is due at ``start + (its time - the first one's time) / speed``: an absolute
+    deadline, so lateness never adds up, and a feed that was held up catches up in one go.
+
+    Parameters
+    ----------
+    source : Source
+        Where the samples come from.
+    sensor_id : str
+        UUID, lower case.
+    first_seq : int
+        Sequence number of the first sample, >= 0.
+    speed : float
+        Data seconds per second, > 0; ``inf`` makes everything due at once.
+    duration_s : float
+        Length to play, seconds of data time; ``inf`` for all there is.
+    """
+
+    def __init__(
+        self, source: Source, *, sensor_id: str, first_seq: int, speed: float, duration_s: float
+    ) -> None:
+        self._source = source
+        self._sensor_id = sensor_id
+        self.next_seq = first_seq
+        """The number that follows on every sample read so far."""
+        self._speed = speed
+        self._duration_s = duration_s
+        self._zero_s: float | None = None
+        self._first_sec: float | None = None
+        self._ready: list[Sample] = []
+        self._at = 0
+        self._source_ended = False
+
+    def start(self, now_s: float) -> None:
+        """Make the first sample due at *now_s*."""
+        self._zero_s = now_s
+        self._refill()
+
+    def stop(self) -> None:
+        """End the feed: nothing more will be due."""
+        self._ready, self._at, self._source_ended = [], 0, True
+
+    @property
+    def ended(self) -> bool:
+        """Whether every sample was handed out, or the feed was stopped."""
+        return self._source_ended and self._at == len(self._ready)
+
+    def due_at(self, sample: Sample) -> float:
+        """Return when a sample of this feed is due."""
+        assert self._zero_s is not None
+        assert self._first_sec is not None
+        return self._zero_s + (sample.sec_from_start - self._first_sec) / self._speed
+
+    @property
+    def next_due_s(self) -> float:
+        """When the next sample is due; ``inf`` before the start and after the end."""
+        if self._zero_s is None or self.ended:
+            return math.inf
+        return self.due_at(self._ready[self._at])
+
+    def take_due(self, now_s: float, limit: int) -> list[Sample]:
+        """Return what is due at *now_s*, oldest first, at most *limit* samples."""
+        due: list[Sample] = []
+        while len(due) < limit and self.next_due_s <= now_s:
+            due.append(self._ready[self._at])
+            self._at += 1
+            if self._at == len(self._ready):
+                self._refill()
+        return due
+
+    def _refill(self) -> None:
+        if self._source_ended:
+            return
+        sensor_id, seq = self._sensor_id, self.next_seq
+        chunk = self._source.read(CHUNK_SAMPLES)
+        self._ready = [
+            Sample(
+                sensor_id,
+                sec,
+                fhr if fhr == fhr else None,  # NaN is the only number unlike itself
+                uterus if uterus == uterus else None,
+                spasms if spasms == spasms else None,
+                seq + n,
+            )
+            for n, (sec, fhr, uterus, spasms) in enumerate(
+                zip(*(channel.tolist() for channel in chunk), strict=True)
+            )
+        ]
+        self._at = 0
+        self._source_ended = len(self._ready) < CHUNK_SAMPLES
+        if self._first_sec is None and self._ready:
+            self._first_sec = self._ready[0].sec_from_start
+        if self._first_sec is not None and self._duration_s < math.inf:
+            end_s = self._first_sec + self._duration_s
+            n_read = len(self._ready)
+            self._ready = [s for s in self._ready if s.sec_from_start < end_s]
+            self._source_ended |= len(self._ready) < n_read
+        self.next_seq = seq + len(self._ready)
+
+
+class Lags:
+    """How late samples were sent, in buckets 5 % wide from 10 µs: small, however many there are."""
+
+    def __init__(self) -> None:
+        self.max_s = 0.0
+        self._buckets: Counter[int] = Counter()
+
+    def add(self, lag_s: float) -> None:
+        """Count one sample."""
+        self.max_s = max(self.max_s, lag_s)
+        decades = math.log10(max(lag_s, _SHORTEST_LAG_S) / _SHORTEST_LAG_S)
+        self._buckets[math.ceil(decades * _BUCKETS_PER_DECADE)] += 1
+
+    def quantile_s(self, share: float) -> float | None:
+        """Return the lag that *share* of the samples kept within; None without samples."""
+        wanted = share * self._buckets.total()
+        seen = 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= wanted:
+                return min(_SHORTEST_LAG_S * 10 ** (bucket / _BUCKETS_PER_DECADE), self.max_s)
+        return None
