@@ -11,6 +11,7 @@ FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check")
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {("simulate", "recording")}  # a recording may drive a sensor
 PURE = {
+    "ctgkit.display",
     "ctgkit.errors",
     "ctgkit.events",
     "ctgkit.samples",
@@ -25,8 +26,15 @@ PURE = {
     "ctgkit.simulate.source",
     "ctgkit.simulate.scenario",
     "ctgkit.simulate.sensor",
+    "ctgkit.watch.alarms",
+    "ctgkit.watch.chart",
+    "ctgkit.watch.digits",
+    "ctgkit.watch.ink",
     "ctgkit.watch.state",
     "ctgkit.watch.strip",
+    "ctgkit.watch.trace",
+    "ctgkit.watch.values",
+    "ctgkit.watch.view",
 }
 PURE_PACKAGES = ("ctgkit.simulate.signal",)
 IMPURE_IMPORTS = {

@@ -1,0 +1,94 @@
+"""``ctgkit watch``: the live view, or lines for scripts."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ctgkit.options import common_options, current_config
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+VIEW_BACKFILL_S = 600.0
+
+
+@click.command(
+    epilog="Example: ctgkit watch --backfill 1800 http://127.0.0.1:8080. "
+    "A test tool, not a medical device."
+)
+@click.argument("url", default=DEFAULT_URL)
+@click.option("--plain", is_flag=True, help="A line per sensor and second; default without a TTY.")
+@click.option("--json", "as_json", is_flag=True, help="Each result as one line of JSON.")
+@click.option(
+    "--backfill",
+    "backfill_s",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Seconds of the past to start with; default 600 in the view, 0 for lines.",
+)
+@click.option(
+    "--sensor", "sensors", multiple=True, metavar="ID", help="Only this sensor; a prefix will do."
+)
+@click.option(
+    "--duration",
+    "duration_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="End after so many seconds.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Viewer token, for a backend beyond this machine; default from ctgkit.toml.",
+)
+@common_options
+def watch(
+    url: str,
+    *,
+    plain: bool,
+    as_json: bool,
+    backfill_s: float | None,
+    sensors: tuple[str, ...],
+    duration_s: float | None,
+    token_file: Path | None,
+) -> int:
+    """Watch the backend at URL: CTG strips, alarms and predictions, live.
+
+    URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. Press ? for the keys.
+    """
+    from ctgkit import eventloop
+    from ctgkit.watch.feed import viewer_url
+
+    try:
+        viewer_url(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="URL") from error
+    if plain and as_json:
+        raise click.UsageError("--plain and --json exclude each other")
+    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+    token = token or current_config().viewer_token
+    chosen = tuple(sensor.lower() for sensor in sensors)
+    if plain or as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
+        from ctgkit.watch.lines import run_lines
+
+        n_results = eventloop.run(
+            run_lines(
+                url,
+                write=_print,
+                as_json=as_json,
+                backfill_s=backfill_s or 0.0,
+                duration_s=duration_s,
+                sensors=chosen,
+                token=token,
+            )
+        )
+        return 0 if n_results else 1
+    from ctgkit.watch.live import run_view
+
+    backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s
+    view = run_view(url, backfill_s=backfill_s, duration_s=duration_s, sensors=chosen, token=token)
+    eventloop.run(view)
+    return 0
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,137 @@
+"""Results as lines of text, for scripts and where there is no terminal."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from ctgkit.errors import Unreachable, WireError, excerpt
+from ctgkit.watch.feed import follow, viewer_url
+from ctgkit.watch.state import LinkPhase, Sensor, State, fold, refuse, set_link
+from ctgkit.watch.values import alarm_text, number
+from ctgkit.wire import decode_result
+
+log = logging.getLogger(__name__)
+
+CONNECT_WITHIN_S = 5.0
+"""A backend that can't be reached for this long from the start is an error, seconds. Chosen."""
+PLAIN_EVERY_S = 1.0
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def json_line(frame: bytes) -> str:
+    r"""Return a JSON message on one line, unchanged in meaning.
+
+    Control characters that JSON allows in strings are escaped, so that a terminal doesn't obey.
+
+    >>> json_line('{"a":\n "\x9b31m"}'.encode())
+    '{"a":"\\u009b31m"}'
+    """
+    text = msgspec.json.format(frame, indent=-1).decode()
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def plain_line(sensor: Sensor) -> str:
+    """Return the newest of a sensor on one line of ``name value`` pairs."""
+    said = sensor.prediction
+    risk = f"{said.hypoxia_risk} {said.hypoxia_probability:.2f}" if said else "-"
+    share, _ = sensor.quality()
+    return (
+        f"{excerpt(sensor.sensor_id)}  t {sensor.edge_s:.2f}  fhr {number(sensor.fhr_bpm).strip()}"
+        f"  toco {number(sensor.toco).strip()}  signal {share:.0%}"
+        f"  status {excerpt(sensor.status)}  risk {risk}  alarms {alarm_text(sensor) or '-'}"
+    )
+
+
+async def run_lines(
+    url: str,
+    *,
+    write: Callable[[str], None],
+    as_json: bool,
+    backfill_s: float = 0.0,
+    duration_s: float | None = None,
+    sensors: tuple[str, ...] = (),
+    token: str | None = None,
+) -> int:
+    """Write results line by line: each one as JSON, or per second the newest of each sensor.
+
+    Parameters
+    ----------
+    url : str
+        The backend; see :func:`~ctgkit.watch.feed.viewer_url`.
+    write : callable
+        Gets each line, without its end.
+    as_json : bool
+        Results as they came; otherwise text for people.
+    backfill_s, duration_s : float
+        How much of the past to ask for, and when to end, seconds.
+    sensors, token
+        As :func:`~ctgkit.watch.live.run_view` takes them.
+
+    Returns
+    -------
+    int
+        How many results came.
+
+    Raises
+    ------
+    Unreachable
+        When no connection could be made within :data:`CONNECT_WITHIN_S`.
+    """
+    state = State(source=url, only=sensors)
+    connected = asyncio.Event()
+    clock = asyncio.get_running_loop().time
+
+    def take(frame: bytes) -> None:
+        before = state.n_results
+        try:
+            fold(state, decode_result(frame), clock())
+        except WireError as error:
+            refuse(state, str(error))
+            log.warning("unreadable message n=%d: %s", state.n_unreadable, error)
+        if as_json and state.n_results > before:
+            write(json_line(frame))
+
+    def note(phase: LinkPhase, reason: str) -> None:
+        set_link(state, phase, reason)
+        if phase == "live":
+            connected.set()
+            log.info("connected url=%s", url)
+        elif phase == "lost":
+            log.warning("connection lost, trying again: %s", reason)
+
+    async with asyncio.TaskGroup() as group:
+        address = viewer_url(url, backfill_s)
+        reader = group.create_task(follow(address, on_frame=take, on_link=note, token=token))
+        try:
+            await _wait_for(connected, url, state)
+            async with asyncio.timeout(duration_s):
+                await _write_plain(state, None if as_json else write)
+        except TimeoutError:  # the duration is over
+            pass
+        finally:
+            reader.cancel()
+    return state.n_results
+
+
+async def _wait_for(connected: asyncio.Event, url: str, state: State) -> None:
+    try:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            await connected.wait()
+    except TimeoutError:
+        raise Unreachable(url, state.link_reason or "no answer") from None
+
+
+async def _write_plain(state: State, write: Callable[[str], None] | None) -> None:
+    """Write each sensor that has news, once per second, for ever."""
+    written: dict[str, float] = {}
+    while True:
+        await asyncio.sleep(PLAIN_EVERY_S)
+        for sensor in state.sensors.values() if write else ():
+            if written.get(sensor.sensor_id) != sensor.received_s:
+                written[sensor.sensor_id] = sensor.received_s
+                assert write is not None
+                write(plain_line(sensor))

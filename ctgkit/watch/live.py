@@ -1,0 +1,182 @@
+"""The view on a terminal: draws the state, reads keys, follows the stream."""
+
+import asyncio
+import io
+import logging
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.live import Live
+from rich.terminal_theme import TerminalTheme
+
+from ctgkit.display import COLOURS
+from ctgkit.errors import WireError
+from ctgkit.watch.feed import follow, viewer_url
+from ctgkit.watch.keys import keys_pressed
+from ctgkit.watch.state import State, fold, press, refuse, set_link
+from ctgkit.watch.view import render
+from ctgkit.wire import decode_result
+
+FRAME_S = 0.1
+"""Time between two looks at the state, seconds; a picture is drawn when it would differ."""
+HELD_LOG_LINES = 1000
+
+
+async def run_view(
+    url: str,
+    *,
+    backfill_s: float = 600.0,
+    stop: asyncio.Event | None = None,
+    duration_s: float | None = None,
+    sensors: tuple[str, ...] = (),
+    token: str | None = None,
+) -> State:
+    """Show a backend's results on the terminal until *stop* is set or ``q`` is pressed.
+
+    Parameters
+    ----------
+    url : str
+        The backend; see :func:`~ctgkit.watch.feed.viewer_url`.
+    backfill_s : float
+        How much of the past to ask for at each connection, seconds.
+    stop : asyncio.Event or None
+        Ends the view; it is set when the user quits.
+    duration_s : float or None
+        Ends the view after so many seconds.
+    sensors : tuple of str
+        Beginnings of the sensor ids to show, lower case; all when empty.
+    token : str or None
+        Viewer token of a server that asks for one.
+
+    Returns
+    -------
+    State
+        What was shown last.
+    """
+    stop = stop or asyncio.Event()
+    state = State(source=url, only=sensors)
+    clock = asyncio.get_running_loop().time
+
+    def take(frame: bytes) -> None:
+        try:
+            fold(state, decode_result(frame), clock())
+        except WireError as error:
+            refuse(state, str(error))
+
+    def typed(key: str) -> None:
+        action = press(state, key)
+        if action == "quit":
+            stop.set()
+        elif action == "save":
+            state.notice = save_picture(state, console, clock())
+
+    if duration_s is not None:
+        asyncio.get_running_loop().call_later(duration_s, stop.set)
+    console = Console()
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(
+            follow(
+                viewer_url(url, backfill_s),
+                on_frame=take,
+                on_link=lambda phase, reason: set_link(state, phase, reason),
+                token=token,
+            )
+        )
+        try:
+            with held_logs(lambda text: _note(state, text)), keys_pressed(typed):
+                await _draw(state, console, stop, clock)
+        finally:
+            reader.cancel()
+    return state
+
+
+async def _draw(
+    state: State, console: Console, stop: asyncio.Event, clock: Callable[[], float]
+) -> None:
+    """Draw when the state, the size or the second has changed."""
+    drawn: tuple[object, ...] = ()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while not stop.is_set():
+            width, height = console.size
+            current = (state.changes, width, height, int(clock()))
+            if current != drawn:
+                live.update(render(state, width, height, clock()), refresh=True)
+                drawn = current
+            await asyncio.sleep(FRAME_S)
+
+
+def _note(state: State, text: str) -> None:
+    state.notice = text
+    state.changes += 1
+
+
+@contextmanager
+def held_logs(on_line: Callable[[str], None]) -> Iterator[None]:
+    """Keep log lines off the screen while the context lasts; they are written at its end.
+
+    The newest :data:`HELD_LOG_LINES` are kept; warnings and errors are also given to *on_line*.
+    """
+
+    class Holder(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            held.append(record)
+            if record.levelno >= logging.WARNING:
+                on_line(record.getMessage())
+
+    held: deque[logging.LogRecord] = deque(maxlen=HELD_LOG_LINES)
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, [Holder()]
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        for record in held:
+            root.handle(record)
+
+
+def svg_picture(state: State, width: int, height: int, now_s: float) -> str:
+    """Return the screen as SVG on light paper, or on dark paper where the theme is dark.
+
+    Rich's template loads a font from the network; that part is left out.
+    """
+    theme = "dark" if state.theme == "dark" else "light"
+    paper, ink = (getattr(COLOURS[name], theme) for name in ("paper", "ink"))
+    console = Console(
+        record=True, width=width, height=height, file=io.StringIO(), color_system="truecolor",
+        force_terminal=True,
+    )  # fmt: skip
+    saved, state.theme = state.theme, theme
+    try:
+        console.print(render(state, width, height, now_s), end="")
+    finally:
+        state.theme = saved
+    code_format = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    return console.export_svg(
+        title="ctgkit watch", theme=_terminal_theme(paper, ink), code_format=code_format
+    )
+
+
+def _terminal_theme(paper: str, ink: str) -> TerminalTheme:
+    def rgb(colour: str) -> tuple[int, int, int]:
+        return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+    return TerminalTheme(rgb(paper), rgb(ink), [rgb(ink)] * 8)
+
+
+def save_picture(state: State, console: Console, now_s: float) -> str:
+    """Write the screen to a new SVG file in the working directory; return what to tell."""
+    sensor = state.focused
+    name = re.sub(r"[^0-9A-Za-z-]", "", sensor.name) if sensor else ""
+    path = Path(f"ctgkit-{name or 'watch'}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.svg")
+    state.notice = ""
+    try:
+        path.write_text(svg_picture(state, *console.size, now_s), encoding="utf-8")
+    except OSError as error:
+        return f"not saved: {error}"
+    return f"saved {path}"

@@ -1,0 +1,304 @@
+"""What the view knows: results, connection and keys go in, the state changes.
+
+This module performs no I/O; wall time comes in as seconds of any monotonic clock.
+"""
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from ctgkit.display import FHR_SCALES, PAPER_SPEEDS_CM_MIN, QUALITY_WINDOW_S, STALE_AFTER_S
+from ctgkit.events import Event
+from ctgkit.samples import SEC_FROM_START_MAX_S, Prediction
+from ctgkit.watch.alarms import Alarms
+from ctgkit.watch.trace import Trace
+from ctgkit.wire import Result
+
+MAX_SENSORS = 64
+"""Sensors shown; results of further ones are counted. Chosen: eight by eight tiles."""
+MAX_EVENTS = 2000
+"""Events kept per sensor. Chosen: four hours hold some hundreds."""
+MAX_ID_CHARS = 200
+REORDER_S = 2.0
+"""Data time that falls back further than this starts a new trace, seconds. Chosen."""
+DRAWN_KINDS = ("acceleration", "deceleration", "contraction")
+THEMES = ("auto", "light", "dark")
+SCROLL_CM = 1
+PAGE_CM = 10
+
+LinkPhase = Literal["connecting", "live", "lost"]
+Action = Literal["quit", "save"]
+
+
+@dataclass(slots=True)
+class Sensor:
+    """One sensor on display."""
+
+    sensor_id: str
+    trace: Trace = field(default_factory=Trace)
+    alarms: Alarms = field(default_factory=Alarms)
+    events: dict[str, Event] = field(default_factory=dict)
+    """Of the drawn kinds, by id."""
+    fhr_bpm: float | None = None
+    uterus: float | None = None
+    spasms: float | None = None
+    prediction: Prediction | None = None
+    status: str = ""
+    figo: str = ""
+    received_s: float = -math.inf
+    """Wall time of the newest result, seconds."""
+    held_s: float | None = None
+    """Data time at the right edge while paused or scrolled back, seconds."""
+    resuming: bool = False
+    """No result came yet since the connection was made."""
+    timestamp: str = ""
+
+    @property
+    def name(self) -> str:
+        """The start of the id, as people say it."""
+        return self.sensor_id[:8]
+
+    @property
+    def edge_s(self) -> float:
+        """Data time at the right edge of the strip, seconds."""
+        if self.held_s is not None:
+            return self.held_s
+        return self.trace.last_s if len(self.trace) else 0.0
+
+    def quality(self) -> tuple[float, float]:
+        """Return the share of samples with a heart rate lately, and samples/s; NaN for unknown."""
+        if not len(self.trace):
+            return math.nan, math.nan
+        start_s = self.trace.last_s - QUALITY_WINDOW_S
+        t_s, fhr_bpm, _ = self.trace.between(start_s, math.inf)
+        lasted_s = float(t_s[-1] - t_s[0])
+        rate_hz = (len(t_s) - 1) / lasted_s if lasted_s > 0 else math.nan
+        return float(np.isfinite(fhr_bpm).mean()), rate_hz
+
+    @property
+    def toco(self) -> float | None:
+        """Current uterine activity: the tone, or what is sent in its place."""
+        return self.spasms if self.uterus is None else self.uterus
+
+    def is_silent(self, now_s: float) -> bool:
+        """Tell whether nothing came lately."""
+        return now_s - self.received_s > STALE_AFTER_S
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the view shows."""
+
+    source: str
+    """Where the results come from, for people."""
+    only: tuple[str, ...] = ()
+    """Beginnings of the ids to show; all when empty."""
+    sensors: dict[str, Sensor] = field(default_factory=dict)
+    focus: int = 0
+    as_grid: bool = False
+    paused: bool = False
+    help: bool = False
+    speed_cm_min: int = PAPER_SPEEDS_CM_MIN[0]
+    fhr_scale: int = 0
+    theme: str = THEMES[0]
+    link: LinkPhase = "connecting"
+    link_reason: str = ""
+    attempts: int = 0
+    """Failed attempts since the last connection."""
+    n_results: int = 0
+    n_unreadable: int = 0
+    n_late: int = 0
+    n_beyond: int = 0
+    """Results of sensors beyond :data:`MAX_SENSORS`."""
+    last_error: str = ""
+    notice: str = ""
+    """One line of news for the footer: a file that was saved, a log message."""
+    changes: int = 0
+    """Grows with each change; equal numbers mean an equal picture."""
+
+    @property
+    def focused(self) -> Sensor | None:
+        """The sensor in focus, if there is any."""
+        sensors = list(self.sensors.values())
+        return sensors[self.focus % len(sensors)] if sensors else None
+
+
+def fold(state: State, result: Result, now_s: float) -> None:
+    """Take in one result.
+
+    Parameters
+    ----------
+    state : State
+        Is changed.
+    result : Result
+        From any server; numbers outside the contract are tolerated.
+    now_s : float
+        Wall time, seconds.
+    """
+    if state.only and not result.sensor_id.lower().startswith(state.only):
+        return
+    state.changes += 1
+    t_s = result.sec_from_start
+    if not (0 <= t_s <= SEC_FROM_START_MAX_S and 0 < len(result.sensor_id) <= MAX_ID_CHARS):
+        refuse(state, "a result without sensor id or with an impossible time")
+        return
+    sensor = state.sensors.get(result.sensor_id)
+    if sensor is None:
+        if len(state.sensors) >= MAX_SENSORS:
+            state.n_beyond += 1
+            return
+        sensor = state.sensors[result.sensor_id] = Sensor(result.sensor_id)
+    state.n_results += 1
+    sensor.received_s = now_s
+    if not _make_place(sensor, t_s, result.timestamp):
+        state.n_late += 1
+        return
+    sensor.fhr_bpm, sensor.uterus, sensor.spasms = result.fhr_bpm, result.uterus, result.spasms
+    sensor.trace.append(t_s, sensor.fhr_bpm, sensor.toco)
+    sensor.alarms.judge(t_s, sensor.fhr_bpm, critical=result.status == "critical")
+    sensor.prediction, sensor.status = result.prediction, result.status
+    sensor.timestamp = result.timestamp
+    sensor.figo = _figo_class(result)
+    for item in result.events or ():
+        if item.get("kind") in DRAWN_KINDS and not _take_event(sensor, item):
+            refuse(state, f"an event of unknown shape: {item.get('kind')}")
+
+
+def _make_place(sensor: Sensor, t_s: float, timestamp: str) -> bool:
+    """Make the trace end before *t_s*; False when the sample comes too late for that.
+
+    Data time that falls back means a new trace, except that the first result after a reconnect
+    may repeat the past: the trace is cut there and filled again.
+    """
+    resuming, sensor.resuming = sensor.resuming, False
+    if not len(sensor.trace) or t_s > sensor.trace.last_s:
+        return True
+    if resuming and not _is_later(timestamp, sensor.timestamp):
+        sensor.trace.forget_from(t_s)
+        return True
+    if sensor.trace.last_s - t_s <= REORDER_S:
+        return False
+    sensor.trace = Trace()
+    sensor.events.clear()
+    sensor.alarms.restart()
+    sensor.held_s = None
+    return True
+
+
+def _is_later(timestamp: str, than: str) -> bool:
+    try:
+        new, old = datetime.fromisoformat(timestamp), datetime.fromisoformat(than)
+        return new.replace(tzinfo=None) > old.replace(tzinfo=None)
+    except ValueError:
+        return False
+
+
+def _figo_class(result: Result) -> str:
+    for source in (result.figo, result.features):
+        for key in ("class", "figo_class"):
+            if source and isinstance(value := source.get(key), str):
+                return value
+    return ""
+
+
+def _take_event(sensor: Sensor, item: dict[str, Any]) -> bool:
+    """Keep an event, in place of an older version of it; False when it can't be read."""
+    try:
+        event = msgspec.convert(item, Event)
+    except msgspec.ValidationError:
+        return False
+    sensor.events[event.id or f"{event.kind} {event.onset_s:g}"] = event
+    if len(sensor.events) > MAX_EVENTS:
+        del sensor.events[next(iter(sensor.events))]
+    return True
+
+
+def refuse(state: State, reason: str) -> None:
+    """Count a message that cannot be shown."""
+    state.changes += 1
+    state.n_unreadable += 1
+    state.last_error = reason
+
+
+def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
+    """Note what became of the connection."""
+    state.changes += 1
+    state.link, state.link_reason = phase, reason
+    if phase == "live":
+        state.attempts = 0
+        for sensor in state.sensors.values():
+            sensor.resuming = True
+    elif phase == "lost":
+        state.attempts += 1
+
+
+def press(state: State, key: str) -> Action | None:
+    """Take in one key; return what the shell has to do, if anything."""
+    state.changes += 1
+    state.notice = ""
+    if state.help and key != "q":
+        state.help = False
+    elif key == "q":
+        return "quit"
+    elif key == "s":
+        return "save"
+    elif key in ("left", "right", "page_up", "page_down", "home", "end", "n", " "):
+        _move_in_time(state, key)
+    elif key == "a":
+        for sensor in _shown(state):
+            sensor.alarms.acknowledge()
+    elif key in ("tab", "down", "back_tab", "up"):
+        step = 1 if key in ("tab", "down") else -1
+        state.focus = (state.focus + step) % max(1, len(state.sensors))
+    elif key.isdecimal() and 1 <= int(key) <= len(state.sensors):
+        state.focus, state.as_grid = int(key) - 1, False
+    else:
+        _change_display(state, key)
+    return None
+
+
+def _change_display(state: State, key: str) -> None:
+    if key in ("g", "enter"):
+        state.as_grid = not state.as_grid if key == "g" else False
+    elif key == "p":
+        index = PAPER_SPEEDS_CM_MIN.index(state.speed_cm_min) + 1
+        state.speed_cm_min = PAPER_SPEEDS_CM_MIN[index % len(PAPER_SPEEDS_CM_MIN)]
+    elif key == "r":
+        state.fhr_scale = (state.fhr_scale + 1) % len(FHR_SCALES)
+    elif key == "t":
+        state.theme = THEMES[(THEMES.index(state.theme) + 1) % len(THEMES)]
+    elif key in ("?", "h"):
+        state.help = True
+
+
+def _shown(state: State) -> list[Sensor]:
+    """Return the sensors that a key is about."""
+    if state.as_grid or state.focused is None:
+        return list(state.sensors.values())
+    return [state.focused]
+
+
+def _move_in_time(state: State, key: str) -> None:
+    """Pause, scroll, or go back to the present."""
+    everyone = list(state.sensors.values())
+    if key in ("end", "n") or (key == " " and state.paused):
+        state.paused = False
+        for sensor in everyone:
+            sensor.held_s = None
+        return
+    if not state.paused:
+        state.paused = True
+        for sensor in everyone:
+            sensor.held_s = sensor.edge_s
+    cm = {"left": -SCROLL_CM, "right": SCROLL_CM, "page_up": -PAGE_CM, "page_down": PAGE_CM}
+    for sensor in _shown(state):
+        if not len(sensor.trace):
+            continue
+        moved_s = sensor.edge_s + cm.get(key, 0) * 60 / state.speed_cm_min
+        if key == "home":
+            moved_s = sensor.trace.first_s
+        sensor.held_s = min(max(moved_s, sensor.trace.first_s), sensor.trace.last_s)
