@@ -4,7 +4,7 @@ This module performs no I/O.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.belt import level
 from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations, dip
-from ctgkit.simulate.signal.dropout import Dropouts, Episode
+from ctgkit.simulate.signal.dropout import Dropouts, Episode, What
 from ctgkit.simulate.signal.field import Composite, composite
 from ctgkit.simulate.signal.stream import Floats, Streams
-
-_DROPOUTS = ("loss", "off", "maternal_capture", "doubling", "halving")
 
 DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
 """Where ultrasound doubles and halves (signal model 7.7)."""
@@ -108,7 +106,9 @@ class Plan:
             elif event == "rezero":
                 rezeros.append((at.t_s, at.what.size))
             else:
-                episodes.append(Episode(id_, event, at.t_s, at.t_s + at.what.duration_s))
+                episodes.append(
+                    Episode(id_, cast(What, event), at.t_s, at.t_s + at.what.duration_s)
+                )
         episodes += [
             e
             for e in self._dropouts.between(from_s, to_s, _stress(wide, decelerations))

@@ -249,7 +249,7 @@ class Sensor:
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
         """Return uterus and spasms in the units of the profile (signal model, section 3)."""
         if self.patient.words["sensor.profile"] == "original":
-            uterus = np.round(np.clip(14.8 + 0.4 * shown, 0, 60), 1)
+            uterus: Floats = np.round(np.clip(14.8 + 0.4 * shown, 0, 60), 1)
             hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)
             return uterus, np.round(20 + 1.5 * np.maximum(0, uterus - 28) + 0.5 * hiss, 1)
         grid = self.patient.at("toco.grid", 0.0)

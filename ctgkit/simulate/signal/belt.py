@@ -51,7 +51,7 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
     strength = patient.at("toco.push", c.peak_s)
     if strength == 0:
         return 0.0
-    u = streams.uniform("toco.push", c.index, c.index + 1, 3 * _EFFORTS + 2)[0]
+    u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 2)[0]
     wave = np.zeros_like(t_s)
     centre_s = c.onset_s + 14 + 5 * u[-1]
     for i in range(3 + int(3 * u[-2])):

@@ -4,6 +4,7 @@ Contraction k sits where the integral of the rate passes k plus a jitter: any of
 without walking through those before it.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class Contraction(NamedTuple):
     """One contraction; onset and end are where it crosses 10 % of its height."""
 
     id: str
-    index: int
+    number: int
     peak_s: float
     rise_s: float
     """From 10 % to the peak."""
@@ -79,7 +80,7 @@ class Contractions:
     def __init__(self, patient: Patient, streams: Streams) -> None:
         self._patient, self._streams = patient, streams
         edges = patient.edges_s("toco.per_10min")
-        steps = [np.arange(a, b, 10.0) for a, b in zip(edges, edges[1:], strict=False)]
+        steps = [np.arange(a, b, 10.0) for a, b in pairwise(edges)]
         self._times = np.unique(np.concatenate([*steps, [edges[-1]]]))
         rates = np.broadcast_to(
             np.maximum(patient.at("toco.per_10min", self._times), 1e-3) / 600, self._times.shape
@@ -99,7 +100,8 @@ class Contractions:
     def _times_of(self, counts: Floats) -> Floats:
         inside = np.interp(counts, self._counts, self._times)
         before, beyond = np.minimum(counts, 0), np.maximum(counts - self._counts[-1], 0)
-        return inside + before / self._first_rate + beyond / self._last_rate
+        times: Floats = inside + before / self._first_rate + beyond / self._last_rate
+        return times
 
     def between(self, from_s: float, to_s: float) -> list[Contraction]:
         """Return the contractions that touch [*from_s*, *to_s*), by index."""

@@ -121,16 +121,16 @@ class Decelerations:
         natural = [c for c in contractions if c.id.startswith("c")]
         if not natural:
             return []
-        first = natural[0].index
-        u = self._streams.uniform("fhr.deceleration", first, natural[-1].index + 1, 10)
-        z = self._streams.normal("fhr.deceleration", first, natural[-1].index + 1, 3)
+        first = natural[0].number
+        u = self._streams.uniform("fhr.deceleration", first, natural[-1].number + 1, 10)
+        z = self._streams.normal("fhr.deceleration", first, natural[-1].number + 1, 3)
         found = []
         for c in natural:
-            row, choice = c.index - first, u[c.index - first, 0]
+            row, choice = c.number - first, u[c.number - first, 0]
             for kind in TYPES:
                 choice -= self._patient.at(f"decel.{kind}", c.peak_s)
                 if choice < 0:
-                    found.append(self._make(f"d{c.index}", kind, c, c.peak_s, u[row], z[row]))
+                    found.append(self._make(f"d{c.number}", kind, c, c.peak_s, u[row], z[row]))
                     break
         return found
 

@@ -134,7 +134,8 @@ def heart_rate(
         boost = patient.at("fhr.oscillation", max(centre_s, 0.0))
         if boost == 1.0:
             return _PLAIN
-        return _PLAIN * np.sqrt(1 + (boost - 1) * _OSCILLATION)
+        scale: Floats = _PLAIN * np.sqrt(1 + (boost - 1) * _OSCILLATION)
+        return scale
 
     return _soft_clip(
         heart.clean + gain * noise(streams, "fhr.variability", first, count, spectrum)
