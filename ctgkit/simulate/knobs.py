@@ -1,0 +1,138 @@
+"""What a scenario can set: every knob with its unit, range, default and meaning.
+
+This is the only such list; validation, ``ctgkit scenario show`` and docs/scenarios.md come from
+it. This module performs no I/O.
+"""
+
+from typing import NamedTuple
+
+
+class Knob(NamedTuple):
+    """A number that a scenario can set, ramp over time, or draw per patient."""
+
+    unit: str
+    low: float
+    high: float
+    default: float
+    meaning: str
+
+
+class Choice(NamedTuple):
+    """A word out of a few."""
+
+    options: tuple[str, ...]
+    default: str
+    meaning: str
+
+
+KNOBS: dict[str, Knob] = {
+    "fhr.baseline_bpm": Knob("bpm", 50, 220, 138, "Baseline; normal is 110-160 (FIGO 2015)."),
+    "fhr.drift_bpm": Knob("bpm", 0, 20, 4, "Standard deviation of the slow wandering."),
+    "fhr.bandwidth_bpm": Knob(
+        "bpm", 0, 60, 12, "Variability: 1-minute band; normal is 5-25 (FIGO 2015)."
+    ),
+    "fhr.bandwidth_spread": Knob(
+        "", 0, 1, 0.2, "How much the band swells and shrinks within minutes (sd of its logarithm)."
+    ),
+    "fhr.oscillation": Knob(
+        "", 0, 10, 1, "Factor on the power between 0.08 and 0.2 Hz; 3 looks saltatory."
+    ),
+    "fhr.sinus_bpm": Knob("bpm", 0, 30, 0, "Amplitude of a sinusoidal pattern; 0 switches it off."),
+    "fhr.sinus_per_min": Knob("/min", 1, 10, 4, "Its frequency; sinusoidal is 2-5 (FIGO 2015)."),
+    "fhr.sinus_jagged": Knob("", 0, 1, 0, "0 a smooth sine, 1 a triangle (pseudo-sinusoidal)."),
+    "fhr.beat_jitter_bpm": Knob("bpm", 0, 5, 0.5, "Error of each beat-to-beat measurement."),
+    "state.quiet_min": Knob("min", 2, 120, 23, "Mean length of quiet sleep (1F)."),
+    "state.active_min": Knob("min", 2, 120, 39, "Mean length of active sleep (2F)."),
+    "accel.per_h": Knob("/h", 0, 60, 8, "Accelerations while active."),
+    "accel.height_bpm": Knob("bpm", 5, 60, 25, "Median height."),
+    "accel.duration_s": Knob("s", 10, 300, 34, "Median length."),
+    "decel.early": Knob("", 0, 1, 0, "Share of contractions with an early deceleration."),
+    "decel.late": Knob("", 0, 1, 0, "Share with a late deceleration."),
+    "decel.variable": Knob("", 0, 1, 0, "Share with a typical variable deceleration."),
+    "decel.atypical": Knob("", 0, 1, 0, "Share with an atypical (long, deep) variable one."),
+    "decel.prolonged": Knob("", 0, 1, 0, "Share with a prolonged deceleration."),
+    "decel.unlinked_per_h": Knob("/h", 0, 40, 0, "Variable decelerations without a contraction."),
+    "decel.depth": Knob("", 0.1, 3, 1, "Factor on the depth of all decelerations."),
+    "decel.duration": Knob("", 0.2, 4, 1, "Factor on their length."),
+    "decel.variability": Knob(
+        "", 0, 4, 1, "Factor on variability inside them; hypoxia loses it, reflexes raise it."
+    ),
+    "toco.per_10min": Knob("/10 min", 0, 10, 3.5, "Contractions; more than 5 is tachysystole."),
+    "toco.amplitude": Knob("units", 0, 120, 40, "Median height above the resting tone."),
+    "toco.amplitude_spread": Knob("", 0, 1.5, 0.25, "Sd of the logarithm of the height."),
+    "toco.duration_s": Knob("s", 20, 400, 78, "Median length, measured at 10 % of the height."),
+    "toco.duration_spread": Knob("", 0, 1, 0.2, "Sd of the logarithm of the length."),
+    "toco.interval_cv": Knob("", 0, 0.6, 0.28, "Irregularity: sd of the interval over its mean."),
+    "toco.tone": Knob("units", 0, 100, 10, "Resting tone."),
+    "toco.push": Knob("", 0, 1, 0, "How hard the mother bears down in contractions (stage II)."),
+    "toco.breathing": Knob("units", 0, 20, 0.4, "Size (rms) of the breathing ripple."),
+    "toco.noise": Knob("units", 0, 20, 0.5, "Size (rms) of belt and muscle noise."),
+    "toco.drift": Knob("units", 0, 40, 2, "Size (rms) of the belt's slow drift."),
+    "toco.spikes_per_h": Knob("/h", 0, 240, 4, "Movement artefacts."),
+    "toco.steps_per_h": Knob("/h", 0, 60, 0, "Sudden shifts of the belt."),
+    "toco.rezero_per_h": Knob("/h", 0, 12, 0, "Nurse's resets to the zero line."),
+    "toco.gain": Knob("", 0, 3, 1, "What the belt shows of the true tone; 0 is a lifted belt."),
+    "toco.grid": Knob("units", 0.1, 2, 0.5, "Step of the shown value."),
+    "loss.share": Knob("", 0, 1, 0.03, "Share of time without heart rate (clean .005, poor .25)."),
+    "loss.long_share": Knob("", 0, 1, 0.4, "Part of it that is in gaps of minutes."),
+    "loss.events": Knob(
+        "", 1, 6, 2, "Factor on the hazard in contractions and falling heart rate."
+    ),
+    "artefact.capture_per_h": Knob("/h", 0, 60, 0, "Episodes that show the mother's heart rate."),
+    "artefact.mhr_bpm": Knob("bpm", 40, 160, 88, "The mother's heart rate; 68-112 in labour."),
+    "artefact.doubling_per_h": Knob("/h", 0, 120, 0, "Doubled heart rate, when below 120 bpm."),
+    "artefact.halving_per_h": Knob("/h", 0, 120, 0, "Halved heart rate, when above 180 bpm."),
+    "artefact.outlier_per_h": Knob("/h", 0, 240, 0, "Seconds-long nonsense values."),
+    "sensor.missed_update": Knob("", 0, 1, 0.14, "Share of beats that the monitor repeats."),
+    "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate."),
+    "hypoxia.nominal_ph": Knob("pH", 6.5, 7.5, 7.3, "Nominal cord pH: truth only, simulated."),
+}
+
+CHOICES: dict[str, Choice] = {
+    "state.mode": Choice(
+        ("none", "cycling", "quiet", "active", "awake"),
+        "none",
+        "Behavioural states: none, 1F and 2F in turn, or one of them for good (1F, 2F, 4F).",
+    ),
+    "sensor.method": Choice(
+        ("doppler", "scalp"),
+        "doppler",
+        "Ultrasound averages two or three beats.",
+    ),
+    "sensor.profile": Choice(
+        ("clinical", "original"),
+        "clinical",
+        "Wire units: toco 0-127 and contraction 0-127, or the original 14-36 and 20-36.",
+    ),
+}
+
+
+class Forced(NamedTuple):
+    """An event that a timeline or an instructor can force."""
+
+    size_unit: str
+    size_low: float
+    size_high: float
+    size: float
+    duration_low_s: float
+    duration_high_s: float
+    duration_s: float
+    meaning: str
+
+
+FORCED: dict[str, Forced] = {
+    "acceleration": Forced("bpm", 5, 60, 25, 10, 600, 35, "A rise of the heart rate."),
+    "early_deceleration": Forced("bpm", 5, 60, 20, 40, 120, 70, "A shallow symmetric dip."),
+    "late_deceleration": Forced("bpm", 5, 80, 30, 65, 180, 95, "A gradual dip."),
+    "variable_deceleration": Forced("bpm", 10, 120, 40, 15, 90, 35, "An abrupt dip."),
+    "atypical_deceleration": Forced("bpm", 10, 120, 60, 60, 180, 80, "Abrupt, slow to recover."),
+    "prolonged_deceleration": Forced("bpm", 15, 120, 60, 130, 3600, 300, "Minutes long."),
+    "contraction": Forced("units", 5, 127, 60, 30, 400, 80, "A contraction."),
+    "loss": Forced("", 0, 1, 1, 0.25, 86400, 30, "No heart rate."),
+    "off": Forced("", 0, 1, 1, 0.25, 86400, 60, "Neither heart rate nor toco: cable out."),
+    "maternal_capture": Forced("", 0, 1, 1, 1, 86400, 30, "The mother's heart rate is shown."),
+    "doubling": Forced("", 0, 1, 1, 1, 600, 10, "Twice the heart rate is shown."),
+    "halving": Forced("", 0, 1, 1, 1, 600, 10, "Half the heart rate is shown."),
+    "rezero": Forced("units", 0, 60, 10, 0.25, 0.25, 0.25, "The toco is set to this value."),
+}
+"""Event -> size and duration with their ranges and defaults; a size in no unit is ignored."""

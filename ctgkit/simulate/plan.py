@@ -1,0 +1,171 @@
+"""What happens when: all events of one sensor, drawn or forced, for any stretch of time.
+
+This module performs no I/O.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from ctgkit.simulate.patient import ForcedAt, Patient
+from ctgkit.simulate.signal.acceleration import Acceleration, Accelerations
+from ctgkit.simulate.signal.behaviour import Behaviour
+from ctgkit.simulate.signal.belt import level
+from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
+from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations, dip
+from ctgkit.simulate.signal.dropout import Dropouts, Episode, What
+from ctgkit.simulate.signal.field import Composite, composite
+from ctgkit.simulate.signal.stream import Floats, Streams
+
+DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
+"""Where ultrasound doubles and halves (signal model 7.7)."""
+
+_BEFORE_S = 80.0  # gaps reach back this far, and their hazard depends on what happened then
+
+
+class Window(NamedTuple):
+    """What touches a stretch of time."""
+
+    contractions: list[Contraction]
+    accelerations: list[Acceleration]
+    decelerations: list[Deceleration]
+    episodes: list[Episode]
+    rezeros: list[tuple[float, float]]
+    """Forced resets of the toco: time, seconds, and the value set."""
+
+
+def forced_deceleration(id_: str, at: ForcedAt) -> Deceleration:
+    """Return a deceleration of the wanted size and length that begins exactly at its time."""
+    kind = at.what.event.removesuffix("_deceleration")
+    length = at.what.duration_s
+    fall, hold = {
+        "early": (length / 2, 0.0),
+        "late": (max(31.0, 0.38 * length), 0.08 * length),
+        "variable": (min(12.0, 0.35 * length), 0.3 * length),
+        "atypical": (min(12.0, 0.2 * length), 0.4 * length),
+        "prolonged": (min(25.0, 0.15 * length), 0.6 * length),
+    }[kind]
+    return Deceleration(id_, kind, at.t_s, fall, hold, length - fall - hold, at.what.size)
+
+
+def forced_contraction(id_: str, at: ForcedAt) -> Contraction:
+    """Return a Gaussian contraction that rises from zero at its time."""
+    rise_s = 0.45 * at.what.duration_s
+    # the bell reaches zero, 2 % of its height, at 1.304 times the way to 10 %
+    return Contraction(
+        id_, -1, at.t_s + 1.304 * rise_s, rise_s, at.what.duration_s - rise_s, at.what.size, 2.0
+    )
+
+
+class Plan:
+    """Everything that happens to one sensor.
+
+    Parameters
+    ----------
+    patient : Patient
+        Whose sensor it is.
+    streams : Streams
+        Its random numbers.
+    """
+
+    def __init__(self, patient: Patient, streams: Streams) -> None:
+        self.patient, self.streams = patient, streams
+        self.behaviour = Behaviour(patient, streams)
+        self._contractions = Contractions(patient, streams)
+        self._accelerations = Accelerations(patient, streams, self.behaviour)
+        self._decelerations = Decelerations(patient, streams)
+        self._dropouts = Dropouts(patient, streams)
+        self._forced: list[tuple[str, ForcedAt]] = [
+            (f"f{i}", at) for i, at in enumerate(patient.forced)
+        ]
+
+    def force(self, at: ForcedAt) -> str:
+        """Add an event; return its id."""
+        id_ = f"f{len(self._forced)}"
+        self._forced.append((id_, at))
+        return id_
+
+    def window(self, from_s: float, to_s: float) -> Window:
+        """Return what touches [*from_s*, *to_s*), each list ordered by time."""
+        early_s = from_s - _BEFORE_S
+        wide = self._contractions.between(early_s - LONGEST_S, to_s + LONGEST_S)
+        accelerations = self._accelerations.between(from_s, to_s)
+        decelerations = self._decelerations.between(wide, early_s, to_s)
+        episodes, rezeros = [], []
+        for id_, at in self._forced:
+            event = at.what.event
+            if event == "acceleration":
+                accelerations.append(
+                    Acceleration(id_, at.t_s, at.what.duration_s, at.what.size, 0.5, 1)
+                )
+            elif event.endswith("_deceleration"):
+                decelerations.append(forced_deceleration(id_, at))
+            elif event == "contraction":
+                wide.append(forced_contraction(id_, at))
+            elif event == "rezero":
+                rezeros.append((at.t_s, at.what.size))
+            else:
+                episodes.append(
+                    Episode(id_, cast(What, event), at.t_s, at.t_s + at.what.duration_s)
+                )
+        episodes += [
+            e
+            for e in self._dropouts.between(from_s, to_s, _stress(wide, decelerations))
+            if self._happens(e, decelerations)
+        ]
+        return Window(
+            sorted((c for c in wide if _near(c, from_s, to_s)), key=lambda c: c.peak_s),
+            sorted(
+                (a for a in accelerations if a.onset_s < to_s and a.end_s > from_s),
+                key=lambda a: a.onset_s,
+            ),
+            sorted(
+                (d for d in decelerations if d.onset_s - 20 < to_s and d.end_s + 70 > from_s),
+                key=lambda d: d.onset_s,
+            ),
+            sorted(
+                (e for e in episodes if e.onset_s < to_s and e.end_s > from_s),
+                key=lambda e: e.onset_s,
+            ),
+            rezeros,
+        )
+
+    def composite(self, t_s: Floats, window: Window) -> Composite:
+        """Return the noise-free heart rate at *t_s*, given a window around it."""
+        return composite(
+            self.patient,
+            self.streams,
+            self.behaviour,
+            t_s,
+            window.accelerations,
+            window.decelerations,
+        )
+
+    def _happens(self, episode: Episode, decelerations: list[Deceleration]) -> bool:
+        """Return whether the heart rate lets it happen: only slow hearts are doubled."""
+        if episode.what not in ("doubling", "halving"):
+            return True
+        now = np.array([episode.onset_s])
+        bpm = float(
+            composite(self.patient, self.streams, self.behaviour, now, [], decelerations).clean[0]
+        )
+        if episode.what == "doubling":
+            return bpm < DOUBLED_BELOW_BPM
+        return bpm > HALVED_ABOVE_BPM
+
+
+def _near(c: Contraction, from_s: float, to_s: float) -> bool:
+    return c.peak_s - 2 * c.rise_s < to_s and c.peak_s + 2 * c.fall_s > from_s
+
+
+def _stress(
+    contractions: list[Contraction], decelerations: list[Deceleration]
+) -> Callable[[Floats], Floats]:
+    def stress(t_s: Floats) -> Floats:
+        falls = np.zeros_like(t_s)
+        for d in decelerations:
+            falls = np.maximum(falls, dip(d, t_s) / 30)
+        return np.minimum(level(contractions, t_s) + falls, 1.0)
+
+    return stress

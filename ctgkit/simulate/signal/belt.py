@@ -1,0 +1,168 @@
+"""The toco channel: tone, contractions and pushing; then what the belt adds to them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal.contraction import Contraction, bell
+from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.stream import Floats, Streams
+
+SATURATION = 127.0
+"""Highest value of the device [M]."""
+FULL_LEVEL = 40.0
+"""Height at which a contraction counts as full strength for the fetus, units. Chosen."""
+
+_SPIKE_SLOT_S, _SHIFT_SLOT_S, _SHIFT_MEMORY_S = 5.0, 60.0, 7200.0
+_EFFORTS = 5
+
+
+def _unit(shape: Floats) -> Floats:
+    """Return the coefficient scale of a spectrum of that shape with rms 1."""
+    return amplitudes(shape / (shape.sum() * FREQUENCIES_HZ[1]))
+
+
+_BREATHING = _unit(np.exp(-0.5 * ((FREQUENCIES_HZ - 0.37) / 0.05) ** 2))  # 0.30-0.45 Hz [M]
+_NOISE = _unit(1 / (FREQUENCIES_HZ + 0.02) ** 1.5)
+
+
+class Toco(NamedTuple):
+    """Arrays of shape (n_samples,), toco units."""
+
+    clean: Floats
+    """Tone, contractions and pushing."""
+    contractile: Floats
+    """Without the tone."""
+    shown: Floats
+    """With the belt's artefacts, between 0 and saturation, before the grid."""
+
+
+def level(contractions: list[Contraction], t_s: Floats) -> Floats:
+    """Return how strong the contraction is at *t_s*, 0 to 1, shape (n_samples,)."""
+    sum_ = np.zeros_like(t_s)
+    for c in contractions:
+        sum_ += min(c.height / FULL_LEVEL, 1.0) * bell(c, t_s)
+    return np.minimum(sum_, 1.0)
+
+
+def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) -> Floats | float:
+    """Return the efforts of bearing down in one contraction: 3-5 of 6-10 s, 12-15 s apart."""
+    strength = patient.at("toco.push", c.peak_s)
+    if strength == 0:
+        return 0.0
+    u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 2)[0]
+    wave = np.zeros_like(t_s)
+    centre_s = c.onset_s + 14 + 5 * u[-1]
+    for i in range(3 + int(3 * u[-2])):
+        width_s, height = 2.5 + 1.7 * u[3 * i], strength * (20 + 30 * u[3 * i + 1])
+        wave += height * np.exp(-0.5 * ((t_s - centre_s) / width_s) ** 2)
+        centre_s += 12 + 3 * u[3 * i + 2]
+    return wave
+
+
+def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
+    first, stop = int(t_s[0] // _SPIKE_SLOT_S) - 2, int(t_s[-1] // _SPIKE_SLOT_S) + 2
+    u = streams.uniform("toco.spike", first, stop, 5)
+    starts = (np.arange(first, stop) + u[:, 1]) * _SPIKE_SLOT_S
+    rate = patient.at("toco.spikes_per_h", starts)
+    wave = np.zeros_like(t_s)
+    for i in np.flatnonzero(u[:, 0] < rate * _SPIKE_SLOT_S / 3600):
+        size = (5 + 25 * u[i, 2] ** 2) * (1 if u[i, 3] < 0.75 else -1)
+        x = (t_s - starts[i]) / (0.5 + 1.5 * u[i, 4])
+        wave += size / (1 + x * x) ** 2
+    return wave
+
+
+class Shift(NamedTuple):
+    """From *t_s* on the belt reads *offset* more than it should."""
+
+    t_s: float
+    offset: float
+    rezero: bool
+
+
+def shifts(
+    patient: Patient,
+    streams: Streams,
+    from_s: float,
+    to_s: float,
+    forced: list[tuple[float, float]],
+) -> list[Shift]:
+    """Return belt shifts and zero resets in [*from_s*, *to_s*), by time."""
+    first, stop = int(from_s // _SHIFT_SLOT_S), int(to_s // _SHIFT_SLOT_S) + 1
+    u = streams.uniform("toco.shift", first, stop, 4)
+    times = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
+    step = patient.at("toco.steps_per_h", times) * _SHIFT_SLOT_S / 3600
+    rezero = patient.at("toco.rezero_per_h", times) * _SHIFT_SLOT_S / 3600
+    found = [
+        Shift(t, 24 * (float(u[i, 2]) - 0.5) * 2, rezero=False)
+        for i in np.flatnonzero(u[:, 0] < step)
+        if from_s <= (t := float(times[i])) < to_s
+    ]
+    resets = [
+        (t, 10 + 10 * float(u[i, 2]))
+        for i in np.flatnonzero((u[:, 0] >= step) & (u[:, 0] < step + rezero))
+        if from_s <= (t := float(times[i])) < to_s
+    ]
+    for t, target in resets + [f for f in forced if from_s <= f[0] < to_s]:
+        at = np.array([t])
+        resting = patient.at("toco.tone", t) + float(_drift(patient, streams, at)[0])
+        found.append(Shift(t, target - resting, rezero=True))
+    return sorted(found)
+
+
+def _drift(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
+    drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 120.0, 900.0)
+    return drift
+
+
+def _offset(shifts_: list[Shift], t_s: Floats) -> Floats | float:
+    if not shifts_:
+        return 0.0
+    index = np.searchsorted([s.t_s for s in shifts_], t_s, side="right")
+    offset: Floats = np.array([0.0, *(s.offset for s in shifts_)])[index]
+    return offset
+
+
+def toco(
+    patient: Patient,
+    streams: Streams,
+    first: int,
+    count: int,
+    contractions: list[Contraction],
+    forced_rezero: list[tuple[float, float]],
+) -> Toco:
+    """Return the toco of *count* engine samples from *first* on.
+
+    Parameters
+    ----------
+    patient, streams
+        Whose belt it is.
+    first, count : int
+        Engine sample index (4 Hz), and how many.
+    contractions : list of Contraction
+        Those that touch the stretch.
+    forced_rezero : list of (float, float)
+        Time, seconds, and value of forced resets.
+    """
+    t_s = np.arange(first, first + count) / ENGINE_HZ
+    contractile = np.zeros(count)
+    for c in contractions:
+        contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
+    gain = patient.at("toco.gain", t_s)
+    clean = gain * (patient.at("toco.tone", t_s) + contractile)
+    strength = np.minimum(contractile / FULL_LEVEL, 2.0)
+    breathing = noise(streams, "toco.breathing", first, count, _BREATHING)
+    belt = noise(streams, "toco.noise", first, count, _NOISE)
+    shown = (
+        clean
+        + gain * _drift(patient, streams, t_s)
+        + _offset(
+            shifts(patient, streams, t_s[0] - _SHIFT_MEMORY_S, t_s[-1] + 0.01, forced_rezero), t_s
+        )
+        + patient.at("toco.breathing", t_s) * (1 + strength) * breathing
+        + patient.at("toco.noise", t_s) * belt
+        + _spikes(patient, streams, t_s)
+    )
+    return Toco(clean, gain * contractile, np.clip(shown, 0, SATURATION))

@@ -1,0 +1,141 @@
+"""When contractions are, and how they look.
+
+Contraction k sits where the integral of the rate passes k plus a jitter: any of them can be found
+without walking through those before it.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
+from ctgkit.simulate.signal.stream import Floats, Streams
+
+LONGEST_S = 700.0
+"""No contraction reaches further than this from its peak; bounds the search."""
+
+_LN10 = float(np.log(10.0))
+_FOOT = 0.02  # the bell is cut at 2 % of its height and lowered, so that it starts from zero
+
+
+class Contraction(NamedTuple):
+    """One contraction; onset and end are where it crosses 10 % of its height."""
+
+    id: str
+    number: int
+    peak_s: float
+    rise_s: float
+    """From 10 % to the peak."""
+    fall_s: float
+    """From the peak to 10 %."""
+    height: float
+    """Above the resting tone, toco units."""
+    power: float
+    """Exponent of the bell: 2 is Gaussian, less is pointed."""
+
+    @property
+    def onset_s(self) -> float:
+        """Where it begins, seconds."""
+        return self.peak_s - self.rise_s
+
+    @property
+    def end_s(self) -> float:
+        """Where it ends, seconds."""
+        return self.peak_s + self.fall_s
+
+
+def bell(contraction: Contraction, t_s: Floats) -> Floats:
+    """Return the contraction's shape, 0 to 1: an asymmetric generalised Gaussian.
+
+    Parameters
+    ----------
+    contraction : Contraction
+        Which one.
+    t_s : ndarray of shape (n_samples,)
+        Times, seconds.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+    """
+    x = t_s - contraction.peak_s
+    x = np.where(x < 0, x / -contraction.rise_s, x / contraction.fall_s)
+    shape: Floats = np.maximum(np.exp(-_LN10 * x**contraction.power) - _FOOT, 0) / (1 - _FOOT)
+    return shape
+
+
+class Contractions:
+    """The contractions of one patient.
+
+    Parameters
+    ----------
+    patient : Patient
+        Supplies rate, height and length over time.
+    streams : Streams
+        The sensor's random numbers.
+    """
+
+    def __init__(self, patient: Patient, streams: Streams) -> None:
+        self._patient, self._streams = patient, streams
+        edges = patient.edges_s("toco.per_10min")
+        steps = [np.arange(a, b, 10.0) for a, b in pairwise(edges)]
+        self._times = np.unique(np.concatenate([*steps, [edges[-1]]]))
+        rates = np.broadcast_to(
+            np.maximum(patient.at("toco.per_10min", self._times), 1e-3) / 600, self._times.shape
+        )
+        pieces = np.diff(self._times) * (rates[1:] + rates[:-1]) / 2
+        self._counts = np.concatenate([[0.0], np.cumsum(pieces)])
+        self._first_rate, self._last_rate = float(rates[0]), float(rates[-1])
+        self._phase = float(streams.generator("toco.contraction.phase", 0).random())
+
+    def _count_at(self, t_s: float) -> float:
+        if t_s < 0:
+            return t_s * self._first_rate
+        if t_s > self._times[-1]:
+            return float(self._counts[-1] + (t_s - self._times[-1]) * self._last_rate)
+        return float(np.interp(t_s, self._times, self._counts))
+
+    def _times_of(self, counts: Floats) -> Floats:
+        inside = np.interp(counts, self._counts, self._times)
+        before, beyond = np.minimum(counts, 0), np.maximum(counts - self._counts[-1], 0)
+        times: Floats = inside + before / self._first_rate + beyond / self._last_rate
+        return times
+
+    def between(self, from_s: float, to_s: float) -> list[Contraction]:
+        """Return the contractions that touch [*from_s*, *to_s*), by index."""
+        first = int(np.floor(self._count_at(from_s - LONGEST_S))) - 2
+        stop = int(np.ceil(self._count_at(to_s + LONGEST_S))) + 2
+        u = self._streams.uniform("toco.contraction", first, stop, 2)
+        z = self._streams.normal("toco.contraction", first - 1, stop, 4)
+        cv = self._patient.at("toco.interval_cv", max(from_s, 0.0))
+        jitter = np.clip(cv / np.sqrt(2) * z[1:, 0], -0.45, 0.45)
+        peaks = self._times_of(np.arange(first, stop) + self._phase + jitter)
+        # neighbours resemble each other: AR over the index with coefficient .3 (signal model, 6)
+        z = (z[1:] + 0.3 * z[:-1]) / np.sqrt(1.09)
+        found = []
+        for i in range(stop - first):
+            peak_s = float(peaks[i])
+            rate = self._patient.at("toco.per_10min", peak_s)
+            near = from_s - LONGEST_S < peak_s < to_s + LONGEST_S
+            if not near or rate < 0.02:
+                continue
+            contraction = self._make(first + i, peak_s, z[i], u[i])
+            if contraction.peak_s - 2 * contraction.rise_s < to_s and (
+                contraction.peak_s + 2 * contraction.fall_s > from_s
+            ):
+                found.append(contraction)
+        return found
+
+    def _make(self, index: int, peak_s: float, z: Floats, u: Floats) -> Contraction:
+        at = self._patient.at
+        length = at("toco.duration_s", peak_s) * np.exp(at("toco.duration_spread", peak_s) * z[1])
+        height = at("toco.amplitude", peak_s) * np.exp(at("toco.amplitude_spread", peak_s) * z[2])
+        rise = float(np.clip(fitted.RISE_MEAN + fitted.RISE_SD * z[3], 0.15, 0.85))
+        length = float(min(length, LONGEST_S))
+        low, high = fitted.BELL_POWER
+        return Contraction(
+            f"c{index}", index, peak_s, length * rise, length * (1 - rise), float(height),
+            float(low + (high - low) * u[0]),
+        )  # fmt: skip

@@ -1,0 +1,180 @@
+"""Decelerations: which contractions carry one, of which type, and how they look.
+
+The deceleration of contraction k is row k of its stream, so switching decelerations on or off
+doesn't move contractions. Those without a contraction live in time slots, like movements.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal.contraction import Contraction
+from ctgkit.simulate.signal.stream import Floats, Streams
+
+TYPES = ("early", "late", "variable", "atypical", "prolonged")
+SLOT_S = 30.0
+LONGEST_S = 1000.0
+"""No deceleration drawn by chance reaches further than this from its contraction."""
+
+
+class Deceleration(NamedTuple):
+    """One deceleration: fall, hold, recovery; perhaps shoulders before and after."""
+
+    id: str
+    type: str
+    """One of :data:`TYPES`."""
+    onset_s: float
+    fall_s: float
+    hold_s: float
+    recovery_s: float
+    depth_bpm: float
+    shoulder_bpm: float = 0.0
+    """Rise just before and after (typical variable ones)."""
+    overshoot_bpm: float = 0.0
+    """Rise after it (atypical ones)."""
+    overshoot_s: float = 0.0
+    notch: float = 0.0
+    """Depth of the notch in the middle of the hold (W-shape), share of the depth."""
+    variability: float = 1.0
+    """Factor on the variability inside."""
+    contraction: str = ""
+    """Id of the contraction it belongs to."""
+
+    @property
+    def nadir_s(self) -> float:
+        """Where it is deepest, seconds."""
+        return self.onset_s + self.fall_s
+
+    @property
+    def end_s(self) -> float:
+        """Where it is over, seconds; shoulder and overshoot come later."""
+        return self.onset_s + self.fall_s + self.hold_s + self.recovery_s
+
+
+SHOULDER_S = 14.0
+"""Length of a shoulder, seconds (signal model 5.2: 10-20 s)."""
+
+
+def dip(d: Deceleration, t_s: Floats) -> Floats:
+    """Return how far the deceleration lowers the heart rate, bpm, at *t_s*, shape (n_samples,)."""
+    x = t_s - d.onset_s
+    fall = np.clip(x / d.fall_s, 0, 1)
+    recovery = np.clip((x - d.fall_s - d.hold_s) / d.recovery_s, 0, 1)
+    depth = 0.5 * (1 - np.cos(np.pi * fall)) - 0.5 * (1 - np.cos(np.pi * recovery))
+    if d.hold_s > 0:
+        inside = np.clip((x - d.fall_s) / d.hold_s, 0, 1)
+        depth *= 1 - 0.08 * inside - d.notch * np.sin(np.pi * inside) ** 2
+    wave: Floats = d.depth_bpm * depth
+    return wave
+
+
+def rebound(d: Deceleration, t_s: Floats) -> Floats:
+    """Return shoulders and overshoot, bpm upwards, at *t_s*, shape (n_samples,)."""
+    wave = np.zeros_like(t_s)
+    if d.shoulder_bpm:
+        for start_s in (d.onset_s - SHOULDER_S, d.end_s):
+            x = np.clip((t_s - start_s) / SHOULDER_S, 0, 1)
+            wave += d.shoulder_bpm * np.sin(np.pi * x) ** 2
+    if d.overshoot_bpm:
+        x = np.clip((t_s - d.end_s) / d.overshoot_s, 0, 1)
+        wave += d.overshoot_bpm * np.sin(np.pi * x**0.7) ** 2
+    return wave
+
+
+class Shape(NamedTuple):
+    """Ranges of one type: fall, hold, recovery in seconds, depth in bpm."""
+
+    fall_s: tuple[float, float]
+    hold_s: tuple[float, float]
+    recovery_s: tuple[float, float]
+    depth_bpm: tuple[float, float]
+
+
+SHAPES = {  # signal model 5.2; every range lies inside the guideline definition of its type
+    "early": Shape((31, 38), (0, 0), (31, 38), (15.5, 25)),
+    "late": Shape((31, 42), (0, 10), (35, 65), (15.5, 38)),
+    "variable": Shape((5, 18), (2, 22), (6, 20), (17, 55)),
+    "atypical": Shape((5, 15), (20, 50), (30, 55), (45, 75)),
+    "prolonged": Shape((12, 35), (130, 420), (60, 160), (40, 70)),
+}
+
+
+class Decelerations:
+    """The decelerations of one fetus."""
+
+    def __init__(self, patient: Patient, streams: Streams) -> None:
+        self._patient, self._streams = patient, streams
+
+    def between(
+        self, contractions: list[Contraction], from_s: float, to_s: float
+    ) -> list[Deceleration]:
+        """Return the decelerations that touch [*from_s*, *to_s*), given the contractions there."""
+        linked = self._linked(contractions)
+        return [
+            d
+            for d in linked + self._unlinked(from_s, to_s)
+            if d.onset_s - SHOULDER_S < to_s and d.end_s + max(SHOULDER_S, d.overshoot_s) > from_s
+        ]
+
+    def _linked(self, contractions: list[Contraction]) -> list[Deceleration]:
+        natural = [c for c in contractions if c.id.startswith("c")]
+        if not natural:
+            return []
+        first = natural[0].number
+        u = self._streams.uniform("fhr.deceleration", first, natural[-1].number + 1, 10)
+        z = self._streams.normal("fhr.deceleration", first, natural[-1].number + 1, 3)
+        found = []
+        for c in natural:
+            row, choice = c.number - first, u[c.number - first, 0]
+            for kind in TYPES:
+                choice -= self._patient.at(f"decel.{kind}", c.peak_s)
+                if choice < 0:
+                    found.append(self._make(f"d{c.number}", kind, c, c.peak_s, u[row], z[row]))
+                    break
+        return found
+
+    def _unlinked(self, from_s: float, to_s: float) -> list[Deceleration]:
+        first, stop = int((from_s - LONGEST_S) // SLOT_S), int((to_s + 30) // SLOT_S) + 1
+        u = self._streams.uniform("fhr.dip", first, stop, 12)
+        peaks = (np.arange(first, stop) + u[:, 11]) * SLOT_S
+        rate = self._patient.at("decel.unlinked_per_h", peaks)
+        happening = np.flatnonzero(u[:, 10] < rate * SLOT_S / 3600)
+        if not len(happening):
+            return []
+        z = self._streams.normal("fhr.dip", first, stop, 3)
+        return [
+            self._make(f"v{first + i}", "variable", None, float(peaks[i]), u[i], z[i])
+            for i in happening
+        ]
+
+    def _make(
+        self, id_: str, kind: str, c: Contraction | None, peak_s: float, u: Floats, z: Floats
+    ) -> Deceleration:
+        shape = SHAPES[kind]
+        stretch = self._patient.at("decel.duration", peak_s)
+        fall, hold, recovery, depth = (
+            low + (high - low) * float(x) for (low, high), x in zip(shape, u[1:5], strict=True)
+        )
+        hold, recovery = hold * stretch, recovery * stretch
+        depth *= self._patient.at("decel.depth", peak_s)
+        if kind == "early":
+            onset_s = peak_s + 12 * float(u[5]) - 6 - fall
+            recovery = fall
+        elif kind == "late":
+            onset_s = peak_s + 15 + 30 * float(u[5]) - fall
+            if c is not None:
+                onset_s = max(onset_s, c.onset_s + 21)
+        else:
+            onset_s = peak_s + 7 + 22 * float(z[0]) - fall
+        typical = kind == "variable" and u[6] < 0.6
+        atypical = kind == "atypical"
+        return Deceleration(
+            id_, kind, onset_s, fall, hold, recovery, depth,
+            shoulder_bpm=(5 + 7 * float(u[7])) if typical else 0.0,
+            overshoot_bpm=(10 + 15 * float(u[7])) if atypical and u[6] < 0.5 else 0.0,
+            overshoot_s=20 + 40 * float(u[8]),
+            notch=0.5 * float(u[9]) if atypical or kind == "prolonged" else 0.0,
+            variability=self._patient.at("decel.variability", peak_s),
+            contraction=c.id if c is not None else "",
+        )  # fmt: skip

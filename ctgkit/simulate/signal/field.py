@@ -1,0 +1,142 @@
+"""Heart rate as it is, before any sensor: baseline, events, variability."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
+from ctgkit.simulate.signal.acceleration import Acceleration, bump
+from ctgkit.simulate.signal.behaviour import Behaviour
+from ctgkit.simulate.signal.deceleration import Deceleration, dip, rebound
+from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.stream import Floats, Streams
+
+_REFERENCE_PSD = np.exp(
+    np.interp(
+        np.log(np.maximum(FREQUENCIES_HZ, fitted.VARIABILITY_HZ[0])),
+        np.log(fitted.VARIABILITY_HZ),
+        np.log(fitted.VARIABILITY_PSD),
+    )
+)
+_OSCILLATION = np.exp(-0.5 * ((FREQUENCIES_HZ - 0.13) / 0.04) ** 2)  # 0.08-0.2 Hz
+_PLAIN = amplitudes(_REFERENCE_PSD)
+
+LOWEST_BPM, HIGHEST_BPM = 45.0, 230.0
+"""Where the composite is bent towards, softly. Chosen: what monitors show."""
+
+
+class Composite(NamedTuple):
+    """Heart rate without noise; arrays of shape (n_samples,), bpm."""
+
+    baseline: Floats
+    clean: Floats
+    """With accelerations, decelerations and sinusoidal pattern, without variability."""
+    inside: Floats
+    """Factor on variability inside decelerations."""
+
+
+def _soft_clip(bpm: Floats) -> Floats:
+    """Bend smoothly within 15 bpm of the limits; the identity elsewhere."""
+    soft = 15.0
+    low, high = LOWEST_BPM + soft, HIGHEST_BPM - soft
+    over, under = np.maximum(bpm - high, 0), np.maximum(low - bpm, 0)
+    bent: Floats = (
+        np.clip(bpm, low, high) + soft * np.tanh(over / soft) - soft * np.tanh(under / soft)
+    )
+    return bent
+
+
+def _sinus(patient: Patient, streams: Streams, t_s: Floats) -> "Floats | float":
+    size = patient.at("fhr.sinus_bpm", t_s)
+    if isinstance(size, float) and size == 0:
+        return 0.0
+    per_min = patient.at("fhr.sinus_per_min", 0.0)  # its phase needs one frequency
+    wander = 0.5 * slow(streams, "fhr.sinus", t_s, 30.0, 120.0)  # radians: about 3 % in frequency
+    cycles = t_s * per_min / 60 + wander / (2 * np.pi)
+    jagged = patient.at("fhr.sinus_jagged", t_s)
+    triangle = 2 * np.abs(2 * (cycles - np.floor(cycles + 0.5))) - 1
+    return size * ((1 - jagged) * np.sin(2 * np.pi * cycles) + jagged * triangle)
+
+
+def composite(
+    patient: Patient,
+    streams: Streams,
+    behaviour: Behaviour,
+    t_s: Floats,
+    accelerations: list[Acceleration],
+    decelerations: list[Deceleration],
+) -> Composite:
+    """Return the heart rate without variability.
+
+    Parameters
+    ----------
+    patient, streams, behaviour
+        Whose heart it is.
+    t_s : ndarray of shape (n_samples,)
+        Times, seconds.
+    accelerations, decelerations : list
+        Those that touch the stretch.
+    """
+    shift_bpm = behaviour.effects(t_s)[1]
+    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 300.0, 1500.0)
+    baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
+    rise = np.zeros_like(t_s)
+    for a in accelerations:
+        rise += bump(a, t_s)
+    fall, inside = np.zeros_like(t_s), np.ones_like(t_s)
+    for d in decelerations:
+        wave = dip(d, t_s)
+        fall = np.maximum(fall, wave)
+        rise += rebound(d, t_s)
+        if d.variability != 1.0:
+            inside *= 1 + (d.variability - 1) * np.minimum(wave / (0.4 * d.depth_bpm), 1)
+    clean = _soft_clip(baseline + rise - fall + _sinus(patient, streams, t_s))
+    return Composite(baseline, clean, inside)
+
+
+def heart_rate(
+    patient: Patient,
+    streams: Streams,
+    behaviour: Behaviour,
+    first: int,
+    heart: Composite,
+    contraction_level: Floats,
+) -> Floats:
+    """Return what a perfect sensor would see: the composite with its variability.
+
+    Parameters
+    ----------
+    patient, streams, behaviour
+        Whose heart it is.
+    first : int
+        Engine sample index (4 Hz) of the composite's first sample.
+    heart : Composite
+        Arrays of shape (n_samples,).
+    contraction_level : ndarray of shape (n_samples,)
+        Strength of the contraction, 0 to 1: variability rises with it.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        bpm.
+    """
+    count = len(heart.clean)
+    t_s = np.arange(first, first + count) / ENGINE_HZ
+    swell = np.exp(
+        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 60.0, 150.0)
+    )
+    gain = patient.at("fhr.bandwidth_bpm", t_s) / 10 * behaviour.effects(t_s)[0] * swell
+    # power rises in contractions (Cesarelli 2010)
+    gain = gain * heart.inside * (1 + 0.3 * contraction_level)
+
+    def spectrum(centre_s: float) -> Floats:
+        boost = patient.at("fhr.oscillation", max(centre_s, 0.0))
+        if boost == 1.0:
+            return _PLAIN
+        scale: Floats = _PLAIN * np.sqrt(1 + (boost - 1) * _OSCILLATION)
+        return scale
+
+    return _soft_clip(
+        heart.clean + gain * noise(streams, "fhr.variability", first, count, spectrum)
+    )
