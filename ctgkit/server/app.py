@@ -147,6 +147,16 @@ class Backend:
         scheme = "https" if self._settings.tls else "http"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
+    @property
+    def stored(self) -> int:
+        """Samples committed by this run."""
+        return self._store.stored
+
+    async def ml_connected(self) -> None:
+        """Wait until the ML service is connected."""
+        if self._mllink:
+            await self._mllink.connected.wait()
+
     # Intake: what ingest calls
 
     def accept(self, attendance: Attendance, sample: Sample) -> None:
@@ -280,8 +290,7 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        link = self._mllink
-        ml = "off" if not link else "stalled" if link.stalled else ("down", "up")[link.connected]
+        ml = self._mllink.state if self._mllink else "off"
         healthy = not self._store.degraded and ml in ("up", "off")
         return {
             "status": "ok" if healthy else "degraded",
@@ -359,7 +368,7 @@ class Backend:
             ("queue_depth", "store"): lambda: store.depth,
             ("queue_depth", "viewer"): self._broadcast.depth,
             ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
-            ("ml_up", "ml"): lambda: link.connected and not link.stalled if link else 0,
+            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
             ("store_commit_failures", "store"): lambda: store.commit_failures,

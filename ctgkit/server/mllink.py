@@ -85,7 +85,15 @@ class MlLink:
         self._wake = asyncio.Event()
         self._heard_at_s = 0.0
         self._refused_as = ""
-        self.connected = self.stalled = False
+        self.connected = asyncio.Event()
+        self.stalled = False
+
+    @property
+    def state(self) -> str:
+        """``up``, ``down``, or ``stalled``: connected, but it owes answers."""
+        if not self.connected.is_set():
+            return "down"
+        return "stalled" if self.stalled else "up"
 
     @property
     def depth(self) -> int:
@@ -94,7 +102,7 @@ class MlLink:
 
     def offer(self, sample: Sample) -> None:
         """Queue a sample for the service; never waits."""
-        if not self.connected:
+        if not self.connected.is_set():
             self._on_unanswered((sample,))
             return
         if self.stalled:  # viewers get it now, the service may still learn from it
@@ -122,7 +130,7 @@ class MlLink:
                 ) as connection:
                     log.info("ML service connected url=%s", self._url)
                     self._refused_as = ""
-                    self.connected = True
+                    self.connected.set()
                     try:
                         await self._converse(connection)
                     except asyncio.CancelledError:
@@ -134,7 +142,8 @@ class MlLink:
                     self._refused_as = str(error)
                     log.warning("ML service not reached url=%s: %s", self._url, error)
             finally:
-                self.connected = self.stalled = False
+                self.connected.clear()
+                self.stalled = False
             await self._give_up()
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 

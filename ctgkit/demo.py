@@ -1,0 +1,283 @@
+"""``ctgkit demo``: backend, ML stub, sensors and a viewer in one process, over real sockets."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctgkit.config import SensorEntry, new_sensors
+from ctgkit.errors import StoreError
+from ctgkit.options import Speed, common_options
+from ctgkit.samples import RATE_HZ
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+    from ctgkit.server.app import Backend
+    from ctgkit.simulate.settings import FleetSettings
+    from ctgkit.simulate.source import Source
+
+VIEW_SPEED = 10.0
+"""Data seconds per second where somebody watches: the first prediction comes after 30 s."""
+SUMMARY_DURATION_S = 600.0
+"""Data time played where nobody watches, seconds: enough for eleven predictions per sensor."""
+SETTLE_TIMEOUT_S = 60.0
+"""How long the last results may take to reach the viewer, seconds."""
+PROGRESS_EVERY_S = 2.0
+
+
+@click.command(epilog="Example: ctgkit demo --sensors 3 --speed 20")
+@common_options
+@click.option("--sensors", type=click.IntRange(1, 10_000), default=3, show_default=True)
+@click.option(
+    "--from",
+    "recording",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Play a recording (.csv, .csv.gz) on every sensor instead of a simulated trace.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Data time to play; default: until you quit, or 600 where nobody watches.",
+)
+@click.option(
+    "--speed",
+    type=Speed(),
+    help="Data seconds per second, or max; default: 10, or max where nobody watches.",
+)
+@click.option("--db", type=click.Path(path_type=Path), help="Keep the database in this file.")
+@click.option("--no-watch", is_flag=True, help="No live view: progress, then a summary.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; no live view.")
+def demo(
+    sensors: int,
+    recording: Path | None,
+    seed: int,
+    duration: float | None,
+    speed: float | None,
+    db: Path | None,
+    no_watch: bool,
+    as_json: bool,
+) -> int:
+    """Run everything at once: backend, ML stub, fake sensors and a live view.
+
+    Without a terminal (or with --no-watch, --json) it plays ten minutes of data, or the whole
+    recording, as fast as it can, and prints what happened. A test tool, not a medical device.
+    """
+    from ctgkit import eventloop
+
+    watching = sys.stdout.isatty() and sys.stdin.isatty() and not (no_watch or as_json)
+    if duration is None and not watching and recording is None:
+        duration = SUMMARY_DURATION_S
+    if logging.getLogger().level == logging.INFO:
+        logging.getLogger().setLevel(logging.WARNING)  # three services' chatter; -v brings it back
+    make_source = _sources(recording, seed)
+    with tempfile.TemporaryDirectory(prefix="ctgkit-demo-") as directory:
+        summary = eventloop.run(
+            _demo(
+                new_sensors(sensors),
+                make_source,
+                database=db or Path(directory) / "demo.db",
+                speed=speed or (VIEW_SPEED if watching else float("inf")),
+                duration_s=duration or float("inf"),
+                watching=watching,
+            )
+        )
+    summary["database"] = str(db) if db else None
+    summary["simulated"] = recording is None
+    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    return 0 if summary["complete"] else 1
+
+
+def _sources(recording: Path | None, seed: int) -> "Callable[[int], Source]":
+    if recording is None:
+        from ctgkit.simulate.plain import plain_source
+
+        return lambda number: plain_source(seed=seed, sensor=number, rate_hz=RATE_HZ)
+    from ctgkit.recording.csv import read_csv
+    from ctgkit.simulate.playback import RecordingSource
+
+    played = read_csv(recording)
+    return lambda number: RecordingSource(played)
+
+
+async def _demo(
+    credentials: tuple[SensorEntry, ...],
+    make_source: "Callable[[int], Source]",
+    *,
+    database: Path,
+    speed: float,
+    duration_s: float,
+    watching: bool,
+) -> dict[str, Any]:
+    from ctgkit.mlstub.service import MlService, MlSettings
+    from ctgkit.server.app import BackendSettings, run_backend
+    from ctgkit.simulate.settings import FleetSettings
+
+    if not database.parent.is_dir():
+        raise StoreError(str(database), "its directory does not exist")
+    async with MlService(MlSettings(port=0)) as ml:
+        settings = BackendSettings(
+            sensors=credentials, database=database, port=0, ml_url=ml.url, ml_retry_s=0.2
+        )
+        async with run_backend(settings) as backend, _audience(backend) as audience:
+            await backend.ml_connected()
+            fleet = FleetSettings(
+                url=backend.url.replace("http", "ws", 1) + "/ws/sensor",
+                credentials=credentials,
+                make_source=make_source,
+                first_seq=1,
+                speed=speed,
+                duration_s=duration_s,
+            )
+            if watching:
+                sent, problems = await _play_and_watch(backend, fleet)
+            else:
+                sent, problems = await _play_and_tell(backend, fleet, audience)
+            await audience.has_seen(backend.counters.accepted)
+            return _summary(backend, len(credentials), sent, problems, audience)
+
+
+class _Audience:
+    """What the demo's own viewer saw."""
+
+    def __init__(self) -> None:
+        self.total = self.with_prediction = 0
+        self.statuses: Counter[str] = Counter()
+        self.lost = False
+        """Whether its connection was closed."""
+        self._moved = asyncio.Event()
+
+    async def watch(self, viewer: "ClientConnection") -> None:
+        """Count until the connection ends."""
+        from websockets.exceptions import ConnectionClosed
+
+        from ctgkit.wire import decode_result
+
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                result = decode_result(await viewer.recv(decode=False))
+                self.total += 1
+                self.statuses[result.status] += 1
+                self.with_prediction += result.prediction is not None
+                self._moved.set()
+        self.lost = True
+        self._moved.set()
+
+    async def has_seen(self, total: int) -> None:
+        """Wait until *total* results were seen, or no more can come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                while self.total < total and not self.lost:
+                    self._moved.clear()
+                    await self._moved.wait()
+
+
+@contextlib.asynccontextmanager
+async def _audience(backend: "Backend") -> AsyncIterator[_Audience]:
+    """Run a viewer of our own, so that the summary tells what viewers got."""
+    from websockets.asyncio.client import connect
+
+    audience = _Audience()
+    url = backend.url.replace("http", "ws", 1) + "/ws"
+    async with (
+        connect(url, compression=None, proxy=None, max_queue=4096) as viewer,
+        asyncio.TaskGroup() as tasks,
+    ):
+        watching = tasks.create_task(audience.watch(viewer))
+        yield audience
+        watching.cancel()
+
+
+async def _play_and_tell(
+    backend: "Backend", fleet: "FleetSettings", audience: _Audience
+) -> tuple[int, tuple[str, ...]]:
+    """Run the fleet to its end, with progress on stderr."""
+    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.simulate.fleet import run_fleet
+
+    stop = stop_on_signals()
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            click.echo(f"{backend.stored} samples stored, {audience.total} results seen", err=True)
+
+    async def pass_on() -> None:
+        await stop.wait()
+        fleet.stop.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        others = [tasks.create_task(part) for part in (tell(), pass_on())]
+        summary = await run_fleet(fleet)
+        for task in others:
+            task.cancel()
+    return summary.sent, summary.failures
+
+
+async def _play_and_watch(
+    backend: "Backend", fleet: "FleetSettings"
+) -> tuple[int, tuple[str, ...]]:
+    """Run the fleet under the live view; quitting the view stops it."""
+    from ctgkit.simulate.fleet import run_fleet
+    from ctgkit.watch.live import run_view
+
+    logging.getLogger().setLevel(logging.ERROR)  # the view owns the terminal
+    async with asyncio.TaskGroup() as tasks:
+        playing = tasks.create_task(run_fleet(fleet))
+        await run_view(backend.url)
+        fleet.stop.set()
+    summary = playing.result()
+    return summary.sent, summary.failures
+
+
+def _summary(
+    backend: "Backend",
+    sensors: int,
+    sent: int,
+    problems: tuple[str, ...],
+    audience: _Audience,
+) -> dict[str, Any]:
+    results = backend.counters.results
+    complete = (
+        0 < sent == backend.stored
+        and audience.total == results["relayed"] + results["fallback"] >= sent
+        and not problems
+    )
+    return {
+        "complete": complete,
+        "sensors": sensors,
+        "sent": sent,
+        "stored": backend.stored,
+        "rejected": sum(backend.counters.rejected.values()),
+        "results": results["relayed"],
+        "unanswered": results["fallback"],
+        "seen_by_viewer": audience.total,
+        "with_prediction": audience.with_prediction,
+        "by_status": dict(sorted(audience.statuses.items())),
+        "problems": list(problems),
+    }
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    statuses = ", ".join(f"{count} {status}" for status, count in summary["by_status"].items())
+    lines = [
+        f"{summary['sensors']} sensors sent {summary['sent']} samples; {summary['stored']} stored",
+        f"{summary['results']} results from the ML service, {summary['unanswered']} samples without"
+        f" one; the viewer saw {summary['seen_by_viewer']}",
+        f"{summary['with_prediction']} with a prediction; status: {statuses or 'none'}",
+    ]
+    if summary["database"]:
+        lines.append(f"stored in {summary['database']}")
+    lines += summary["problems"]
+    lines.append("complete" if summary["complete"] else "INCOMPLETE: something was lost")
+    return "\n".join([*lines, "A test tool, not a medical device."])
