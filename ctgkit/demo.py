@@ -120,7 +120,8 @@ async def _demo(
     watching: bool,
 ) -> dict[str, Any]:
     from ctgkit.mlstub.service import MlService, MlSettings
-    from ctgkit.server.app import BackendSettings, run_backend
+    from ctgkit.server.app import run_backend
+    from ctgkit.server.settings import BackendSettings
     from ctgkit.simulate.settings import FleetSettings
 
     if not database.parent.is_dir():

@@ -2,32 +2,25 @@
 
 import asyncio
 import contextlib
-import http
 import logging
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
-from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError
 from ctgkit.samples import Sample
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
 from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.listener import INDEX, listen, response, select_subprotocol
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.routes import (
     Answer,
@@ -48,8 +41,9 @@ from ctgkit.server.session import (
     Session,
     Tail,
 )
-from ctgkit.server.store.sqlite import Durability, Store, open_store
-from ctgkit.wire import SUBPROTOCOL, MlFormat, ResultHead, encode_result
+from ctgkit.server.settings import BackendSettings
+from ctgkit.server.store.sqlite import Store, open_store
+from ctgkit.wire import SUBPROTOCOL, ResultHead, encode_result
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +54,6 @@ CLOSE_TIMEOUT_S = 2.0
 """How long a peer may take to answer a close frame, seconds."""
 STOP_TIMEOUT_S = 5.0
 """How long a graceful stop waits for its peers before it drops them, seconds."""
-SEND_BUFFER_BYTES = 131_072
-"""Kernel's send buffer per connection: a viewer that never reads is noticed in 2 s instead of 5
-(performance.md, trap 1)."""
 HOUSEKEEPING_EVERY_S = 0.25
 RATE_MAX_HZ = 10.0
 """Fastest supported sensor (8.33 Hz, rounded up): bounds how many rows a backfill reads."""
@@ -70,29 +61,6 @@ BACKFILL_BATCH = 500
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendSettings:
-    """Everything that can be chosen about a backend."""
-
-    sensors: tuple[SensorEntry, ...]
-    database: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    ml_url: str | None = "ws://127.0.0.1:8081/ws/ctg"
-    ml_format: MlFormat = "nested"
-    ml_retry_s: float = 5.0
-    grace_s: float = 0.0
-    durability: Durability = "full"
-    hosts: frozenset[str] = frozenset()
-    origins: frozenset[str] = frozenset()
-    viewer_token: str | None = None
-    """Asked from viewers; None lets everybody watch."""
-    tls: ssl.SSLContext | None = None
-    max_connections: int = 10_000
-    max_rate_hz: float = 0.0
-    """Samples per second and sensor; 0 for no limit."""
 
 
 class Backend:
@@ -272,7 +240,7 @@ class Backend:
                 pass
         if route.status >= 400:
             self.counters.refused[route.status] += 1
-        return _response(route)
+        return response(route)
 
     def _report(self, name: str) -> Answer:
         match name:
@@ -286,7 +254,7 @@ class Backend:
             case "readyz" | "livez":
                 return Answer(200, b"ok\n", "text/plain; charset=utf-8")
             case _:
-                return Answer(200, _INDEX, "text/plain; charset=utf-8")
+                return Answer(200, INDEX, "text/plain; charset=utf-8")
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
@@ -389,7 +357,7 @@ class Backend:
             self._handle,
             sock=listener,
             process_request=self._answer,
-            select_subprotocol=_select_subprotocol,
+            select_subprotocol=select_subprotocol,
             compression=None,
             max_size=FRAME_MAX_BYTES,
             open_timeout=HANDSHAKE_TIMEOUT_S,
@@ -442,45 +410,3 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
             await writer
             for task in others:
                 task.cancel()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Bind an address; see :func:`run_backend`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ConfigError(f"{host}:{port}", error.strerror or str(error)) from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    return listener
-
-
-def _select_subprotocol(
-    _connection: ServerConnection, offered: Sequence[Subprotocol]
-) -> Subprotocol | None:
-    """Speak ours with those who offer it, the specification's with all others."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
-
-def _response(answer: Answer) -> Response:
-    headers = Headers(
-        [
-            ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
-            ("Connection", "close"),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            *answer.headers,
-        ]
-    )
-    status = http.HTTPStatus(answer.status)
-    return Response(status.value, status.phrase, headers, answer.body)
-
-
-_INDEX = b"""CTGKit backend. A test tool, not a medical device.
-
-/ws/sensor   sensors (WebSocket)
-/ws          viewers (WebSocket)
-/api/health  /livez  /readyz  /metrics
-/api/sensors/start  /api/sensors/stop
-"""

@@ -19,7 +19,7 @@ from ctgkit.errors import ConfigError
 from ctgkit.options import announce, common_options, current_config
 
 if TYPE_CHECKING:
-    from ctgkit.server.app import BackendSettings
+    from ctgkit.server.settings import BackendSettings
 
 STORE_PREFIX = "sqlite:///"
 
@@ -105,8 +105,8 @@ def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
-    from ctgkit.server.app import BackendSettings
     from ctgkit.server.routes import LOOPBACK_NAMES
+    from ctgkit.server.settings import BackendSettings
 
     if not config.sensors:
         config = default_credentials(create=True)

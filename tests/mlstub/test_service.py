@@ -36,7 +36,7 @@ async def until(condition, what):
     """Wait for a condition with a deadline."""
     try:
         async with asyncio.timeout(10 * TIME_FACTOR):
-            while not condition():  # noqa: ASYNC110 - any condition, not an event
+            while not condition():
                 await asyncio.sleep(0.01)
     except TimeoutError:
         pytest.fail(f"never happened: {what}")

@@ -92,7 +92,7 @@ async def until(condition, what, deadline_s=10.0):
     """Wait until *condition* holds."""
     try:
         async with asyncio.timeout(deadline_s):
-            while not condition():  # noqa: ASYNC110 (any condition)
+            while not condition():
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"still waiting for {what}") from None

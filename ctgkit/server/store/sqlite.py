@@ -13,16 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import aiosqlite
 
 from ctgkit.errors import StoreError
+from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 
 log = logging.getLogger(__name__)
-
-Durability = Literal["normal", "full"]
 
 QUEUE_MAX_ROWS = 8_000
 """Rows waiting to be written before producers have to wait, so also about the longest

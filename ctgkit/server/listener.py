@@ -1,0 +1,67 @@
+"""The listening socket, and how an answer becomes an HTTP response."""
+
+import http
+import socket
+from collections.abc import Sequence
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+
+from ctgkit.errors import ConfigError
+from ctgkit.server.routes import Answer
+from ctgkit.wire import SUBPROTOCOL
+
+SEND_BUFFER_BYTES = 131_072
+"""Kernel's send buffer per connection: a viewer that never reads is noticed in 2 s instead of 5
+(performance.md, trap 1)."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind an address; an accepted connection inherits its buffer size.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port}", error.strerror or str(error)) from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
+
+
+def select_subprotocol(
+    _connection: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Speak ours with those who offer it, the specification's with all others."""
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+def response(answer: Answer) -> Response:
+    """Return the HTTP response for an answer."""
+    headers = Headers(
+        [
+            ("Content-Type", answer.content_type),
+            ("Content-Length", str(len(answer.body))),
+            ("Connection", "close"),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *answer.headers,
+        ]
+    )
+    status = http.HTTPStatus(answer.status)
+    return Response(status.value, status.phrase, headers, answer.body)
+
+
+INDEX = b"""CTGKit backend. A test tool, not a medical device.
+
+/ws/sensor   sensors (WebSocket)
+/ws          viewers (WebSocket)
+/api/health  /livez  /readyz  /metrics
+/api/sensors/start  /api/sensors/stop
+"""

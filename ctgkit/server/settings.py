@@ -1,0 +1,34 @@
+"""Everything that can be chosen about a backend."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ctgkit.config import SensorEntry
+from ctgkit.wire import MlFormat
+
+Durability = Literal["normal", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSettings:
+    """Everything that can be chosen about a backend."""
+
+    sensors: tuple[SensorEntry, ...]
+    database: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    ml_url: str | None = "ws://127.0.0.1:8081/ws/ctg"
+    ml_format: MlFormat = "nested"
+    ml_retry_s: float = 5.0
+    grace_s: float = 0.0
+    durability: Durability = "full"
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    viewer_token: str | None = None
+    """Asked from viewers; None lets everybody watch."""
+    tls: ssl.SSLContext | None = None
+    max_connections: int = 10_000
+    max_rate_hz: float = 0.0
+    """Samples per second and sensor; 0 for no limit."""

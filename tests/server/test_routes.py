@@ -1,0 +1,149 @@
+"""The gate: a table of requests and what becomes of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctgkit.server.routes import Answer, Gate, Report, SensorEnters, StartSensors, ViewerEnters
+
+SENSOR = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11"
+TOKEN = "secret-token"
+GATE = Gate(
+    tokens={SENSOR: TOKEN},
+    hosts=frozenset({"ctg.example"}),
+    origins=frozenset({"https://ward.example"}),
+    viewer_token=None,
+)
+
+
+def ask(path, gate=GATE, method="GET", local="10.0.0.5", **headers):
+    given_headers = {"host": "localhost:8080"} | {k.lower(): v for k, v in headers.items()}
+
+    def values(name):
+        value = given_headers.get(name.replace("-", "_").lower())
+        return [] if value is None else value if isinstance(value, list) else [value]
+
+    return gate.route(method, path, values, local)
+
+
+def status(route):
+    return route.status if isinstance(route, Answer) else route
+
+
+SENSOR_PATH = f"/ws/sensor?sensor_id={SENSOR}"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "outcome"),
+    [
+        (SENSOR_PATH, {"X_Auth_Sensor_Token": TOKEN}, SensorEnters(SENSOR)),
+        (SENSOR_PATH.upper().replace("/WS/SENSOR?SENSOR_ID", "/ws/sensor?sensor_id"),
+         {"X_Auth_Sensor_Token": TOKEN}, SensorEnters(SENSOR)),
+        (SENSOR_PATH, {"X_Auth_Sensor_Token": "wrong"}, 401),
+        (SENSOR_PATH, {"X_Auth_Sensor_Token": "ünïcode"}, 401),
+        (SENSOR_PATH, {"X_Auth_Sensor_Token": [TOKEN, TOKEN]}, 401),
+        (SENSOR_PATH, {}, 401),
+        (SENSOR_PATH + "&token=" + TOKEN, {}, 401),
+        ("/ws/sensor?sensor_id=unknown", {"X_Auth_Sensor_Token": TOKEN}, 401),
+        ("/ws/sensor", {"X_Auth_Sensor_Token": TOKEN}, 400),
+        ("/ws/sensor?sensor_id=", {"X_Auth_Sensor_Token": TOKEN}, 400),
+        ("/ws/sensor/", {}, 404),
+        ("/ws", {}, ViewerEnters(0.0, True)),
+        ("/ws/", {}, ViewerEnters(0.0, True)),
+        ("/ws?backfill=600", {}, ViewerEnters(600.0, True)),
+        ("/ws?backfill=1e9", {}, ViewerEnters(14_400.0, True)),
+        ("/ws?backfill=x", {}, 400),
+        ("/ws?backfill=-1", {}, 400),
+        ("/ws?backfill=nan", {}, 400),
+        ("/ws?backfill=inf", {}, 400),
+        ("/api/health", {}, Report("health")),
+        ("/metrics", {}, Report("metrics")),
+        ("/api/sensors/stop", {}, Report("stop")),
+        ("/api/sensors/start", {}, StartSensors(1)),
+        ("/api/sensors/start?count=3", {}, StartSensors(3)),
+        ("/api/sensors/start?count=0", {}, 400),
+        ("/api/sensors/start?count=1.5", {}, 400),
+        ("/api/sensors/start?count=x", {}, 400),
+        ("/nothing", {}, 404),
+        ("//[", {}, 400),
+    ],
+)  # fmt: skip
+def test_paths(path, headers, outcome):
+    """Each path of the contract, and what is refused with which status."""
+    assert status(ask(path, **headers)) == outcome
+
+
+def test_unknown_sensor_and_wrong_token_look_the_same():
+    """Nobody can find out which ids exist."""
+    wrong = ask(SENSOR_PATH, X_Auth_Sensor_Token="wrong")
+    unknown = ask("/ws/sensor?sensor_id=unknown", X_Auth_Sensor_Token="wrong")
+    assert wrong == unknown
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "PUT", "DELETE"])
+def test_only_get(method):
+    """Other methods get 405 and are told what is allowed."""
+    answer = ask("/api/health", method=method)
+    assert answer.status == 405
+    assert ("Allow", "GET") in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:1", True),
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("ctg.example", True),
+        ("10.0.0.5:8080", True),
+        ("evil.example", False),
+        ("localhost.evil.example", False),
+        ("", False),
+        ("[", False),
+        ([], False),
+        (["localhost", "localhost"], False),
+    ],
+)
+def test_hosts(host, allowed):
+    """Only names that are ours: a page that rebinds its own name gets nothing."""
+    assert (ask("/api/health", host=host) == Report("health")) is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://localhost:5173", True),
+        ("http://127.0.0.1", True),
+        ("http://[::1]:3000", True),
+        ("https://ward.example", True),
+        ("http://ctg.example", True),
+        ("http://ward.example", False),
+        ("https://evil.example", False),
+        ("https://localhost.evil.example", False),
+        ("null", False),
+        ("", False),
+        ("http://[", False),
+    ],
+)
+def test_origins(origin, allowed):
+    """Our own pages and developers' ones on loopback, others only by name; never null."""
+    route = ask("/ws", host="ctg.example", Origin=origin)
+    assert (route == ViewerEnters(0.0, True)) is allowed
+    assert allowed or route.status == 403
+
+
+def test_remote_viewers_show_a_token():
+    """In the header, or later as the first message; a wrong one is refused at once."""
+    gate = Gate(tokens={}, hosts=frozenset(), origins=frozenset(), viewer_token="sesame")
+    assert ask("/ws", gate) == ViewerEnters(0.0, False)
+    assert ask("/ws", gate, Authorization="Bearer sesame") == ViewerEnters(0.0, True)
+    assert status(ask("/ws", gate, Authorization="Bearer wrong")) == 401
+    assert status(ask("/ws?token=sesame", gate)) == ViewerEnters(0.0, False)
+
+
+@given(st.text(), st.text(), st.text())
+def test_any_request_is_routed(path, host, origin):
+    """Whatever the request line and headers hold, there is an answer and no exception."""
+    route = ask(path, host=host, Origin=origin)
+    assert isinstance(route, Answer | SensorEnters | ViewerEnters | StartSensors | Report)

@@ -1,0 +1,203 @@
+"""Examinations: transcripts of what happens and what is done, and the invariant behind them."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ctgkit.server.session import (
+    CloseExamination,
+    Displace,
+    OpenExamination,
+    Session,
+    Tail,
+)
+
+BEDS = {"a": "one", "b": "one", "c": "two"}
+
+
+def session(grace_s=0.0, **more):
+    return Session(BEDS, grace_s, **more)
+
+
+def test_the_first_sensor_opens_and_the_last_one_closes():
+    """As specified: one examination per bed, from the first connect to the last disconnect."""
+    s = session()
+    a, done = s.connect("a", 0)
+    assert done == [OpenExamination(1, "one")]
+    b, done = s.connect("b", 1)
+    assert done == []
+    assert b.examination_id == a.examination_id == 1
+    c, done = s.connect("c", 2)
+    assert done == [OpenExamination(2, "two")]
+    assert s.open_examinations() == {1: "one", 2: "two"}
+    assert s.disconnect(a, 3) == []
+    assert s.disconnect(b, 4) == [CloseExamination(1, "one")]
+    assert s.disconnect(c, 4) == [CloseExamination(2, "two")]
+    assert s.connect("a", 5)[1] == [OpenExamination(3, "one")]
+
+
+def test_a_sensor_that_comes_back_displaces_itself():
+    """A lost network isn't noticed at once: the new connection takes over, nothing closes."""
+    s = session()
+    old, _ = s.connect("a", 0)
+    new, done = s.connect("a", 1)
+    assert done == [Displace(old)]
+    assert s.disconnect(old, 2) == []
+    assert s.connected == {"a": new}
+    assert s.disconnect(new, 3) == [CloseExamination(1, "one")]
+
+
+def test_grace_keeps_it_open():
+    """Within the grace period the examination goes on; after it, it closes."""
+    s = session(grace_s=10)
+    a, _ = s.connect("a", 0)
+    assert s.disconnect(a, 5) == []
+    assert s.expire(14.9) == []
+    a, done = s.connect("a", 14.9)
+    assert done == []
+    assert a.examination_id == 1
+    assert s.disconnect(a, 20) == []
+    assert s.expire(30) == [CloseExamination(1, "one")]
+
+
+def test_a_late_return_opens_a_new_one_even_before_anybody_looked():
+    """Coming back after the grace period never joins the old examination."""
+    s = session(grace_s=10)
+    a, _ = s.connect("a", 0)
+    s.disconnect(a, 0)
+    assert s.connect("a", 10)[1] == [CloseExamination(1, "one"), OpenExamination(2, "one")]
+
+
+def test_recovery_without_grace_interrupts():
+    """After a crash, open examinations end at their last sample."""
+    s = session(last_examination_id=7)
+    assert s.recover([(6, "one", 1.0), (7, "two", 1.0)], 0) == [
+        CloseExamination(6, "one", interrupted=True),
+        CloseExamination(7, "two", interrupted=True),
+    ]
+    assert s.connect("a", 1)[1] == [OpenExamination(8, "one")]
+
+
+def test_recovery_within_grace_resumes():
+    """Young ones wait for their sensors for what is left of the grace period."""
+    s = session(grace_s=10, last_examination_id=3)
+    done = s.recover([(1, "one", 5.0), (2, "one", 4.0), (3, "two", 11.0)], 100)
+    assert done == [
+        CloseExamination(1, "one", interrupted=True),
+        CloseExamination(3, "two", interrupted=True),
+    ]
+    assert s.expire(105.9) == []
+    assert s.connect("b", 105.9)[0].examination_id == 2
+    other = session(grace_s=10, last_examination_id=3)
+    other.recover([(2, "one", 4.0)], 100)
+    assert other.expire(106.0) == [CloseExamination(2, "one", interrupted=True)]
+
+
+def admissions(s, attendance, seqs):
+    return [s.admit(attendance, seq) for seq in seqs]
+
+
+def test_numbers_within_an_examination():
+    """What was there already is left to the database, and not forwarded twice."""
+    s = session(grace_s=10)
+    a, _ = s.connect("a", 0)
+    assert admissions(s, a, [5, 6, 7]) == ["new"] * 3
+    a, _ = s.connect("a", 1)
+    assert admissions(s, a, [6, 7, 8]) == ["again", "again", "new"]
+
+
+def test_a_resend_into_a_new_examination_is_not_stored_twice():
+    """A sensor that lost its server repeats what wasn't acknowledged, from a number above 1."""
+    s = session(last_examination_id=4, tails={"a": Tail(4, 100)})
+    a, _ = s.connect("a", 0)
+    assert admissions(s, a, [99, 100, 101]) == ["stored", "stored", "new"]
+    a, _ = s.connect("a", 1)  # again, before the first acknowledgement, in the same examination
+    b, _ = s.connect("b", 1)
+    assert admissions(s, a, [99, 100, 101, 102]) == ["stored", "stored", "again", "new"]
+    assert admissions(s, b, [99]) == ["new"]
+
+
+def test_repeated_crashes_still_know_what_is_stored():
+    """Twice lost, twice restarted, and the resend still begins before the last tail."""
+    s = session(last_examination_id=5, tails={"a": Tail(5, 103)})
+    a, _ = s.connect("a", 0)
+    assert admissions(s, a, [99, 103, 104]) == ["stored", "stored", "new"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_stream_that_begins_afresh_is_new(first):
+    """0 or 1 is a new stream, whatever an earlier examination holds."""
+    s = session(last_examination_id=4, tails={"a": Tail(4, 100)})
+    a, _ = s.connect("a", 0)
+    assert admissions(s, a, [first, first + 1]) == ["new", "new"]
+
+
+def test_a_stream_that_goes_on_above_is_new():
+    """A restarted sensor that numbers by the clock never meets its old numbers."""
+    s = session(last_examination_id=4, tails={"a": Tail(4, 100)})
+    a, _ = s.connect("a", 0)
+    assert admissions(s, a, [1000, 1001]) == ["new", "new"]
+
+
+class Ward(RuleBasedStateMachine):
+    """Sensors come, go and come back; time passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        self.grace = 5.0
+        self.session = session(self.grace)
+        self.here = []
+        self.open = {}
+        self.used = set()
+        self.empty_since = {}
+
+    def apply(self, actions):
+        for action in actions:
+            match action:
+                case OpenExamination(number, bed):
+                    assert number not in self.used
+                    assert bed not in self.open.values()
+                    self.used.add(number)
+                    self.open[number] = bed
+                case CloseExamination(number, bed, interrupted):
+                    assert not interrupted
+                    assert self.open.pop(number) == bed
+                case Displace(attendance):
+                    assert attendance in self.here
+
+    @rule(sensor=st.sampled_from(sorted(BEDS)))
+    def connect(self, sensor):
+        attendance, actions = self.session.connect(sensor, self.now)
+        self.apply(actions)
+        assert self.open[attendance.examination_id] == BEDS[sensor]
+        self.here.append(attendance)
+        self.empty_since.pop(BEDS[sensor], None)
+
+    @precondition(lambda self: self.here)
+    @rule(data=st.data())
+    def disconnect(self, data):
+        attendance = self.here.pop(data.draw(st.integers(0, len(self.here) - 1)))
+        before = self.session.connected.get(attendance.sensor_id)
+        self.apply(self.session.disconnect(attendance, self.now))
+        bed = BEDS[attendance.sensor_id]
+        if before is attendance and not any(BEDS[s] == bed for s in self.session.connected):
+            self.empty_since[bed] = self.now
+
+    @rule(dt=st.floats(0, 10))
+    def wait(self, dt):
+        self.now += dt
+        self.apply(self.session.expire(self.now))
+
+    @invariant()
+    def open_exactly_while_attended_or_in_grace(self):
+        """An examination is open exactly while a sensor is connected, or within its grace."""
+        attended = {BEDS[s] for s in self.session.connected}
+        waiting = {b for b, t in self.empty_since.items() if self.now < t + self.grace}
+        assert set(self.open.values()) == attended | waiting
+        assert self.session.open_examinations() == self.open
+
+
+Ward.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestWard = Ward.TestCase
