@@ -1,7 +1,7 @@
 """The gate: who may come in, and what each HTTP path is.
 
 This module performs no I/O. It turns a request into one of the values below; the app acts on it
-(PROTOCOL S-1 to S-3, V-1, H-1).
+(PROTOCOL S-1, S-2, V-1, H-1).
 """
 
 import hmac

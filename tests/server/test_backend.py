@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import urllib.request
 
@@ -214,14 +215,20 @@ async def test_a_late_viewer_gets_the_past_and_the_last_prediction(path):
 
 async def test_a_viewer_that_never_reads_hurts_nobody(path):
     """It is closed and what it missed is counted; another viewer gets everything."""
-    async with backend_on(path) as backend, viewer(backend) as reader, sensor(backend) as s:
-        stuck = await connect(ws(backend, "/ws"), max_queue=1)
-        filler = "x" * 10_000
+    async with (
+        backend_on(path) as backend,
+        viewer(backend) as reader,
+        sensor(backend, v1=False) as s,
+    ):
+        small = socket.socket()
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        small.connect(("127.0.0.1", int(backend.url.rsplit(":", 1)[1])))
+        stuck = await connect(ws(backend, "/ws"), sock=small, max_queue=1)
         heard, sent = 0, 0
         while not backend.counters.dropped["viewer"]:
             for _ in range(100):
                 sent += 1
-                await s.send(message(sent, filler=filler))
+                await s.send(message(sent))
             while heard < sent:
                 await reader.recv()
                 heard += 1

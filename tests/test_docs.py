@@ -1,0 +1,65 @@
+"""The documents say what the program does, and what they show runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ctgkit.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
+CLAUSE = re.compile(r"\b[SMVHC]-\d+(?:\.\d+)?\b")
+
+
+def defined_clauses():
+    return re.findall(r"^- \*\*([SMVHC]-\d+\.\d+)\*\*", PROTOCOL, re.MULTILINE)
+
+
+def test_every_command_is_in_the_readme():
+    """Whoever reads the README has met every command."""
+    for name in COMMANDS:
+        assert f"ctgkit {name}" in README
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_python_in_the_readme_runs(block, tmp_path):
+    """Every block is a program that ends well."""
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_local_links_lead_somewhere():
+    """No document points at a file that isn't there."""
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_clauses_are_unique():
+    """An address means one clause."""
+    clauses = defined_clauses()
+    assert len(clauses) > 40
+    assert len(set(clauses)) == len(clauses)
+
+
+def test_clauses_that_code_refers_to_exist():
+    """A comment that cites a clause cites an existing one, or a whole section."""
+    known = set(defined_clauses()) | {c.split(".")[0] for c in defined_clauses()}
+    known |= set(re.findall(r"^### ([SMVHC]-\d+)", PROTOCOL, re.MULTILINE))
+    for path in (ROOT / "ctgkit").rglob("*.py"):
+        cited = {c for line in path.read_text().splitlines() if "PROTOCOL" in line
+                 for c in CLAUSE.findall(line)}  # fmt: skip
+        assert cited <= known, f"{path}: {cited - known}"
+
+
+def test_the_test_command_of_the_readme_is_what_ci_runs():
+    """.ci/run takes its commands from the README."""
+    assert "run_readme_command 2" in (ROOT / ".ci" / "run").read_text()
+    assert README.count("\npython3 -m venv") == 2
