@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.simulate.outbox import Outbox
-from ctgkit.simulate.pacing import Feed, Lags, backoff_s
+from ctgkit.simulate.pacing import BACKOFF_CAP_S, Feed, Lags, backoff_s
 from ctgkit.simulate.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
@@ -106,6 +106,7 @@ class SensorClient:
         self._connection: ClientConnection | None = None
         self._acks = False
         self._attempt = 0
+        self._complained = False
         self._flush_s = settings.flush_timeout_s
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()
@@ -133,6 +134,7 @@ class SensorClient:
                 log.warning(
                     "gave up waiting id=%s unacknowledged=%d", self.sensor_id, len(self.outbox)
                 )
+                self._settled.set()
             self.dialled.set()
             link.cancel()
 
@@ -150,18 +152,19 @@ class SensorClient:
         is left alone, below the limit at which :func:`send_texts` would wait.
         """
         now = time.monotonic()
-        if self.outbox.room:
-            limit = min(self.outbox.room, BURST_SAMPLES)
-            self.outbox.put(self.feed.take_due(now, limit))
+        if room := self.outbox.room:
+            self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
         connection = self._connection
-        if self.outbox.has_unsent and connection is not None and _takes_more(connection):
+        ready = connection is not None and _takes_more(connection)
+        if self.outbox.has_unsent and connection is not None and ready:
             await self._send(connection)
         self._check_end()
         if self._settled.is_set():
             return math.inf
-        if self.outbox.has_unsent or not self.outbox.room or self.feed.ended:
-            blocked = connection is None or not self.outbox.room or not _takes_more(connection)
-            return now + RETRY_S if blocked or not self.outbox.has_unsent else now
+        if self.outbox.has_unsent and ready:
+            return now  # more than one burst
+        if self.outbox.has_unsent or self.feed.ended or not self.outbox.room:
+            return now + RETRY_S
         return self.feed.next_due_s
 
     async def _send(self, connection: ClientConnection) -> None:
@@ -207,7 +210,10 @@ class SensorClient:
                     "cannot connect, trying again id=%s: %s", self.sensor_id, reason,
                 )  # fmt: skip
             else:
+                began = time.monotonic()
                 await self._use(connection)
+                if time.monotonic() - began > BACKOFF_CAP_S:
+                    self._attempt = 0
                 if connection.close_code == REPLACED:
                     return self._fail(
                         f"sensor {self.sensor_id} connected a second time and this connection was"
@@ -218,7 +224,7 @@ class SensorClient:
 
     def _fail(self, reason: str) -> None:
         self.failure = Unreachable(self._settings.url, reason)
-        log.error("sensor gave up id=%s: %s", self.sensor_id, reason)
+        log.log(self._level, "sensor gave up id=%s: %s", self.sensor_id, reason)
         self._ended.set()
         self._settled.set()
 
@@ -267,18 +273,24 @@ class SensorClient:
         try:
             reply = decode_reply(frame)
         except WireError as error:
-            log.warning("unreadable reply id=%s: %s", self.sensor_id, error)
+            level = logging.DEBUG if self._complained else logging.WARNING
+            log.log(level, "unreadable reply id=%s: %s", self.sensor_id, error)
+            self._complained = True
             return
+        held_up = not self.outbox.room
         match reply:
             case Ack(ack=seq):
                 self.outbox.ack(seq)
                 self._attempt = 0  # this connection is worth something
             case Reject(error=reason, seq=seq):
                 self.outbox.reject(seq)
-                log.warning(
-                    "sample rejected id=%s seq=%s: %s", self.sensor_id, seq, excerpt(reason)
+                level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
+                log.log(
+                    level, "sample rejected id=%s seq=%s: %s", self.sensor_id, seq, excerpt(reason)
                 )
-        await self.pump()
+        self._check_end()
+        if held_up or self.outbox.has_unsent:
+            await self.pump()
 
 
 def _takes_more(connection: ClientConnection) -> bool:

@@ -8,7 +8,6 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -97,20 +96,19 @@ def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> i
     later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
     sent.
     """
-    if urlsplit(url).scheme not in {"ws", "wss"} or not urlsplit(url).hostname:
-        raise click.UsageError(f"--url: {url!r} is not a ws:// or wss:// URL")
+    _check_url(url)
     if recording is not None and options["rate"] is not None:
         raise click.UsageError("--rate is for the generated trace; --speed changes a recording's")
     credentials = _credentials(options["sensors"], options["sensor_id"], options["token_file"])
 
     from ctgkit import eventloop
 
-    summary, interrupted = eventloop.run(
+    summary, ended_by = eventloop.run(
         _run(
             url=url,
             credentials=credentials,
             make_source=_sources(recording, options["seed"], options["rate"] or RATE_HZ),
-            first_seq=int(datetime.now(UTC).timestamp() * 1000),
+            first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
             speed=options["speed"],
             duration_s=options["duration"],
             ramp_s=options["ramp"],
@@ -123,29 +121,41 @@ def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> i
     click.echo(json.dumps(summary.as_dict()) if as_json else _as_text(summary))
     if summary.failures:
         raise Unreachable(url, "; ".join(summary.failures))
-    if interrupted:
+    if summary.unacked and ended_by is None:
+        raise Unreachable(url, f"{summary.unacked} samples were never taken or acknowledged")
+    if ended_by is signal.SIGINT:
         return 130
     return 0 if summary.sent else 1
 
 
-async def _run(**settings: Any) -> "tuple[Summary, bool]":
-    """Run the fleet; SIGTERM and Ctrl-C let it flush, a second Ctrl-C does not."""
+def _check_url(url: str) -> None:
+    from websockets.exceptions import InvalidURI
+    from websockets.uri import parse_uri
+
+    try:
+        parse_uri(url)
+    except (InvalidURI, ValueError) as error:
+        raise click.UsageError(f"--url: {error}") from error
+
+
+async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
+    """Run the fleet; a signal lets it flush and is returned, a second Ctrl-C does not wait."""
     from ctgkit.simulate.fleet import run_fleet
     from ctgkit.simulate.settings import FleetSettings
 
     fleet_settings = FleetSettings(**settings)
     loop = asyncio.get_running_loop()
-    interrupted = False
+    ended_by: signal.Signals | None = None
 
-    def interrupt() -> None:
-        nonlocal interrupted
-        interrupted = True
+    def end(by: signal.Signals) -> None:
+        nonlocal ended_by
+        ended_by = by
         fleet_settings.stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 
-    loop.add_signal_handler(signal.SIGTERM, fleet_settings.stop.set)
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    return await run_fleet(fleet_settings), interrupted
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
+    return await run_fleet(fleet_settings), ended_by
 
 
 def _sources(recording: Path | None, seed: int, rate_hz: float) -> Any:
@@ -166,9 +176,9 @@ def _credentials(
 ) -> tuple[SensorEntry, ...]:
     token = os.environ.get(TOKEN_VARIABLE)
     if token_file is not None:
-        token = token_file.read_text(encoding="utf-8").strip()
-        if not token:
-            raise click.UsageError(f"--token-file: {token_file} is empty")
+        token = token_file.read_bytes().decode("ascii", "replace").strip()
+        if not (token and token.isascii() and token.isprintable()):
+            raise click.UsageError(f"--token-file: {token_file} is not one line of plain text")
     if token and sensor_id is None:
         raise click.UsageError("a token needs --id: whose is it?")
     known: tuple[SensorEntry, ...]

@@ -18,6 +18,11 @@ ON_TIMEOUT_S = 0.0
 """How long a sensor that is switched on dials before it says that it cannot connect: one try."""
 
 
+TICK_S = 0.001
+"""Shortest wait of the timer, seconds: what falls due meanwhile is sent together. Event loops
+round timers to this anyway, some of them down, which would make the timer spin."""
+
+
 class LagSummary(msgspec.Struct, frozen=True):
     """How late samples were first sent, after they were due, milliseconds."""
 
@@ -42,7 +47,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     """From the first to the last sample sent."""
     samples_per_s: float | None
-    """Of the whole fleet; None when too little was sent to tell."""
+    """Of the whole fleet, without each sensor's first one: steps, not fence posts. None when too
+    little was sent to tell."""
     rate_hz: float | None
     """Mean of the sensors' own rates."""
     lag_ms: LagSummary | None
@@ -122,8 +128,10 @@ class _Timer:
         if wait_s <= 0:
             await asyncio.sleep(0)  # let the others read
             return
-        loop = asyncio.get_running_loop()
-        alarm = loop.call_later(wait_s, self._added.set) if wait_s < math.inf else None
+        alarm = None
+        if wait_s < math.inf:
+            loop = asyncio.get_running_loop()
+            alarm = loop.call_later(max(wait_s, TICK_S), self._added.set)
         await self._added.wait()
         self._added.clear()
         if alarm is not None:
@@ -209,11 +217,13 @@ class _Fleet:
             self._span_s += client.last_sent_s - client.first_sent_s
 
     def summary(self) -> Summary:
+        """Add up what has ended."""
         duration_s = self._last_sent_s - self._first_sent_s if self._sent else 0.0
         p50_s, p99_s = self._lags.quantile_s(0.5), self._lags.quantile_s(0.99)
         lag_ms = None
         if p50_s is not None and p99_s is not None:
-            lag_ms = LagSummary(1e3 * p50_s, 1e3 * p99_s, 1e3 * self._lags.max_s)
+            quantiles_s = (p50_s, p99_s, self._lags.max_s)
+            lag_ms = LagSummary(*(round(1e3 * s, 3) for s in quantiles_s))
         return Summary(
             sensors=len(self._settings.credentials),
             sent=self._sent,
@@ -222,9 +232,9 @@ class _Fleet:
             rejected=self._rejected,
             unacked=self._unacked,
             reconnects=self._reconnects,
-            duration_s=duration_s,
-            samples_per_s=self._sent / duration_s if duration_s else None,
-            rate_hz=self._steps / self._span_s if self._span_s else None,
+            duration_s=round(duration_s, 3),
+            samples_per_s=round(self._steps / duration_s, 3) if duration_s else None,
+            rate_hz=round(self._steps / self._span_s, 4) if self._span_s else None,
             lag_ms=lag_ms,
             failures=tuple(self._failures),
         )

@@ -70,6 +70,7 @@ class Feed:
         self._zero_s: float | None = None
         self._first_sec: float | None = None
         self._ready: list[Sample] = []
+        self._due_s: list[float] = []
         self._at = 0
         self._source_ended = False
 
@@ -80,7 +81,8 @@ class Feed:
 
     def stop(self) -> None:
         """End the feed: nothing more will be due."""
-        self._ready, self._at, self._source_ended = [], 0, True
+        self._ready, self._due_s, self._at = [], [], 0
+        self._source_ended = True
 
     @property
     def ended(self) -> bool:
@@ -96,9 +98,7 @@ class Feed:
     @property
     def next_due_s(self) -> float:
         """When the next sample is due; ``inf`` before the start and after the end."""
-        if self._zero_s is None or self.ended:
-            return math.inf
-        return self.due_at(self._ready[self._at])
+        return self._due_s[self._at] if self._at < len(self._due_s) else math.inf
 
     def take_due(self, now_s: float, limit: int) -> list[Sample]:
         """Return what is due at *now_s*, oldest first, at most *limit* samples."""
@@ -137,6 +137,7 @@ class Feed:
             n_read = len(self._ready)
             self._ready = [s for s in self._ready if s.sec_from_start < end_s]
             self._source_ended |= len(self._ready) < n_read
+        self._due_s = [self.due_at(s) for s in self._ready]
         self.next_seq = seq + len(self._ready)
 
 

@@ -104,8 +104,8 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
     [
         (["--sensors", "4"], 2, "--sensors 4: there are credentials for 3"),
         (["--id", "0d1d0a3e-0000-4000-8000-000000000001"], 2, "no credentials for sensor 0d1d0a3e"),
-        (["--token-file", "ctgkit.toml"], 2, "a token needs --id"),
-        (["--url", "http://127.0.0.1/"], 2, "is not a ws:// or wss:// URL"),
+        (["--token-file", "ctgkit.toml"], 2, "ctgkit.toml is not one line of plain text"),
+        (["--url", "http://127.0.0.1/"], 2, "scheme isn't ws or wss"),
         (["--control", "9001x"], 2, "'9001x' is not HOST:PORT"),
         (["--from", "ctgkit.toml", "--rate", "4"], 2, "--rate is for the generated trace"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
@@ -186,3 +186,16 @@ async def test_control_address_is_announced(tmp_path, env, sensors):
         code, out, err = await finish(process)
     assert code == 1, err
     assert json.loads(out)["sent"] == 0
+
+
+@pytest.mark.slow
+async def test_samples_never_acknowledged_are_an_error(tmp_path, env, sensors):
+    """A backend that reads and says nothing: exit 3 after the flush timeout, the loss counted."""
+    backend = Backend()
+    backend.silent = True
+    async with running(backend) as url:
+        arguments = ("--url", url, "--duration", "1", "--speed", "max", "--json")
+        code, out, err = await run(*arguments, cwd=tmp_path, env=env)
+    assert code == 3
+    assert json.loads(out)["unacked"] == 4
+    assert "4 samples were never taken or acknowledged" in err
