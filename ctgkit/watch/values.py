@@ -20,12 +20,12 @@ _CONTRACTIONS_OVER_S = 600.0
 
 
 def number(value: float | None) -> str:
-    """Return a value on three places; dashes for none, and for what no monitor would show.
+    """Return a value on three places; dashes for none.
 
     >>> number(142.4), number(9), number(None)
     ('142', '  9', '---')
     """
-    return f"{value:3.0f}" if value is not None and -99.5 < value < 999.5 else "---"
+    return "---" if value is None else f"{value:3.0f}"
 
 
 def large_values(sensor: Sensor, width: int, styles: Palette, now_s: float) -> list[Line]:
@@ -102,7 +102,7 @@ def quality(sensor: Sensor) -> list[Part]:
     if contractions:
         since_s = sensor.trace.last_s - _CONTRACTIONS_OVER_S
         n_recent = sum(e.end_s > since_s for e in contractions)
-        parts.append((f"  {n_recent} contractions in 10 min", "ink"))
+        parts.append((f"  {n_recent} UC/10 min", "ink"))
     return parts
 
 

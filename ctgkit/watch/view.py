@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from rich.segment import Segment, SegmentLines
+from rich.segment import Segment
 
 from ctgkit.display import DISCLAIMER
 from ctgkit.errors import excerpt
@@ -34,8 +34,10 @@ _KEYS = (
 _LINK_SIGNS = {"live": ("●", "ok"), "connecting": ("◌", "warning")}
 
 
-def render(state: State, width: int, height: int, now_s: float) -> SegmentLines:
-    """Return the screen as a rich renderable of exactly *height* lines of *width* cells.
+def render(
+    state: State, width: int, height: int, now_s: float, styles: Palette | None = None
+) -> list[Line]:
+    """Return the screen: exactly *height* lines of *width* cells, each a list of rich segments.
 
     Parameters
     ----------
@@ -45,12 +47,14 @@ def render(state: State, width: int, height: int, now_s: float) -> SegmentLines:
         Cells of the terminal.
     now_s : float
         Wall time, seconds, of the clock that :func:`~ctgkit.watch.state.fold` got.
+    styles : Palette or None
+        Of another theme than the state's.
     """
-    return SegmentLines(_Screen(state, width, palette(state.theme), now_s).lines(height), True)
+    return _View(state, width, styles or palette(state.theme), now_s).lines(height)
 
 
 @dataclass(frozen=True, slots=True)
-class _Screen:
+class _View:
     state: State
     width: int
     styles: Palette
