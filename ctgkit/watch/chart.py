@@ -115,7 +115,7 @@ def _panel(
     names = ("grid", ink, "limit")
     plain = [styles[name] for name in names]
     on_band = [styles[f"{name}+band"] for name in names]
-    labels = _labels(scale, n_rows)
+    labels = _labels(scale, n_rows, limits)
     lines = []
     for row in range(n_rows):
         banded = bool(limits) and limit_dots[1] <= 4 * row + 1.5 <= limit_dots[0]
@@ -125,9 +125,9 @@ def _panel(
     return lines
 
 
-def _labels(scale: Scale, n_rows: int) -> dict[int, str]:
-    """Return the numbers beside the grid lines, by row; at most one per row."""
-    values = lines_of(scale, max(line_step(scale, n_rows), scale.lines[1]))
+def _labels(scale: Scale, n_rows: int, limits: tuple[float, ...]) -> dict[int, str]:
+    """Return the numbers beside the lines, by row; where two share a row, a limit wins."""
+    values = np.append(lines_of(scale, max(line_step(scale, n_rows), scale.lines[1])), limits)
     rows = dot_row(values, scale, n_rows).astype(int) // 4
     return {int(row): f"{value:3.0f} " for row, value in zip(rows, values, strict=True)}
 

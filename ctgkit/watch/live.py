@@ -17,7 +17,7 @@ from ctgkit.watch.ink import palette
 from ctgkit.watch.keys import keys_pressed
 from ctgkit.watch.picture import svg_picture
 from ctgkit.watch.screen import Screen
-from ctgkit.watch.state import State, fold, press, refuse, set_link
+from ctgkit.watch.state import State, fold, notify, press, refuse, set_link
 from ctgkit.watch.view import render
 from ctgkit.wire import decode_result
 
@@ -72,7 +72,7 @@ async def run_view(
         if action == "quit":
             stop.set()
         elif action == "save":
-            state.notice = save_picture(state, console, clock())
+            notify(state, save_picture(state, console, clock()), clock())
 
     if duration_s is not None:
         asyncio.get_running_loop().call_later(duration_s, stop.set)
@@ -88,7 +88,7 @@ async def run_view(
         )
         try:
             with (
-                held_logs(lambda text: _note(state, text)),
+                held_logs(lambda text: notify(state, text, clock())),
                 Screen(console) as screen,
                 keys_pressed(typed),
             ):
@@ -109,11 +109,6 @@ async def _draw(
             screen.draw(render(state, *screen.size, clock()))
             drawn = current
         await asyncio.sleep(FRAME_S)
-
-
-def _note(state: State, text: str) -> None:
-    state.notice = text
-    state.changes += 1
 
 
 @contextmanager

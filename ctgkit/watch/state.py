@@ -34,6 +34,8 @@ REORDER_S = 2.0
 """Data time that falls back further than this starts a new trace, seconds. Chosen."""
 DRAWN_KINDS = ("acceleration", "deceleration", "contraction")
 THEMES = ("auto", "light", "dark")
+NOTICE_S = 8.0
+"""News stand in the footer for this long, seconds. Chosen."""
 SCROLL_CM = 1
 PAGE_CM = 10
 
@@ -124,6 +126,8 @@ class State:
     last_error: str = ""
     notice: str = ""
     """One line of news for the footer: a file that was saved, a log message."""
+    noticed_s: float = -math.inf
+    """Wall time of that, seconds."""
     changes: int = 0
     """Grows with each change; equal numbers mean an equal picture."""
 
@@ -238,10 +242,16 @@ def refuse(state: State, reason: str) -> None:
     state.last_error = reason
 
 
-def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
-    """Note what became of the connection."""
+def notify(state: State, text: str, now_s: float) -> None:
+    """Put one line of news into the footer for a while."""
     state.changes += 1
-    state.link, state.link_reason = phase, reason
+    state.notice, state.noticed_s = text, now_s
+
+
+def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
+    """Note what became of the connection; the reason of a loss stands until the next one."""
+    state.changes += 1
+    state.link, state.link_reason = phase, reason or state.link_reason
     if phase == "live":
         state.attempts = 0
         for sensor in state.sensors.values():
@@ -253,7 +263,6 @@ def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
 def press(state: State, key: str) -> Action | None:
     """Take in one key; return what the shell has to do, if anything."""
     state.changes += 1
-    state.notice = ""
     if state.help and key != "q":
         state.help = False
     elif key == "q":

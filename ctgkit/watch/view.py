@@ -9,7 +9,7 @@ from ctgkit.display import DISCLAIMER
 from ctgkit.errors import excerpt
 from ctgkit.watch.chart import Layout, chart, clock
 from ctgkit.watch.ink import Line, Palette, Part, line, palette
-from ctgkit.watch.state import Sensor, State
+from ctgkit.watch.state import NOTICE_S, Sensor, State
 from ctgkit.watch.values import alarm_text, large_values, number, small_values, verdict
 
 MIN_WIDTH, MIN_HEIGHT = 30, 9
@@ -108,7 +108,7 @@ class _View:
 
     def footer(self) -> Line:
         warning = (f" {DISCLAIMER} ", "faint")
-        if self.state.notice:
+        if self.now_s - self.state.noticed_s < NOTICE_S:
             return self.line((f" {excerpt(self.state.notice)}", "ink+bold"), right=(warning,))
         keys = " ? help"
         for more in ("q quit", "space pause", "← → scroll", "a acknowledge", "g all", "tab next"):
@@ -186,6 +186,6 @@ class _View:
         if alarms := alarm_text(sensor):
             parts.append((alarms, "critical+bold"))
         else:
-            parts += verdict(sensor, self.now_s)
+            parts += verdict(sensor, self.now_s, short=True)
         head = line(parts, width, self.styles)
         return [head, *self.chart(sensor, width, height - 1, 0, axis=height >= 12)]
