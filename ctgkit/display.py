@@ -85,7 +85,7 @@ class Colour(NamedTuple):
 COLOURS = {
     "paper": Colour("#fdf6ec", "#14181c", "default"),
     "band": Colour("#eaf2dc", "#1c2a22", "default"),
-    "grid": Colour("#e3b8a4", "#4a5560", "default"),
+    "grid": Colour("#d49a82", "#5c6a77", "default"),
     "limit": Colour("#4f8a3c", "#5f9e6a", "green"),
     "ink": Colour("#1c1c1c", "#e6e6e6", "default"),
     "faint": Colour("#6b6259", "#9aa4ad", "default"),

@@ -30,6 +30,7 @@ PURE = {
     "ctgkit.watch.chart",
     "ctgkit.watch.digits",
     "ctgkit.watch.ink",
+    "ctgkit.watch.picture",
     "ctgkit.watch.state",
     "ctgkit.watch.strip",
     "ctgkit.watch.trace",

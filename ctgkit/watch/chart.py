@@ -10,7 +10,7 @@ from rich.segment import Segment
 
 from ctgkit.display import FHR_SCALES, MAX_STEP_BPM, NORMAL_BAND_BPM, TOCO_SCALE, Scale
 from ctgkit.events import Event
-from ctgkit.watch.ink import Line, Palette, cell_lines
+from ctgkit.watch.ink import Line, Palette, cell_line
 from ctgkit.watch.state import Sensor
 from ctgkit.watch.strip import (
     BRAILLE,
@@ -28,6 +28,8 @@ LABEL_CELLS = 4
 """Room for the numbers on the left."""
 _LABEL_EVERY_MIN = (1, 2, 5, 10, 20, 60)
 _LABEL_ROOM_CELLS = 10
+_SOLID_LINES = (0x09, 0x12, 0x24, 0xC0)
+"""Braille patterns of a horizontal line in each of the four rows of dots."""
 _DECELERATION_LETTERS = {"early": "E", "late": "L", "variable": "V", "prolonged": "P"}
 
 
@@ -100,49 +102,48 @@ def _panel(
     scale: Scale,
     ink: str,
     styles: Palette,
-    limits: tuple[float, ...] = (),
+    limits: tuple[float, ...] = (),  # the upper one last
 ) -> list[Line]:
     """Lay a trace on paper; rows of the band between two limits are shaded."""
     n_rows = len(dots)
-    grid = grid_dots(window, scale, n_rows, limits)
-    codes = BRAILLE + np.where(dots, dots, grid).astype(np.uint32)
+    codes = BRAILLE + np.where(dots, dots, grid_dots(window, scale, n_rows)).astype(np.uint32)
     inks = (dots != 0).astype(np.uint8)
-    limit_rows = dot_row(np.array(limits), scale, n_rows).astype(int) // 4
-    inks[limit_rows] = np.where(dots[limit_rows], 1, 2)
+    limit_dots = dot_row(np.array(limits), scale, n_rows).astype(int)
+    for row, dot in zip(limit_dots // 4, limit_dots % 4, strict=True):
+        codes[row, inks[row] == 0] = BRAILLE + _SOLID_LINES[dot]
+        inks[row, inks[row] == 0] = 2
     names = ("grid", ink, "limit")
     plain = [styles[name] for name in names]
     on_band = [styles[f"{name}+band"] for name in names]
-    labels = _labels(scale, n_rows)
+    labels = _labels(scale, n_rows, limits)
     lines = []
     for row in range(n_rows):
-        banded = bool(limits) and limit_rows[1] <= row <= limit_rows[0]
+        banded = bool(limits) and limit_dots[1] <= 4 * row + 1.5 <= limit_dots[0]
         label = Segment(labels.get(row, " " * LABEL_CELLS), styles["faint"])
-        (drawn,) = cell_lines(
-            codes[row : row + 1], inks[row : row + 1], on_band if banded else plain
-        )
-        lines.append([label, *drawn])
+        cells = cell_line(codes[row], inks[row], on_band if banded else plain)
+        lines.append([label, *cells])
     return lines
 
 
-def _labels(scale: Scale, n_rows: int) -> dict[int, str]:
-    """Return the numbers beside the grid lines, by row; at most one per row."""
-    values = lines_of(scale, max(line_step(scale, n_rows), scale.lines[1]))
+def _labels(scale: Scale, n_rows: int, limits: tuple[float, ...]) -> dict[int, str]:
+    """Return the numbers beside the lines, by row; where two share a row, a limit wins."""
+    values = np.append(lines_of(scale, max(line_step(scale, n_rows), scale.lines[1])), limits)
     rows = dot_row(values, scale, n_rows).astype(int) // 4
     return {int(row): f"{value:3.0f} " for row, value in zip(rows, values, strict=True)}
 
 
 def _lane(label: str, events: list[Event], window: Window, styles: Palette) -> Line:
     """Draw events as brackets with a symbol at the peak, a letter for what kind it is."""
-    codes = np.full((1, window.n_cells), ord(" "), dtype=np.uint32)
-    inks = np.zeros((1, window.n_cells), dtype=np.uint8)
+    codes = np.full(window.n_cells, ord(" "), dtype=np.uint32)
+    inks = np.zeros(window.n_cells, dtype=np.uint8)
     names = ("ink", "acceleration", "deceleration", "contraction")
     for event in events:
         text, first = _bracket(event, window.cell_s)
         first -= window.first_cell
         for cell in range(max(first, 0), min(first + len(text), window.n_cells)):
-            codes[0, cell] = ord(text[cell - first])
-            inks[0, cell] = names.index(event.kind)
-    (drawn,) = cell_lines(codes, inks, [styles[name] for name in names])
+            codes[cell] = ord(text[cell - first])
+            inks[cell] = names.index(event.kind)
+    drawn = cell_line(codes, inks, [styles[name] for name in names])
     return [Segment(f"{label:<{LABEL_CELLS}}", styles["faint"]), *drawn]
 
 

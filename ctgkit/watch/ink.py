@@ -79,23 +79,18 @@ def line(
     return segments
 
 
-def cell_lines(
-    codes: NDArray[np.uint32], inks: NDArray[np.uint8], styles: Sequence[Style]
-) -> list[Line]:
-    """Return one line per row of characters.
+def cell_line(codes: NDArray[np.uint32], inks: NDArray[np.uint8], styles: Sequence[Style]) -> Line:
+    """Return a row of characters as a line.
 
     Parameters
     ----------
-    codes : ndarray of shape (n_rows, n_cells)
+    codes : ndarray of shape (n_cells,)
         Code points, each one cell wide.
-    inks : ndarray of shape (n_rows, n_cells)
+    inks : ndarray of shape (n_cells,)
         For each cell the index of its style in *styles*.
     styles : sequence of Style
         The inks.
     """
-    lines = []
-    for row, ink in zip(codes, inks, strict=True):
-        text = row.astype("<u4").tobytes().decode("utf-32-le")
-        edges = [0, *(np.flatnonzero(np.diff(ink)) + 1).tolist(), len(text)]
-        lines.append([Segment(text[a:b], styles[ink[a]]) for a, b in pairwise(edges)])
-    return lines
+    text = codes.astype("<u4").tobytes().decode("utf-32-le")
+    edges = [0, *(np.flatnonzero(np.diff(inks)) + 1).tolist(), len(text)]
+    return [Segment(text[a:b], styles[inks[a]]) for a, b in pairwise(edges)]

@@ -15,7 +15,7 @@ from ctgkit.wire import decode_result
 
 log = logging.getLogger(__name__)
 
-CONNECT_WITHIN_S = 5.0
+CONNECT_WITHIN_S = 3.0
 """A backend that can't be reached for this long from the start is an error, seconds. Chosen."""
 PLAIN_EVERY_S = 1.0
 
@@ -107,22 +107,17 @@ async def run_lines(
         address = viewer_url(url, backfill_s)
         reader = group.create_task(follow(address, on_frame=take, on_link=note, token=token))
         try:
-            await _wait_for(connected, url, state)
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                await connected.wait()
             async with asyncio.timeout(duration_s):
                 await _write_plain(state, None if as_json else write)
-        except TimeoutError:  # the duration is over
+        except TimeoutError:  # either nobody is there, or the duration is over
             pass
         finally:
             reader.cancel()
+    if not connected.is_set():
+        raise Unreachable(url, state.link_reason or "no answer")
     return state.n_results
-
-
-async def _wait_for(connected: asyncio.Event, url: str, state: State) -> None:
-    try:
-        async with asyncio.timeout(CONNECT_WITHIN_S):
-            await connected.wait()
-    except TimeoutError:
-        raise Unreachable(url, state.link_reason or "no answer") from None
 
 
 async def _write_plain(state: State, write: Callable[[str], None] | None) -> None:

@@ -1,7 +1,6 @@
 """The view on a terminal: draws the state, reads keys, follows the stream."""
 
 import asyncio
-import io
 import logging
 import re
 from collections import deque
@@ -10,16 +9,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
-from rich.live import Live
-from rich.terminal_theme import TerminalTheme
 
-from ctgkit.display import COLOURS
 from ctgkit.errors import WireError
 from ctgkit.watch.feed import follow, viewer_url
+from ctgkit.watch.ink import palette
 from ctgkit.watch.keys import keys_pressed
-from ctgkit.watch.state import State, fold, press, refuse, set_link
+from ctgkit.watch.picture import svg_picture
+from ctgkit.watch.screen import Screen
+from ctgkit.watch.state import State, fold, notify, press, refuse, set_link
 from ctgkit.watch.view import render
 from ctgkit.wire import decode_result
 
@@ -74,7 +72,7 @@ async def run_view(
         if action == "quit":
             stop.set()
         elif action == "save":
-            state.notice = save_picture(state, console, clock())
+            notify(state, save_picture(state, console, clock()), clock())
 
     if duration_s is not None:
         asyncio.get_running_loop().call_later(duration_s, stop.set)
@@ -89,31 +87,28 @@ async def run_view(
             )
         )
         try:
-            with held_logs(lambda text: _note(state, text)), keys_pressed(typed):
-                await _draw(state, console, stop, clock)
+            with (
+                held_logs(lambda text: notify(state, text, clock())),
+                Screen(console) as screen,
+                keys_pressed(typed),
+            ):
+                await _draw(state, screen, stop, clock)
         finally:
             reader.cancel()
     return state
 
 
 async def _draw(
-    state: State, console: Console, stop: asyncio.Event, clock: Callable[[], float]
+    state: State, screen: Screen, stop: asyncio.Event, clock: Callable[[], float]
 ) -> None:
     """Draw when the state, the size or the second has changed."""
     drawn: tuple[object, ...] = ()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        while not stop.is_set():
-            width, height = console.size
-            current = (state.changes, width, height, int(clock()))
-            if current != drawn:
-                live.update(render(state, width, height, clock()), refresh=True)
-                drawn = current
-            await asyncio.sleep(FRAME_S)
-
-
-def _note(state: State, text: str) -> None:
-    state.notice = text
-    state.changes += 1
+    while not stop.is_set():
+        current = (state.changes, screen.size, int(clock()))
+        if current != drawn:
+            screen.draw(render(state, *screen.size, clock()))
+            drawn = current
+        await asyncio.sleep(FRAME_S)
 
 
 @contextmanager
@@ -140,43 +135,19 @@ def held_logs(on_line: Callable[[str], None]) -> Iterator[None]:
             root.handle(record)
 
 
-def svg_picture(state: State, width: int, height: int, now_s: float) -> str:
-    """Return the screen as SVG on light paper, or on dark paper where the theme is dark.
-
-    Rich's template loads a font from the network; that part is left out.
-    """
-    theme = "dark" if state.theme == "dark" else "light"
-    paper, ink = (getattr(COLOURS[name], theme) for name in ("paper", "ink"))
-    console = Console(
-        record=True, width=width, height=height, file=io.StringIO(), color_system="truecolor",
-        force_terminal=True,
-    )  # fmt: skip
-    saved, state.theme = state.theme, theme
-    try:
-        console.print(render(state, width, height, now_s), end="")
-    finally:
-        state.theme = saved
-    code_format = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    return console.export_svg(
-        title="ctgkit watch", theme=_terminal_theme(paper, ink), code_format=code_format
-    )
-
-
-def _terminal_theme(paper: str, ink: str) -> TerminalTheme:
-    def rgb(colour: str) -> tuple[int, int, int]:
-        return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-    return TerminalTheme(rgb(paper), rgb(ink), [rgb(ink)] * 8)
-
-
 def save_picture(state: State, console: Console, now_s: float) -> str:
-    """Write the screen to a new SVG file in the working directory; return what to tell."""
+    """Write the screen to a new SVG file in the working directory; return what to tell.
+
+    It is drawn on light paper, or on dark paper where the theme is dark.
+    """
+    width, height = console.size
+    styles = palette("dark" if state.theme == "dark" else "light")
+    lines = render(state, width, height, now_s, styles)
     sensor = state.focused
     name = re.sub(r"[^0-9A-Za-z-]", "", sensor.name) if sensor else ""
     path = Path(f"ctgkit-{name or 'watch'}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.svg")
-    state.notice = ""
     try:
-        path.write_text(svg_picture(state, *console.size, now_s), encoding="utf-8")
+        path.write_text(svg_picture(lines, width, height, styles), encoding="utf-8")
     except OSError as error:
         return f"not saved: {error}"
     return f"saved {path}"

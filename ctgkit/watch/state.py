@@ -13,7 +13,14 @@ import numpy as np
 
 from ctgkit.display import FHR_SCALES, PAPER_SPEEDS_CM_MIN, QUALITY_WINDOW_S, STALE_AFTER_S
 from ctgkit.events import Event
-from ctgkit.samples import SEC_FROM_START_MAX_S, Prediction
+from ctgkit.samples import (
+    FHR_MAX_BPM,
+    FHR_MIN_BPM,
+    SEC_FROM_START_MAX_S,
+    TOCO_MAX,
+    TOCO_MIN,
+    Prediction,
+)
 from ctgkit.watch.alarms import Alarms
 from ctgkit.watch.trace import Trace
 from ctgkit.wire import Result
@@ -27,6 +34,8 @@ REORDER_S = 2.0
 """Data time that falls back further than this starts a new trace, seconds. Chosen."""
 DRAWN_KINDS = ("acceleration", "deceleration", "contraction")
 THEMES = ("auto", "light", "dark")
+NOTICE_S = 8.0
+"""News stand in the footer for this long, seconds. Chosen."""
 SCROLL_CM = 1
 PAGE_CM = 10
 
@@ -117,6 +126,8 @@ class State:
     last_error: str = ""
     notice: str = ""
     """One line of news for the footer: a file that was saved, a log message."""
+    noticed_s: float = -math.inf
+    """Wall time of that, seconds."""
     changes: int = 0
     """Grows with each change; equal numbers mean an equal picture."""
 
@@ -135,7 +146,7 @@ def fold(state: State, result: Result, now_s: float) -> None:
     state : State
         Is changed.
     result : Result
-        From any server; numbers outside the contract are tolerated.
+        From any server; values outside their physical limits are shown as no signal.
     now_s : float
         Wall time, seconds.
     """
@@ -157,7 +168,9 @@ def fold(state: State, result: Result, now_s: float) -> None:
     if not _make_place(sensor, t_s, result.timestamp):
         state.n_late += 1
         return
-    sensor.fhr_bpm, sensor.uterus, sensor.spasms = result.fhr_bpm, result.uterus, result.spasms
+    sensor.fhr_bpm = _possible(result.fhr_bpm, FHR_MIN_BPM, FHR_MAX_BPM)
+    sensor.uterus = _possible(result.uterus, TOCO_MIN, TOCO_MAX)
+    sensor.spasms = _possible(result.spasms, TOCO_MIN, TOCO_MAX)
     sensor.trace.append(t_s, sensor.fhr_bpm, sensor.toco)
     sensor.alarms.judge(t_s, sensor.fhr_bpm, critical=result.status == "critical")
     sensor.prediction, sensor.status = result.prediction, result.status
@@ -166,6 +179,11 @@ def fold(state: State, result: Result, now_s: float) -> None:
     for item in result.events or ():
         if item.get("kind") in DRAWN_KINDS and not _take_event(sensor, item):
             refuse(state, f"an event of unknown shape: {item.get('kind')}")
+
+
+def _possible(value: float | None, lo: float, hi: float) -> float | None:
+    """Return a value that lies within its physical limits; no signal otherwise."""
+    return value if value is not None and lo <= value <= hi else None
 
 
 def _make_place(sensor: Sensor, t_s: float, timestamp: str) -> bool:
@@ -224,10 +242,16 @@ def refuse(state: State, reason: str) -> None:
     state.last_error = reason
 
 
-def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
-    """Note what became of the connection."""
+def notify(state: State, text: str, now_s: float) -> None:
+    """Put one line of news into the footer for a while."""
     state.changes += 1
-    state.link, state.link_reason = phase, reason
+    state.notice, state.noticed_s = text, now_s
+
+
+def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
+    """Note what became of the connection; the reason of a loss stands until the next one."""
+    state.changes += 1
+    state.link, state.link_reason = phase, reason or state.link_reason
     if phase == "live":
         state.attempts = 0
         for sensor in state.sensors.values():
@@ -239,7 +263,6 @@ def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
 def press(state: State, key: str) -> Action | None:
     """Take in one key; return what the shell has to do, if anything."""
     state.changes += 1
-    state.notice = ""
     if state.help and key != "q":
         state.help = False
     elif key == "q":

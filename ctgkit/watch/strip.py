@@ -18,7 +18,8 @@ CELLS_PER_CM = 5
 BRAILLE = 0x2800
 """Code point of the braille pattern without dots."""
 
-_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
+BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Bits of the left and the right dot in each of the four rows (Unicode, Braille Patterns)."""
 _FINEST_DOTS = 4
 """Horizontal grid lines are at least a cell apart."""
 
@@ -99,19 +100,22 @@ def trace_dots(
     columns = np.concatenate([columns, columns[crossing], columns[crossing + 1]])
     rows = np.concatenate([rows, np.floor(middle), np.floor(middle)])
     drawn = (columns >= 0) & (columns < n_columns) & ~np.isnan(rows)
-    top = np.full(n_columns, np.inf)
-    bottom = np.full(n_columns, -np.inf)
-    np.minimum.at(top, columns[drawn], rows[drawn])
-    np.maximum.at(bottom, columns[drawn], rows[drawn])
-    y = np.arange(4 * n_rows)[:, None]
+    columns, dots = columns[drawn], rows[drawn].astype(np.int16)
+    top = np.full(n_columns, 4 * n_rows, dtype=np.int16)
+    bottom = np.full(n_columns, -1, dtype=np.int16)
+    np.minimum.at(top, columns, dots)
+    np.maximum.at(bottom, columns, dots)
+    y = np.arange(4 * n_rows, dtype=np.int16)[:, None]
     return _pack((y >= top) & (y <= bottom))
 
 
 def _pack(dots: NDArray[np.bool_]) -> Dots:
     """Return patterns from dots of shape (4 n_rows, 2 n_cells)."""
-    height, width = dots.shape
-    blocks = dots.reshape(height // 4, 4, width // 2, 2)
-    packed: Dots = (blocks * _BITS[None, :, None, :]).sum(axis=(1, 3), dtype=np.uint8)
+    ones = dots.view(np.uint8)
+    packed = np.zeros((len(dots) // 4, dots.shape[1] // 2), dtype=np.uint8)
+    for down, pair in enumerate(BITS):
+        for across, bit in enumerate(pair):
+            packed |= ones[down::4, across::2] * np.uint8(bit)
     return packed
 
 
@@ -128,31 +132,20 @@ def lines_of(scale: Scale, step: float) -> NDArray[np.float64]:
     return np.array([n * step for n in range(first, last + 1)])
 
 
-def grid_dots(window: Window, scale: Scale, n_rows: int, limits: tuple[float, ...] = ()) -> Dots:
-    """Draw the paper: a line per centimetre and minute, horizontal lines, limits drawn solid."""
+def grid_dots(window: Window, scale: Scale, n_rows: int) -> Dots:
+    """Draw the paper: a line per centimetre, a stronger one per minute, and horizontal lines."""
     per_minute = round(60 / window.cell_s)
-    return _grid(window.first_cell % per_minute, window.n_cells, per_minute, scale, n_rows, limits)
+    return _grid(window.first_cell % per_minute, window.n_cells, per_minute, scale, n_rows)
 
 
 @lru_cache(maxsize=64)
-def _grid(
-    phase: int,
-    n_cells: int,
-    per_minute: int,
-    scale: Scale,
-    n_rows: int,
-    limits: tuple[float, ...],
-) -> Dots:
+def _grid(phase: int, n_cells: int, per_minute: int, scale: Scale, n_rows: int) -> Dots:
     dots = np.zeros((4 * n_rows, 2 * n_cells), dtype=np.bool_)
-    step = line_step(scale, n_rows)
-    for y in dot_row(lines_of(scale, step), scale, n_rows).astype(np.int64):
+    for y in dot_row(lines_of(scale, line_step(scale, n_rows)), scale, n_rows).astype(np.int64):
         dots[y, ::2] = True
     cells = np.arange(phase, phase + n_cells)
     for x in np.flatnonzero(cells % CELLS_PER_CM == 0):
-        minute = cells[x] % per_minute == 0
-        dots[0 :: 1 if minute else 4, 2 * x] = True
-    for y in dot_row(np.array(limits), scale, n_rows).astype(np.int64):
-        dots[y, :] = True
+        dots[:: 2 if cells[x] % per_minute == 0 else 4, 2 * x] = True
     grid = _pack(dots)
     grid.flags.writeable = False  # it is shared by all callers
     return grid

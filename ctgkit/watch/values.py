@@ -20,12 +20,12 @@ _CONTRACTIONS_OVER_S = 600.0
 
 
 def number(value: float | None) -> str:
-    """Return a value on three places; dashes for none, and for what no monitor would show.
+    """Return a value on three places; dashes for none.
 
     >>> number(142.4), number(9), number(None)
     ('142', '  9', '---')
     """
-    return f"{value:3.0f}" if value is not None and -99.5 < value < 999.5 else "---"
+    return "---" if value is None else f"{value:3.0f}"
 
 
 def large_values(sensor: Sensor, width: int, styles: Palette, now_s: float) -> list[Line]:
@@ -61,7 +61,7 @@ def small_values(sensor: Sensor, now_s: float) -> list[Part]:
         (" toco ", "faint"),
         (number(sensor.toco), toco_ink),
         ("  ", "ink"),
-        *verdict(sensor, now_s),
+        *verdict(sensor, now_s, short=True),
     ]
 
 
@@ -69,8 +69,8 @@ def _inks(sensor: Sensor, now_s: float) -> tuple[str, str]:
     return ("faint", "faint") if sensor.is_silent(now_s) else ("fhr+bold", "toco")
 
 
-def verdict(sensor: Sensor, now_s: float) -> list[Part]:
-    """Say what the analyzer thinks, or why it doesn't."""
+def verdict(sensor: Sensor, now_s: float, *, short: bool = False) -> list[Part]:
+    """Say what the analyzer thinks, or why it doesn't; in short the risk only."""
     if sensor.is_silent(now_s):
         return [(f"✕ silent for {now_s - sensor.received_s:.0f} s", "critical+bold")]
     sign, ink = _STATUS_SIGNS.get(sensor.status, ("✕", "critical+bold"))
@@ -78,6 +78,8 @@ def verdict(sensor: Sensor, now_s: float) -> list[Part]:
         words = {"error": "no analyzer", "ok": "no prediction yet"}
         return [(f"{sign} {words.get(sensor.status) or excerpt(sensor.status)}", ink)]
     said = sensor.prediction
+    if short:
+        return [(f"{sign} risk {said.hypoxia_risk} {said.hypoxia_probability:.0%}", ink)]
     parts = [
         (f"{sign} {excerpt(sensor.status)}", ink),
         (
@@ -102,7 +104,7 @@ def quality(sensor: Sensor) -> list[Part]:
     if contractions:
         since_s = sensor.trace.last_s - _CONTRACTIONS_OVER_S
         n_recent = sum(e.end_s > since_s for e in contractions)
-        parts.append((f"  {n_recent} contractions in 10 min", "ink"))
+        parts.append((f"  {n_recent} UC/10 min", "ink"))
     return parts
 
 

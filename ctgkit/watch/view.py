@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from rich.segment import Segment, SegmentLines
+from rich.segment import Segment
 
 from ctgkit.display import DISCLAIMER
 from ctgkit.errors import excerpt
 from ctgkit.watch.chart import Layout, chart, clock
 from ctgkit.watch.ink import Line, Palette, Part, line, palette
-from ctgkit.watch.state import Sensor, State
+from ctgkit.watch.state import NOTICE_S, Sensor, State
 from ctgkit.watch.values import alarm_text, large_values, number, small_values, verdict
 
 MIN_WIDTH, MIN_HEIGHT = 30, 9
@@ -34,8 +34,10 @@ _KEYS = (
 _LINK_SIGNS = {"live": ("●", "ok"), "connecting": ("◌", "warning")}
 
 
-def render(state: State, width: int, height: int, now_s: float) -> SegmentLines:
-    """Return the screen as a rich renderable of exactly *height* lines of *width* cells.
+def render(
+    state: State, width: int, height: int, now_s: float, styles: Palette | None = None
+) -> list[Line]:
+    """Return the screen: exactly *height* lines of *width* cells, each a list of rich segments.
 
     Parameters
     ----------
@@ -45,12 +47,14 @@ def render(state: State, width: int, height: int, now_s: float) -> SegmentLines:
         Cells of the terminal.
     now_s : float
         Wall time, seconds, of the clock that :func:`~ctgkit.watch.state.fold` got.
+    styles : Palette or None
+        Of another theme than the state's.
     """
-    return SegmentLines(_Screen(state, width, palette(state.theme), now_s).lines(height), True)
+    return _View(state, width, styles or palette(state.theme), now_s).lines(height)
 
 
 @dataclass(frozen=True, slots=True)
-class _Screen:
+class _View:
     state: State
     width: int
     styles: Palette
@@ -104,7 +108,7 @@ class _Screen:
 
     def footer(self) -> Line:
         warning = (f" {DISCLAIMER} ", "faint")
-        if self.state.notice:
+        if self.now_s - self.state.noticed_s < NOTICE_S:
             return self.line((f" {excerpt(self.state.notice)}", "ink+bold"), right=(warning,))
         keys = " ? help"
         for more in ("q quit", "space pause", "← → scroll", "a acknowledge", "g all", "tab next"):
@@ -182,6 +186,6 @@ class _Screen:
         if alarms := alarm_text(sensor):
             parts.append((alarms, "critical+bold"))
         else:
-            parts += verdict(sensor, self.now_s)
+            parts += verdict(sensor, self.now_s, short=True)
         head = line(parts, width, self.styles)
         return [head, *self.chart(sensor, width, height - 1, 0, axis=height >= 12)]
