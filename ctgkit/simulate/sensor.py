@@ -253,6 +253,8 @@ class Sensor:
             hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)
             return uterus, np.round(20 + 1.5 * np.maximum(0, uterus - 28) + 0.5 * hiss, 1)
         grid = self.patient.at("toco.grid", 0.0)
+        every = max(1, round(self.patient.at("toco.update_s", 0.0) * ENGINE_HZ))
+        shown = shown[np.arange(BLOCK) // every * every]
         return np.round(shown / grid) * grid, np.round(contractile * 2) / 2
 
 

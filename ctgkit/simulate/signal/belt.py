@@ -22,7 +22,8 @@ def _unit(shape: Floats) -> Floats:
     return amplitudes(shape / (shape.sum() * FREQUENCIES_HZ[1]))
 
 
-_NOISE = _unit(1 / (FREQUENCIES_HZ**2 + 0.04**2) ** 1.3)
+_NOISE = 1 / (FREQUENCIES_HZ**2 + 0.04**2) ** 1.3
+_NOISE /= _NOISE.sum() * FREQUENCIES_HZ[1]
 _SETTLE_S = 600.0  # a shift of the belt is forgotten after this
 
 
@@ -121,7 +122,7 @@ def rezeros(
 
 
 def _drift(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
-    drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 120.0, 900.0)
+    drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 100.0, 450.0)
     return drift
 
 
@@ -172,7 +173,8 @@ def toco(
     clean = gain * (patient.at("toco.tone", t_s) + contractile)
     strength = np.minimum(contractile / FULL_LEVEL, 2.0)
     restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    belt = noise(streams, "toco.noise", first, count, _NOISE)
+    smoothing = 1 + (2 * np.pi * FREQUENCIES_HZ * patient.at("toco.smoothing_s", 0.0)) ** 2
+    belt = noise(streams, "toco.noise", first, count, amplitudes(_NOISE / smoothing))
     resets = rezeros(
         patient, streams, float(t_s[0]) - _REZERO_MEMORY_S, float(t_s[-1]) + 0.01, forced_rezero
     )

@@ -81,7 +81,7 @@ def composite(
         Those that touch the stretch.
     """
     shift_bpm = behaviour.effects(t_s)[1]
-    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 120.0, 500.0)
+    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 100.0, 350.0)
     baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
     rise = np.zeros_like(t_s)
     for a in accelerations:
