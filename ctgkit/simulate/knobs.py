@@ -89,7 +89,7 @@ KNOBS: dict[str, Knob] = {
     "artefact.doubling_per_h": Knob("/h", 0, 120, 0, "Doubled heart rate, when below 120 bpm."),
     "artefact.halving_per_h": Knob("/h", 0, 120, 0, "Halved heart rate, when above 180 bpm."),
     "artefact.outlier_per_h": Knob("/h", 0, 240, 0, "Seconds-long nonsense values."),
-    "sensor.missed_update": Knob("", 0, 1, 0.09, "Share of beats that the monitor repeats."),
+    "sensor.missed_update": Knob("", 0, 1, 0.1, "Share of beats that the monitor repeats."),
     "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate."),
     "hypoxia.nominal_ph": Knob("pH", 6.5, 7.5, 7.3, "Nominal cord pH: truth only, simulated."),
 }

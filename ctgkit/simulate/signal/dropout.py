@@ -46,7 +46,7 @@ def _long_s(z: Floats) -> Floats:
     return np.clip(_LONG_MEDIAN_S * np.exp(_LONG_SIGMA * z), 20.0, LONG_LONGEST_S)
 
 
-_CLUSTER, _TREND = 1.0, 1.4
+_CLUSTER, _TREND = 1.0, 1.7
 """Sd of the logarithm of the hazard, over a minute and over ten: gaps come in clusters [M]."""
 
 _SIMPLE: tuple[tuple[What, str, float, float], ...] = (
