@@ -20,7 +20,7 @@ from ctgkit.simulate.signal.belt import level, toco
 from ctgkit.simulate.signal.device import MARGIN, monitor, mother_bpm
 from ctgkit.simulate.signal.dropout import Episode
 from ctgkit.simulate.signal.field import heart_rate
-from ctgkit.simulate.signal.noise import ENGINE_HZ
+from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 from ctgkit.simulate.source import Chunk
 from ctgkit.simulate.truth import truth_events
@@ -234,8 +234,8 @@ class Sensor:
         shown = np.where(mask & MASK_BITS["doubling"], shown * 2, shown)
         shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
         if (mask & MASK_BITS["outlier"]).any():
-            wild = streams.generator("artefact.outlier.value", block).random(BLOCK)
-            shown = np.where(mask & MASK_BITS["outlier"], np.round(50 + 170 * wild), shown)
+            wild = 95 + 45 * slow(streams, "artefact.outlier.value", t_s, 6.0, 12.0)
+            shown = np.where(mask & MASK_BITS["outlier"], np.round(wild), shown)
         shown = np.clip(shown, 50, 240)
         shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
         off = (mask & MASK_BITS["off"]).astype(bool)
@@ -253,6 +253,8 @@ class Sensor:
             hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)
             return uterus, np.round(20 + 1.5 * np.maximum(0, uterus - 28) + 0.5 * hiss, 1)
         grid = self.patient.at("toco.grid", 0.0)
+        every = max(1, round(self.patient.at("toco.update_s", 0.0) * ENGINE_HZ))
+        shown = shown[np.arange(BLOCK) // every * every]
         return np.round(shown / grid) * grid, np.round(contractile * 2) / 2
 
 

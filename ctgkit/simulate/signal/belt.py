@@ -5,16 +5,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.contraction import Contraction, bell
 from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-SATURATION = 127.0
-"""Highest value of the device [M]."""
 FULL_LEVEL = 40.0
 """Height at which a contraction counts as full strength for the fetus, units. Chosen."""
 
-_SPIKE_SLOT_S, _SHIFT_SLOT_S, _SHIFT_MEMORY_S = 5.0, 60.0, 7200.0
+_SPIKE_SLOT_S, _SHIFT_SLOT_S, _REZERO_MEMORY_S = 5.0, 20.0, 7200.0
 _EFFORTS = 5
 
 
@@ -23,8 +22,9 @@ def _unit(shape: Floats) -> Floats:
     return amplitudes(shape / (shape.sum() * FREQUENCIES_HZ[1]))
 
 
-_BREATHING = _unit(np.exp(-0.5 * ((FREQUENCIES_HZ - 0.37) / 0.05) ** 2))  # 0.30-0.45 Hz [M]
-_NOISE = _unit(1 / (FREQUENCIES_HZ + 0.02) ** 1.5)
+_NOISE = 1 / (FREQUENCIES_HZ**2 + 0.04**2) ** 1.3
+_NOISE /= _NOISE.sum() * FREQUENCIES_HZ[1]
+_SETTLE_S = 600.0  # a shift of the belt is forgotten after this
 
 
 class Toco(NamedTuple):
@@ -74,55 +74,74 @@ def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     return wave
 
 
-class Shift(NamedTuple):
-    """From *t_s* on the belt reads *offset* more than it should."""
+def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
+    """Return sudden shifts of the belt, each settling exponentially."""
+    first = int((t_s[0] - _SETTLE_S) // _SHIFT_SLOT_S)
+    stop = int(t_s[-1] // _SHIFT_SLOT_S) + 1
+    u = streams.uniform("toco.shift", first, stop, 4)
+    starts = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
+    rate = patient.at("toco.shifts_per_h", starts)
+    wave = np.zeros_like(t_s)
+    for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600):
+        size = fitted.SHIFT_SIZE * -np.log(1 - u[i, 2]) * (1 if u[i, 3] < 0.6 else -1)
+        settle_s = 5 * 40 ** (u[i, 3] * 7 % 1)
+        x = np.maximum(t_s - starts[i], 0) / settle_s
+        wave += np.where(t_s < starts[i], 0, size * np.exp(-x))
+    return wave
+
+
+class Rezero(NamedTuple):
+    """From *t_s* on the belt reads *offset* more."""
 
     t_s: float
     offset: float
-    rezero: bool
 
 
-def shifts(
+def rezeros(
     patient: Patient,
     streams: Streams,
     from_s: float,
     to_s: float,
     forced: list[tuple[float, float]],
-) -> list[Shift]:
-    """Return belt shifts and zero resets in [*from_s*, *to_s*), by time."""
+) -> list[Rezero]:
+    """Return the resets of the toco in [*from_s*, *to_s*), by time."""
     first, stop = int(from_s // _SHIFT_SLOT_S), int(to_s // _SHIFT_SLOT_S) + 1
-    u = streams.uniform("toco.shift", first, stop, 4)
+    u = streams.uniform("toco.rezero", first, stop, 3)
     times = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
-    step = patient.at("toco.steps_per_h", times) * _SHIFT_SLOT_S / 3600
-    rezero = patient.at("toco.rezero_per_h", times) * _SHIFT_SLOT_S / 3600
-    found = [
-        Shift(t, 24 * (float(u[i, 2]) - 0.5) * 2, rezero=False)
-        for i in np.flatnonzero(u[:, 0] < step)
-        if from_s <= (t := float(times[i])) < to_s
+    rate = patient.at("toco.rezero_per_h", times)
+    resets = forced + [
+        (float(times[i]), 10 + 10 * float(u[i, 2]))  # nurses set 10 to 20 (signal model 6)
+        for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600)
     ]
-    resets = [
-        (t, 10 + 10 * float(u[i, 2]))
-        for i in np.flatnonzero((u[:, 0] >= step) & (u[:, 0] < step + rezero))
-        if from_s <= (t := float(times[i])) < to_s
-    ]
-    for t, target in resets + [f for f in forced if from_s <= f[0] < to_s]:
-        at = np.array([t])
-        resting = patient.at("toco.tone", t) + float(_drift(patient, streams, at)[0])
-        found.append(Shift(t, target - resting, rezero=True))
+    found = []
+    for t, target in resets:
+        if from_s <= t < to_s:
+            drift = float(_drift(patient, streams, np.array([t]))[0])
+            found.append(Rezero(t, target - patient.at("toco.tone", t) - drift))
     return sorted(found)
 
 
 def _drift(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
-    drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 120.0, 900.0)
+    drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 100.0, 450.0)
     return drift
 
 
-def _offset(shifts_: list[Shift], t_s: Floats) -> Floats | float:
-    if not shifts_:
+def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
+    if not found:
         return 0.0
-    index = np.searchsorted([s.t_s for s in shifts_], t_s, side="right")
-    offset: Floats = np.array([0.0, *(s.offset for s in shifts_)])[index]
+    index = np.searchsorted([r.t_s for r in found], t_s, side="right")
+    offset: Floats = np.array([0.0, *(r.offset for r in found)])[index]
     return offset
+
+
+def _ripple(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
+    """Return breathing: peaked waves of unit size whose rate and depth wander."""
+    per_s = patient.at("toco.breathing_per_min", 0.0) / 60
+    shape = _unit(np.exp(-0.5 * ((FREQUENCIES_HZ - per_s) / 0.025) ** 2))
+    wave = noise(streams, "toco.breathing", first, count, shape)
+    depth = np.exp(0.5 * slow(streams, "toco.breathing", t_s, 30.0, 90.0))
+    ripple: Floats = depth * 0.75 * (np.exp(0.8 * wave) - 1.38)
+    return ripple
 
 
 def toco(
@@ -153,16 +172,24 @@ def toco(
     gain = patient.at("toco.gain", t_s)
     clean = gain * (patient.at("toco.tone", t_s) + contractile)
     strength = np.minimum(contractile / FULL_LEVEL, 2.0)
-    breathing = noise(streams, "toco.breathing", first, count, _BREATHING)
-    belt = noise(streams, "toco.noise", first, count, _NOISE)
-    shown = (
-        clean
-        + gain * _drift(patient, streams, t_s)
-        + _offset(
-            shifts(patient, streams, t_s[0] - _SHIFT_MEMORY_S, t_s[-1] + 0.01, forced_rezero), t_s
-        )
-        + patient.at("toco.breathing", t_s) * (1 + strength) * breathing
-        + patient.at("toco.noise", t_s) * belt
+    restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
+    smoothing = 1 + (2 * np.pi * FREQUENCIES_HZ * patient.at("toco.smoothing_s", 0.0)) ** 2
+    belt = noise(streams, "toco.noise", first, count, amplitudes(_NOISE / smoothing))
+    resets = rezeros(
+        patient, streams, float(t_s[0]) - _REZERO_MEMORY_S, float(t_s[-1]) + 0.01, forced_rezero
+    )
+    mood = np.exp(0.5 * slow(streams, "toco.mood", t_s, 120.0, 600.0))
+    shown = gain * (
+        patient.at("toco.tone", t_s)
+        + contractile
+        + _drift(patient, streams, t_s)
+        + _offset(resets, t_s)
+        + _shifts(patient, streams, t_s)
+        + mood
+        * patient.at("toco.breathing", t_s)
+        * (1 + strength)
+        * _ripple(patient, streams, first, count, t_s)
+        + mood * patient.at("toco.noise", t_s) * (0.5 + strength) * restless * belt
         + _spikes(patient, streams, t_s)
     )
-    return Toco(clean, gain * contractile, np.clip(shown, 0, SATURATION))
+    return Toco(clean, gain * contractile, np.clip(shown, 0, patient.at("toco.saturation", t_s)))

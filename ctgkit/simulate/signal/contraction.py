@@ -11,6 +11,7 @@ import numpy as np
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
+from ctgkit.simulate.signal.noise import slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 LONGEST_S = 700.0
@@ -114,6 +115,7 @@ class Contractions:
         peaks = self._times_of(np.arange(first, stop) + self._phase + jitter)
         # neighbours resemble each other: AR over the index with coefficient .3 (signal model, 6)
         z = (z[1:] + 0.3 * z[:-1]) / np.sqrt(1.09)
+        trend = slow(self._streams, "toco.contraction.trend", peaks, 300.0, 900.0)
         found = []
         for i in range(stop - first):
             peak_s = float(peaks[i])
@@ -121,17 +123,21 @@ class Contractions:
             near = from_s - LONGEST_S < peak_s < to_s + LONGEST_S
             if not near or rate < 0.02:
                 continue
-            contraction = self._make(first + i, peak_s, z[i], u[i])
+            contraction = self._make(first + i, peak_s, z[i], u[i], float(trend[i]))
             if contraction.peak_s - 2 * contraction.rise_s < to_s and (
                 contraction.peak_s + 2 * contraction.fall_s > from_s
             ):
                 found.append(contraction)
         return found
 
-    def _make(self, index: int, peak_s: float, z: Floats, u: Floats) -> Contraction:
+    def _make(
+        self, index: int, peak_s: float, z: Floats, u: Floats, trend: float
+    ) -> Contraction:
         at = self._patient.at
         length = at("toco.duration_s", peak_s) * np.exp(at("toco.duration_spread", peak_s) * z[1])
-        height = at("toco.amplitude", peak_s) * np.exp(at("toco.amplitude_spread", peak_s) * z[2])
+        height = at("toco.amplitude", peak_s) * np.exp(
+            at("toco.amplitude_spread", peak_s) * (0.8 * z[2] + 0.6 * trend)
+        )
         rise = float(np.clip(fitted.RISE_MEAN + fitted.RISE_SD * z[3], 0.15, 0.85))
         length = float(min(length, LONGEST_S))
         low, high = fitted.BELL_POWER

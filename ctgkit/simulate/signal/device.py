@@ -3,13 +3,12 @@
 import numpy as np
 
 from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 MARGIN = 40
 """Engine samples before a stretch that the monitor needs: 10 s, 8 beats at 50 bpm."""
-
-_DOPPLER_WEIGHTS = np.array([0.45, 0.35, 0.2])  # autocorrelation over two to three beats
 
 
 def monitor(
@@ -40,16 +39,21 @@ def monitor(
     phase += streams.generator("sensor.phase", block).random()
     beats_s = np.interp(np.arange(1, int(phase[-1]) + 1), phase, t_s)
     rate = 60 / np.diff(beats_s)
-    jitter = patient.at("fhr.beat_jitter_bpm", first / ENGINE_HZ)
-    rate += jitter * streams.generator("sensor.jitter", block).standard_normal(len(rate))
-    if patient.words["sensor.method"] == "doppler":
-        rate[2:] = np.convolve(rate, _DOPPLER_WEIGHTS, "valid")
+    known_s = beats_s[1:]
+    error = fitted.BEAT_ERROR[patient.words["sensor.method"]] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
+    rate += error * streams.generator("sensor.error", block).standard_normal(len(rate))
+    if patient.words["sensor.method"] == "doppler":  # autocorrelation reports late and unevenly
+        late = streams.generator("sensor.delay", block).random(len(rate))
+        known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
+    else:  # an electrode measures intervals with a clock of 500 Hz
+        step_s = fitted.ELECTRODE_STEP_S
+        rate = 60 / (step_s * np.round(60 / rate / step_s))
     # a missed update repeats the value before it
     missing = patient.at("sensor.missed_update", first / ENGINE_HZ)
     missed = streams.generator("sensor.missed", block).random(len(rate)) < missing
     missed[0] = False
     rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
-    held = rate[np.searchsorted(beats_s[1:], t_s[MARGIN:], side="right") - 1]
+    held = rate[np.searchsorted(known_s, t_s[MARGIN:], side="right") - 1]
     grid = patient.at("sensor.grid_bpm", 0.0)
     shown: Floats = np.round(held / grid) * grid
     return shown

@@ -21,6 +21,8 @@ _REFERENCE_PSD = np.exp(
 )
 _OSCILLATION = np.exp(-0.5 * ((FREQUENCIES_HZ - 0.13) / 0.04) ** 2)  # 0.08-0.2 Hz
 _PLAIN = amplitudes(_REFERENCE_PSD)
+_FLOOR_PSD = 1 / np.maximum(FREQUENCIES_HZ, 0.25) ** fitted.FLOOR_SLOPE * (FREQUENCIES_HZ > 0.1)
+_FLOOR = amplitudes(_FLOOR_PSD / (_FLOOR_PSD.sum() * FREQUENCIES_HZ[1]))
 
 LOWEST_BPM, HIGHEST_BPM = 45.0, 230.0
 """Where the composite is bent towards, softly. Chosen: what monitors show."""
@@ -79,7 +81,7 @@ def composite(
         Those that touch the stretch.
     """
     shift_bpm = behaviour.effects(t_s)[1]
-    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 300.0, 1500.0)
+    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 100.0, 350.0)
     baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
     rise = np.zeros_like(t_s)
     for a in accelerations:
@@ -124,7 +126,7 @@ def heart_rate(
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
     swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 60.0, 150.0)
+        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 60.0, 400.0)
     )
     gain = patient.at("fhr.bandwidth_bpm", t_s) / 10 * behaviour.effects(t_s)[0] * swell
     # power rises in contractions (Cesarelli 2010)
@@ -137,6 +139,8 @@ def heart_rate(
         scale: Floats = _PLAIN * np.sqrt(1 + (boost - 1) * _OSCILLATION)
         return scale
 
-    return _soft_clip(
-        heart.clean + gain * noise(streams, "fhr.variability", first, count, spectrum)
-    )
+    bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
+    fast = patient.at("fhr.floor_bpm", t_s) * bouts * np.sqrt(swell)
+    wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
+    return _soft_clip(heart.clean + wave)

@@ -12,11 +12,41 @@ VARIABILITY_HZ = (
     0.25, 0.297, 0.398, 0.5, 0.703, 1.0, 2.0,
 )  # fmt: skip
 VARIABILITY_PSD = (
-    600.0, 520.0, 357.0, 216.0, 120.0, 62.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
+    1500.0, 650.0, 250.0, 160.0, 100.0, 62.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
     0.87, 0.55, 0.26, 0.15, 0.06, 0.02, 0.003,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm [M]: median over
 clean 256 s windows; scales with the square of the band."""
+
+FLOOR_SLOPE = 1.3
+"""Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
+
+DOPPLER_DELAY_S = 0.06
+"""Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
+
+SHIFT_SIZE = 14.0
+"""Mean size of a sudden belt shift, toco units [M]."""
+
+RESTLESS = 0.8
+"""Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
+
+EDGE_LOSS_S = 4.0
+"""Loss before and after a wrong heart rate, sd of a half-normal, seconds [M]: the monitor lets
+go of one signal before it takes the other."""
+
+FLOOR_BOUTS = 0.6
+"""Sd of the logarithm of its size, over about 10 s [M]: steps are heavier-tailed than Gaussian."""
+
+GAP_EXCESS = {"doppler": (0.35, 2.0, 2.5), "scalp": (0.8, 1.1, 1.0)}
+"""Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
+stretch of signal shorter than the third number, s, is not shown between two gaps."""
+
+BEAT_ERROR = {"doppler": 0.8, "scalp": 0.5}
+"""White error of one beat over the size of the fast part [M]: successive steps of the shown heart
+rate are all but uncorrelated."""
+
+ELECTRODE_STEP_S = 0.002
+"""Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
 
 BELL_POWER = (1.4, 2.4)
 """Range of the exponent of a contraction's bell [M]: width at 10 % over width at half height."""
