@@ -136,6 +136,8 @@ class Backend:
             assert seq is not None
             admission = self._session.admit(attendance, seq)
         if admission == "stored":
+            if not self.counters.skipped:
+                log.warning("resent samples skipped, counted from now on id=%s", sample.sensor_id)
             self.counters.skipped += 1
             return
         self._store.add_sample(

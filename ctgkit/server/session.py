@@ -16,6 +16,11 @@ FRESH_SEQ_MAX = 1
 not above the sensor's last one sends again what was not acknowledged (PROTOCOL S-6.5)."""
 
 
+RESEND_MAX = 100_000
+"""How far back a resend may reach, samples: seven hours at 4 Hz. Chosen: more than any sensor
+keeps, so that a sensor which merely counts anew is not taken for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenExamination:
     """Create an examination."""
@@ -190,7 +195,8 @@ class Session:
         tail = self._tails.get(attendance.sensor_id)
         if not attendance.started:
             attendance.started = True
-            if tail is not None and FRESH_SEQ_MAX < seq <= tail.last_seq:
+            back = -1 if tail is None else tail.last_seq - seq
+            if tail is not None and seq > FRESH_SEQ_MAX and 0 <= back < RESEND_MAX:
                 same = tail.examination_id == attendance.examination_id
                 attendance.stored_through = tail.stored_through if same else tail.last_seq
         if seq <= attendance.stored_through:
