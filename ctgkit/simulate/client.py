@@ -108,6 +108,7 @@ class SensorClient:
         self._attempt = 0
         self._complained = False
         self._flush_s = settings.flush_timeout_s
+        self._flush: asyncio.Timeout | None = None
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()
         self._level = logging.INFO if len(settings.credentials) <= 10 else logging.DEBUG
@@ -128,7 +129,7 @@ class SensorClient:
             link = tasks.create_task(self._keep_linked(connect_timeout_s))
             await self._ended.wait()
             try:
-                async with asyncio.timeout(self._flush_s):
+                async with asyncio.timeout(self._flush_s) as self._flush:
                     await self._settled.wait()
             except TimeoutError:
                 log.warning(
@@ -142,8 +143,10 @@ class SensorClient:
         """Produce nothing more; :meth:`run` returns when the rest is acknowledged, soon at most."""
         self.feed.stop()
         self._flush_s = STOP_FLUSH_S
-        self._check_end()
         self._ended.set()
+        self._check_end()
+        if self._flush is not None and not self._settled.is_set():  # waits already, but longer
+            self._flush.reschedule(asyncio.get_running_loop().time() + STOP_FLUSH_S)
 
     async def pump(self) -> float:
         """Produce what is due, send what can be sent, and return when to be called again.
@@ -154,18 +157,24 @@ class SensorClient:
         now = time.monotonic()
         if room := self.outbox.room:
             self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
-        connection = self._connection
-        ready = connection is not None and _takes_more(connection)
-        if self.outbox.has_unsent and connection is not None and ready:
+        connection = self._writable()
+        if connection is not None and self.outbox.has_unsent:
             await self._send(connection)
         self._check_end()
         if self._settled.is_set():
             return math.inf
-        if self.outbox.has_unsent and ready:
+        if connection is not None and self.outbox.has_unsent:
             return now  # more than one burst
         if self.outbox.has_unsent or self.feed.ended or not self.outbox.room:
             return now + RETRY_S
         return self.feed.next_due_s
+
+    def _writable(self) -> ClientConnection | None:
+        connection = self._connection
+        if connection is None or connection.state is not State.OPEN:
+            return None
+        filled = connection.transport.get_write_buffer_size() >= WRITE_BUFFER_BYTES
+        return None if filled else connection
 
     async def _send(self, connection: ClientConnection) -> None:
         samples, n_new = self.outbox.take(BURST_SAMPLES)
@@ -291,13 +300,6 @@ class SensorClient:
         self._check_end()
         if held_up or self.outbox.has_unsent:
             await self.pump()
-
-
-def _takes_more(connection: ClientConnection) -> bool:
-    return (
-        connection.state is State.OPEN
-        and connection.transport.get_write_buffer_size() < WRITE_BUFFER_BYTES
-    )
 
 
 def _reason(error: OSError | InvalidHandshake) -> str:

@@ -5,6 +5,7 @@ This is what the backend's ``/api/sensors/start|stop`` and the original frontend
 
 import json
 import socket
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Protocol
 
@@ -55,8 +56,8 @@ def listen(address: tuple[str, int], count: int) -> list[socket.socket]:
     return sockets
 
 
-async def serve_control(sock: socket.socket, switch: Switch) -> Server:
-    """Serve one sensor's control address on a bound socket."""
+def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextManager[Server]:
+    """Return a context that serves one sensor's control address on a bound socket."""
 
     async def answer(connection: ServerConnection, request: Request) -> Response:
         try:
@@ -80,7 +81,7 @@ async def serve_control(sock: socket.socket, switch: Switch) -> Server:
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return await serve(never, sock=sock, process_request=answer)
+    return serve(never, sock=sock, process_request=answer)
 
 
 def _respond(

@@ -1,13 +1,14 @@
 """Many sensors in one process, paced by one timer for all of them."""
 
 import asyncio
+import contextlib
 import heapq
 import math
+import socket
 import time
 from typing import Any
 
 import msgspec
-from websockets.asyncio.server import Server
 
 from ctgkit.simulate.client import SensorClient
 from ctgkit.simulate.control import SwitchError, listen, serve_control
@@ -101,13 +102,13 @@ class _Timer:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, SensorClient]] = []
         self._n_added = 0
-        self._added = asyncio.Event()
+        self._wake = asyncio.Event()
 
     def add(self, client: SensorClient) -> None:
         """Call *client* from now on."""
         self._n_added += 1
         heapq.heappush(self._heap, (-math.inf, self._n_added, client))
-        self._added.set()
+        self._wake.set()
 
     async def run(self) -> None:
         """Do so until cancelled."""
@@ -131,9 +132,9 @@ class _Timer:
         alarm = None
         if wait_s < math.inf:
             loop = asyncio.get_running_loop()
-            alarm = loop.call_later(max(wait_s, TICK_S), self._added.set)
-        await self._added.wait()
-        self._added.clear()
+            alarm = loop.call_later(max(wait_s, TICK_S), self._wake.set)
+        await self._wake.wait()
+        self._wake.clear()
         if alarm is not None:
             alarm.cancel()
 
@@ -170,18 +171,15 @@ class _Fleet:
         except TimeoutError:
             await self.play(self.switch_on(number), number, self._settings.connect_timeout_s)
 
-    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[Any]) -> None:
+    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[socket.socket]) -> None:
         """Serve the control addresses until the fleet is stopped."""
-        servers: list[Server] = []
-        for number, sock in enumerate(sockets):
-            servers.append(await serve_control(sock, _Switch(self, number, tasks)))
-            host, port = sock.getsockname()[:2]
-            self._settings.on_control(f"http://{host}:{port}")
-        await self._settings.stop.wait()
-        for server in servers:
-            server.close()
-        for server in servers:
-            await server.wait_closed()
+        async with contextlib.AsyncExitStack() as servers:
+            for number, sock in enumerate(sockets):
+                switch = _Switch(self, number, tasks)
+                await servers.enter_async_context(serve_control(sock, switch))
+                host, port = sock.getsockname()[:2]
+                self._settings.on_control(f"http://{host}:{port}")
+            await self._settings.stop.wait()
 
     def switch_on(self, number: int) -> SensorClient:
         client = SensorClient(
@@ -208,8 +206,11 @@ class _Fleet:
         self._rejected += outbox.rejected
         self._unacked += len(outbox)
         self._reconnects += max(0, client.connects - 1)
-        if client.failure is not None and client.failure.reason not in self._failures:
-            self._failures.append(client.failure.reason)
+        # who switched a sensor on was told that it cannot connect
+        told = self._settings.control is not None and not client.connects
+        failure = client.failure
+        if failure is not None and failure.reason not in self._failures and not told:
+            self._failures.append(failure.reason)
         if outbox.sent:
             self._first_sent_s = min(self._first_sent_s, client.first_sent_s)
             self._last_sent_s = max(self._last_sent_s, client.last_sent_s)

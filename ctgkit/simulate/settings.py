@@ -33,8 +33,9 @@ class FleetSettings:
     """Time over which the connects are spread, seconds."""
     connect_timeout_s: float = 10.0
     """How long a sensor dials for its first connection, seconds."""
-    flush_timeout_s: float = 30.0
-    """How long a sensor waits for acknowledgements after its last sample, seconds."""
+    flush_timeout_s: float = 15.0
+    """How long a sensor waits for acknowledgements after its last sample, seconds. Chosen: enough
+    for a few reconnects, and for a full window at 160 commits/s."""
     window: int = WINDOW_SAMPLES
     """Unconfirmed samples per sensor; when they are reached, production pauses."""
     seed: int = 0

@@ -95,7 +95,8 @@ async def test_errors_are_the_ancestors():
         assert await error_of("/api/on") == "failed to connect: answered 401: no"
         backend.refuse_with = 503
         assert await error_of("/api/on") == "failed to connect: answered 503: no"
-        await fleet.stop()
+        summary = await fleet.stop()
+    assert summary.failures == (), "whoever switched it on was told"
 
 
 async def test_health_and_unknown_paths():

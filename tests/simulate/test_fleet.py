@@ -253,6 +253,19 @@ async def test_missing_acks_end_after_the_flush_timeout():
     assert (summary.sent, summary.acked, summary.unacked) == (400, 0, 400)
 
 
+async def test_stop_shortens_the_wait_for_acks(monkeypatch):
+    """A fleet that has played to its end and waits for acknowledgements stops soon, too."""
+    monkeypatch.setattr("ctgkit.simulate.client.STOP_FLUSH_S", 0.1)
+    backend = Backend()
+    backend.silent = True
+    async with running(backend) as url, asyncio.TaskGroup() as tasks:
+        one = settings(url, flush_timeout_s=1000.0)
+        fleet = tasks.create_task(run_fleet(one))
+        await until(lambda: len(backend.received) == 400, "samples")
+        one.stop.set()
+        assert (await fleet).unacked == 400
+
+
 async def test_an_unreadable_reply_is_logged_and_survived(caplog):
     """Garbage from the backend doesn't end the sensor."""
     backend = Backend()
