@@ -136,7 +136,7 @@ async def _demo(
                 url=backend.url.replace("http", "ws", 1) + "/ws/sensor",
                 credentials=credentials,
                 make_source=make_source,
-                first_seq=1,
+                first_seq=1,  # its backend is new
                 speed=speed,
                 duration_s=duration_s,
             )
