@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import stat
 from contextlib import asynccontextmanager, closing
 
 import pytest
@@ -163,6 +164,14 @@ async def test_recent_samples_come_oldest_first(tmp_path):
         await acked.get()
         key = store.recovered.sensor_keys["sensor-a"]
         assert await store.recent(1, key, 3) == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
+
+
+async def test_only_the_owner_may_read_the_database(tmp_path):
+    """It holds what was measured."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def make_foreign(path):

@@ -235,11 +235,13 @@ async def open_store(
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
+            if not path.exists():
+                path.touch(mode=0o600)  # it holds what was measured; its -wal inherits the mode
             writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
             await _prepare(writer, path, durability)
             recovered = await _recover(writer, sensor_ids)
             reader = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(str(path), str(error)) from error
         yield Store(writer, reader, recovered)
 
