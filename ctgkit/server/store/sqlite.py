@@ -235,8 +235,7 @@ async def open_store(
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
-            if not path.exists():
-                path.touch(mode=0o600)  # it holds what was measured; its -wal inherits the mode
+            _make_private(path)
             writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
             await _prepare(writer, path, durability)
             recovered = await _recover(writer, sensor_ids)
@@ -244,6 +243,12 @@ async def open_store(
         except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(str(path), str(error)) from error
         yield Store(writer, reader, recovered)
+
+
+def _make_private(path: Path) -> None:
+    """Make a missing file for its owner only: it will hold what was measured."""
+    if not path.exists():
+        path.touch(mode=0o600)  # SQLite gives its log the same mode
 
 
 async def _prepare(db: aiosqlite.Connection, path: Path, durability: Durability) -> None:
