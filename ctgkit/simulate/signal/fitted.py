@@ -37,7 +37,7 @@ go of one signal before it takes the other."""
 FLOOR_BOUTS = 0.6
 """Sd of the logarithm of its size, over about 10 s [M]: steps are heavier-tailed than Gaussian."""
 
-GAP_EXCESS = {"doppler": (0.35, 2.0, 2.5), "scalp": (0.8, 1.1, 1.0)}
+GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
