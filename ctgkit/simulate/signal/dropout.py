@@ -141,7 +141,6 @@ class Dropouts:
         starts = (np.arange(first, stop) + u[:, 1]) * LONG_SLOT_S
         share = self._patient.at("loss.share", starts)
         share = share * self._patient.at("loss.long_share", starts)
-        factor = factor / (1 + (self._patient.at("loss.events", from_s) - 1) * _MEAN_STRESS)
         hazard = -np.log1p(-np.minimum(share, 0.99)) / _LONG_MEAN_S
         happening = np.flatnonzero(u[:, 0] < hazard * LONG_SLOT_S)
         if not len(happening):
