@@ -19,6 +19,8 @@ COMMANDS = {
     "init": ("ctgkit.server.command:init", "Write ctgkit.toml with sensors and random tokens."),
     "serve": ("ctgkit.server.command:serve", "Run the backend."),
     "sensor": ("ctgkit.simulate.command:sensor", "Run one or many fake sensors."),
+    "generate": ("ctgkit.simulate.generate:generate", "Write a scenario's signal to files."),
+    "scenario": ("ctgkit.simulate.scenario_command:scenario", "List, show and check scenarios."),
     "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),

@@ -68,6 +68,7 @@ KNOBS: dict[str, Knob] = {
     "toco.breathing": Knob("units", 0, 20, 0.4, "Size (rms) of the breathing ripple."),
     "toco.breathing_per_min": Knob("/min", 8, 40, 20, "The mother's breathing rate."),
     "toco.noise": Knob("units", 0, 20, 0.5, "Size (rms) of belt and muscle noise."),
+    "toco.noise_slope": Knob("", 0, 4, 2.4, "Fall of that noise's power with frequency."),
     "toco.smoothing_s": Knob("s", 0, 10, 0.3, "Time constant of the monitor's smoothing."),
     "toco.drift": Knob("units", 0, 40, 2, "Size (rms) of the belt's slow drift."),
     "toco.spikes_per_h": Knob("/h", 0, 240, 4, "Movement artefacts."),
@@ -80,6 +81,13 @@ KNOBS: dict[str, Knob] = {
     "loss.share": Knob("", 0, 1, 0.03, "Share of time without heart rate (clean .005, poor .25)."),
     "loss.long_share": Knob("", 0, 1, 0.4, "Part of it that is in gaps of minutes."),
     "loss.shortest_s": Knob("s", 0.25, 5, 1, "Shortest gap."),
+    "loss.unsteady": Knob(
+        "",
+        0,
+        3,
+        0.4,
+        "How much the loss swells and shrinks within ten minutes (sd of its logarithm).",
+    ),
     "loss.off_share": Knob("", 0, 1, 0, "Share of the long gaps in which the toco is off too."),
     "loss.events": Knob(
         "", 1, 6, 2, "Factor on the hazard in contractions and falling heart rate."
@@ -128,11 +136,11 @@ class Forced(NamedTuple):
 
 FORCED: dict[str, Forced] = {
     "acceleration": Forced("bpm", 5, 60, 25, 10, 600, 35, "A rise of the heart rate."),
-    "early_deceleration": Forced("bpm", 5, 60, 20, 40, 120, 70, "A shallow symmetric dip."),
-    "late_deceleration": Forced("bpm", 5, 80, 30, 65, 180, 95, "A gradual dip."),
+    "early_deceleration": Forced("bpm", 5, 60, 20, 80, 150, 90, "A shallow symmetric dip."),
+    "late_deceleration": Forced("bpm", 5, 80, 30, 90, 179, 110, "A gradual dip."),
     "variable_deceleration": Forced("bpm", 10, 120, 40, 15, 90, 35, "An abrupt dip."),
     "atypical_deceleration": Forced("bpm", 10, 120, 60, 60, 180, 80, "Abrupt, slow to recover."),
-    "prolonged_deceleration": Forced("bpm", 15, 120, 60, 130, 3600, 300, "Minutes long."),
+    "prolonged_deceleration": Forced("bpm", 15, 120, 60, 185, 3600, 300, "Minutes long."),
     "contraction": Forced("units", 5, 127, 60, 30, 400, 80, "A contraction."),
     "loss": Forced("", 0, 1, 1, 0.25, 86400, 30, "No heart rate."),
     "off": Forced("", 0, 1, 1, 0.25, 86400, 60, "Neither heart rate nor toco: cable out."),

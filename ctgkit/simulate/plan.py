@@ -41,7 +41,7 @@ def forced_deceleration(id_: str, at: ForcedAt) -> Deceleration:
     length = at.what.duration_s
     fall, hold = {
         "early": (length / 2, 0.0),
-        "late": (max(31.0, 0.38 * length), 0.08 * length),
+        "late": (0.43 * length, 0.08 * length),
         "variable": (min(12.0, 0.35 * length), 0.3 * length),
         "atypical": (min(12.0, 0.2 * length), 0.4 * length),
         "prolonged": (min(25.0, 0.15 * length), 0.6 * length),
@@ -109,11 +109,9 @@ class Plan:
                 episodes.append(
                     Episode(id_, cast(What, event), at.t_s, at.t_s + at.what.duration_s)
                 )
-        episodes += [
-            e
-            for e in self._dropouts.between(from_s, to_s, _stress(wide, decelerations))
-            if self._happens(e, decelerations)
-        ]
+        episodes += self._dropouts.between(
+            from_s, to_s, _stress(wide, decelerations), self._possible(decelerations)
+        )
         return Window(
             sorted((c for c in wide if _near(c, from_s, to_s)), key=lambda c: c.peak_s),
             sorted(
@@ -142,17 +140,17 @@ class Plan:
             window.decelerations,
         )
 
-    def _happens(self, episode: Episode, decelerations: list[Deceleration]) -> bool:
-        """Return whether the heart rate lets it happen: only slow hearts are doubled."""
-        if episode.what not in ("doubling", "halving"):
-            return True
-        now = np.array([episode.onset_s])
-        bpm = float(
-            composite(self.patient, self.streams, self.behaviour, now, [], decelerations).clean[0]
-        )
-        if episode.what == "doubling":
-            return bpm < DOUBLED_BELOW_BPM
-        return bpm > HALVED_ABOVE_BPM
+    def _possible(self, decelerations: list[Deceleration]) -> Callable[[What, float], bool]:
+        def happens(what: What, t_s: float) -> bool:
+            if what not in ("doubling", "halving"):
+                return True
+            now = np.array([t_s])
+            heart = composite(self.patient, self.streams, self.behaviour, now, [], decelerations)
+            if what == "doubling":
+                return bool(heart.clean[0] < DOUBLED_BELOW_BPM)
+            return bool(heart.clean[0] > HALVED_ABOVE_BPM)
+
+        return happens
 
 
 def _near(c: Contraction, from_s: float, to_s: float) -> bool:

@@ -249,9 +249,10 @@ class Sensor:
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
         """Return uterus and spasms in the units of the profile (signal model, section 3)."""
         if self.patient.words["sensor.profile"] == "original":
-            uterus: Floats = np.round(np.clip(14.8 + 0.4 * shown, 0, 60), 1)
+            tenths = np.round(10 * np.clip(14.8 + 0.4 * shown, 0, 60))
             hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)
-            return uterus, np.round(20 + 1.5 * np.maximum(0, uterus - 28) + 0.5 * hiss, 1)
+            spasms = 20 + 1.5 * np.maximum(0, tenths / 10 - 28) + 0.5 * hiss
+            return tenths / 10, np.round(10 * spasms) / 10
         grid = self.patient.at("toco.grid", 0.0)
         every = max(1, round(self.patient.at("toco.update_s", 0.0) * ENGINE_HZ))
         shown = shown[np.arange(BLOCK) // every * every]

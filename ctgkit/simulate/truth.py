@@ -3,8 +3,49 @@
 This module performs no I/O.
 """
 
-from ctgkit.events import Event
-from ctgkit.simulate.plan import Plan
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ctgkit.events import Event, Kind
+from ctgkit.simulate.plan import Plan, Window
+from ctgkit.simulate.signal.acceleration import Acceleration
+from ctgkit.simulate.signal.belt import rezeros
+from ctgkit.simulate.signal.contraction import Contraction
+from ctgkit.simulate.signal.deceleration import Deceleration
+from ctgkit.simulate.signal.stream import Floats
+
+STRETCH_S = 1800.0
+"""Events are collected in stretches of this length, so that a day costs 48 half hours."""
+
+SEGMENT_S = 600.0
+"""Length of baseline and variability segments, seconds (FIGO 2015 assesses 10 minutes)."""
+
+STEP_S = 0.25
+BACK_BPM = 0.5
+"""Deviation from the baseline at which an event of the composite begins and ends. Chosen: the
+composite has no noise, so this only allows for rounding."""
+
+SIZE_BPM, SIZE_S = 15.0, 15.0
+"""Acceleration and deceleration: 15 bpm for 15 s (FIGO 2015); 10 by 10 before 32 weeks."""
+PRETERM_WEEKS, PRETERM_SIZE_BPM, PRETERM_SIZE_S = 32.0, 10.0, 10.0
+LATE_SHALLOW_BPM, LATE_SHALLOW_BAND_BPM = 10.0, 5.0
+"""With a band below 5 bpm, late decelerations count from 10 bpm on (FIGO 2015)."""
+GRADUAL_S = 30.0
+"""From onset to nadir: variable ones are faster, early and late ones slower (NICHD 2008)."""
+PROLONGED_S = 180.0
+LATE_AFTER_ONSET_S = 20.0
+EARLY_WITHIN_S = 15.0
+"""Early: nadir at the peak of the contraction, give or take. Chosen."""
+
+TACHYCARDIA_BPM, BRADYCARDIA_BPM = 160.0, 110.0
+BANDS_BPM = ((2.0, "absent"), (5.0, "reduced"), (25.0, "normal"), (float("inf"), "increased"))
+"""Variability by its 1-minute band (FIGO 2015; absent: NICHD 2008, undetectable)."""
+SINUSOIDAL_S, SALTATORY_S = 1800.0, 1800.0
+SINUSOIDAL_FROM_BPM = 2.5  # half the least peak-to-peak size of 5 bpm
+TACHYSYSTOLE_COUNT, TACHYSYSTOLE_S = 15, 1800.0
+"""More than 5 contractions in 10 minutes, averaged over 30 (NICHD 2008)."""
 
 
 def truth_events(plan: Plan, until_s: float) -> list[Event]:
@@ -19,15 +60,253 @@ def truth_events(plan: Plan, until_s: float) -> list[Event]:
     """
     if until_s <= 0:
         return []
-    window = plan.window(0.0, until_s)
-    events = [
-        Event(kind="contraction", id=c.id, onset_s=c.onset_s, peak_s=c.peak_s, end_s=c.end_s,
-              size=c.height)
-        for c in window.contractions
-    ]  # fmt: skip
-    events += [
-        Event(kind="acceleration", id=a.id, onset_s=a.onset_s, end_s=a.end_s, size=a.height_bpm,
-              peak_s=a.onset_s + a.rise * a.duration_s)
-        for a in window.accelerations
-    ]  # fmt: skip
-    return sorted((e for e in events if 0 <= e.onset_s < until_s), key=lambda e: e.onset_s)
+    events: dict[str, Event] = {}
+    for from_s in np.arange(0.0, until_s, STRETCH_S):
+        window = plan.window(float(from_s), float(min(from_s + STRETCH_S, until_s)))
+        for event in _of_window(plan, window):
+            events.setdefault(event.id, event)
+    contractions = [e for e in events.values() if e.kind == "contraction"]
+    found = [
+        *_merged_losses(list(events.values())),
+        *_segments(plan, until_s),
+        *_phases(plan, until_s),
+        *_tachysystole(contractions),
+        *_rezeros(plan, until_s),
+    ]
+    return sorted((e for e in found if e.onset_s < until_s), key=lambda e: (e.onset_s, e.id))
+
+
+def _rezeros(plan: Plan, until_s: float) -> Iterator[Event]:
+    forced = plan.window(0.0, 1.0).rezeros
+    for i, reset in enumerate(rezeros(plan.patient, plan.streams, 0.0, until_s, forced)):
+        yield Event(
+            kind="rezero", id=f"z{i}", onset_s=reset.t_s, end_s=reset.t_s,
+            details={"offset": reset.offset},
+        )  # fmt: skip
+
+
+class Measured(NamedTuple):
+    """One excursion of the composite from its baseline."""
+
+    onset_s: float
+    peak_s: float
+    end_s: float
+    size_bpm: float
+
+
+def excursion(t_s: Floats, deviation_bpm: Floats, near_s: float) -> Measured:
+    """Return the excursion around *near_s*: from baseline to baseline.
+
+    Parameters
+    ----------
+    t_s : ndarray of shape (n_samples,)
+        Times, seconds, evenly spaced.
+    deviation_bpm : ndarray of shape (n_samples,)
+        How far the heart rate is from its baseline in the direction of the event, bpm.
+    near_s : float
+        A time inside it, seconds.
+    """
+    out = np.flatnonzero(deviation_bpm <= BACK_BPM)
+    here = int(np.clip(np.searchsorted(t_s, near_s), 0, len(t_s) - 1))
+    before, after = out[out <= here], out[out > here]
+    low = int(before[-1]) if len(before) else 0
+    high = int(after[0]) if len(after) else len(t_s) - 1
+    peak = low + int(np.argmax(deviation_bpm[low : high + 1]))
+    return Measured(float(t_s[low]), float(t_s[peak]), float(t_s[high]), float(deviation_bpm[peak]))
+
+
+def _measure(
+    plan: Plan, window: Window, onset_s: float, end_s: float, near_s: float, sign: int
+) -> Measured:
+    t_s = np.arange(onset_s - 60, end_s + 90, STEP_S)
+    nearby = Window(
+        [],
+        [a for a in window.accelerations if a.onset_s < t_s[-1] and a.end_s > t_s[0]],
+        [d for d in window.decelerations if d.onset_s - 20 < t_s[-1] and d.end_s + 70 > t_s[0]],
+        [],
+        [],
+    )
+    heart = plan.composite(t_s, nearby)
+    return excursion(t_s, sign * (heart.clean - heart.baseline), near_s)
+
+
+def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
+    by_id = {c.id: c for c in window.contractions}
+    for c in window.contractions:
+        if c.peak_s >= 0:
+            yield Event(
+                kind="contraction", id=c.id, onset_s=max(c.onset_s, 0.0), peak_s=c.peak_s,
+                end_s=c.end_s, size=c.height, details={"rise_s": c.rise_s},
+            )  # fmt: skip
+    for a in window.accelerations:
+        if a.onset_s >= 0:
+            yield _acceleration(plan, window, a)
+    for d in window.decelerations:
+        if d.nadir_s >= 0:
+            yield _deceleration(plan, window, d, by_id.get(d.contraction))
+    for e in window.episodes:
+        if e.end_s > 0 and e.what != "outlier":
+            kind: Kind = "fault" if e.what == "off" else e.what
+            yield Event(
+                kind=kind, id=e.id, onset_s=max(e.onset_s, 0.0), end_s=e.end_s,
+                subtype="off" if e.what == "off" else "",
+            )  # fmt: skip
+
+
+def _acceleration(plan: Plan, window: Window, a: Acceleration) -> Event:
+    peak_s = a.onset_s + a.rise * a.duration_s
+    m = _measure(plan, window, a.onset_s, a.end_s, peak_s, 1)
+    preterm = plan.patient.scenario.ga_weeks < PRETERM_WEEKS
+    size_bpm, size_s = (PRETERM_SIZE_BPM, PRETERM_SIZE_S) if preterm else (SIZE_BPM, SIZE_S)
+    return Event(
+        kind="acceleration", id=a.id, onset_s=a.onset_s, peak_s=peak_s, end_s=a.end_s,
+        size=a.height_bpm,
+        meets_clinical=m.size_bpm >= size_bpm and m.end_s - m.onset_s >= size_s,
+    )  # fmt: skip
+
+
+def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | None) -> Event:
+    m = _measure(plan, window, d.onset_s, d.end_s, d.nadir_s, -1)
+    band_bpm = plan.patient.at("fhr.bandwidth_bpm", max(d.onset_s, 0.0))
+    shallow = d.type == "late" and band_bpm < LATE_SHALLOW_BAND_BPM
+    meets = (
+        m.size_bpm >= (LATE_SHALLOW_BPM if shallow else SIZE_BPM)
+        and m.end_s - m.onset_s >= SIZE_S
+        and fits_type(d.type, m, c)
+    )
+    return Event(
+        kind="deceleration",
+        subtype="variable" if d.type == "atypical" else d.type,
+        id=d.id,
+        onset_s=max(d.onset_s, 0.0),
+        peak_s=d.nadir_s,
+        end_s=d.end_s,
+        size=d.depth_bpm,
+        linked_contraction=d.contraction,
+        meets_clinical=meets,
+        details={"atypical": True} if d.type == "atypical" else {},
+    )
+
+
+def fits_type(type_: str, m: Measured, c: Contraction | None) -> bool:
+    """Return whether a measured deceleration satisfies the definition of its type.
+
+    Early and late ones fall over at least 30 s, variable ones in less (NICHD 2008); early ones
+    have their nadir at the contraction's peak, late ones start more than 20 s after its onset,
+    reach their nadir after its peak and end after it; prolonged ones last over 3 minutes
+    (FIGO 2015).
+    """
+    fall_s = m.peak_s - m.onset_s
+    if type_ == "prolonged":
+        return m.end_s - m.onset_s > PROLONGED_S
+    if type_ in ("variable", "atypical"):
+        return fall_s < GRADUAL_S and m.end_s - m.onset_s <= PROLONGED_S
+    if fall_s < GRADUAL_S or c is None:
+        return False
+    if type_ == "early":
+        return abs(m.peak_s - c.peak_s) <= EARLY_WITHIN_S
+    return m.onset_s - c.onset_s > LATE_AFTER_ONSET_S and m.peak_s > c.peak_s and m.end_s > c.end_s
+
+
+def _merged_losses(events: list[Event]) -> Iterator[Event]:
+    """Yield the events, with overlapping losses as one."""
+    yield from (e for e in events if e.kind != "loss")
+    open_: Event | None = None
+    for e in sorted((e for e in events if e.kind == "loss"), key=lambda e: e.onset_s):
+        if open_ is not None and e.onset_s <= open_.end_s:
+            open_ = Event(
+                kind="loss", id=open_.id, onset_s=open_.onset_s, end_s=max(open_.end_s, e.end_s)
+            )
+            continue
+        if open_ is not None:
+            yield open_
+        open_ = e
+    if open_ is not None:
+        yield open_
+
+
+def _segments(plan: Plan, until_s: float) -> Iterator[Event]:
+    for i, from_s in enumerate(np.arange(0.0, until_s, SEGMENT_S)):
+        t_s = np.arange(from_s, min(from_s + SEGMENT_S, until_s), 2.0)
+        heart = plan.composite(t_s, Window([], [], [], [], []))
+        level_bpm = float(np.mean(heart.baseline))
+        band_bpm = float(np.mean(_band_bpm(plan, t_s)))
+        level = (
+            "tachycardia"
+            if level_bpm > TACHYCARDIA_BPM
+            else "bradycardia"
+            if level_bpm < BRADYCARDIA_BPM
+            else "normal"
+        )
+        band = next(name for limit, name in BANDS_BPM if band_bpm <= limit)
+        onset_s, end_s = float(from_s), float(min(from_s + SEGMENT_S, until_s))
+        yield Event(
+            kind="baseline", id=f"b{i}", onset_s=onset_s, end_s=end_s, size=level_bpm,
+            subtype=level,
+        )  # fmt: skip
+        yield Event(
+            kind="variability", id=f"w{i}", onset_s=onset_s, end_s=end_s, size=band_bpm,
+            subtype=band,
+        )  # fmt: skip
+
+
+def _band_bpm(plan: Plan, t_s: Floats) -> Floats:
+    factor = plan.behaviour.effects(t_s)[0]
+    return np.broadcast_to(plan.patient.at("fhr.bandwidth_bpm", t_s) * factor, t_s.shape)
+
+
+def _phases(plan: Plan, until_s: float) -> Iterator[Event]:
+    """Yield states, hypoxia phases, and sinusoidal and saltatory stretches."""
+    if plan.behaviour.mode != "none":
+        for i, span in enumerate(plan.behaviour.until(until_s)):
+            yield Event(
+                kind="state", id=f"s{i}", onset_s=span.onset_s, end_s=min(span.end_s, until_s),
+                subtype=span.state,
+            )  # fmt: skip
+    phases = plan.patient.phases
+    for i, phase in enumerate(phases):
+        end_s = phases[i + 1].t_s if i + 1 < len(phases) else until_s
+        ph = plan.patient.at("hypoxia.nominal_ph", phase.t_s)
+        yield Event(
+            kind="hypoxia_phase", id=f"h{i}", onset_s=phase.t_s, end_s=max(end_s, phase.t_s),
+            subtype=phase.name, details={"simulated_nominal_ph": ph},
+        )  # fmt: skip
+    t_s = np.arange(0.0, until_s, 5.0)
+    sinus = np.broadcast_to(plan.patient.at("fhr.sinus_bpm", t_s), t_s.shape)
+    stretches: tuple[tuple[Kind, Floats, float, float], ...] = (
+        ("sinusoidal", sinus, SINUSOIDAL_FROM_BPM, SINUSOIDAL_S),
+        ("saltatory", _band_bpm(plan, t_s), BANDS_BPM[2][0], SALTATORY_S),
+    )
+    for kind, curve, above, long_s in stretches:
+        inside = np.concatenate([[False], curve > above, [False]])
+        edges = np.flatnonzero(inside[1:] != inside[:-1])
+        for i, (low, high) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
+            onset_s, end_s = float(t_s[low]), float(min(t_s[high - 1] + 5.0, until_s))
+            yield Event(
+                kind=kind, id=f"{kind}{i}", onset_s=onset_s, end_s=end_s,
+                size=float(curve[low:high].max()), meets_clinical=end_s - onset_s > long_s,
+            )  # fmt: skip
+
+
+def _tachysystole(contractions: list[Event]) -> Iterator[Event]:
+    """Yield stretches in which 30 minutes hold more than 15 contractions."""
+    peaks = sorted(e.peak_s for e in contractions if e.peak_s is not None)
+    onset_s = end_s = -np.inf
+    for i in range(len(peaks) - TACHYSYSTOLE_COUNT):
+        first, last = peaks[i], peaks[i + TACHYSYSTOLE_COUNT]
+        if last - first >= TACHYSYSTOLE_S:
+            continue
+        if first > end_s:
+            if np.isfinite(onset_s):
+                yield _tachysystole_event(onset_s, end_s)
+            onset_s = first
+        end_s = last
+    if np.isfinite(onset_s):
+        yield _tachysystole_event(onset_s, end_s)
+
+
+def _tachysystole_event(onset_s: float, end_s: float) -> Event:
+    return Event(
+        kind="tachysystole", id=f"t@{onset_s:.0f}", onset_s=onset_s, end_s=end_s,
+        meets_clinical=True,
+    )  # fmt: skip

@@ -22,8 +22,6 @@ def _unit(shape: Floats) -> Floats:
     return amplitudes(shape / (shape.sum() * FREQUENCIES_HZ[1]))
 
 
-_NOISE = 1 / (FREQUENCIES_HZ**2 + 0.04**2) ** 1.3
-_NOISE /= _NOISE.sum() * FREQUENCIES_HZ[1]
 _SETTLE_S = 600.0  # a shift of the belt is forgotten after this
 
 
@@ -174,7 +172,10 @@ def toco(
     strength = np.minimum(contractile / FULL_LEVEL, 2.0)
     restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
     smoothing = 1 + (2 * np.pi * FREQUENCIES_HZ * patient.at("toco.smoothing_s", 0.0)) ** 2
-    belt = noise(streams, "toco.noise", first, count, amplitudes(_NOISE / smoothing))
+    slope = patient.at("toco.noise_slope", 0.0)
+    spectrum = (FREQUENCIES_HZ**2 + 0.04**2) ** (-slope / 2)
+    spectrum /= spectrum.sum() * FREQUENCIES_HZ[1]
+    belt = noise(streams, "toco.noise", first, count, amplitudes(spectrum / smoothing))
     resets = rezeros(
         patient, streams, float(t_s[0]) - _REZERO_MEMORY_S, float(t_s[-1]) + 0.01, forced_rezero
     )

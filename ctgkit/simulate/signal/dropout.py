@@ -46,8 +46,10 @@ def _long_s(z: Floats) -> Floats:
     return np.clip(_LONG_MEDIAN_S * np.exp(_LONG_SIGMA * z), 20.0, LONG_LONGEST_S)
 
 
-_CLUSTER, _TREND = 1.0, 1.7
-"""Sd of the logarithm of the hazard, over a minute and over ten: gaps come in clusters [M]."""
+_MEAN_STRESS = 0.2  # of a tracing in labour; keeps the share as asked
+
+_CLUSTER = 1.0
+"""Sd of the logarithm of the hazard over a minute: gaps come in clusters [M]."""
 
 _SIMPLE: tuple[tuple[What, str, float, float], ...] = (
     ("maternal_capture", "artefact.capture_per_h", 23.0, 1.35),
@@ -68,7 +70,11 @@ class Dropouts:
         self._mean_s = _mean_gap_s(self._shortest_s, self._method)
 
     def between(
-        self, from_s: float, to_s: float, stress: Callable[[Floats], Floats]
+        self,
+        from_s: float,
+        to_s: float,
+        stress: Callable[[Floats], Floats],
+        happens: Callable[[What, float], bool],
     ) -> list[Episode]:
         """Return the episodes that touch [*from_s*, *to_s*).
 
@@ -78,11 +84,18 @@ class Dropouts:
             Stretch of time, seconds.
         stress : callable
             From times to how much the signal suffers from contractions and falls, 0 to 1.
+        happens : callable
+            Whether an artefact is possible at a time: only slow hearts are doubled.
         """
         from_s, to_s = from_s - 5, to_s + 5
         found = self._flicker(from_s, to_s, stress) + self._long(from_s, to_s)
         for what, rate, median_s, sigma in _SIMPLE:
-            found += self._simple(what, rate, median_s, sigma, from_s, to_s)
+            found += [
+                episode
+                for group in self._simple(what, rate, median_s, sigma, from_s, to_s)
+                if happens(what, group[1].onset_s)
+                for episode in group
+            ]
         return [*found, *self._too_short(found)]
 
     def _too_short(self, episodes: list[Episode]) -> list[Episode]:
@@ -107,10 +120,10 @@ class Dropouts:
         share = share * (1 - self._patient.at("loss.long_share", starts))
         swell = slow(self._streams, "fhr.flicker", starts, 20.0, 60.0)
         trend = slow(self._streams, "fhr.flicker.trend", starts, 120.0, 600.0)
-        cluster = np.exp(
-            _CLUSTER * swell + _TREND * trend - 0.5 * (_CLUSTER**2 + _TREND**2)
-        )
+        unsteady = self._patient.at("loss.unsteady", starts)
+        cluster = np.exp(_CLUSTER * swell + unsteady * trend - 0.5 * (_CLUSTER**2 + unsteady**2))
         factor = 1 + (self._patient.at("loss.events", starts) - 1) * stress(starts)
+        factor = factor / (1 + (self._patient.at("loss.events", from_s) - 1) * _MEAN_STRESS)
         hazard = -np.log1p(-np.minimum(share, 0.99)) / self._mean_s * cluster * factor
         happening = np.flatnonzero(u[:, 0] < hazard * FLICKER_SLOT_S)
         if not len(happening):
@@ -146,7 +159,8 @@ class Dropouts:
 
     def _simple(
         self, what: What, rate: str, median_s: float, sigma: float, from_s: float, to_s: float
-    ) -> list[Episode]:
+    ) -> list[list[Episode]]:
+        """Return artefacts, each between the losses before and after it."""
         longest_s = median_s * 20
         first, stop = int((from_s - longest_s) // LONG_SLOT_S), int(to_s // LONG_SLOT_S) + 1
         u = self._streams.uniform(f"artefact.{what}", first, stop, 3)
@@ -161,9 +175,10 @@ class Dropouts:
             onset_s, id_ = float(starts[i]), f"{what[0]}{first + i}"
             end_s = onset_s + float(min(median_s * np.exp(sigma * z[i, 0]), longest_s))
             before_s, after_s = fitted.EDGE_LOSS_S * np.abs(z[i, 1:])
-            found += [
+            group = [
                 Episode(id_ + "a", "loss", onset_s - float(before_s), onset_s),
                 Episode(id_, what, onset_s, end_s),
                 Episode(id_ + "b", "loss", end_s, end_s + float(after_s)),
             ]
+            found.append(group)
         return found

@@ -126,7 +126,7 @@ def heart_rate(
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
     swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 60.0, 400.0)
+        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 45.0, 150.0)
     )
     gain = patient.at("fhr.bandwidth_bpm", t_s) / 10 * behaviour.effects(t_s)[0] * swell
     # power rises in contractions (Cesarelli 2010)

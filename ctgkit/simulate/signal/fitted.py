@@ -12,7 +12,7 @@ VARIABILITY_HZ = (
     0.25, 0.297, 0.398, 0.5, 0.703, 1.0, 2.0,
 )  # fmt: skip
 VARIABILITY_PSD = (
-    1500.0, 650.0, 250.0, 160.0, 100.0, 62.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
+    1300.0, 520.0, 175.0, 115.0, 78.0, 54.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
     0.87, 0.55, 0.26, 0.15, 0.06, 0.02, 0.003,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm [M]: median over
@@ -37,7 +37,7 @@ go of one signal before it takes the other."""
 FLOOR_BOUTS = 0.6
 """Sd of the logarithm of its size, over about 10 s [M]: steps are heavier-tailed than Gaussian."""
 
-GAP_EXCESS = {"doppler": (0.35, 2.0, 2.5), "scalp": (0.8, 1.1, 1.0)}
+GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 

@@ -1,0 +1,148 @@
+"""``ctgkit generate``: a scenario's signal and truth as files, without a network."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctgkit import __version__
+from ctgkit.options import common_options
+
+if TYPE_CHECKING:
+    from ctgkit.simulate.sensor import Rendered, Sensor
+
+SUFFIXES = (".csv", ".csv.gz", ".npz")
+TRUTH_NOTE = "nominal values of a simulation, not measurements"
+
+
+def numbered(path: Path, index: int, count: int) -> Path:
+    """Return *path* for one sensor: unchanged for one, ``name-07.csv.gz`` for many.
+
+    >>> numbered(Path("a/s.csv.gz"), 7, 60).as_posix()
+    'a/s-07.csv.gz'
+    """
+    if count == 1:
+        return path
+    stem, dot, suffixes = path.name.partition(".")
+    return path.with_name(f"{stem}-{index:0{len(str(count - 1))}d}{dot}{suffixes}")
+
+
+def _csv(rendered: "Rendered", origin: str) -> Iterator[str]:
+    import numpy as np
+
+    yield "sec,bpm,uterus,spasms\n"
+    yield f"# {origin}\n"
+    columns = (["" if np.isnan(v) else f"{v:.10g}" for v in column] for column in rendered.chunk)
+    yield from (",".join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
+    import numpy as np
+
+    sec, fhr, uterus, spasms = rendered.chunk
+    arrays: dict[str, Any] = {"sec": sec, "bpm": fhr, "uterus": uterus, "spasms": spasms}
+    arrays |= rendered.truth._asdict()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays, simulated=origin, events_jsonl=events.decode())
+    return buffer.getvalue()
+
+
+def truth_lines(sensor: "Sensor", about: dict[str, Any]) -> bytes:
+    """Return the truth up to the sensor's position as JSON lines: a header, then one event each."""
+    import msgspec
+
+    header = {"simulated": True, "note": TRUTH_NOTE, **about}
+    lines = [json.dumps(header).encode(), *map(msgspec.json.encode, sensor.events())]
+    return b"\n".join(lines) + b"\n"
+
+
+def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[str, Any]) -> int:
+    """Write one sensor's samples, and its truth; return how many events happened."""
+    rendered = sensor.render(0, sensor.n_samples or 0)
+    sensor.seek(sensor.n_samples or 0)
+    lines = truth_lines(sensor, about)
+    origin = (
+        f"simulated by ctgkit {__version__}, scenario {about['scenario']}, seed {about['seed']}, "
+        f"sensor {about['sensor']}: not a patient"
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npz":
+        out.write_bytes(_npz(rendered, origin, lines))
+    else:
+        text = "".join(_csv(rendered, origin)).encode()
+        # no time stamp in the archive: the same run gives the same bytes
+        out.write_bytes(gzip.compress(text, mtime=0) if out.suffix == ".gz" else text)
+    if truth is not None:
+        truth.parent.mkdir(parents=True, exist_ok=True)
+        truth.write_bytes(lines)
+    return lines.count(b"\n") - 1
+
+
+@click.command(
+    epilog="Example: ctgkit generate --scenario intrapartum-cohort --sensors 60 --out sim/s.csv.gz"
+)
+@common_options
+@click.option("--scenario", default="normal-reactive", show_default=True, help="Name or TOML file.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other luck.")
+@click.option(
+    "--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds; default: scenario's."
+)
+@click.option("--sensors", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Samples per second.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="FILE.csv, .csv.gz or .npz (with truth); of many sensors FILE-00.csv, FILE-01.csv, …",
+)
+@click.option(
+    "--truth", type=click.Path(path_type=Path, dir_okay=False), help="True events, JSON lines."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on stdout.")
+def generate(
+    scenario: str,
+    seed: int,
+    duration: float | None,
+    sensors: int,
+    rate: float,
+    out: Path,
+    truth: Path | None,
+    as_json: bool,
+) -> None:
+    """Write a scenario's signal and truth to files.
+
+    The samples of sensor i are those that ``ctgkit sensor`` sends with the same scenario and seed.
+    """
+    from ctgkit.simulate.library import load_scenario
+    from ctgkit.simulate.sensor import Sensor
+
+    if not out.name.endswith(SUFFIXES):
+        raise click.BadParameter(f"{out.name}: expected {', '.join(SUFFIXES)}", param_hint="--out")
+    loaded = load_scenario(scenario)
+    length_s = loaded.duration_s if duration is None else duration
+    for index in range(sensors):
+        sensor = Sensor(loaded, seed=seed, index=index, rate_hz=rate, duration_s=length_s)
+        about = {
+            "scenario": sensor.patient.scenario.id,
+            "seed": seed,
+            "sensor": index,
+            "rate_hz": rate,
+            "duration_s": length_s,
+        }
+        path = numbered(out, index, sensors)
+        truth_path = numbered(truth, index, sensors) if truth else None
+        events = write_sensor(sensor, path, truth_path, about)
+        if as_json:
+            click.echo(json.dumps({"file": str(path), "events": events, **about}))
+        else:
+            click.echo(path)
