@@ -16,7 +16,6 @@ import click
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import StoreError
 from ctgkit.options import Speed, common_options
-from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -38,10 +37,17 @@ PROGRESS_EVERY_S = 2.0
 @common_options
 @click.option("--sensors", type=click.IntRange(1, 10_000), default=3, show_default=True)
 @click.option(
+    "--scenario",
+    default="mixed-cohort",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What the sensors simulate; `ctgkit scenario list` names them.",
+)
+@click.option(
     "--from",
     "recording",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording (.csv, .csv.gz) on every sensor instead of a simulated trace.",
+    help="Play a recording (.csv, .csv.gz) on every sensor instead of a scenario.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
@@ -60,6 +66,7 @@ PROGRESS_EVERY_S = 2.0
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; no live view.")
 def demo(
     sensors: int,
+    scenario: str,
     recording: Path | None,
     seed: int,
     duration: float | None,
@@ -74,13 +81,14 @@ def demo(
     recording, as fast as it can, and prints what happened. A test tool, not a medical device.
     """
     from ctgkit import eventloop
+    from ctgkit.simulate.repertoire import Repertoire
 
     watching = sys.stdout.isatty() and sys.stdin.isatty() and not (no_watch or as_json)
     if duration is None and not watching and recording is None:
         duration = SUMMARY_DURATION_S
     if logging.getLogger().level == logging.INFO:
         logging.getLogger().setLevel(logging.WARNING)  # three services' chatter; -v brings it back
-    make_source = _sources(recording, seed)
+    make_source = Repertoire(scenario, recording, seed).source
     with tempfile.TemporaryDirectory(prefix="ctgkit-demo-") as directory:
         summary = eventloop.run(
             _demo(
@@ -96,18 +104,6 @@ def demo(
     summary["simulated"] = recording is None
     click.echo(json.dumps(summary) if as_json else _as_text(summary))
     return 0 if summary["complete"] else 1
-
-
-def _sources(recording: Path | None, seed: int) -> "Callable[[int], Source]":
-    if recording is None:
-        from ctgkit.simulate.plain import plain_source
-
-        return lambda number: plain_source(seed=seed, sensor=number, rate_hz=RATE_HZ)
-    from ctgkit.recording.csv import read_csv
-    from ctgkit.simulate.playback import RecordingSource
-
-    played = read_csv(recording)
-    return lambda number: RecordingSource(played)
 
 
 async def _demo(

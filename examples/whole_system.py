@@ -14,7 +14,7 @@ from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
 from ctgkit.simulate.fleet import run_fleet
-from ctgkit.simulate.plain import plain_source
+from ctgkit.simulate.repertoire import Repertoire
 from ctgkit.simulate.settings import FleetSettings
 from ctgkit.wire import decode_result
 
@@ -35,7 +35,7 @@ async def main(directory: Path) -> None:
                 fleet = FleetSettings(
                     url=address + "/ws/sensor",
                     credentials=sensors,
-                    make_source=lambda number: plain_source(seed=1, sensor=number),
+                    make_source=Repertoire("normal-reactive", seed=1).source,
                     first_seq=1,
                     speed=float("inf"),
                     duration_s=SAMPLES / 4,

@@ -21,7 +21,6 @@ PURE = {
     "ctgkit.mlstub.analyzer",
     "ctgkit.simulate.outbox",
     "ctgkit.simulate.pacing",
-    "ctgkit.simulate.plain",
     "ctgkit.simulate.playback",
     "ctgkit.simulate.source",
     "ctgkit.simulate.scenario",

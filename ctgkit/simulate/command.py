@@ -48,17 +48,26 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
     help="Spread the connects over S seconds.",
 )
 @click.option(
+    "--scenario",
+    default="normal-reactive",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What the sensors simulate; `ctgkit scenario list` names them.",
+)
+@click.option(
     "--from",
     "recording",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording (.csv, .csv.gz) instead of a generated trace; every sensor plays it.",
+    help="Play a recording (.csv, .csv.gz) instead of a scenario; every sensor plays it.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the trace.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the scenario."
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
     metavar="HZ",
-    help=f"Samples/s of the generated trace.  [default: {RATE_HZ:g}]",
+    help=f"Samples/s of the scenario.  [default: {RATE_HZ:g}]",
 )
 @click.option(
     "--speed",
@@ -85,10 +94,18 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
 @click.option(
     "--control",
     metavar="HOST:PORT",
-    help="Wait for GET /api/on there; further sensors have the next ports.",
+    help="Wait for GET /api/on there; further sensors have the next ports. GET /api/inject?event="
+    "prolonged_deceleration forces an event.",
+)
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> int:
+def sensor(
+    url: str, recording: Path | None, truth: Path | None, as_json: bool, **options: Any
+) -> int:
     """Run one or many fake sensors against a backend.
 
     Each connects, paces its samples, sends again what was not acknowledged, and reconnects by
@@ -98,16 +115,21 @@ def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> i
     """
     _check_url(url)
     if recording is not None and options["rate"] is not None:
-        raise click.UsageError("--rate is for the generated trace; --speed changes a recording's")
+        raise click.UsageError("--rate is for scenarios; --speed changes a recording's")
+    if recording is not None and truth is not None:
+        raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
     credentials = _credentials(options["sensors"], options["sensor_id"], options["token_file"])
 
     from ctgkit import eventloop
+    from ctgkit.simulate.repertoire import Repertoire
 
+    rate_hz = options["rate"] or RATE_HZ
+    repertoire = Repertoire(options["scenario"], recording, options["seed"], rate_hz)
     summary, ended_by = eventloop.run(
         _run(
             url=url,
             credentials=credentials,
-            make_source=_sources(recording, options["seed"], options["rate"] or RATE_HZ),
+            make_source=repertoire.source,
             first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
             speed=options["speed"],
             duration_s=options["duration"],
@@ -118,6 +140,8 @@ def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> i
             on_control=lambda bound: announce(bound, as_json=as_json, ready_file=None),
         )
     )
+    if truth is not None:
+        repertoire.write_truth(truth)
     click.echo(json.dumps(summary.as_dict()) if as_json else _as_text(summary))
     if summary.failures:
         raise Unreachable(url, "; ".join(summary.failures))
@@ -156,19 +180,6 @@ async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
     return await run_fleet(fleet_settings), ended_by
-
-
-def _sources(recording: Path | None, seed: int, rate_hz: float) -> Any:
-    if recording is None:
-        from ctgkit.simulate.plain import plain_source
-
-        return lambda number: plain_source(seed=seed, sensor=number, rate_hz=rate_hz)
-
-    from ctgkit.recording.csv import read_csv
-    from ctgkit.simulate.playback import RecordingSource
-
-    played = read_csv(recording)
-    return lambda number: RecordingSource(played)
 
 
 def _credentials(

@@ -1,6 +1,7 @@
-"""A sensor's control address: ``GET /api/on``, ``/api/off`` and ``/api/health``.
+"""A sensor's control address: ``GET /api/on``, ``/api/off``, ``/api/health`` and ``/api/inject``.
 
-This is what the backend's ``/api/sensors/start|stop`` and the original frontend call.
+The first three are what the backend's ``/api/sensors/start|stop`` and the original frontend call;
+the last one forces an event, for an instructor or a test.
 """
 
 import json
@@ -8,6 +9,7 @@ import socket
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -30,6 +32,10 @@ class Switch(Protocol):
 
     async def off(self) -> None:
         """Disconnect, or raise SwitchError."""
+        ...
+
+    def inject(self, event: str, size: float | None, duration_s: float | None) -> float:
+        """Force an event; return when it begins, seconds of data time; or raise SwitchError."""
         ...
 
 
@@ -72,6 +78,8 @@ def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextMa
                     failed = "disconnect"
                     await switch.off()
                     return _respond(connection, HTTPStatus.OK)
+                case "/api/inject":
+                    return _inject(connection, request, switch)
         except SwitchError as error:
             message = f"failed to {failed}: {error}"
             body = {"error": {"message": message, "code": 500}}
@@ -82,6 +90,19 @@ def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextMa
         raise AssertionError("every request is answered before the upgrade")
 
     return serve(never, sock=sock, process_request=answer)
+
+
+def _inject(connection: ServerConnection, request: Request, switch: Switch) -> Response:
+    """Answer ``/api/inject?event=NAME[&size=X][&duration_s=X]``."""
+    query = dict(parse_qsl(urlsplit(request.path).query))
+    event = query.get("event", "")
+    try:
+        numbers = [float(query[k]) if k in query else None for k in ("size", "duration_s")]
+        at_s = switch.inject(event, *numbers)
+    except (SwitchError, ValueError) as error:
+        body = {"error": {"message": f"failed to inject: {error}", "code": 400}}
+        return _respond(connection, HTTPStatus.BAD_REQUEST, body)
+    return _respond(connection, HTTPStatus.OK, {"event": event, "at_s": at_s})
 
 
 def _respond(

@@ -268,3 +268,13 @@ class _Switch:
             raise SwitchError("not connected")
         client.stop()
         await self._done
+
+    def inject(self, event: str, size: float | None, duration_s: float | None) -> float:
+        """Force an event on the sensor that plays; raise SwitchError when that can't be."""
+        client = self._fleet.running.get(self._number)
+        if client is None:
+            raise SwitchError("not connected")
+        try:
+            return client.feed.inject(event, size, duration_s)
+        except ValueError as error:
+            raise SwitchError(str(error)) from error

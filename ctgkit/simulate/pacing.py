@@ -7,10 +7,12 @@ import math
 from collections import Counter
 
 from ctgkit.samples import Sample
+from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.source import Source
 
-CHUNK_SAMPLES = 64
-"""Samples read from the source at once. Chosen: 16 s at 4 Hz, 12 KiB per sensor."""
+CHUNK_SAMPLES = 16
+"""Samples read from the source at once. Chosen: 4 s at 4 Hz, which is how soon an injected event
+can begin."""
 
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.25, 5.0
 """Upper limits of the first and of every later delay between two dials, seconds. The cap is the
@@ -73,6 +75,20 @@ class Feed:
         self._due_s: list[float] = []
         self._at = 0
         self._source_ended = False
+
+    def inject(self, event: str, size: float | None, duration_s: float | None) -> float:
+        """Force an event on a simulated sensor; return when it begins, seconds of data time.
+
+        Raises
+        ------
+        ValueError
+            When the source has no events to force, doesn't know this one, or the size or the
+            duration is out of range.
+        """
+        if not isinstance(self._source, Sensor):
+            raise ValueError("a recording has no events to force")
+        entry = self._source.inject(event, size=size, duration_s=duration_s)
+        return entry.at_sample / self._source.rate_hz
 
     def start(self, now_s: float) -> None:
         """Make the first sample due at *now_s*."""

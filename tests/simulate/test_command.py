@@ -7,9 +7,12 @@ import os
 import signal
 import sys
 
+import numpy as np
 import pytest
 
 from ctgkit.config import new_sensors, write_config
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.sensor import Sensor
 from tests.simulate.backends import Backend, running, until
 
 
@@ -77,6 +80,26 @@ async def test_a_recording_is_played_value_for_value(tmp_path, env, sensors):
     ]
 
 
+async def test_truth_and_samples_are_those_of_generate(tmp_path, env, sensors):
+    """A scenario, a seed and a sensor number give the same samples and events everywhere."""
+    backend = Backend()
+    chosen = ("--scenario", "late-decels-mild", "--seed", "5", "--sensors", "2")
+    async with running(backend) as url:
+        arguments = ("--url", url, *chosen, "--duration", "1200", "--speed", "max")
+        code, _, err = await run(*arguments, "--truth", "truth.jsonl", cwd=tmp_path, env=env)
+        assert code == 0, err
+    sensor = Sensor(load_scenario("late-decels-mild"), seed=5, index=1)
+    values = np.nan_to_num(sensor.read(4800).fhr_bpm)
+    mine = [s["data"]["BPMChild"] or 0 for i, s in backend.received if i == sensors[1].id]
+    assert mine == values.tolist()
+    header, *events = (tmp_path / "truth-1.jsonl").read_text().splitlines()
+    assert json.loads(header)["simulated"] is True
+    sensor.seek(4800)
+    true = [e.id for e in sensor.events()]
+    assert len(true) > 10
+    assert [json.loads(e)["id"] for e in events][: len(true)] == true
+
+
 async def test_token_from_file_and_from_the_environment(tmp_path, env):
     """--id with --token-file or CTGKIT_SENSOR_TOKEN needs no configuration."""
     sensor_id = "0D1D0A3E-0000-4000-8000-000000000001"
@@ -107,7 +130,7 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
         (["--token-file", "ctgkit.toml"], 2, "ctgkit.toml is not one line of plain text"),
         (["--url", "http://127.0.0.1/"], 2, "scheme isn't ws or wss"),
         (["--control", "9001x"], 2, "'9001x' is not HOST:PORT"),
-        (["--from", "ctgkit.toml", "--rate", "4"], 2, "--rate is for the generated trace"),
+        (["--from", "ctgkit.toml", "--rate", "4"], 2, "--rate is for scenarios"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
         (["--speed", "0"], 2, "'0' is neither a positive number nor 'max'"),
         (["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"], 3, "ws://127.0.0.1:1/: "),

@@ -10,6 +10,7 @@ import pytest
 from ctgkit.errors import Unreachable
 from ctgkit.simulate.control import listen
 from ctgkit.simulate.fleet import run_fleet
+from ctgkit.simulate.repertoire import Repertoire
 from tests.simulate.backends import Backend, running, until
 from tests.simulate.test_fleet import settings
 
@@ -134,3 +135,28 @@ def test_a_port_in_use_is_named():
             listen(("127.0.0.1", port), 2)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:65536: .*no such port"):
         listen(("127.0.0.1", 65535), 2)
+
+
+async def test_an_event_is_forced_while_it_plays():
+    """inject names when the event begins; the truth has it; mistakes are named."""
+    backend = Backend()
+    repertoire = Repertoire("normal-reactive")
+    async with running(backend) as url, asyncio.TaskGroup() as tasks:
+        fleet = Controlled(tasks, url, make_source=repertoire.source)
+        (address,) = await fleet.bound()
+        force = address + "/api/inject?event="
+        assert (await get(force + "prolonged_deceleration"))[0] == 400
+        assert (await get(address + "/api/on"))[0] == 200
+        status, _, body = await get(force + "prolonged_deceleration&duration_s=200")
+        assert status == 200
+        at_s = json.loads(body)["at_s"]
+        for wrong in ("prolonged_decelerations", "acceleration&size=1e9", "acceleration&size=x"):
+            status, _, body = await get(force + wrong)
+            assert status == 400
+            assert b"failed to inject" in body
+        await fleet.stop()
+    (sensor,) = repertoire.sensors.values()
+    sensor.seek(2000)
+    prolonged = [e for e in sensor.events() if e.subtype == "prolonged"]
+    assert [e.onset_s for e in prolonged] == [pytest.approx(at_s, abs=30)]
+    assert [entry.event for entry in sensor.log] == ["prolonged_deceleration"]

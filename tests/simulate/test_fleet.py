@@ -8,7 +8,7 @@ import pytest
 
 from ctgkit.config import SensorEntry
 from ctgkit.simulate.fleet import run_fleet
-from ctgkit.simulate.plain import plain_source
+from ctgkit.simulate.repertoire import Repertoire
 from ctgkit.simulate.settings import FleetSettings
 from tests.simulate.backends import Backend, running, until
 
@@ -21,7 +21,7 @@ def settings(url, *, sensors=1, rate_hz=4.0, **changes):
     values = {
         "url": url,
         "credentials": credentials(sensors),
-        "make_source": lambda number: plain_source(seed=0, sensor=number, rate_hz=rate_hz),
+        "make_source": Repertoire("normal-reactive", rate_hz=rate_hz).source,
         "first_seq": 1000,
         "speed": math.inf,
         "duration_s": 100.0,
@@ -37,7 +37,11 @@ def expected(one, number=0, count=400):
         {
             "sensorID": one.credentials[number].id,
             "secFromStart": sec,
-            "data": {"BPMChild": fhr, "uterus": uterus, "spasms": spasms},
+            "data": {
+                "BPMChild": None if math.isnan(fhr) else fhr,
+                "uterus": uterus,
+                "spasms": spasms,
+            },
             "seq": one.first_seq + n,
         }
         for n, (sec, fhr, uterus, spasms) in enumerate(

@@ -1,0 +1,76 @@
+"""What the sensors of a run play: a scenario, each sensor another patient, or a recording."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ctgkit.simulate.source import Source
+
+if TYPE_CHECKING:
+    from ctgkit.recording import Recording
+    from ctgkit.simulate.scenario import Scenario
+    from ctgkit.simulate.sensor import Sensor
+
+
+class Repertoire:
+    """Makes the source of each sensor, and keeps what is needed to tell the truth afterwards.
+
+    Parameters
+    ----------
+    scenario : str
+        Name or TOML file; unused with a recording.
+    recording : Path or None
+        Played by every sensor instead.
+    seed : int
+        Of the scenario, >= 0.
+    rate_hz : float
+        Samples per second of the scenario.
+
+    Raises
+    ------
+    ScenarioError, RecordingError
+        When it cannot be read.
+    """
+
+    def __init__(
+        self, scenario: str, recording: Path | None = None, seed: int = 0, rate_hz: float = 4.0
+    ) -> None:
+        self._seed, self._rate_hz = seed, rate_hz
+        self.sensors: dict[int, Sensor] = {}
+        """Sensor number -> the simulated sensor that played last; empty with a recording."""
+        self._recording: Recording | None = None
+        self._scenario: Scenario | None = None
+        if recording is not None:
+            from ctgkit.recording.csv import read_csv
+
+            self._recording = read_csv(recording)
+        else:
+            from ctgkit.simulate.library import load_scenario
+
+            self._scenario = load_scenario(scenario)
+
+    def source(self, number: int) -> Source:
+        """Return what sensor *number* plays, from its start."""
+        if self._scenario is None:
+            from ctgkit.simulate.playback import RecordingSource
+
+            assert self._recording is not None
+            return RecordingSource(self._recording)
+        from ctgkit.simulate.sensor import Sensor
+
+        sensor = Sensor(self._scenario, self._seed, number, self._rate_hz)
+        self.sensors[number] = sensor
+        return sensor
+
+    def write_truth(self, path: Path) -> None:
+        """Write the truth of what was played as JSON lines, one file per sensor."""
+        from ctgkit.simulate.generate import numbered, truth_lines
+
+        for number, sensor in self.sensors.items():
+            about = {
+                "scenario": sensor.patient.scenario.id,
+                "seed": self._seed,
+                "sensor": number,
+                "rate_hz": self._rate_hz,
+                "injected": [entry._asdict() for entry in sensor.log],
+            }
+            numbered(path, number, len(self.sensors)).write_bytes(truth_lines(sensor, about))
