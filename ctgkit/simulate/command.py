@@ -110,7 +110,7 @@ def sensor(url: str, recording: Path | None, as_json: bool, **options: Any) -> i
             url=url,
             credentials=credentials,
             make_source=_sources(recording, options["seed"], options["rate"] or RATE_HZ),
-            first_seq=int(datetime.now(UTC).timestamp() * 1000),
+            first_seq=int(datetime.now(UTC).timestamp() * 1e6),
             speed=options["speed"],
             duration_s=options["duration"],
             ramp_s=options["ramp"],

@@ -23,8 +23,8 @@ class FleetSettings:
     make_source: Callable[[int], Source]
     """Sensor number, from 0 -> its samples from the start; called at each switching on."""
     first_seq: int
-    """Sequence number to begin with, >= 0. Larger than any that these sensors used in the open
-    examination: the wall clock's milliseconds serve."""
+    """Sequence number to begin with, >= 0. Larger than any that these sensors ever used: the wall
+    clock's microseconds serve (its milliseconds don't: at full speed numbers pass faster)."""
     speed: float = 1.0
     """Data seconds per second, > 0; ``inf`` for as fast as the backend takes it."""
     duration_s: float = math.inf
