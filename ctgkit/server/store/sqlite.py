@@ -48,8 +48,8 @@ class Recovered:
     last_examination_id: int
     open_examinations: tuple[tuple[int, str, float], ...]
     """Id, bed, and age of the last sample in seconds."""
-    tails: dict[str, tuple[int, int]]
-    """Sensor id -> its last examination, and the last sequence number in it."""
+    tails: dict[str, tuple[int, int, int]]
+    """Sensor id -> its last examination, the last sequence number in it, and the last before."""
 
 
 @dataclass(slots=True)
@@ -276,7 +276,10 @@ async def _recover(db: aiosqlite.Connection, sensor_ids: Iterable[str]) -> Recov
         (row[0], row[1], (await _one(db, schema.SELECT_OPEN_AGE, row[0]))[0])
         for row in await db.execute_fetchall(schema.SELECT_OPEN)
     ]
-    tails = {row[0]: (row[1], row[2]) for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)}
+    tails = {
+        row[0]: (row[1], row[2], row[3])
+        for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)
+    }
     return Recovered(
         sensor_keys=keys, last_examination_id=last, open_examinations=tuple(opened), tails=tails
     )
