@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-PLAIN = {"compression": None, "proxy": None}
+PLAIN = {"compression": None, "proxy": None, "close_timeout": 1}
 
 
 def dial_sensor(url, entry, *, numbered=True, token=None, **options):

@@ -124,6 +124,10 @@ class Process:
         """Return the complete lines of stdout, each read as JSON."""
         return [json.loads(line) for line in self.out.splitlines(keepends=True) if line[-1] == "\n"]
 
+    @property
+    def pid(self):
+        return self._popen.pid
+
     def send(self, number):
         self._popen.send_signal(number)
 
