@@ -1,4 +1,4 @@
-"""Peers written for these tests, with nothing of CTGKit's own: a sensor, a viewer, an ML service."""
+"""Peers with nothing of CTGKit's own in them: a sensor, a viewer, an ML service."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ def sample(seq, **more):
 class RawSensor:
     """Numbers its samples, sends again what was not acknowledged, and knows what was."""
 
-    def __init__(self, entry, *, first=1_000, window=30, pause_s=0.0):
+    def __init__(self, entry, *, first=1_000, window=30, batch=1, pause_s=0.0):
         self.entry = entry
         self.first = self.next = first
         self.acked = first - 1
@@ -46,7 +46,7 @@ class RawSensor:
         self.close_codes = []
         self.stop = asyncio.Event()
         """Set it to produce nothing more and return when all is acknowledged."""
-        self._window, self._pause_s = window, pause_s
+        self._window, self._batch, self._pause_s = window, batch, pause_s
 
     async def play(self, url):
         """Connect, send, and connect again."""
@@ -63,9 +63,14 @@ class RawSensor:
     async def _converse(self, connection):
         seq = self.acked + 1
         while True:
-            while seq <= self.acked + self._window and (seq < self.next or not self.stop.is_set()):
-                await connection.send(sample(seq))
-                seq += 1
+            last = self.acked + self._window
+            if self.stop.is_set():
+                last = min(last, self.next - 1)
+            while seq <= last:
+                group = range(seq, min(seq + self._batch, last + 1))
+                texts = [sample(n) for n in group]
+                await connection.send(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+                seq = group.stop
                 self.next = max(self.next, seq)
             if self.stop.is_set() and self.acked == self.next - 1:
                 return
@@ -193,5 +198,7 @@ class FlatMl:
     @contextlib.asynccontextmanager
     async def running(self):
         """Serve; yield the URL."""
-        async with serve(self.handle, "127.0.0.1", 0, compression=None, close_timeout=0.2) as server:
+        async with serve(
+            self.handle, "127.0.0.1", 0, compression=None, close_timeout=0.2
+        ) as server:
             yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws/ctg"

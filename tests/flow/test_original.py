@@ -61,9 +61,9 @@ async def test_the_original_ml_service_is_understood(system):
             await playing
             last_s = (raw.next - 1) / 4
             await until(lambda: viewer.seconds()[-1] == last_s, "the last result")
-        assert await metric(backend.url, "ctgkit_results_total{outcome=") == len(
-            viewer.seen
-        ) + len(garbage)
+        assert await metric(backend.url, "ctgkit_results_total{outcome=") == len(viewer.seen) + len(
+            garbage
+        )
     assert await backend.stopped() == 0
     wanted = {"sensorID", "secFromStart", "BPMChild", "uterus", "spasms"}
     assert all(list(request) == sorted(wanted, key=list(request).index) for request in ml.requests)
@@ -75,8 +75,7 @@ async def test_the_original_ml_service_is_understood(system):
     answered = [m for m in viewer.seen if m["status"] == "ok"]
     assert not any(m["timestamp"].endswith("Z") for m in answered)  # as it came
     stored = [
-        json.loads(body)
-        for (body,) in system.query("SELECT body FROM predictions ORDER BY id")
+        json.loads(body) for (body,) in system.query("SELECT body FROM predictions ORDER BY id")
     ]
     assert stored == answered
     raw.assert_stored(system)
