@@ -10,6 +10,8 @@ TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 """Multiplies every deadline, for slow machines."""
 
 DEADLINE_S = 30.0
+SLOW_DEADLINE_S = 900.0
+"""The same for tests marked slow."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -20,8 +22,10 @@ def pytest_pyfunc_call(pyfuncitem):
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
 
+    deadline_s = SLOW_DEADLINE_S if pyfuncitem.get_closest_marker("slow") else DEADLINE_S
+
     async def bounded():
-        async with asyncio.timeout(DEADLINE_S * TIME_FACTOR):
+        async with asyncio.timeout(deadline_s * TIME_FACTOR):
             await pyfuncitem.obj(**arguments)
 
     with asyncio.Runner(debug=True) as runner:

@@ -200,6 +200,7 @@ class Backend:
         """Yield the recent samples of the open examinations, then each sensor's last result."""
         if backfill_s <= 0:
             return
+        await self._store.settled()  # what was shown before is then found there
         now = utc_timestamp()
         opened = self._session.open_examinations()
         for sensor_id, examination_id in sorted(self._examination_of.items()):
@@ -371,6 +372,7 @@ class Backend:
     async def stop(self) -> None:
         """Stop accepting, let peers go with 1001, drop those that don't answer."""
         self._stopping = True
+        self._store.hurry()  # a full disk must not hold up those who wait for room
         if self._server is None:
             return
         self._server.close()

@@ -165,6 +165,8 @@ class MlLink:
             if not self.stalled:
                 now_s = time.monotonic()
                 self._owed.update({(s.sensor_id, s.sec_from_start): (s, now_s) for s in samples})
+                while len(self._owed) > OUTBOX_MAX:  # answered under another time, or far behind
+                    del self._owed[next(iter(self._owed))]
             try:
                 await send_texts(connection, [encode_sample(s, self._format) for s in samples])
             except ConnectionClosed:
@@ -185,6 +187,9 @@ class MlLink:
                 if not self._counters.results[outcome]:
                     log.warning("ML service sent %s, counted from now on: %s", outcome, error)
                 self._counters.results[outcome] += 1
+                if outcome == "error":
+                    self._refuse_oldest()
+                    await asyncio.sleep(0)
                 continue
             if not self._turn:
                 loop.call_soon(self._end_turn)
@@ -203,6 +208,13 @@ class MlLink:
             if owed is not None:  # one in a turn is enough for a histogram
                 self._counters.ml_round_trip_seconds.observe(self._heard_at_s - owed[1])
             self._on_results(turn)
+
+    def _refuse_oldest(self) -> None:
+        """Report as unanswered the sample behind an error: answers come in the requests' order."""
+        self._end_turn()
+        if self._owed:
+            sample, _ = self._owed.pop(next(iter(self._owed)))
+            self._on_unanswered((sample,))
 
     async def _watch(self) -> None:
         """Notice a service that owes answers and says nothing."""

@@ -90,7 +90,8 @@ SELECT_OPEN_AGE = """
 """
 SELECT_LAST_SEQS = """
     SELECT uuid, exam,
-        (SELECT max(seq) FROM ctg WHERE examination_id = exam AND sensor_id = sensor) AS last
+        (SELECT max(seq) FROM ctg WHERE examination_id = exam AND sensor_id = sensor) AS last,
+        (SELECT min(seq) FROM ctg WHERE examination_id = exam AND sensor_id = sensor) - 1
     FROM (
         SELECT s.uuid AS uuid, s.id AS sensor, (
             SELECT e.id FROM examinations e
@@ -100,7 +101,8 @@ SELECT_LAST_SEQS = """
         FROM sensors s)
     WHERE last IS NOT NULL
 """
-"""Each sensor's last examination (of the newest hundred) and the last number stored in it."""
+"""Each sensor's last examination (of the newest hundred), the last number stored in it, and the
+one before its first: numbers up to that were stored before, so they can only be resent."""
 
 SELECT_RECENT = """
     SELECT sec_from_start, bpm, uterus, spasms FROM ctg

@@ -27,6 +27,8 @@ QUEUE_MAX_ROWS = 8_000
 transaction: some 80 ms of writing, 2 MB of memory."""
 RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
+SETTLE_S = 1.0
+"""How long a reader waits for what is queued; with a full disk it does without, seconds."""
 CHECKPOINT_EVERY_S = 1.0
 """Pause between checkpoints on the second connection, seconds; done by the writer they would
 make its slowest commits four times slower (performance.md, trap 5)."""
@@ -46,8 +48,8 @@ class Recovered:
     last_examination_id: int
     open_examinations: tuple[tuple[int, str, float], ...]
     """Id, bed, and age of the last sample in seconds."""
-    tails: dict[str, tuple[int, int]]
-    """Sensor id -> its last examination, and the last sequence number in it."""
+    tails: dict[str, tuple[int, int, int]]
+    """Sensor id -> its last examination, the last sequence number in it, and the last before."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Store:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self._closing = False
+        self._closing = self._hurried = self._gave_up = False
         self._dirty = False
 
     # Producers: none of these waits; those that may be many call `room()` first.
@@ -125,6 +127,14 @@ class Store:
         """Wait until the queue is below its bound."""
         await self._room.wait()
 
+    async def settled(self) -> None:
+        """Wait until what is queued now is committed, :data:`SETTLE_S` at most."""
+        committed = asyncio.Event()
+        self.acknowledge(lambda _: committed.set(), 0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await committed.wait()
+
     # The writer
 
     async def run(self) -> None:
@@ -134,17 +144,26 @@ class Store:
             self._wake.clear()
             group, self._queue = self._queue, _Group()
             self._room.set()
-            if len(group):
-                await self._commit_with_retries(group)
+            if self._gave_up or (len(group) and not await self._commit_with_retries(group)):
+                # Acks are cumulative, and a later number stored says that the earlier ones are:
+                # after a group that is lost to us nothing may be written or acknowledged.
+                self._gave_up = True
+                log.error("gave up at shutdown: %d rows not written", len(group))
+                continue
             for ack, seq in group.acks.items():
                 ack(seq)
 
+    def hurry(self) -> None:
+        """From now on give up what cannot be written within seconds, and all that follows."""
+        self._hurried = True
+
     def stop(self) -> None:
         """Let :meth:`run` return when everything is written."""
+        self.hurry()
         self._closing = True
         self._wake.set()
 
-    async def _commit_with_retries(self, group: _Group) -> None:
+    async def _commit_with_retries(self, group: _Group) -> bool:
         pause_s = RETRY_S[0]
         while True:
             started = time.perf_counter()
@@ -155,9 +174,8 @@ class Store:
                 if not self.degraded:
                     log.error("cannot write, retrying: %s", error)
                 self.degraded = str(error)
-                if self._closing and pause_s >= RETRY_S[1]:
-                    log.error("gave up at shutdown: %d rows not written", len(group))
-                    return
+                if self._hurried and pause_s >= RETRY_S[1]:
+                    return False
                 with contextlib.suppress(sqlite3.OperationalError):
                     await self._writer.rollback()
                 await asyncio.sleep(pause_s)
@@ -171,6 +189,7 @@ class Store:
         self.duplicates += len(group.samples) - stored
         self._dirty = True
         self.on_commit(time.perf_counter() - started, len(group))
+        return True
 
     async def _commit(self, group: _Group) -> int:
         """Write one group; return how many samples were new."""
@@ -281,7 +300,10 @@ async def _recover(db: aiosqlite.Connection, sensor_ids: Iterable[str]) -> Recov
         (row[0], row[1], (await _one(db, schema.SELECT_OPEN_AGE, row[0]))[0])
         for row in await db.execute_fetchall(schema.SELECT_OPEN)
     ]
-    tails = {row[0]: (row[1], row[2]) for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)}
+    tails = {
+        row[0]: (row[1], row[2], row[3])
+        for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)
+    }
     return Recovered(
         sensor_keys=keys, last_examination_id=last, open_examinations=tuple(opened), tails=tails
     )
