@@ -53,7 +53,7 @@ def decode_keys(typed: bytes) -> list[str]:
 def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
     """Call *on_key* for each key typed on stdin while the context lasts; no echo meanwhile.
 
-    Without a terminal on stdin nothing is read. Ctrl-C stays a signal.
+    Without a terminal on stdin nothing is read. Ctrl-C stays a signal, Ctrl-Z is off.
     """
     if not sys.stdin.isatty():
         yield
@@ -70,6 +70,9 @@ def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
             on_key(name)
 
     tty.setcbreak(fd)
+    own = termios.tcgetattr(fd)
+    own[6][termios.VSUSP] = b"\0"  # Ctrl-Z would leave the shell on our screen
+    termios.tcsetattr(fd, termios.TCSADRAIN, own)
     loop.add_reader(fd, read)
     try:
         yield

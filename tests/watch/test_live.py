@@ -161,6 +161,17 @@ async def test_duration_ends_the_view():
         assert await process.wait() == 0
 
 
+async def test_termination_gives_the_terminal_back():
+    """SIGTERM ends the view as q does, and the terminal echoes again."""
+    async with Backend(*PAST[:40]).serving() as url, watching(url) as (process, terminal):
+        await terminal.until("0:00:09", row=1)
+        assert not termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+        process.terminate()
+        assert await process.wait() == 0
+        assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+        await until(lambda: terminal.raw.endswith("\x1b[?1049l"), lambda: terminal.raw)
+
+
 def test_logs_wait_for_the_end(caplog):
     """While the screen is taken, warnings go to the footer; at the end all lines are logged."""
     lines = []
