@@ -58,7 +58,9 @@ def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
     if not sys.stdin.isatty():
         yield
         return
-    fd = sys.stdin.fileno()
+    # Opened anew: event loops make a file they watch non-blocking, and stdin is often the same
+    # open file as stdout, which then loses what the terminal is too slow to take.
+    fd = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDONLY | os.O_NOCTTY)
     before = termios.tcgetattr(fd)
     loop = asyncio.get_running_loop()
 
@@ -79,3 +81,4 @@ def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
     finally:
         loop.remove_reader(fd)
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        os.close(fd)
