@@ -3,7 +3,8 @@
 A result flows feed -> state -> view -> screen; what decides is pure.
 
 - feed     the viewer stream: connects, reads, connects again
-- state    pure: results, connection and keys in, what is known out
+- state    pure: results and news of the connection in, what is known out
+- controls pure: what the keys do
 - trace    pure: one sensor's samples, the newest hours
 - alarms   pure: alarms that latch until acknowledged
 - strip    pure: samples and paper -> braille dots

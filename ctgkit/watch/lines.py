@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
+from ctgkit.display import DISCLAIMER
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.watch.feed import Link, follow, viewer_url
 from ctgkit.watch.state import Sensor, State, fold, refuse, set_link
@@ -93,7 +94,7 @@ async def run_lines(
                 async with asyncio.timeout(CONNECT_WITHIN_S):
                     await connected.wait()
                 async with asyncio.timeout(duration_s):
-                    await _write_plain(state, None if as_json else write)
+                    await (reader if as_json else _write_plain(state, write))
             except TimeoutError:  # either nobody is there, or the duration is over
                 pass
             finally:
@@ -134,18 +135,17 @@ def _note(state: State, link: Link, connected: asyncio.Event) -> None:
     set_link(state, link.phase, link.reason)
     if link.phase == "live":
         connected.set()
-        log.info("connected url=%s", state.source)
+        log.info("connected url=%s (%s)", state.source, DISCLAIMER)
     elif link.phase == "lost":
         log.warning("not connected, trying again: %s", link.reason)
 
 
-async def _write_plain(state: State, write: Callable[[str], None] | None) -> None:
+async def _write_plain(state: State, write: Callable[[str], None]) -> None:
     """Write each sensor that has news, once per second, for ever."""
     written: dict[str, float] = {}
     while True:
         await asyncio.sleep(PLAIN_EVERY_S)
-        for sensor in state.sensors.values() if write else ():
+        for sensor in state.sensors.values():
             if written.get(sensor.sensor_id) != sensor.received_s:
                 written[sensor.sensor_id] = sensor.received_s
-                assert write is not None
                 write(plain_line(sensor))

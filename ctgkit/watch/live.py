@@ -12,12 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from ctgkit.errors import WireError
+from ctgkit.watch.controls import press
 from ctgkit.watch.feed import Link, follow, viewer_url
 from ctgkit.watch.ink import palette
 from ctgkit.watch.keys import keys_pressed
 from ctgkit.watch.picture import svg_picture
 from ctgkit.watch.screen import Screen
-from ctgkit.watch.state import State, fold, notify, press, refuse, set_link
+from ctgkit.watch.state import State, fold, notify, refuse, set_link
 from ctgkit.watch.view import render
 from ctgkit.wire import decode_result
 
