@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -93,24 +94,15 @@ async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | by
         else:
             async with connection:
                 yield Link("live")
-                async for message in _messages(connection):
-                    yield message
+                with suppress(ConnectionClosed):
+                    while True:
+                        yield await connection.recv(decode=False)
             reason = _reason(connection)
         if clock() - began_s > RETRY_MAX_S:
             pause_s = RETRY_MIN_S
         yield Link("lost", excerpt(reason))
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, RETRY_MAX_S)
-
-
-async def _messages(connection: ClientConnection) -> AsyncGenerator[bytes]:
-    """Yield messages, text as its bytes, until the connection is gone."""
-    while True:
-        try:
-            message = await connection.recv(decode=False)
-        except ConnectionClosed:
-            return
-        yield message
 
 
 def _reason(connection: ClientConnection) -> str:
