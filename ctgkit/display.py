@@ -90,12 +90,12 @@ COLOURS = {
     "ink": Colour("#1c1c1c", "#e6e6e6", "default"),
     "faint": Colour("#6b6259", "#9aa4ad", "default"),
     "fhr": Colour("#10102a", "#f4f4f4", "default"),
-    "toco": Colour("#1f4fa0", "#7fb2ff", "blue"),
-    "acceleration": Colour("#1d6b2f", "#6fd08a", "green"),
+    "toco": Colour("#1f4fa0", "#7fb2ff", "magenta"),
+    "acceleration": Colour("#1d6b2f", "#6fd08a", "default"),
     "deceleration": Colour("#a8201a", "#ff8a80", "red"),
-    "contraction": Colour("#1f4fa0", "#7fb2ff", "blue"),
-    "ok": Colour("#1d6b2f", "#6fd08a", "green"),
-    "warning": Colour("#8a5200", "#ffc46b", "magenta"),
+    "contraction": Colour("#1f4fa0", "#7fb2ff", "magenta"),
+    "ok": Colour("#1d6b2f", "#6fd08a", "default"),
+    "warning": Colour("#8a5200", "#ffc46b", "red"),
     "critical": Colour("#a8201a", "#ff8a80", "red"),
 }
 """What each colour means; no meaning is carried by colour alone."""

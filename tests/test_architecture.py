@@ -27,6 +27,7 @@ PURE = {
     "ctgkit.simulate.sensor",
     "ctgkit.watch.alarms",
     "ctgkit.watch.chart",
+    "ctgkit.watch.controls",
     "ctgkit.watch.digits",
     "ctgkit.watch.ink",
     "ctgkit.watch.picture",

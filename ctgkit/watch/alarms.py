@@ -35,15 +35,20 @@ class Alarms:
     def judge(self, t_s: float, fhr_bpm: float | None, *, critical: bool) -> None:
         """Take in one sample; data time that is missing counts as no signal.
 
+        A sample not later than the last one was judged before: nobody is told again what he has
+        acknowledged when a backend repeats the past.
+
         Parameters
         ----------
         t_s : float
-            Data time, seconds, later than before.
+            Data time, seconds.
         fhr_bpm : float or None
             Heart rate, beats/min; ``None`` without signal.
         critical : bool
             Whether the analyzer's status is critical.
         """
+        if self._last_s is not None and t_s <= self._last_s:
+            return
         last_s = t_s if self._last_s is None else self._last_s
         signal_s = last_s if self._signal_s is None else self._signal_s
         if t_s - last_s > GAP_S:

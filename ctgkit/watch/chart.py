@@ -170,11 +170,12 @@ def _axis(window: Window, styles: Palette) -> Line:
     per_minute = round(60 / window.cell_s)
     every = next(n for n in _LABEL_EVERY_MIN if n * per_minute >= _LABEL_ROOM_CELLS)
     text = [" "] * window.n_cells
-    first = max(0, -(-window.first_cell // per_minute))
-    for minute in range(first, (window.first_cell + window.n_cells) // per_minute + 1):
-        cell = minute * per_minute - window.first_cell
-        label = clock(60 * minute)
-        if minute % every == 0 and cell + len(label) <= window.n_cells:
+    cells = every * per_minute
+    first = max(0, -(-window.first_cell // cells))
+    for number in range(first, (window.first_cell + window.n_cells) // cells + 1):
+        cell = number * cells - window.first_cell
+        label = clock(60 * every * number)
+        if cell + len(label) <= window.n_cells:
             text[cell : cell + len(label)] = label
     return [Segment(" " * LABEL_CELLS + "".join(text), styles["faint"])]
 

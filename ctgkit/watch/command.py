@@ -1,7 +1,12 @@
 """``ctgkit watch``: the live view, or lines for scripts."""
 
+import asyncio
+import io
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,6 +41,13 @@ VIEW_BACKFILL_S = 600.0
     help="End after so many seconds.",
 )
 @click.option(
+    "--theme",
+    type=click.Choice(["auto", "light", "dark"]),
+    default="auto",
+    show_default=True,
+    help="Paper of the view; auto leaves the terminal's background alone.",
+)
+@click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Viewer token, for a backend beyond this machine; default from ctgkit.toml.",
@@ -49,6 +61,7 @@ def watch(
     backfill_s: float | None,
     sensors: tuple[str, ...],
     duration_s: float | None,
+    theme: str,
     token_file: Path | None,
 ) -> int:
     """Watch the backend at URL: CTG strips, alarms and predictions, live.
@@ -67,27 +80,53 @@ def watch(
     token = token_file.read_text(encoding="utf-8").strip() if token_file else None
     token = token or current_config().viewer_token
     chosen = tuple(sensor.lower() for sensor in sensors)
-    if plain or as_json or not (sys.stdout.isatty() and sys.stdin.isatty()):
-        from ctgkit.watch.lines import run_lines
-
-        n_results = eventloop.run(
-            run_lines(
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale without our signs is no reason to stop
+    if not (plain or as_json) and _has_screen():
+        backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s
+        eventloop.run(
+            _view(
                 url,
-                write=_print,
-                as_json=as_json,
-                backfill_s=backfill_s or 0.0,
-                duration_s=duration_s,
+                duration_s,
+                backfill_s=backfill_s,
                 sensors=chosen,
+                theme=theme,
                 token=token,
             )
         )
-        return 0 if n_results else 1
+        return 0
+    from ctgkit.watch.lines import run_lines
+
+    n_results = eventloop.run(
+        run_lines(
+            url,
+            write=_print,
+            as_json=as_json,
+            backfill_s=backfill_s or 0.0,
+            duration_s=duration_s,
+            sensors=chosen,
+            token=token,
+        )
+    )
+    return 0 if n_results else 1
+
+
+def _has_screen() -> bool:
+    """Tell whether there is a terminal that can show the view and be typed at."""
+    terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    return terminal and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+
+
+async def _view(url: str, duration_s: float | None, **options: Any) -> None:
+    """Run the view for a while, or until SIGTERM; the terminal is given back either way."""
     from ctgkit.watch.live import run_view
 
-    backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s
-    view = run_view(url, backfill_s=backfill_s, duration_s=duration_s, sensors=chosen, token=token)
-    eventloop.run(view)
-    return 0
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    if duration_s is not None:
+        loop.call_later(duration_s, stop.set)
+    await run_view(url, stop=stop, **options)
 
 
 def _print(text: str) -> None:

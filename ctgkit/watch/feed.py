@@ -1,10 +1,12 @@
 """Follow a backend's viewer stream: connect, read, connect again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from ctgkit.errors import excerpt
@@ -40,9 +42,8 @@ def viewer_url(url: str, backfill_s: float = 0.0) -> str:
     'wss://ctg.example/live/ws/'
     """
     parts = urlsplit(url if "://" in url else f"ws://{url}")
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.port == 0:
         raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
-    assert parts.port is None or parts.port >= 0  # reading a bad port raises ValueError
     query = parse_qsl(parts.query)
     if backfill_s > 0 and BACKFILL_PARAMETER not in dict(query):
         query.append((BACKFILL_PARAMETER, f"{backfill_s:g}"))
@@ -50,45 +51,61 @@ def viewer_url(url: str, backfill_s: float = 0.0) -> str:
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, urlencode(query), ""))
 
 
-async def follow(
-    url: str,
-    *,
-    on_frame: Callable[[bytes], None],
-    on_link: Callable[[LinkPhase, str], None],
-    token: str | None = None,
-) -> None:
+class Link(NamedTuple):
+    """What became of the connection."""
+
+    phase: LinkPhase
+    reason: str = ""
+    """Why it was lost, printable."""
+
+
+async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | bytes]:
     """Read the stream at *url* for ever; a lost connection is made again.
+
+    Nothing is read while the caller is busy with a message, so that no queue can grow.
 
     Parameters
     ----------
     url : str
         What :func:`viewer_url` returned.
-    on_frame : callable
-        Gets each message as it came. It is called in the reader: while it runs nothing is read, so
-        that no queue can grow.
-    on_link : callable
-        Gets each change of the connection and its reason, printable.
     token : str or None
         Viewer token of a server that asks for one.
+
+    Yields
+    ------
+    Link or bytes
+        Each change of the connection, and each message as it came.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else None
+    clock = asyncio.get_running_loop().time
     pause_s = RETRY_MIN_S
     while True:
-        on_link("connecting", "")
+        yield Link("connecting")
+        began_s = clock()
+        connecting = connect(
+            url, open_timeout=OPEN_TIMEOUT_S, close_timeout=1.0, additional_headers=headers
+        )
         try:
-            async with connect(
-                url, open_timeout=OPEN_TIMEOUT_S, close_timeout=1.0, additional_headers=headers
-            ) as connection:
-                on_link("live", "")
-                pause_s = RETRY_MIN_S
-                while True:
-                    on_frame(await connection.recv(decode=False))
-        except ConnectionClosed as closed:
-            reason = str(closed.rcvd or closed.sent or "connection lost")
+            connection = await connecting
         except TimeoutError:
             reason = f"no answer within {OPEN_TIMEOUT_S:g} s"
-        except (OSError, WebSocketException, EOFError) as error:
+        except (OSError, EOFError, WebSocketException) as error:
             reason = str(error) or type(error).__name__
-        on_link("lost", excerpt(reason))
+        else:
+            async with connection:
+                yield Link("live")
+                with suppress(ConnectionClosed):
+                    while True:
+                        yield await connection.recv(decode=False)
+            reason = _reason(connection)
+        if clock() - began_s > RETRY_MAX_S:
+            pause_s = RETRY_MIN_S
+        yield Link("lost", excerpt(reason))
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+
+def _reason(connection: ClientConnection) -> str:
+    if connection.close_reason:
+        return f"{connection.close_code} {connection.close_reason}"
+    return f"closed by the server ({connection.close_code})"

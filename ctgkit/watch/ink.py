@@ -5,7 +5,7 @@ This module performs no I/O. Text that came over the network goes through
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -91,6 +91,12 @@ def cell_line(codes: NDArray[np.uint32], inks: NDArray[np.uint8], styles: Sequen
     styles : sequence of Style
         The inks.
     """
-    text = codes.astype("<u4").tobytes().decode("utf-32-le")
-    edges = [0, *(np.flatnonzero(np.diff(inks)) + 1).tolist(), len(text)]
-    return [Segment(text[a:b], styles[inks[a]]) for a, b in pairwise(edges)]
+    return list(_segments(codes.astype("<u4").tobytes(), inks.tobytes(), tuple(styles)))
+
+
+@lru_cache(maxsize=512)  # from one picture to the next most rows stay the same
+def _segments(codes: bytes, inks: bytes, styles: tuple[Style, ...]) -> tuple[Segment, ...]:
+    text = codes.decode("utf-32-le")
+    starts = np.flatnonzero(np.diff(np.frombuffer(inks, dtype=np.uint8))) + 1
+    edges = [0, *starts.tolist(), len(text)]
+    return tuple(Segment(text[a:b], styles[inks[a]]) for a, b in pairwise(edges))

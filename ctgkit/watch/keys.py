@@ -53,12 +53,14 @@ def decode_keys(typed: bytes) -> list[str]:
 def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
     """Call *on_key* for each key typed on stdin while the context lasts; no echo meanwhile.
 
-    Without a terminal on stdin nothing is read. Ctrl-C stays a signal.
+    Without a terminal on stdin nothing is read. Ctrl-C stays a signal, Ctrl-Z is off.
     """
     if not sys.stdin.isatty():
         yield
         return
-    fd = sys.stdin.fileno()
+    # Opened anew: event loops make a file they watch non-blocking, and stdin is often the same
+    # open file as stdout, which then loses what the terminal is too slow to take.
+    fd = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDONLY | os.O_NOCTTY)
     before = termios.tcgetattr(fd)
     loop = asyncio.get_running_loop()
 
@@ -70,9 +72,13 @@ def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
             on_key(name)
 
     tty.setcbreak(fd)
+    own = termios.tcgetattr(fd)
+    own[6][termios.VSUSP] = b"\0"  # Ctrl-Z would leave the shell on our screen
+    termios.tcsetattr(fd, termios.TCSADRAIN, own)
     loop.add_reader(fd, read)
     try:
         yield
     finally:
         loop.remove_reader(fd)
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        os.close(fd)

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import msgspec
 
+from ctgkit.display import DISCLAIMER
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.watch.feed import follow, viewer_url
-from ctgkit.watch.state import LinkPhase, Sensor, State, fold, refuse, set_link
+from ctgkit.watch.feed import Link, follow, viewer_url
+from ctgkit.watch.state import Sensor, State, fold, refuse, set_link
 from ctgkit.watch.values import alarm_text, number
 from ctgkit.wire import decode_result
 
@@ -83,50 +85,67 @@ async def run_lines(
     """
     state = State(source=url, only=sensors)
     connected = asyncio.Event()
-    clock = asyncio.get_running_loop().time
-
-    def take(frame: bytes) -> None:
-        before = state.n_results
-        try:
-            fold(state, decode_result(frame), clock())
-        except WireError as error:
-            refuse(state, str(error))
-            log.warning("unreadable message n=%d: %s", state.n_unreadable, error)
-        if as_json and state.n_results > before:
-            write(json_line(frame))
-
-    def note(phase: LinkPhase, reason: str) -> None:
-        set_link(state, phase, reason)
-        if phase == "live":
-            connected.set()
-            log.info("connected url=%s", url)
-        elif phase == "lost":
-            log.warning("connection lost, trying again: %s", reason)
-
-    async with asyncio.TaskGroup() as group:
-        address = viewer_url(url, backfill_s)
-        reader = group.create_task(follow(address, on_frame=take, on_link=note, token=token))
-        try:
-            async with asyncio.timeout(CONNECT_WITHIN_S):
-                await connected.wait()
-            async with asyncio.timeout(duration_s):
-                await _write_plain(state, None if as_json else write)
-        except TimeoutError:  # either nobody is there, or the duration is over
-            pass
-        finally:
-            reader.cancel()
+    nobody_reads = False
+    try:
+        async with asyncio.TaskGroup() as group:
+            stream = follow(viewer_url(url, backfill_s), token)
+            reader = group.create_task(_read(state, stream, connected, write if as_json else None))
+            try:
+                async with asyncio.timeout(CONNECT_WITHIN_S):
+                    await connected.wait()
+                async with asyncio.timeout(duration_s):
+                    await (reader if as_json else _write_plain(state, write))
+            except TimeoutError:  # either nobody is there, or the duration is over
+                pass
+            finally:
+                reader.cancel()
+    except* BrokenPipeError:
+        nobody_reads = True
+    if nobody_reads:
+        raise BrokenPipeError
     if not connected.is_set():
         raise Unreachable(url, state.link_reason or "no answer")
     return state.n_results
 
 
-async def _write_plain(state: State, write: Callable[[str], None] | None) -> None:
+async def _read(
+    state: State,
+    stream: AsyncGenerator[Link | bytes],
+    connected: asyncio.Event,
+    write: Callable[[str], None] | None,
+) -> None:
+    """Fold what the backend sends into the state, for ever; pass it on if there is *write*."""
+    clock = asyncio.get_running_loop().time
+    async with aclosing(stream):
+        async for item in stream:
+            if isinstance(item, Link):
+                _note(state, item, connected)
+                continue
+            before = state.n_results
+            try:
+                fold(state, decode_result(item), clock())
+            except WireError as error:
+                refuse(state, str(error))
+                log.warning("unreadable message n=%d: %s", state.n_unreadable, error)
+            if write and state.n_results > before:
+                write(json_line(item))
+
+
+def _note(state: State, link: Link, connected: asyncio.Event) -> None:
+    set_link(state, link.phase, link.reason)
+    if link.phase == "live":
+        connected.set()
+        log.info("connected url=%s (%s)", state.source, DISCLAIMER)
+    elif link.phase == "lost":
+        log.warning("not connected, trying again: %s", link.reason)
+
+
+async def _write_plain(state: State, write: Callable[[str], None]) -> None:
     """Write each sensor that has news, once per second, for ever."""
     written: dict[str, float] = {}
     while True:
         await asyncio.sleep(PLAIN_EVERY_S)
-        for sensor in state.sensors.values() if write else ():
+        for sensor in state.sensors.values():
             if written.get(sensor.sensor_id) != sensor.received_s:
                 written[sensor.sensor_id] = sensor.received_s
-                assert write is not None
                 write(plain_line(sensor))

@@ -5,19 +5,20 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from ctgkit.errors import WireError
-from ctgkit.watch.feed import follow, viewer_url
+from ctgkit.watch.controls import press
+from ctgkit.watch.feed import Link, follow, viewer_url
 from ctgkit.watch.ink import palette
 from ctgkit.watch.keys import keys_pressed
 from ctgkit.watch.picture import svg_picture
 from ctgkit.watch.screen import Screen
-from ctgkit.watch.state import State, fold, notify, press, refuse, set_link
+from ctgkit.watch.state import State, fold, notify, refuse, set_link
 from ctgkit.watch.view import render
 from ctgkit.wire import decode_result
 
@@ -31,8 +32,8 @@ async def run_view(
     *,
     backfill_s: float = 600.0,
     stop: asyncio.Event | None = None,
-    duration_s: float | None = None,
     sensors: tuple[str, ...] = (),
+    theme: str = "auto",
     token: str | None = None,
 ) -> State:
     """Show a backend's results on the terminal until *stop* is set or ``q`` is pressed.
@@ -45,10 +46,10 @@ async def run_view(
         How much of the past to ask for at each connection, seconds.
     stop : asyncio.Event or None
         Ends the view; it is set when the user quits.
-    duration_s : float or None
-        Ends the view after so many seconds.
     sensors : tuple of str
         Beginnings of the sensor ids to show, lower case; all when empty.
+    theme : str
+        One of :data:`~ctgkit.watch.state.THEMES`.
     token : str or None
         Viewer token of a server that asks for one.
 
@@ -58,14 +59,8 @@ async def run_view(
         What was shown last.
     """
     stop = stop or asyncio.Event()
-    state = State(source=url, only=sensors)
+    state = State(source=url, only=sensors, theme=theme)
     clock = asyncio.get_running_loop().time
-
-    def take(frame: bytes) -> None:
-        try:
-            fold(state, decode_result(frame), clock())
-        except WireError as error:
-            refuse(state, str(error))
 
     def typed(key: str) -> None:
         action = press(state, key)
@@ -74,18 +69,9 @@ async def run_view(
         elif action == "save":
             notify(state, save_picture(state, console, clock()), clock())
 
-    if duration_s is not None:
-        asyncio.get_running_loop().call_later(duration_s, stop.set)
     console = Console()
     async with asyncio.TaskGroup() as group:
-        reader = group.create_task(
-            follow(
-                viewer_url(url, backfill_s),
-                on_frame=take,
-                on_link=lambda phase, reason: set_link(state, phase, reason),
-                token=token,
-            )
-        )
+        reader = group.create_task(_read(state, viewer_url(url, backfill_s), token, clock))
         try:
             with (
                 held_logs(lambda text: notify(state, text, clock())),
@@ -96,6 +82,19 @@ async def run_view(
         finally:
             reader.cancel()
     return state
+
+
+async def _read(state: State, url: str, token: str | None, clock: Callable[[], float]) -> None:
+    """Fold what the backend sends into the state, for ever."""
+    async with aclosing(follow(url, token)) as stream:
+        async for item in stream:
+            if isinstance(item, Link):
+                set_link(state, item.phase, item.reason)
+                continue
+            try:
+                fold(state, decode_result(item), clock())
+            except WireError as error:
+                refuse(state, str(error))
 
 
 async def _draw(

@@ -1,7 +1,7 @@
 """A terminal's alternate screen, of which only the lines that changed are written.
 
-rich.live writes, and measures, the whole screen each time: 2 ms more per picture of 200x50, and
-20 kB over the wire of whoever watches through SSH.
+rich.live measures and writes the whole screen each time. At 200x50 that is 2 ms more per picture,
+and 30 kB instead of 1 kB for whoever watches through SSH (measured, one sensor).
 """
 
 from functools import cache

@@ -1,4 +1,4 @@
-"""What the view knows: results, connection and keys go in, the state changes.
+"""What the view knows: results and news of the connection go in, the state changes.
 
 This module performs no I/O; wall time comes in as seconds of any monotonic clock.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from ctgkit.display import FHR_SCALES, PAPER_SPEEDS_CM_MIN, QUALITY_WINDOW_S, STALE_AFTER_S
+from ctgkit.display import PAPER_SPEEDS_CM_MIN, QUALITY_WINDOW_S, STALE_AFTER_S
 from ctgkit.events import Event
 from ctgkit.samples import (
     FHR_MAX_BPM,
@@ -36,11 +36,8 @@ DRAWN_KINDS = ("acceleration", "deceleration", "contraction")
 THEMES = ("auto", "light", "dark")
 NOTICE_S = 8.0
 """News stand in the footer for this long, seconds. Chosen."""
-SCROLL_CM = 1
-PAGE_CM = 10
 
 LinkPhase = Literal["connecting", "live", "lost"]
-Action = Literal["quit", "save"]
 
 
 @dataclass(slots=True)
@@ -258,70 +255,3 @@ def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
             sensor.resuming = True
     elif phase == "lost":
         state.attempts += 1
-
-
-def press(state: State, key: str) -> Action | None:
-    """Take in one key; return what the shell has to do, if anything."""
-    state.changes += 1
-    if state.help and key != "q":
-        state.help = False
-    elif key == "q":
-        return "quit"
-    elif key == "s":
-        return "save"
-    elif key in ("left", "right", "page_up", "page_down", "home", "end", "n", " "):
-        _move_in_time(state, key)
-    elif key == "a":
-        for sensor in _shown(state):
-            sensor.alarms.acknowledge()
-    elif key in ("tab", "down", "back_tab", "up"):
-        step = 1 if key in ("tab", "down") else -1
-        state.focus = (state.focus + step) % max(1, len(state.sensors))
-    elif key.isdecimal() and 1 <= int(key) <= len(state.sensors):
-        state.focus, state.as_grid = int(key) - 1, False
-    else:
-        _change_display(state, key)
-    return None
-
-
-def _change_display(state: State, key: str) -> None:
-    if key in ("g", "enter"):
-        state.as_grid = not state.as_grid if key == "g" else False
-    elif key == "p":
-        index = PAPER_SPEEDS_CM_MIN.index(state.speed_cm_min) + 1
-        state.speed_cm_min = PAPER_SPEEDS_CM_MIN[index % len(PAPER_SPEEDS_CM_MIN)]
-    elif key == "r":
-        state.fhr_scale = (state.fhr_scale + 1) % len(FHR_SCALES)
-    elif key == "t":
-        state.theme = THEMES[(THEMES.index(state.theme) + 1) % len(THEMES)]
-    elif key in ("?", "h"):
-        state.help = True
-
-
-def _shown(state: State) -> list[Sensor]:
-    """Return the sensors that a key is about."""
-    if state.as_grid or state.focused is None:
-        return list(state.sensors.values())
-    return [state.focused]
-
-
-def _move_in_time(state: State, key: str) -> None:
-    """Pause, scroll, or go back to the present."""
-    everyone = list(state.sensors.values())
-    if key in ("end", "n") or (key == " " and state.paused):
-        state.paused = False
-        for sensor in everyone:
-            sensor.held_s = None
-        return
-    if not state.paused:
-        state.paused = True
-        for sensor in everyone:
-            sensor.held_s = sensor.edge_s
-    cm = {"left": -SCROLL_CM, "right": SCROLL_CM, "page_up": -PAGE_CM, "page_down": PAGE_CM}
-    for sensor in _shown(state):
-        if not len(sensor.trace):
-            continue
-        moved_s = sensor.edge_s + cm.get(key, 0) * 60 / state.speed_cm_min
-        if key == "home":
-            moved_s = sensor.trace.first_s
-        sensor.held_s = min(max(moved_s, sensor.trace.first_s), sensor.trace.last_s)

@@ -83,9 +83,8 @@ class _View:
 
     def waiting(self) -> str:
         if self.state.link == "live":
-            return (
-                f" Connected; no {'such ' if self.state.only else ''}sensor has sent anything yet."
-            )
+            which = "such sensor" if self.state.only else "sensor"
+            return f" Connected; no {which} has sent anything yet."
         return " No backend there yet; trying until you press q."
 
     def header(self) -> Line:

@@ -96,7 +96,7 @@ async def test_recovery_tells_what_was_open_and_how_far_streams_got(tmp_path):
     assert found.last_examination_id == 3
     assert [(e[0], e[1]) for e in found.open_examinations] == [(2, "one"), (3, "two")]
     assert all(0 <= e[2] < 60 for e in found.open_examinations)
-    assert found.tails == {"sensor-a": (2, 7)}
+    assert found.tails == {"sensor-a": (2, 7, 4)}
 
 
 async def test_an_interrupted_examination_ends_at_its_last_sample(tmp_path):

@@ -89,6 +89,14 @@ def test_critical_at_once_and_first():
     assert kinds(alarms) == ["critical", "fhr_low"]
 
 
+def test_a_repeated_past_raises_nothing():
+    """Backfill after a reconnect doesn't bring an acknowledged alarm back."""
+    alarms = played((40, 100), (20, 140))
+    alarms.acknowledge()
+    played((40, 100), (25, 140), alarms=alarms)
+    assert kinds(alarms) == []
+
+
 def test_a_new_trace_keeps_what_is_latched():
     """Restarting a sensor acknowledges nothing, and conditions begin anew."""
     alarms = played((40, 100))

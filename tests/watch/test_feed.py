@@ -1,11 +1,11 @@
 """The stream is followed through restarts of the server, over real sockets."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from ctgkit.watch.feed import follow, viewer_url
+from ctgkit.watch.feed import Link, follow, viewer_url
 from tests.watch.backend import Backend, frame, until
 
 
@@ -35,15 +35,14 @@ def test_addresses_that_are_none(url):
 @asynccontextmanager
 async def following(url, token=None):
     frames, links = [], []
+
+    async def read():
+        async with aclosing(follow(viewer_url(url, 60), token)) as stream:
+            async for item in stream:
+                (links if isinstance(item, Link) else frames).append(item)
+
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(
-            follow(
-                viewer_url(url, 60),
-                on_frame=frames.append,
-                on_link=lambda phase, reason: links.append((phase, reason)),
-                token=token,
-            )
-        )
+        task = group.create_task(read())
         yield frames, links
         task.cancel()
 

@@ -66,6 +66,21 @@ async def test_a_backend_that_is_not_there():
     assert b"Traceback" not in err
 
 
+async def test_whoever_reads_has_seen_enough():
+    """As in ``ctgkit watch --json | head``: it ends, with code 0 and without a word."""
+    backend = Backend(frame(1.0))
+    async with backend.serving() as url:
+        process = await run_watch(url, "--json", "-q")
+        await process.stdout.readline()
+        process._transport.get_pipe_transport(1).close()
+        async with asyncio.timeout(10):
+            while process.returncode is None:
+                await backend.send(frame(2.0))
+                await asyncio.sleep(0.05)
+        err = await process.stderr.read()
+    assert (process.returncode, err) == (0, b"")
+
+
 async def test_nothing_happened():
     """A backend without sensors: exit 1."""
     async with Backend().serving() as url:

@@ -29,9 +29,15 @@ class Terminal:
         try:
             self.raw += os.read(self.fd, 65536).decode("utf-8", "replace")
         except OSError:  # the program has ended
-            asyncio.get_running_loop().remove_reader(self.fd)
+            self.stop_reading()
         for row, text in re.findall(r"\x1b\[(\d+);1H((?:(?!\x1b\[\d+;1H).)*)", self.raw):
             self.rows[int(row)] = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+    def start_reading(self):
+        asyncio.get_running_loop().add_reader(self.fd, self.read)
+
+    def stop_reading(self):
+        asyncio.get_running_loop().remove_reader(self.fd)
 
     def resize(self, width, height):
         self.rows.clear()
@@ -63,11 +69,11 @@ async def watching(*arguments, cwd=None, **environment):
     )  # fmt: skip
     os.close(slave)
     terminal = Terminal(master)
-    asyncio.get_running_loop().add_reader(master, terminal.read)
+    terminal.start_reading()
     try:
         yield process, terminal
     finally:
-        asyncio.get_running_loop().remove_reader(master)
+        terminal.stop_reading()
         if process.returncode is None:
             process.kill()
         await process.wait()
@@ -104,6 +110,19 @@ async def test_a_session_with_keys(tmp_path):
         terminal.type(b"q")
         assert await process.wait() == 0
         await until(lambda: terminal.raw.endswith("\x1b[?25h\x1b[?1049l"), lambda: terminal.raw)
+
+
+async def test_a_slow_terminal_gets_the_whole_screen():
+    """A terminal that takes nothing for a while has every row afterwards."""
+    async with Backend(*PAST).serving() as url, watching(url) as (_, terminal):
+        await terminal.until("0:01:39", row=1)
+        terminal.stop_reading()
+        terminal.resize(300, 80)
+        terminal.type(b"t")
+        await asyncio.sleep(0.5)
+        terminal.start_reading()
+        await terminal.until("Test tool", row=80)
+        await until(lambda: set(terminal.rows) == set(range(1, 81)), lambda: terminal.rows)
 
 
 async def test_many_sensors_in_a_grid():
@@ -146,9 +165,7 @@ async def test_no_color():
     """With NO_COLOR the screen has attributes and no colours."""
     async with Backend(*PAST).serving() as url, watching(url, NO_COLOR="1") as (_, terminal):
         await terminal.until("0:01:39", row=1)
-        terminal.type(b"tt")
-        await terminal.until("0:01:39", row=1)
-        assert re.search(r"\x1b\[[0-9;]*1m", terminal.raw + "\x1b[1m")
+        assert "\x1b[1m" in terminal.raw
         assert not re.search(r"\x1b\[(?:\d+;)*[34][0-9](?:;[0-9;]+)?m", terminal.raw)
 
 
@@ -159,6 +176,17 @@ async def test_duration_ends_the_view():
         watching("--duration", "0.5", url) as (process, _),
     ):
         assert await process.wait() == 0
+
+
+async def test_termination_gives_the_terminal_back():
+    """SIGTERM ends the view as q does, and the terminal echoes again."""
+    async with Backend(*PAST[:40]).serving() as url, watching(url) as (process, terminal):
+        await terminal.until("0:00:09", row=1)
+        assert not termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+        process.terminate()
+        assert await process.wait() == 0
+        assert termios.tcgetattr(terminal.fd)[3] & termios.ECHO
+        await until(lambda: terminal.raw.endswith("\x1b[?1049l"), lambda: terminal.raw)
 
 
 def test_logs_wait_for_the_end(caplog):

@@ -1,6 +1,8 @@
 """The screen fits every terminal, says what it should, and obeys nobody from the network."""
 
+import copy
 import math
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,9 @@ from rich.cells import cell_len
 
 from ctgkit.display import DISCLAIMER
 from ctgkit.samples import Prediction
+from ctgkit.watch.controls import press
 from ctgkit.watch.ink import palette
-from ctgkit.watch.state import THEMES, State, fold, notify, press, refuse, set_link
+from ctgkit.watch.state import THEMES, State, fold, notify, refuse, set_link
 from ctgkit.watch.view import render
 from tests.watch.backend import OTHER, SENSOR, result
 
@@ -32,6 +35,11 @@ SIZES = [(30, 9), (40, 12), (64, 17), (80, 24), (132, 43), (200, 50), (300, 80)]
 
 def monitored(*sensor_ids):
     """Five minutes of each sensor: a wave, a gap, a contraction, events, a prediction."""
+    return copy.deepcopy(_monitored(*sensor_ids))
+
+
+@cache
+def _monitored(*sensor_ids):
     state = State(source="http://127.0.0.1:8080")
     set_link(state, "live")
     for sensor_id in sensor_ids or (SENSOR,):
