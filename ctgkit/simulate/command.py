@@ -174,6 +174,7 @@ async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
     def end(by: signal.Signals) -> None:
         nonlocal ended_by
         ended_by = by
+        click.echo("stopping when all is acknowledged; Ctrl-C ends at once", err=True)
         fleet_settings.stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 

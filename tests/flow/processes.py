@@ -27,7 +27,7 @@ async def until(condition, what, deadline_s=10.0):
     """Wait until *condition* returns something true; return that."""
     try:
         async with asyncio.timeout(deadline_s * TIME_FACTOR):
-            while not (value := condition()):  # noqa: ASYNC110 (any condition)
+            while not (value := condition()):
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"never happened: {what}") from None

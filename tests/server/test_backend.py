@@ -138,6 +138,7 @@ async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
     ):
         await backend.ml_connected()
         await s.send(message(1))
+        assert json.loads(await v.recv())["status"] == "error"  # the sample behind the error
         assert await v.recv() == good
         assert backend.counters.results["garbage"] == 6
         assert backend.counters.results["error"] == 1

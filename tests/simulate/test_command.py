@@ -1,7 +1,6 @@
 """``ctgkit sensor`` as users run it: a process of its own."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -188,10 +187,10 @@ async def test_a_second_ctrl_c_doesnt_wait(tmp_path, env, sensors):
     async with running(backend) as url:
         process = await start("--url", url, "--rate", "50", cwd=tmp_path, env=env)
         await until(lambda: len(backend.received) > 10, "samples")
-        while process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
-            await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        while b"Ctrl-C ends at once" not in await process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
         got, out, err = await finish(process)
     assert (got, out) == (130, ""), err
 
