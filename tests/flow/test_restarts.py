@@ -152,7 +152,7 @@ async def assert_survives_kills(system, times, seed):
     system.assert_sound()
     for one in raw:
         one.assert_stored(system)
-        assert one.acked > one.first + 10 * times
+        assert one.acked >= one.first + times
     sql = "SELECT count(*) FROM ctg WHERE uuid = ?"
     assert system.query(sql, entries[0].id) == [(summary["acked"],)]
     examinations = system.query("SELECT status, end_time, id FROM examinations ORDER BY id")
