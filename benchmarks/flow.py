@@ -32,6 +32,7 @@ from tests.flow.processes import System, ask
 
 WRITE_BYTES = 65_536
 RATE_HZ = 4.0
+PARTS = ("start-up", "ingest", "latency")
 
 
 # --- the floors and the flood, each a process: python -m benchmarks.flow ROLE … ------------------
@@ -280,14 +281,15 @@ async def measure(options):
     with tempfile.TemporaryDirectory(prefix="ctgkit-flow-", dir=options.directory) as directory:
         system = System(Path(directory))
         try:
-            print(json.dumps({"start_up": start_up(10)}), flush=True)
-            for sensors in (1, 10, 100):
-                (system.directory / "ctgkit.toml").unlink(missing_ok=True)
+            if "start-up" in options.only:
+                print(json.dumps({"start_up": start_up(10)}), flush=True)
+            for sensors in (1, 10, 100) if "ingest" in options.only else ():
                 figures = await ingest(system, sensors, options.samples, options.repeat)
                 print(json.dumps({"ingest": figures}), flush=True)
-            (system.directory / "ctgkit.toml").unlink()
-            figures = await latency(system, 20, options.seconds, options.repeat)
-            print(json.dumps({"latency": figures}), flush=True)
+                (system.directory / "ctgkit.toml").unlink()
+            if "latency" in options.only:
+                figures = await latency(system, 20, options.seconds, options.repeat)
+                print(json.dumps({"latency": figures}), flush=True)
         finally:
             system.end()
 
@@ -306,6 +308,7 @@ def main():
             parser.add_argument("--samples", type=int, default=100_000, help="in each flood")
             parser.add_argument("--seconds", type=float, default=15.0, help="of each pacing")
             parser.add_argument("--repeat", type=int, default=3)
+            parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
             parser.add_argument("--directory", help="where the databases go: which disk")
             asyncio.run(measure(parser.parse_args()))
 

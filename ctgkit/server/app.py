@@ -155,7 +155,7 @@ class Backend:
         if admission == "new":
             if self._mllink:
                 self._mllink.offer(sample)
-            else:
+            elif len(self._broadcast):
                 self._broadcast.publish((encode_result(sample, None, "ok", utc_timestamp()),))
 
     def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
@@ -193,8 +193,9 @@ class Backend:
     def _show_unanswered(self, samples: Sequence[Sample]) -> None:
         """Show samples without a result: a live trace must not die with the analyzer."""
         self.counters.results["fallback"] += len(samples)
-        now = utc_timestamp()
-        self._broadcast.publish([encode_result(s, None, "error", now) for s in samples])
+        if len(self._broadcast):
+            now = utc_timestamp()
+            self._broadcast.publish([encode_result(s, None, "error", now) for s in samples])
 
     async def _past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
         """Yield the recent samples of the open examinations, then each sensor's last result."""

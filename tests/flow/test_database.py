@@ -12,7 +12,7 @@ from tests.conftest import TIME_FACTOR
 from tests.flow.clients import RawSensor, watching
 from tests.flow.processes import free_port, metric, until, until_reports
 
-FILE_LIMIT = 400_000
+FILE_LIMIT = 200_000
 
 
 async def test_locked_by_somebody_else(system):

@@ -170,10 +170,10 @@ async def test_a_hundred_sensors_at_once(system):
     """All are let in, acknowledged and told goodbye."""
     entries = system.configure(100)
     backend = await system.serve().announced()
-    raw = [RawSensor(entry, window=5) for entry in entries]
+    raw = [RawSensor(entry, window=2) for entry in entries]
     async with asyncio.TaskGroup() as tasks:
         playing = [tasks.create_task(one.play(backend.url)) for one in raw]
-        await until(lambda: all(one.acked > one.first + 10 for one in raw), "acknowledgements")
+        await until(lambda: all(one.acked > one.first + 5 for one in raw), "acknowledgements")
         assert await backend.stopped() == 0
         await until(lambda: all(one.close_codes for one in raw), "closed")
         for task in playing:

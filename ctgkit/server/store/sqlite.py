@@ -148,7 +148,8 @@ class Store:
                 # Acks are cumulative, and a later number stored says that the earlier ones are:
                 # after a group that is lost to us nothing may be written or acknowledged.
                 self._gave_up = True
-                log.error("gave up at shutdown: %d rows not written", len(group))
+                if len(group):
+                    log.error("gave up at shutdown: %d rows not written", len(group))
                 continue
             for ack, seq in group.acks.items():
                 ack(seq)
