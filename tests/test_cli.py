@@ -1,5 +1,6 @@
 """The command line: help without imports, one place for exit codes, options from anywhere."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit.cli import COMMANDS, cli
+from ctgkit.errors import StoreError
+from ctgkit.eventloop import run as run_loop
 from ctgkit.server.command import serve
 
 
@@ -88,6 +91,18 @@ def test_exit_codes(tmp_path, monkeypatch, arguments, code, text):
     assert done.returncode == code
     assert text in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_task_groups_failure_is_one_line():
+    """What explains itself is found in the group that a task group raises."""
+
+    async def fail():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(60))
+            raise StoreError("x.db", "malformed")
+
+    with pytest.raises(StoreError, match=r"x\.db: malformed"):
+        run_loop(fail())
 
 
 def test_precedence_of_options(tmp_path, monkeypatch):

@@ -381,8 +381,10 @@ class Backend:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._server.wait_closed()
         except TimeoutError:
-            for connection in self._server.connections:
+            for connection in self._server.all_connections:  # also those that are closing
                 connection.transport.abort()
+            for task in self._server.handler_tasks:  # and those that never sent a request
+                task.cancel()
             await self._server.wait_closed()
 
 

@@ -137,6 +137,24 @@ async def test_a_locked_database_delays_and_loses_nothing(tmp_path):
     assert store.commit_failures > 0
 
 
+async def test_an_error_that_does_not_pass_ends_the_run(tmp_path):
+    """A broken database isn't retried for ever: the run ends and says which file and why."""
+    path = tmp_path / "x.db"
+    with pytest.raises(ExceptionGroup) as ended:
+        async with running(path) as store:
+            with closing(sqlite3.connect(path)) as other, other:
+                other.execute(
+                    "CREATE TRIGGER broken BEFORE INSERT ON ctg "
+                    "BEGIN SELECT RAISE(ABORT, 'page 7 is malformed'); END"
+                )
+            store.open_examination(1, "one")
+            store.add_sample(row(store, 1))
+            await asyncio.Event().wait()
+    (error,) = ended.value.exceptions
+    assert isinstance(error, StoreError)
+    assert "page 7 is malformed" in str(error)
+
+
 async def test_producers_wait_when_the_queue_is_full(tmp_path):
     """room() blocks at the bound and opens when the writer has caught up."""
     path = tmp_path / "x.db"

@@ -58,15 +58,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-INSERT_SAMPLE = """
-    INSERT INTO ctg (examination_id, sensor_id, seq, sec_from_start, uuid, bpm, uterus, spasms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (examination_id, sensor_id, seq) DO NOTHING
-"""
-INSERT_PREDICTION = """
-    INSERT INTO predictions (examination_id, sensor_id, sec_from_start, status, body)
-    VALUES (?, ?, ?, ?, ?)
-"""
+
+def insert_samples(rows: int) -> str:
+    """Return the statement that stores *rows* samples, and drops those that are there."""
+    return f"""
+        INSERT INTO ctg (examination_id, sensor_id, seq, sec_from_start, uuid, bpm, uterus, spasms)
+        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
+        ON CONFLICT (examination_id, sensor_id, seq) DO NOTHING
+    """
+
+
+def insert_predictions(rows: int) -> str:
+    """Return the statement that stores *rows* results."""
+    return f"""
+        INSERT INTO predictions (examination_id, sensor_id, sec_from_start, status, body)
+        VALUES {", ".join(["(?, ?, ?, ?, ?)"] * rows)}
+    """
+
+
 INSERT_EXAMINATION = "INSERT INTO examinations (id, bed) VALUES (?, ?)"
 CLOSE_EXAMINATION = f"""
     UPDATE examinations SET status = {CLOSED}, end_time = {_NOW}, updated_at = {_NOW}

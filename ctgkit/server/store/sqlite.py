@@ -10,9 +10,11 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 QUEUE_MAX_ROWS = 8_000
 """Rows waiting to be written before producers have to wait, so also about the longest
 transaction: some 80 ms of writing, 2 MB of memory."""
+ROWS_PER_STATEMENT = 100
+"""Rows that one statement inserts. For each statement the writer's thread gives up the
+interpreter and has to win it back from the event loop."""
 RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
@@ -35,8 +40,8 @@ make its slowest commits four times slower (performance.md, trap 5)."""
 
 SampleRow = tuple[
     int, int, int | None, float, str, float | None, float | None, float | None
-]  # as schema.INSERT_SAMPLE
-PredictionRow = tuple[int, int, float | None, str | None, str]  # as schema.INSERT_PREDICTION
+]  # as schema.insert_samples
+PredictionRow = tuple[int, int, float | None, str | None, str]  # as schema.insert_predictions
 AckFunction = Callable[[int], None]
 
 
@@ -69,9 +74,13 @@ class Store:
     """The database of one backend. Made by :func:`open_store`."""
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, recovered: Recovered
+        self,
+        path: Path,
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+        recovered: Recovered,
     ) -> None:
-        self._writer, self._reader = writer, reader
+        self._path, self._writer, self._reader = str(path), writer, reader
         self.recovered = recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
@@ -170,7 +179,7 @@ class Store:
             started = time.perf_counter()
             try:
                 stored = await self._commit(group)
-            except sqlite3.OperationalError as error:
+            except sqlite3.OperationalError as error:  # locked, full: it may pass
                 self.commit_failures += 1
                 if not self.degraded:
                     log.error("cannot write, retrying: %s", error)
@@ -181,6 +190,8 @@ class Store:
                     await self._writer.rollback()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_S[1])
+            except sqlite3.DatabaseError as error:  # corrupt: it won't
+                raise StoreError(self._path, str(error)) from error
             else:
                 break
         if self.degraded:
@@ -194,15 +205,25 @@ class Store:
 
     async def _commit(self, group: _Group) -> int:
         """Write one group; return how many samples were new."""
-        stored = 0
         for sql, arguments in group.statements:
             await self._writer.execute(sql, arguments)
-        if group.samples:
-            cursor = await self._writer.executemany(schema.INSERT_SAMPLE, group.samples)
-            stored = cursor.rowcount
-        if group.predictions:
-            await self._writer.executemany(schema.INSERT_PREDICTION, group.predictions)
+        stored = await self._insert(schema.insert_samples, group.samples)
+        await self._insert(schema.insert_predictions, group.predictions)
         await self._writer.commit()
+        return stored
+
+    async def _insert(self, sql: Callable[[int], str], rows: Sequence[tuple[Any, ...]]) -> int:
+        """Insert rows, many per statement; return how many were new."""
+        many = len(rows) - len(rows) % ROWS_PER_STATEMENT
+        stored = 0
+        if many:
+            groups = [
+                tuple(chain.from_iterable(rows[at : at + ROWS_PER_STATEMENT]))
+                for at in range(0, many, ROWS_PER_STATEMENT)
+            ]
+            stored += (await self._writer.executemany(sql(ROWS_PER_STATEMENT), groups)).rowcount
+        if many < len(rows):
+            stored += (await self._writer.executemany(sql(1), rows[many:])).rowcount
         return stored
 
     # The second connection
@@ -262,7 +283,7 @@ async def open_store(
             reader = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
         except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(writer, reader, recovered)
+        yield Store(path, writer, reader, recovered)
 
 
 def _make_private(path: Path) -> None:
