@@ -140,7 +140,8 @@ async def test_a_locked_database_delays_and_loses_nothing(tmp_path):
 async def test_an_error_that_does_not_pass_ends_the_run(tmp_path):
     """A broken database isn't retried for ever: the run ends and says which file and why."""
     path = tmp_path / "x.db"
-    with pytest.raises(ExceptionGroup) as ended:
+
+    async def write_for_ever():
         async with running(path) as store:
             with closing(sqlite3.connect(path)) as other, other:
                 other.execute(
@@ -150,6 +151,9 @@ async def test_an_error_that_does_not_pass_ends_the_run(tmp_path):
             store.open_examination(1, "one")
             store.add_sample(row(store, 1))
             await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await write_for_ever()
     (error,) = ended.value.exceptions
     assert isinstance(error, StoreError)
     assert "page 7 is malformed" in str(error)
