@@ -50,14 +50,25 @@ RULES = (
     Clause("late_decelerations", "critical", (K("late_share_30min", ">", 0.5),), "FIGO-P6"),
     Clause("variable_decelerations", "warning", (K("variable_share_30min", ">", 0.5),), "FIGO-S5"),
     Clause(
-        "prolonged_deceleration", "warning", (K("longest_deceleration_min", ">", 3),), "FIGO-S6"
+        "prolonged_deceleration",
+        "warning",
+        (K("recent_longest_deceleration_min", ">", 3),),
+        "FIGO-S6",
     ),
     Clause(
-        "prolonged_deceleration", "critical", (K("longest_deceleration_min", ">", 5),), "FIGO-P8"
+        "prolonged_deceleration",
+        "critical",
+        (K("recent_longest_deceleration_min", ">", 5),),
+        "FIGO-P8",
     ),
-    Clause("prolonged_deceleration", "critical", (K("deep_deceleration_min", ">", 3),), "FIGO-P8"),
+    Clause(
+        "prolonged_deceleration",
+        "critical",
+        (K("recent_deep_deceleration_min", ">", 3),),
+        "FIGO-P8",
+    ),
     Clause("tachysystole", "warning", (K("tachysystole_per_10min", ">", 5),), "FIGO tachysystole"),
-    Clause("hypertonus", "warning", (K("longest_contraction_s", ">", 120),), "signal_model.md 6"),
+    Clause("hypertonus", "warning", (K("longest_contraction_s", ">", 180),), "signal_model.md 6"),
 )
 """Every alert there is; of several clauses of one code the worst that holds counts."""
 

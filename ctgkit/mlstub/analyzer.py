@@ -111,6 +111,7 @@ class Analyzer:
         self.latest: Analysis | None = None
         """The last analysis; None before the first one, 5 min after the start."""
         self._trace: Trace | None = None
+        self._latest_s = self._due_s = 0.0
 
     # --- samples in -----------------------------------------------------------------------------
 
@@ -163,14 +164,13 @@ class Analyzer:
         self._latest_s = sec_from_start
         self._due_s = FIRST_PREDICTION_AFTER_S
         self._row_lag_s = int(min(CONFIRMED_AFTER_S, final_after_s)) // TICK_S * TICK_S
-        self._baseline = self._reliability = np.empty(0)
+        self._means = self._reliability = self._baseline = np.empty(0)
         self._minutes: deque[Minute] = deque(maxlen=int(REMEMBERED_S / 60) + 5)
         self._minutes_done = 0
         self._accelerations = Tracker("acc", final_after_s, REMEMBERED_S)
         self._decelerations = Tracker("dec", final_after_s, REMEMBERED_S)
         self._contractions = Tracker("uc", final_after_s, REMEMBERED_S)
         self._alerts = alerts.AlertBook()
-        self._captured = False
         self._trace = Trace(sec_from_start)
         return self._trace
 
@@ -192,7 +192,7 @@ class Analyzer:
         if not np.isfinite(means[0]):
             return
         level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], means)
-        self._baseline = level
+        self._means, self._baseline = means, level
         origin_s = trace.now_s - seconds
         if trace.ticks % _CONTRACTION_TICKS == 1:
             found = contractions.find(trace.toco[-seconds:])
@@ -260,7 +260,6 @@ class Analyzer:
             variability.minute(fhr_bpm, np.repeat(level, SLOT_HZ), in_event),
             smooth,
             tone,
-            self._captured_share(fhr_bpm),
             float(doubled.mean()),
         )
 
@@ -271,15 +270,14 @@ class Analyzer:
             return None
         return float(np.sort(known)[known.size // 10])
 
-    def _captured_share(self, fhr_bpm: Floats) -> float:
-        """Return the share of a minute after a drop, and before a rise, without a flank."""
-        jumps = validity.capture_jumps(fhr_bpm)
-        captured, last = 0, 0
-        for at in np.flatnonzero(jumps).tolist():
-            captured += (at - last) * self._captured
-            self._captured, last = bool(jumps[at] < 0), at
-        captured += (fhr_bpm.size - last) * self._captured
-        return captured / fhr_bpm.size
+    def _present_baseline(self) -> float | None:
+        """Return the mean baseline of the last 10 min; None on less than 2 reliable ones."""
+        bins = int(PREDICTION_WINDOW_S / baseline.BIN_S)
+        reliable = self._reliability[-bins:] >= baseline.RELIABLE_FROM
+        needed_s = 60 * features.RELIABLE_MINUTES_MIN
+        if np.count_nonzero(reliable) * baseline.BIN_S < needed_s:
+            return None
+        return float(self._means[-bins:][reliable].mean())
 
     def _heart_events(self) -> Iterable[Event]:
         return self._accelerations.events + self._decelerations.events
@@ -289,7 +287,9 @@ class Analyzer:
     def _analysis(self, trace: Trace) -> Analysis:
         now_s = trace.now_s
         events = [*self._heart_events(), *self._contractions.events]
-        found = features.compute(list(self._minutes), events, now_s)
+        found = features.compute(list(self._minutes), events, now_s, self._present_baseline())
+        recent = trace.fhr_bpm[-int(PREDICTION_WINDOW_S) * SLOT_HZ :]
+        found.values["maternal_pulse_min"] = round(validity.captured_s(recent) / 60, 1)
         figo = FIGO.judge(found)
         asked = self.settings.guideline
         verdict = figo if asked == FIGO.name else GUIDELINES[asked].judge(found)

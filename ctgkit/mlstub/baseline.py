@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-BIN_S = 2.5
+BIN_S = 5.0
 """Length of the means that the baseline is computed from, seconds."""
 
 KERNEL_S = 60.0
@@ -27,7 +27,7 @@ START_REACH_S = 480.0
 """Half length of the windows whose weighted medians are the first estimate, seconds: a level
 counts as the baseline only where it prevails over minutes (FIGO 2015: 10 min windows)."""
 
-START_EVERY_S = 240.0
+START_EVERY_S = 400.0
 
 FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 """A mean has half the prior weight where the 30 s moving mean ranges over 12 beats/min within
@@ -36,10 +36,11 @@ FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 RIDGE = 0.002
 """Weight that remains of a rejected mean: without any, a gap would divide by zero."""
 
-RELIABLE_FROM = 0.15
+RELIABLE_FROM = 0.1
 """Below this share of the full weight the baseline is indeterminate (NICHD: < 2 min in 10)."""
 
 Floats = NDArray[np.float64]
+_ZERO = np.zeros(1)
 
 
 def estimate(mean_bpm: Floats, valid_share: Floats) -> tuple[Floats, Floats]:
@@ -85,10 +86,11 @@ def flatness(mean_bpm: Floats) -> Floats:
     """
     slow = moving_mean(mean_bpm, round(FLAT_MEAN_S / BIN_S / 2))
     reach = round(FLAT_REACH_S / BIN_S)
-    around = np.pad(slow, reach, mode="edge")
+    around = np.concatenate((np.full(reach, slow[0]), slow, np.full(reach, slow[-1])))
     spread = moving_max(around, 2 * reach + 1) + moving_max(-around, 2 * reach + 1)
     relative = spread / FLAT_RANGE_BPM
-    return 1.0 / (1.0 + relative * relative * relative)
+    flat: Floats = 1.0 / (1.0 + relative * relative * relative)
+    return flat
 
 
 def moving_max(values: Floats, width: int) -> Floats:
@@ -106,30 +108,40 @@ def moving_max(values: Floats, width: int) -> Floats:
 
 def moving_mean(values: Floats, reach: int) -> Floats:
     """Return the mean over *reach* values to either side, fewer at the ends."""
-    total = np.concatenate(([0.0], np.cumsum(values)))
-    at = np.arange(values.size)
-    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, values.size)
-    return (total[high] - total[low]) / (high - low)
+    low, high, count = _reaches(values.size, reach)
+    total = np.concatenate((_ZERO, values.cumsum()))
+    mean: Floats = (total[high] - total[low]) / count
+    return mean
 
 
 def kernel_sums(rows: Floats) -> Floats:
-    """Return, along the last axis of shape (n_bins,), the sums weighted by exp(-distance / KERNEL_S).
+    """Return the sums along the last axis (n_bins,), weighted by exp(-distance / KERNEL_S).
 
     A cumulative sum of x·eᵗ, divided by eᵗ, is the one-sided sum; over the 20 min that are looked
     at, eᵗ grows to e²⁰, far from the limits of double precision.
     """
-    growth = _growth(rows.shape[-1])
-    past = np.cumsum(rows * growth, axis=-1) / growth
-    future = np.cumsum((rows / growth)[..., ::-1], axis=-1)[..., ::-1] * growth
-    return past + future - rows
+    growth, decay = _growth(rows.shape[-1])
+    sums: Floats = (rows * growth).cumsum(axis=-1)
+    sums *= decay
+    sums += (rows * decay)[..., ::-1].cumsum(axis=-1)[..., ::-1] * growth
+    sums -= rows
+    return sums
 
 
-@lru_cache(maxsize=8)
-def _growth(n_bins: int) -> Floats:
-    return np.exp((np.arange(n_bins) - n_bins / 2) * (BIN_S / KERNEL_S))
+@lru_cache(maxsize=512)
+def _reaches(size: int, reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    at = np.arange(size)
+    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, size)
+    return low, high, high - low
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=512)
+def _growth(n_bins: int) -> tuple[Floats, Floats]:
+    exponent = (np.arange(n_bins) - n_bins / 2) * (BIN_S / KERNEL_S)
+    return np.exp(exponent), np.exp(-exponent)
+
+
+@lru_cache(maxsize=512)
 def _full_support(n_bins: int) -> Floats:
     return kernel_sums(np.ones(n_bins))
 
@@ -147,6 +159,6 @@ def _first_estimate(filled: Floats, prior: Floats) -> Floats:
 
 def weighted_median(values: Floats, weights: Floats) -> float:
     """Return the value at which half of the weight is reached."""
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(total, total[-1] / 2)]])
+    order = values.argsort()
+    total = weights[order].cumsum()
+    return float(values[order[total.searchsorted(total[-1] / 2)]])

@@ -70,7 +70,7 @@ def find(toco: Floats) -> list[Contraction]:
     low, high = np.percentile(closed[known], (5, 95))
     prominence = max(PROMINENCE_MIN, PROMINENCE_SHARE * (high - low))
     found = []
-    for valley, peak, next_valley in _peaks(closed, prominence):
+    for valley, _, next_valley in _peaks(closed, prominence):
         top = valley + int(np.argmax(height[valley : next_valley + 1]))
         foot = FOOT_SHARE * height[top]
         rising = np.flatnonzero(height[valley:top] <= foot)

@@ -25,7 +25,11 @@ RUN_MEDIAN_MIN = 5
 makes nor breaks a run (chosen)."""
 
 GOOD_SHARE, FAIR_SHARE = 0.8, 0.5
-"""Valid share of 10 min for good and fair quality; below, nothing is classified (analysis.md 5.1)."""
+"""Valid share of 10 min for good and fair quality; below, nothing is classified (analysis.md
+5.1)."""
+
+DEEP_BPM = 80.0
+"""Below this a long deceleration is an emergency (FIGO 2015)."""
 
 REDUCED_BPM, INCREASED_BPM = 5.0, 25.0
 """Normal variability is 5-25 beats/min (FIGO 2015)."""
@@ -46,8 +50,6 @@ class Minute(NamedTuple):
     """Whether the 10 min that end with this minute are."""
     resting_tone: float | None = None
     """Device units; None without a tocogram."""
-    captured_share: float = 0.0
-    """Share that may be the mother's pulse."""
     doubled_share: float = 0.0
     """Share that was doubled or halved by the monitor, and is left out."""
 
@@ -60,7 +62,12 @@ class Features:
     event_ids: dict[str, list[str]] = field(default_factory=dict)
 
 
-def compute(minutes: Sequence[Minute], events: Iterable[Event], now_s: float) -> Features:
+def compute(
+    minutes: Sequence[Minute],
+    events: Iterable[Event],
+    now_s: float,
+    baseline_bpm: float | None,
+) -> Features:
     """Return all features.
 
     Parameters
@@ -71,12 +78,14 @@ def compute(minutes: Sequence[Minute], events: Iterable[Event], now_s: float) ->
         Accelerations, decelerations and contractions of the last half hour at least.
     now_s : float
         Data time, seconds.
+    baseline_bpm : float or None
+        Mean of the last 10 min as they look now, beats/min.
     """
     result = Features()
     listed = list(events)
     examined_min = (now_s - minutes[0].start_s) / 60 if minutes else 0.0
     result.values["examined_min"] = round(examined_min, 2)
-    _signal(result, minutes)
+    _signal(result, minutes, baseline_bpm)
     _variability_runs(result, minutes)
     long_s = min(LONG_MIN * 60.0, max(60.0, examined_min * 60))
     _rates(result, [e for e in listed if e.end_s > now_s - long_s], long_s)
@@ -84,11 +93,16 @@ def compute(minutes: Sequence[Minute], events: Iterable[Event], now_s: float) ->
     _contractions(result, listed, now_s, long_s, has_toco)
     for window_min in (NICHD_MIN, LONG_MIN):
         _repetition(result, listed, now_s, window_min, has_toco, examined_min)
-    _decelerations(result, [e for e in listed if e.end_s > now_s - long_s])
+    found = [e for e in listed if e.kind == "deceleration" and e.end_s > now_s - long_s]
+    _decelerations(result, found, "")
+    _decelerations(result, [e for e in found if e.end_s > now_s - RECENT_MIN * 60], "recent_")
+    lost = max((_number(e, "area_bpm_s") / 60 for e in found), default=0.0)
+    result.values["largest_deceleration_lost_beats"] = round(lost, 1)
+    result.values["deceleration_pattern"] = _pattern(found)
     return result
 
 
-def _signal(result: Features, minutes: Sequence[Minute]) -> None:
+def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | None) -> None:
     values, recent = result.values, minutes[-RECENT_MIN:]
     valid = fmean(m.valid_share for m in recent) if recent else 0.0
     values["signal_loss_pct"] = round(100 * (1 - valid), 1)
@@ -96,13 +110,11 @@ def _signal(result: Features, minutes: Sequence[Minute]) -> None:
         "good" if valid >= GOOD_SHARE else "fair" if valid >= FAIR_SHARE else "poor"
     )
     values["baseline_reliability"] = round(fmean([m.reliability for m in recent] or [0.0]), 2)
-    known = [m.baseline_bpm for m in recent if m.baseline_bpm is not None]
-    enough = len(known) >= RELIABLE_MINUTES_MIN
-    values["baseline_bpm"] = round(fmean(known), 1) if enough else None
+    values["baseline_bpm"] = None if baseline_bpm is None else round(baseline_bpm, 1)
+    values["baseline_rounded_bpm"] = None if baseline_bpm is None else 5.0 * round(baseline_bpm / 5)
     long = [m.baseline_bpm for m in minutes[-LONG_MIN:] if m.baseline_bpm is not None]
-    values["baseline_rounded_bpm"] = 5.0 * round(fmean(known) / 5) if enough else None
-    values["baseline_min_bpm"] = round(min(long), 1) if enough else None
-    values["baseline_max_bpm"] = round(max(long), 1) if enough else None
+    values["baseline_min_bpm"] = round(min(long), 1) if long else None
+    values["baseline_max_bpm"] = round(max(long), 1) if long else None
     for name, number, rows in (
         ("variability_bpm", 0, recent),
         ("stv_ms", 1, minutes[-60:]),
@@ -114,7 +126,6 @@ def _signal(result: Features, minutes: Sequence[Minute]) -> None:
         values[name] = round(centre(found), 2) if len(found) >= RELIABLE_MINUTES_MIN else None
     tones = [m.resting_tone for m in recent if m.resting_tone is not None]
     values["resting_tone"] = round(fmean(tones), 1) if tones else None
-    values["maternal_pulse_min"] = round(sum(m.captured_share for m in recent), 1)
     values["doubled_halved_min"] = round(sum(m.doubled_share for m in recent), 1)
 
 
@@ -216,23 +227,17 @@ def _repetition(
         result.event_ids[key] = [e.id for e in counted]
 
 
-def _decelerations(result: Features, events: Sequence[Event]) -> None:
-    values, ids = result.values, result.event_ids
-    found = [e for e in events if e.kind == "deceleration"]
-    longest = max(found, key=lambda e: e.duration_s, default=None)
-    values["longest_deceleration_min"] = round(longest.duration_s / 60, 2) if longest else 0.0
-    ids["longest_deceleration_min"] = [longest.id] if longest else []
-    deep = [e for e in found if _number(e, "nadir_bpm") < 80]
-    deepest = max(deep, key=lambda e: e.duration_s, default=None)
-    values["deep_deceleration_min"] = round(deepest.duration_s / 60, 2) if deepest else 0.0
-    ids["deep_deceleration_min"] = [deepest.id] if deepest else []
-    flat = [e for e in found if _number(e, "bandwidth_bpm", 99.0) < REDUCED_BPM]
-    flattest = max(flat, key=lambda e: e.duration_s, default=None)
-    values["flat_deceleration_min"] = round(flattest.duration_s / 60, 2) if flattest else 0.0
-    ids["flat_deceleration_min"] = [flattest.id] if flattest else []
-    lost = max((_number(e, "area_bpm_s") / 60 for e in found), default=0.0)
-    values["largest_deceleration_lost_beats"] = round(lost, 1)
-    values["deceleration_pattern"] = _pattern(found)
+def _decelerations(result: Features, events: Sequence[Event], prefix: str) -> None:
+    """Add how long the longest deceleration is: of all, of the deep and of the flat ones."""
+    for name, eligible in (
+        ("longest", events),
+        ("deep", [e for e in events if _number(e, "nadir_bpm") < DEEP_BPM]),
+        ("flat", [e for e in events if _number(e, "bandwidth_bpm", 99.0) < REDUCED_BPM]),
+    ):
+        longest = max(eligible, key=lambda e: e.duration_s, default=None)
+        key = f"{prefix}{name}_deceleration_min"
+        result.values[key] = round(longest.duration_s / 60, 2) if longest else 0.0
+        result.event_ids[key] = [longest.id] if longest else []
 
 
 def _pattern(decelerations: Sequence[Event]) -> str:
@@ -250,7 +255,7 @@ def _late_long(event: Event) -> bool:
 
 
 def _severe(event: Event) -> bool:
-    """A severe variable deceleration: 60 s, or 60 beats/min deep, or down to 60 (chosen)."""
+    """Whether it is a severe variable deceleration: 60 s, 60 beats/min deep, or to 60 (chosen)."""
     return event.subtype == "variable" and (
         event.duration_s > 60 or (event.size or 0) > 60 or _number(event, "nadir_bpm") < 60
     )

@@ -39,6 +39,9 @@ it for 15 s."""
 BEFORE_S = 90
 """How far back the level before a prolonged deceleration is measured, seconds."""
 
+STEP_BPM = 15.0
+"""A baseline that falls by this within 2 x 90 s may follow a prolonged deceleration."""
+
 Floats = NDArray[np.float64]
 
 
@@ -94,35 +97,46 @@ def zones(fhr_bpm: Floats, baseline_bpm: Floats, since: int = 0) -> list[Zone]:
         )
         for n in np.flatnonzero(clear & (missing <= MISSING_MAX) & (ends > since))
     ]
-    return _follow_prolonged(found, filled, baseline_bpm)
+    return _with_prolonged(found, filled, baseline_bpm)
 
 
-def _follow_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
+def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
     """Return the zones with prolonged decelerations followed to their true end.
 
     While the heart rate stays low for minutes, the baseline begins to follow it; what counts is
     the level before. Past 10 min it is the baseline that has changed.
     """
+    starts = [z.start for z in found if z.sign < 0] + _steps_down(filled, baseline_bpm)
     result: list[Zone] = []
-    for zone in found:
-        if result and zone.start < result[-1].end:
-            continue  # part of a prolonged deceleration
-        result.append(zone)
-        before = slice(max(0, zone.start - BEFORE_S), zone.start)
-        if zone.sign > 0 or before.stop - before.start < BEFORE_S // 2:
+    for start in sorted(starts):
+        if not BEFORE_S // 2 <= start < filled.size or (result and start < result[-1].end):
             continue
-        level = float(np.median(baseline_bpm[before]))
-        horizon = zone.start + int(BASELINE_CHANGE_S) + RETURN_S
-        back = filled[zone.start : horizon] > level - RETURN_BPM
-        bottom = int(np.argmin(filled[zone.start : zone.end]))
-        end = zone.start + bottom + _first_run(back[bottom:], RETURN_S)
-        duration = end - zone.start
-        if max(PROLONGED_S, zone.end - zone.start) < duration <= BASELINE_CHANGE_S:
-            below = level - filled[zone.start : end]
-            result[-1] = zone._replace(
-                end=end, depth_bpm=float(below.max()), area_bpm_s=float(below.clip(0).sum())
-            )
-    return result
+        level = float(np.median(baseline_bpm[max(0, start - BEFORE_S) : start - BEFORE_S // 4]))
+        below = level - filled[start : start + int(BASELINE_CHANGE_S) + RETURN_S]
+        bottom = int(np.argmax(below[: int(PROLONGED_S)]))
+        end = bottom + _first_run(below[bottom:] < RETURN_BPM, RETURN_S)
+        if PROLONGED_S < end <= BASELINE_CHANGE_S and below[:end].mean() >= HEIGHT_BPM:
+            area = float(below[:end].clip(0).sum())
+            result.append(Zone(-1, start, start + end, float(below[:end].max()), area, 0.0))
+    rest = [z for z in found if not any(p.start < z.end and z.start < p.end for p in result)]
+    return sorted(rest + result, key=lambda z: z.start)
+
+
+def _steps_down(filled: Floats, baseline_bpm: Floats) -> list[int]:
+    """Return where the signal leaves a baseline that falls by 15 beats/min within 3 min."""
+    reach = BEFORE_S
+    if baseline_bpm.size <= 2 * reach:
+        return []
+    fall = baseline_bpm[: -2 * reach] - baseline_bpm[2 * reach :]
+    falling = fall > STEP_BPM
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], falling, [False])).astype(np.int8)))
+    starts = []
+    for low, high in edges.reshape(-1, 2):
+        level = baseline_bpm[low]
+        window = filled[low : high + 2 * reach]
+        left = np.flatnonzero(window > level - RETURN_BPM)
+        starts.append(int(low + left[-1] + 1) if left.size else int(low))
+    return starts
 
 
 def _first_run(flags: NDArray[np.bool_], length: int) -> int:

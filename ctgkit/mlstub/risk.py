@@ -62,7 +62,7 @@ def probability(features: Features, figo: Verdict) -> float:
     result = MODEL.probability(values)
     if figo.level == "pathological":
         result = max(result, PATHOLOGICAL_FLOOR + HAIR)
-    deep_min = values.get("deep_deceleration_min")
+    deep_min = values.get("recent_deep_deceleration_min")
     if isinstance(deep_min, float) and deep_min > 5:
         result = max(result, PROLONGED_FLOOR + HAIR)
     examined_min = values.get("examined_min")

@@ -37,7 +37,9 @@ class Trace:
         self.origin_s = origin_s
         """Data time of the first slot, seconds."""
         self.ticks = 0
-        """Complete ticks; ``now_s`` follows from it."""
+        """Complete ticks."""
+        self.now_s = origin_s
+        """Data time of the end of the window, seconds."""
         self.late = 0
         """Samples that came for a tick that was complete already, and were left out."""
         self.fhr_bpm = np.full(WINDOW_S * SLOT_HZ, np.nan)
@@ -58,11 +60,6 @@ class Trace:
         self._open_fhr = [0.0] * TICK_SLOTS
         self._open_toco = [np.nan] * TICK_SLOTS
         self._filled = 0
-
-    @property
-    def now_s(self) -> float:
-        """Data time of the end of the window, seconds."""
-        return self.origin_s + self.ticks * TICK_S
 
     def slot_of(self, sec_from_start: float) -> int:
         """Return the slot of a data time, counted from the first slot of the open tick."""
@@ -95,7 +92,7 @@ class Trace:
 
     def _hold_until(self, slot: int) -> None:
         start = self._filled
-        if 0 < start and slot - start < _HOLD_SLOTS:
+        if start > 0 and slot - start < _HOLD_SLOTS:
             for at in range(start, slot):
                 self._open_fhr[at] = self._open_fhr[start - 1]
                 self._open_toco[at] = self._open_toco[start - 1]
@@ -123,6 +120,7 @@ class Trace:
         self._open_toco = [np.nan] * TICK_SLOTS
         self._filled = 0
         self.ticks += 1
+        self.now_s = self.origin_s + self.ticks * TICK_S
         reach = min(next_slot - TICK_SLOTS, TICK_SLOTS)
         if held and next_slot - TICK_SLOTS < _HOLD_SLOTS:
             self._open_fhr[:reach] = [held[0]] * reach

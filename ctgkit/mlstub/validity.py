@@ -29,8 +29,9 @@ EXCURSION_S = 30.0
 RATIO_TOLERANCE = 0.06
 """How near to twice or half the previous level a doubled or halved rate lies, as a share."""
 
-CAPTURE_DROP_BPM = (20.0, 60.0)
-"""Drop without a flank that suggests the maternal pulse (analysis.md 5.1)."""
+CAPTURE_BPM, CAPTURE_S = (20.0, 60.0), 0.5
+"""A step of this size within this time suggests that the monitor has turned to the mother's pulse,
+or back (analysis.md 5.1; the fetus' own steps are spread over seconds)."""
 
 
 class Reason(IntEnum):
@@ -109,21 +110,24 @@ def _judge_runs(
         reason[where] = np.repeat(verdict, count)
 
 
-def capture_jumps(fhr_bpm: NDArray[np.float64]) -> NDArray[np.int8]:
-    """Return where the rate drops (-1) or rises (1) without a flank by 20-60 beats/min.
+def captured_s(fhr_bpm: NDArray[np.float64]) -> float:
+    """Return how long the mother's pulse may have been recorded, seconds.
 
-    A drop that is not undone within :data:`EXCURSION_S` may be the mother's pulse.
+    That is what lies between a drop of 20-60 beats/min without a flank and a rise without one.
 
     Parameters
     ----------
     fhr_bpm : array of shape (n_samples,)
-        4 Hz, beats/min, NaN where there is no good signal.
+        4 Hz, beats/min, NaN where there is no good signal; some 10 min.
     """
-    low, high = CAPTURE_DROP_BPM
-    result = np.zeros(fhr_bpm.size, np.int8)
+    low, high = CAPTURE_BPM
     where = np.flatnonzero(np.isfinite(fhr_bpm))
     step = np.diff(fhr_bpm[where])
     size = np.abs(step)
-    sudden = (np.diff(where) <= JUMP_S * RATE_HZ) & (size >= low) & (size <= high)
-    result[where[1:][sudden]] = np.sign(step[sudden])
-    return result
+    sudden = (np.diff(where) <= CAPTURE_S * RATE_HZ) & (size >= low) & (size <= high)
+    at, rises = where[1:][sudden], step[sudden] > 0
+    total = 0.0
+    for n in range(at.size - 1):
+        if not rises[n] and rises[n + 1]:
+            total += (at[n + 1] - at[n]) / RATE_HZ
+    return total
