@@ -14,14 +14,16 @@ SMOOTH_S = 5
 """Length of the moving mean before zero crossings are looked for, seconds: an event ends where
 the heart rate is back, not at the first beat that touches the baseline."""
 
-HEIGHT_BPM = 12.0
-"""Smallest peak deviation of the smoothed signal, beats/min. The guidelines say 15 (FIGO 2015,
-NICHD 2008) of the signal as drawn, which is some 3 beats/min more than its mean over 5 s."""
+HEIGHT_BPM = {1: 14.0, -1: 12.0}
+"""Smallest peak of the smoothed deviation, beats/min. The guidelines say 15 (FIGO 2015, NICHD
+2008) of the signal as drawn, which is a few beats/min more than its mean over 5 s; late
+decelerations may be shallower."""
 
-LEVEL_BPM, LEVEL_S = 10.0, 14.0
-"""An event is beyond 10 beats/min for at least 14 s. The guidelines' 15 s count between the
-crossings of a baseline that nobody knows to a beat; scored against experts (docs/analysis.md),
-the time beyond 10 beats/min separates best what they mark from what they leave."""
+LEVEL_BPM, LEVEL_S = 10.0, {1: 9.0, -1: 14.0}
+"""An acceleration (1) is beyond 10 beats/min for at least 9 s, a deceleration (-1) for 14 s. The
+guidelines' 15 s count between the crossings of a baseline that nobody knows to a beat; scored
+against experts (docs/analysis.md), the time beyond 10 beats/min separates best what they mark
+from what they leave, and they leave out more short decelerations than short accelerations."""
 
 MISSING_MAX = 1 / 3
 """Largest share of the event without signal (FHRMA's rule, analysis.md 3)."""
@@ -85,7 +87,10 @@ def zones(fhr_bpm: Floats, baseline_bpm: Floats, since: int = 0) -> list[Zone]:
     area = np.add.reduceat(size, starts)
     beyond_s = np.add.reduceat((size >= LEVEL_BPM).astype(float), starts)
     missing = 1 - np.add.reduceat(known.astype(float), starts) / (ends - starts)
-    clear = (depth >= HEIGHT_BPM) & (beyond_s >= LEVEL_S)
+    down = below[starts] > 0
+    clear = (depth >= np.where(down, HEIGHT_BPM[-1], HEIGHT_BPM[1])) & (
+        beyond_s >= np.where(down, LEVEL_S[-1], LEVEL_S[1])
+    )
     found = [
         Zone(
             -1 if below[starts[n]] else 1,
@@ -115,7 +120,7 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
         below = level - filled[start : start + int(BASELINE_CHANGE_S) + RETURN_S]
         bottom = int(np.argmax(below[: int(PROLONGED_S)]))
         end = bottom + _first_run(below[bottom:] < RETURN_BPM, RETURN_S)
-        if PROLONGED_S < end <= BASELINE_CHANGE_S and below[:end].mean() >= HEIGHT_BPM:
+        if PROLONGED_S < end <= BASELINE_CHANGE_S and below[:end].mean() >= HEIGHT_BPM[-1]:
             area = float(below[:end].clip(0).sum())
             result.append(Zone(-1, start, start + end, float(below[:end].max()), area, 0.0))
     rest = [z for z in found if not any(p.start < z.end and z.start < p.end for p in result)]
