@@ -3,8 +3,9 @@
     python -m benchmarks.fit_risk [--write]
 
 Takes the recordings of ../shared/data (CTU-UHB: ctu_meta.json, ctu/NNNN.csv.gz), or of
-$CTGKIT_SHARED/data, and skips without them or without scikit-learn. Prints the AUC by repeated stratified cross-validation with a bootstrap
-interval over women; ``--write`` replaces ctgkit/mlstub/risk_model.json.
+$CTGKIT_SHARED/data; skips without them, or without scikit-learn. Prints the AUC by repeated
+stratified cross-validation, with a bootstrap interval over women; ``--write`` replaces
+ctgkit/mlstub/risk_model.json.
 """
 
 import json

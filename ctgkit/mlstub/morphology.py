@@ -19,6 +19,9 @@ HEIGHT_BPM = {1: 14.0, -1: 12.0}
 2008) of the signal as drawn, which is a few beats/min more than its mean over 5 s; late
 decelerations may be shallower."""
 
+TOUCH_BPM = 0.1
+"""Nearer than this the signal is on the baseline."""
+
 LEVEL_BPM, LEVEL_S = 10.0, {1: 9.0, -1: 14.0}
 """An acceleration (1) is beyond 10 beats/min for at least 9 s, a deceleration (-1) for 14 s. The
 guidelines' 15 s count between the crossings of a baseline that nobody knows to a beat; scored
@@ -79,28 +82,29 @@ def zones(fhr_bpm: Floats, baseline_bpm: Floats, since: int = 0) -> list[Zone]:
     at = np.arange(fhr_bpm.size)
     filled = np.interp(at, at[known], fhr_bpm[known])
     deviation = moving_mean(filled - baseline_bpm, SMOOTH_S // 2)
-    below = (deviation < 0).astype(np.int8)
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(below)) + 1))
+    side = np.where(np.abs(deviation) > TOUCH_BPM, np.sign(deviation), 0.0).astype(np.int8)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(side)) + 1))
     ends = np.append(starts[1:], deviation.size)
     size = np.abs(deviation)
     depth = np.maximum.reduceat(size, starts)
     area = np.add.reduceat(size, starts)
     beyond_s = np.add.reduceat((size >= LEVEL_BPM).astype(float), starts)
     missing = 1 - np.add.reduceat(known.astype(float), starts) / (ends - starts)
-    down = below[starts] > 0
+    down = side[starts] < 0
     clear = (depth >= np.where(down, HEIGHT_BPM[-1], HEIGHT_BPM[1])) & (
         beyond_s >= np.where(down, LEVEL_S[-1], LEVEL_S[1])
     )
+    clear &= (missing <= MISSING_MAX) & (ends - starts < BASELINE_CHANGE_S) & (ends > since)
     found = [
         Zone(
-            -1 if below[starts[n]] else 1,
+            int(side[starts[n]]),
             int(starts[n]),
             int(ends[n]),
             float(depth[n]),
             float(area[n]),
             float(missing[n]),
         )
-        for n in np.flatnonzero(clear & (missing <= MISSING_MAX) & (ends > since))
+        for n in np.flatnonzero(clear)
     ]
     return _with_prolonged(found, filled, baseline_bpm)
 
