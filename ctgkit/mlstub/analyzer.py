@@ -61,6 +61,10 @@ Floats = NDArray[np.float64]
 _NAN: Final = float("nan")
 _MINUTE_TICKS = 60 // TICK_S
 _CONTRACTION_TICKS = 3
+_CONTRACTION_PHASE, _MINUTE_PHASE = 1, 2
+"""Which ticks look for contractions and close a minute: neither the ones that predict (every
+third), so that no sample bears all the work."""
+
 _BIN_CENTRES = (np.arange(WINDOW_S / baseline.BIN_S) + 0.5) * baseline.BIN_S
 _SECONDS = np.arange(WINDOW_S) + 0.5
 
@@ -179,7 +183,7 @@ class Analyzer:
     def _tick(self, trace: Trace) -> None:
         if trace.changed:
             self._look_again(trace)
-        if trace.ticks % _MINUTE_TICKS == self._row_lag_s // TICK_S % _MINUTE_TICKS:
+        if trace.ticks % _MINUTE_TICKS == _MINUTE_PHASE:
             self._close_minutes(trace, self._row_lag_s)
 
     def _look_again(self, trace: Trace) -> None:
@@ -194,7 +198,7 @@ class Analyzer:
         level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], means)
         self._means, self._baseline = means, level
         origin_s = trace.now_s - seconds
-        if trace.ticks % _CONTRACTION_TICKS == 1:
+        if trace.ticks % _CONTRACTION_TICKS == _CONTRACTION_PHASE:
             found = contractions.find(trace.toco[-seconds:])
             events = [describe.contraction_event(c, origin_s) for c in found]
             self._contractions.update(events, trace.now_s)

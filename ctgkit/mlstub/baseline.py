@@ -20,7 +20,7 @@ BIN_S = 5.0
 KERNEL_S = 60.0
 """Time constant of the kernel, seconds. Scores are flat from 45 to 75 (docs/analysis.md)."""
 
-REJECT_BPM = (20.0, 13.0, 10.0, 8.0)
+REJECT_BPM = (20.0, 12.0, 8.0)
 """Distance from the estimate at which a mean counts as nothing, for each pass, beats/min."""
 
 START_REACH_S = 480.0

@@ -11,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ctgkit.mlstub.baseline import moving_max, moving_mean
+from ctgkit.mlstub.variability import spread
 
 SMOOTH_S = 5
 CLOSE_S = 20
@@ -67,8 +68,7 @@ def find(toco: Floats) -> list[Contraction]:
     smooth[: int(np.argmax(known))] = smooth[np.argmax(known)]
     height = smooth - resting_tone(smooth)
     closed = _close(height)
-    low, high = np.percentile(closed[known], (5, 95))
-    prominence = max(PROMINENCE_MIN, PROMINENCE_SHARE * (high - low))
+    prominence = max(PROMINENCE_MIN, PROMINENCE_SHARE * spread(closed[known], 5, 95))
     found = []
     for valley, _, next_valley in _peaks(closed, prominence):
         top = valley + int(np.argmax(height[valley : next_valley + 1]))
@@ -103,7 +103,8 @@ def resting_tone(toco: Floats) -> Floats:
 def _close(height: Floats) -> Floats:
     """Fill valleys narrower than :data:`CLOSE_S`."""
     reach = CLOSE_S // 2
-    widened = moving_max(np.pad(height, 2 * reach, mode="edge"), 2 * reach + 1)
+    edges = np.full(2 * reach, height[0]), np.full(2 * reach, height[-1])
+    widened = moving_max(np.concatenate((edges[0], height, edges[1])), 2 * reach + 1)
     return -moving_max(-widened, 2 * reach + 1)
 
 

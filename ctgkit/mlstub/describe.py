@@ -205,7 +205,7 @@ def _atypical(
     features = {
         "long": duration_s > LONG_S,
         "slow_return": rise_s > SLOW_RETURN_S,
-        "overshoot": after.size > 0 and float(np.median(after)) - level > OVERSHOOT_BPM,
+        "overshoot": after.size > 0 and float(after.mean()) - level > OVERSHOOT_BPM,
         "no_shoulders": before.size > 0 and float(before.max()) - level < SHOULDER_BPM,
         "reduced_variability": isinstance(bandwidth, float) and bandwidth < REDUCED_BPM,
     }

@@ -120,7 +120,7 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
     for start in sorted(starts):
         if not BEFORE_S // 2 <= start < filled.size or (result and start < result[-1].end):
             continue
-        level = float(np.median(baseline_bpm[max(0, start - BEFORE_S) : start - BEFORE_S // 4]))
+        level = float(baseline_bpm[max(0, start - BEFORE_S) : start - BEFORE_S // 4].mean())
         below = level - filled[start : start + int(BASELINE_CHANGE_S) + RETURN_S]
         bottom = int(np.argmax(below[: int(PROLONGED_S)]))
         end = bottom + _first_run(below[bottom:] < RETURN_BPM, RETURN_S)

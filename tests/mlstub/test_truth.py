@@ -12,8 +12,8 @@ import pytest
 from ctgkit.mlstub import Analyzer, AnalyzerSettings, analyze
 
 pytest.importorskip("ctgkit.simulate.sensor")
-from ctgkit.simulate.library import load_scenario  # noqa: E402
-from ctgkit.simulate.sensor import Sensor  # noqa: E402
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.sensor import Sensor
 
 MINUTES = 90
 CLEAN = (
@@ -78,7 +78,7 @@ def f1(counts):
 @pytest.mark.slow
 def test_events_and_baseline_of_clean_patients():
     total = {kind: np.zeros(3) for kind in ("acceleration", "deceleration", "contraction")}
-    types = Counter()
+    types, squares = Counter(), []
     for name in CLEAN:
         for seed in (1, 2):
             rendered, truth, report = play(name, seed)
@@ -89,10 +89,11 @@ def test_events_and_baseline_of_clean_patients():
             types.update(a.subtype == b.subtype for a, b in pairs(falls, own))
             true_bpm = rendered.truth.baseline_bpm.reshape(-1, 240).mean(axis=1)
             own_bpm = np.array([m.baseline_bpm for m in report.minutes], float)
-            assert np.sqrt(np.nanmean((own_bpm - true_bpm) ** 2)) < 3, name
+            squares.append((own_bpm - true_bpm)[5:] ** 2)  # no prediction before the 5th minute
     assert f1(total["acceleration"]) >= 0.85, total
     assert f1(total["deceleration"]) >= 0.90, total
     assert f1(total["contraction"]) >= 0.95, total
+    assert np.sqrt(np.nanmean(squares)) <= 2
     assert types[True] / types.total() >= 0.85, types
 
 
@@ -109,7 +110,7 @@ def test_a_poor_signal_is_told_and_still_read():
     ("quiet-sleep", "normal", set()),
     ("tachycardia-fever", "suspicious", {"tachycardia"}),
     ("bradycardia-stable-105", "suspicious", {"bradycardia"}),
-    ("reduced-variability", "suspicious", {"reduced_variability"}),
+    ("reduced-variability", "pathological", {"reduced_variability"}),
     ("absent-variability", "pathological", {"reduced_variability"}),
     ("saltatory", "pathological", {"increased_variability"}),
     ("sinusoidal", "pathological", {"sinusoidal"}),
