@@ -23,6 +23,7 @@ COMMANDS = {
     "scenario": ("ctgkit.simulate.scenario_command:scenario", "List, show and check scenarios."),
     "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
+    "analyze": ("ctgkit.analyze:analyze", "Analyse a recording: events, baseline, class."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

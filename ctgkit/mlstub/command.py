@@ -1,10 +1,22 @@
 """``ctgkit ml``: run the stub ML service."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from ctgkit.options import announce, common_options
+
+GUIDELINE_NAMES = (
+    "figo",
+    "nichd",
+    "fischer",
+    "fischer-savelyeva",
+    "krebs",
+    "ng229",
+    "dawes-redman",
+)
+"""The keys of :data:`ctgkit.mlstub.tables.GUIDELINES`, which needs numpy to be imported."""
 
 
 @click.command(epilog="Example: ctgkit ml --port 8081")
@@ -25,11 +37,39 @@ from ctgkit.options import announce, common_options
     help="Forget a sensor that is silent for so many seconds.",
 )
 @click.option(
+    "--guideline",
+    type=click.Choice(GUIDELINE_NAMES),
+    default="figo",
+    show_default=True,
+    help="Judge by it; FIGO is always judged as well.",
+)
+@click.option(
+    "--lang",
+    type=click.Choice(["en", "ru"]),
+    help="Language of alerts and recommendations; default en, ru for the original profile.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["ctgkit", "original"]),
+    default="ctgkit",
+    show_default=True,
+    help="original: exactly the fields and the confidence of the original ML service.",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the URL there."
 )
 @click.option("--json", "as_json", is_flag=True, help='Print the URL as {"url": …}.')
 @common_options
-def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bool) -> None:
+def ml(
+    host: str,
+    port: int,
+    idle_s: float,
+    guideline: str,
+    lang: Literal["en", "ru"] | None,
+    profile: Literal["ctgkit", "original"],
+    ready_file: Path | None,
+    as_json: bool,
+) -> None:
     """Run the stub ML service: samples in, predictions out.
 
     Listens on /ws/ctg for a backend; GET /health, /sensors and /metrics tell how it is doing.
@@ -40,7 +80,16 @@ def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bo
 
     from ctgkit.errors import Unreachable
     from ctgkit.eventloop import run
+    from ctgkit.mlstub.analyzer import AnalyzerSettings
     from ctgkit.mlstub.service import MlService, MlSettings
+
+    language = lang or ("ru" if profile == "original" else "en")
+    settings = MlSettings(
+        host=host,
+        port=port,
+        idle_s=idle_s,
+        analysis=AnalyzerSettings(guideline=guideline, language=language, profile=profile),
+    )
 
     async def main() -> None:
         stopped = asyncio.Event()
@@ -53,7 +102,7 @@ def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bo
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        async with MlService(MlSettings(host=host, port=port, idle_s=idle_s)) as service:
+        async with MlService(settings) as service:
             announce(service.url, as_json=as_json, ready_file=ready_file)
             await stopped.wait()
 

@@ -22,7 +22,7 @@ from websockets.http11 import Request, Response
 from ctgkit import __version__, wire
 from ctgkit.errors import WireError
 from ctgkit.frames import send_texts
-from ctgkit.mlstub.analyzer import Analyzer
+from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.samples import Sample, Status, status_of
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class MlSettings:
     """0 picks a free port."""
     idle_s: float = 600.0
     """A sensor not heard of for this long (wall time) is forgotten, seconds."""
+    analysis: AnalyzerSettings = field(default_factory=AnalyzerSettings)
 
 
 @dataclass(slots=True)
@@ -192,7 +193,7 @@ class MlService:
         if state is None:
             if self.sensors >= SENSORS_MAX:
                 raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors", sensor_id)
-            state = followed[sensor_id] = _Followed(Analyzer(), 0.0)
+            state = followed[sensor_id] = _Followed(Analyzer(self.settings.analysis), 0.0)
         state.heard_at = monotonic()
         return state
 
@@ -203,7 +204,8 @@ class MlService:
             self.counts.predictions += 1
             state.prediction = wire.encode_prediction(analysis.prediction)
             state.status = status_of(analysis.prediction.hypoxia_probability)
-            extra = {"features": analysis.features}
+            if self.settings.analysis.profile != "original":
+                extra = members(analysis)
         elif state.analyzer.latest is None and state.prediction is not None:
             state.prediction, state.status = None, "ok"  # a new examination began
         return wire.encode_result(sample, state.prediction, state.status, timestamp, extra)
@@ -312,6 +314,19 @@ async def _write(
             logger.warning("client %s doesn't read: cut off", connection.remote_address)
             connection.transport.abort()
             return
+
+
+def members(analysis: Analysis) -> dict[str, Any]:
+    """Return what a result says beyond the contract: on what its prediction rests."""
+    extra = {
+        "features": analysis.features.values,
+        "events": analysis.events,
+        "figo": analysis.figo,
+        "alert_details": analysis.alerts,
+    }
+    if analysis.verdict is not analysis.figo:
+        extra["guideline"] = analysis.verdict
+    return extra
 
 
 def _utc_now() -> str:
