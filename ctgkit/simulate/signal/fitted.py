@@ -41,7 +41,7 @@ GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-BEAT_ERROR = {"doppler": 0.8, "scalp": 0.5}
+BEAT_ERROR = {"doppler": 1.5, "scalp": 0.55}
 """White error of one beat over the size of the fast part [M]: successive steps of the shown heart
 rate are all but uncorrelated."""
 
