@@ -23,6 +23,8 @@ SEGMENT_S = 600.0
 """Length of baseline and variability segments, seconds (FIGO 2015 assesses 10 minutes)."""
 
 STEP_S = 0.25
+"""Where the composite is measured: at the engine's samples."""
+
 BACK_BPM = 0.5
 """Deviation from the baseline at which an event of the composite begins and ends. Chosen: the
 composite has no noise, so this only allows for rounding."""
@@ -118,7 +120,7 @@ def excursion(t_s: Floats, deviation_bpm: Floats, near_s: float) -> Measured:
 def _measure(
     plan: Plan, window: Window, onset_s: float, end_s: float, near_s: float, sign: int
 ) -> Measured:
-    t_s = np.arange(onset_s - 60, end_s + 90, STEP_S)
+    t_s = np.arange(round((onset_s - 60) / STEP_S), round((end_s + 90) / STEP_S)) * STEP_S
     nearby = Window(
         [],
         [a for a in window.accelerations if a.onset_s < t_s[-1] and a.end_s > t_s[0]],

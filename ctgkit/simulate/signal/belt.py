@@ -142,6 +142,14 @@ def _ripple(patient: Patient, streams: Streams, first: int, count: int, t_s: Flo
     return ripple
 
 
+def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
+    """Return belt and muscle noise of unit size, in bouts."""
+    slope = patient.at("toco.noise_slope", 0.0)
+    spectrum: Floats = (FREQUENCIES_HZ**2 + 0.04**2) ** (-slope / 2)
+    restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
+    return restless * noise(streams, "toco.noise", first, count, _unit(spectrum))
+
+
 def toco(
     patient: Patient,
     streams: Streams,
@@ -162,35 +170,37 @@ def toco(
         Those that touch the stretch.
     forced_rezero : list of (float, float)
         Time, seconds, and value of forced resets.
+
+    Returns
+    -------
+    Toco
+        The first MARGIN samples of ``shown`` lack the smoothing's past: don't use them.
     """
     t_s = np.arange(first, first + count) / ENGINE_HZ
     contractile = np.zeros(count)
     for c in contractions:
         contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
-    gain = patient.at("toco.gain", t_s)
-    clean = gain * (patient.at("toco.tone", t_s) + contractile)
-    strength = np.minimum(contractile / FULL_LEVEL, 2.0)
-    restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    smoothing = 1 + (2 * np.pi * FREQUENCIES_HZ * patient.at("toco.smoothing_s", 0.0)) ** 2
-    slope = patient.at("toco.noise_slope", 0.0)
-    spectrum = (FREQUENCIES_HZ**2 + 0.04**2) ** (-slope / 2)
-    spectrum /= spectrum.sum() * FREQUENCIES_HZ[1]
-    belt = noise(streams, "toco.noise", first, count, amplitudes(spectrum / smoothing))
     resets = rezeros(
         patient, streams, float(t_s[0]) - _REZERO_MEMORY_S, float(t_s[-1]) + 0.01, forced_rezero
     )
-    mood = np.exp(0.5 * slow(streams, "toco.mood", t_s, 120.0, 600.0))
+    gain = patient.at("toco.gain", t_s)
+    physiology = patient.at("toco.tone", t_s) + contractile
+    strength = np.minimum(contractile / FULL_LEVEL, 2.0)
+    ripple = patient.at("toco.breathing", t_s) * (1 + strength)
+    ripple = ripple * _ripple(patient, streams, first, count, t_s)
+    rough = patient.at("toco.noise", t_s) * (0.5 + strength)
+    rough = rough * _belt_noise(patient, streams, first, count, t_s)
+    mood = np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (
-        patient.at("toco.tone", t_s)
-        + contractile
+        physiology
         + _drift(patient, streams, t_s)
         + _offset(resets, t_s)
         + _shifts(patient, streams, t_s)
-        + mood
-        * patient.at("toco.breathing", t_s)
-        * (1 + strength)
-        * _ripple(patient, streams, first, count, t_s)
-        + mood * patient.at("toco.noise", t_s) * (0.5 + strength) * restless * belt
         + _spikes(patient, streams, t_s)
+        + mood * (ripple + rough)
     )
-    return Toco(clean, gain * contractile, np.clip(shown, 0, patient.at("toco.saturation", t_s)))
+    width = max(1, round(patient.at("toco.smoothing_s", 0.0) * ENGINE_HZ))
+    if width > 1:
+        shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
+    shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
+    return Toco(gain * physiology, gain * contractile, shown)

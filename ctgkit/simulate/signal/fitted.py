@@ -13,7 +13,7 @@ VARIABILITY_HZ = (
 )  # fmt: skip
 VARIABILITY_PSD = (
     1300.0, 520.0, 175.0, 115.0, 78.0, 54.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
-    0.87, 0.55, 0.26, 0.15, 0.06, 0.02, 0.003,
+    0.62, 0.35, 0.16, 0.09, 0.035, 0.012, 0.002,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm [M]: median over
 clean 256 s windows; scales with the square of the band."""
@@ -26,6 +26,9 @@ DOPPLER_DELAY_S = 0.06
 
 SHIFT_SIZE = 14.0
 """Mean size of a sudden belt shift, toco units [M]."""
+
+BELT_MOOD = 0.5
+"""Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
 RESTLESS = 0.8
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
@@ -41,9 +44,9 @@ GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-BEAT_ERROR = {"doppler": 1.5, "scalp": 0.55}
-"""White error of one beat over the size of the fast part [M]: successive steps of the shown heart
-rate are all but uncorrelated."""
+BEAT_ERROR_BPM, BEAT_ERROR_FROM_BPM = 0.45, 0.25
+"""White error of one beat [M]: successive steps of the shown heart rate are all but uncorrelated,
+and the spectrum has that floor. Tracings whose fast part is below the second number have less."""
 
 ELECTRODE_STEP_S = 0.002
 """Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
