@@ -19,6 +19,9 @@ from ctgkit.simulate.signal.stream import Floats
 STRETCH_S = 1800.0
 """Events are collected in stretches of this length, so that a day costs 48 half hours."""
 
+MARGIN_S = 900.0
+"""What happens this near an event can change its shape; longer than all but forced events."""
+
 SEGMENT_S = 600.0
 """Length of baseline and variability segments, seconds (FIGO 2015 assesses 10 minutes)."""
 
@@ -63,10 +66,12 @@ def truth_events(plan: Plan, until_s: float) -> list[Event]:
     if until_s <= 0:
         return []
     events: dict[str, Event] = {}
-    for from_s in np.arange(0.0, until_s, STRETCH_S):
-        window = plan.window(float(from_s), float(min(from_s + STRETCH_S, until_s)))
+    for i in range(int(np.ceil(until_s / STRETCH_S))):
+        from_s, to_s = i * STRETCH_S, (i + 1) * STRETCH_S
+        window = plan.window(from_s - MARGIN_S, to_s + MARGIN_S)
         for event in _of_window(plan, window):
-            events.setdefault(event.id, event)
+            if from_s <= event.onset_s < to_s:
+                events.setdefault(event.id, event)
     contractions = [e for e in events.values() if e.kind == "contraction"]
     found = [
         *_merged_losses(list(events.values())),
@@ -120,7 +125,8 @@ def excursion(t_s: Floats, deviation_bpm: Floats, near_s: float) -> Measured:
 def _measure(
     plan: Plan, window: Window, onset_s: float, end_s: float, near_s: float, sign: int
 ) -> Measured:
-    t_s = np.arange(round((onset_s - 60) / STEP_S), round((end_s + 90) / STEP_S)) * STEP_S
+    first, stop = round((onset_s - 60) / STEP_S), round((end_s + 90) / STEP_S)
+    t_s = np.arange(first, stop, dtype=np.float64) * STEP_S
     nearby = Window(
         [],
         [a for a in window.accelerations if a.onset_s < t_s[-1] and a.end_s > t_s[0]],

@@ -132,20 +132,20 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
     return offset
 
 
-def _ripple(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
+def _ripple(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
     """Return breathing: peaked waves of unit size whose rate and depth wander."""
     per_s = patient.at("toco.breathing_per_min", 0.0) / 60
-    shape = _unit(np.exp(-0.5 * ((FREQUENCIES_HZ - per_s) / 0.025) ** 2))
-    wave = noise(streams, "toco.breathing", first, count, shape)
-    depth = np.exp(0.5 * slow(streams, "toco.breathing", t_s, 30.0, 90.0))
-    ripple: Floats = depth * 0.75 * (np.exp(0.8 * wave) - 1.38)
+    phase = 2 * np.pi * per_s * t_s + 2.5 * slow(streams, "toco.breathing", t_s, 8.0, 30.0)
+    depth = np.exp(0.4 * slow(streams, "toco.breathing.depth", t_s, 15.0, 60.0))
+    # exp(0.8 cos) has mean 1.166 and rms 0.65 about it: sharper above than below
+    ripple: Floats = depth * (np.exp(0.8 * np.cos(phase)) - 1.166) / 0.65
     return ripple
 
 
 def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
     """Return belt and muscle noise of unit size, in bouts."""
     slope = patient.at("toco.noise_slope", 0.0)
-    spectrum: Floats = (FREQUENCIES_HZ**2 + 0.04**2) ** (-slope / 2)
+    spectrum: Floats = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + 0.04**2))
     restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
     return restless * noise(streams, "toco.noise", first, count, _unit(spectrum))
 
@@ -187,7 +187,7 @@ def toco(
     physiology = patient.at("toco.tone", t_s) + contractile
     strength = np.minimum(contractile / FULL_LEVEL, 2.0)
     ripple = patient.at("toco.breathing", t_s) * (1 + strength)
-    ripple = ripple * _ripple(patient, streams, first, count, t_s)
+    ripple = ripple * _ripple(patient, streams, t_s)
     rough = patient.at("toco.noise", t_s) * (0.5 + strength)
     rough = rough * _belt_noise(patient, streams, first, count, t_s)
     mood = np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))

@@ -40,10 +40,10 @@ def monitor(
     beats_s = np.interp(np.arange(1, int(phase[-1]) + 1), phase, t_s)
     rate = 60 / np.diff(beats_s)
     known_s = beats_s[1:]
-    floor_bpm = patient.at("fhr.floor_bpm", first / ENGINE_HZ)
-    error = fitted.BEAT_ERROR_BPM * min(1.0, floor_bpm / fitted.BEAT_ERROR_FROM_BPM)
+    method = patient.words["sensor.method"]
+    error = fitted.BEAT_ERROR[method] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
     rate += error * streams.generator("sensor.error", block).standard_normal(len(rate))
-    if patient.words["sensor.method"] == "doppler":  # autocorrelation reports late and unevenly
+    if method == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
     else:  # an electrode measures intervals with a clock of 500 Hz

@@ -13,7 +13,7 @@ VARIABILITY_HZ = (
 )  # fmt: skip
 VARIABILITY_PSD = (
     1300.0, 520.0, 175.0, 115.0, 78.0, 54.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
-    0.62, 0.35, 0.16, 0.09, 0.035, 0.012, 0.002,
+    0.55, 0.3, 0.14, 0.085, 0.04, 0.018, 0.004,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm [M]: median over
 clean 256 s windows; scales with the square of the band."""
@@ -44,12 +44,15 @@ GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-BEAT_ERROR_BPM, BEAT_ERROR_FROM_BPM = 0.45, 0.25
-"""White error of one beat [M]: successive steps of the shown heart rate are all but uncorrelated,
-and the spectrum has that floor. Tracings whose fast part is below the second number have less."""
+BEAT_ERROR = {"doppler": 3.2, "scalp": 0.8}
+"""White error of one beat over the size of the fast part [M]: successive steps of the shown heart
+rate are all but uncorrelated."""
 
 ELECTRODE_STEP_S = 0.002
 """Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
+
+BAND_GAIN = 1.12
+"""Makes the measured band the one asked, with drift, floor and swelling counted in."""
 
 BELL_POWER = (1.4, 2.4)
 """Range of the exponent of a contraction's bell [M]: width at 10 % over width at half height."""
