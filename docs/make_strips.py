@@ -17,7 +17,6 @@ from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
 
 HERE = Path(__file__).parent
-SEED = 3
 STRIP_MIN = 20
 FROM_MIN = {
     "prolonged-recovering": 5, "terminal-bradycardia": 12, "saltatory": 3, "zigzag": 8,
@@ -38,7 +37,8 @@ def draw(name: str, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     from_min = FROM_MIN.get(name, 0)
-    sensor = Sensor(load_scenario(name), seed=SEED)
+    seed = scenario_names().index(name)  # another patient on each strip
+    sensor = Sensor(load_scenario(name), seed=seed)
     sensor.seek(from_min * 240)
     chunk = sensor.read(STRIP_MIN * 240)
     minutes = chunk.sec_from_start / 60
@@ -67,7 +67,7 @@ def draw(name: str, path: Path) -> None:
             y = 97 if event.kind == "contraction" else 206
             axis.hlines(y, event.onset_s / 60, event.end_s / 60, EVENT_COLOURS[event.kind], lw=3)
     title = load_scenario(name).title
-    figure.suptitle(f"{name}: {title} (simulated, seed {SEED})", fontsize=9)
+    figure.suptitle(f"{name}: {title} (simulated, seed {seed})", fontsize=9)
     figure.savefig(path, dpi=60, metadata={"Software": None})
     plt.close(figure)
 

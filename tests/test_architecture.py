@@ -19,7 +19,11 @@ PURE = {
     "ctgkit.server.routes",
     "ctgkit.simulate.source",
     "ctgkit.simulate.scenario",
+    "ctgkit.simulate.knobs",
+    "ctgkit.simulate.patient",
+    "ctgkit.simulate.plan",
     "ctgkit.simulate.sensor",
+    "ctgkit.simulate.truth",
     "ctgkit.watch.state",
     "ctgkit.watch.strip",
 }

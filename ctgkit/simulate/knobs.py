@@ -40,7 +40,7 @@ KNOBS: dict[str, Knob] = {
     "fhr.sinus_bpm": Knob("bpm", 0, 30, 0, "Amplitude of a sinusoidal pattern; 0 switches it off."),
     "fhr.sinus_per_min": Knob("/min", 1, 10, 4, "Its frequency; sinusoidal is 2-5 (FIGO 2015)."),
     "fhr.sinus_jagged": Knob("", 0, 1, 0, "0 a smooth sine, 1 a triangle (pseudo-sinusoidal)."),
-    "fhr.floor_bpm": Knob("bpm", 0, 5, 0.12, "Size (rms) of the fast part that doesn't scale."),
+    "fhr.floor_bpm": Knob("bpm", 0, 5, 0.12, "Fast part that doesn't scale, rms; electrodes .8."),
     "state.quiet_min": Knob("min", 2, 120, 23, "Mean length of quiet sleep (1F)."),
     "state.active_min": Knob("min", 2, 120, 39, "Mean length of active sleep (2F)."),
     "accel.per_h": Knob("/h", 0, 60, 8, "Accelerations while active."),

@@ -19,8 +19,9 @@ from ctgkit.simulate.signal.stream import Floats
 STRETCH_S = 1800.0
 """Events are collected in stretches of this length, so that a day costs 48 half hours."""
 
-MARGIN_S = 900.0
-"""What happens this near an event can change its shape; longer than all but forced events."""
+BEFORE_S, AFTER_S = 150.0, 800.0
+"""What happens this near a stretch can change the shape of its events: the longest deceleration
+drawn by chance and what is measured around it."""
 
 SEGMENT_S = 600.0
 """Length of baseline and variability segments, seconds (FIGO 2015 assesses 10 minutes)."""
@@ -67,8 +68,8 @@ def truth_events(plan: Plan, until_s: float) -> list[Event]:
         return []
     events: dict[str, Event] = {}
     for i in range(int(np.ceil(until_s / STRETCH_S))):
-        from_s, to_s = i * STRETCH_S, (i + 1) * STRETCH_S
-        window = plan.window(from_s - MARGIN_S, to_s + MARGIN_S)
+        from_s, to_s = i * STRETCH_S, min((i + 1) * STRETCH_S, until_s)
+        window = plan.window(from_s - BEFORE_S, to_s + AFTER_S)
         for event in _of_window(plan, window):
             if from_s <= event.onset_s < to_s:
                 events.setdefault(event.id, event)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ctgkit.simulate.knobs import KNOBS
 from ctgkit.simulate.library import load_scenario, scenario_text
 from ctgkit.simulate.scenario import parse_scenario
 from ctgkit.simulate.sensor import MASK_BITS, Sensor
@@ -15,6 +16,7 @@ baseline_bpm = 138
 drift_bpm = 2
 bandwidth_bpm = {bandwidth}
 bandwidth_spread = 0.2
+floor_bpm = {floor}
 [accel]
 per_h = 0
 [toco]
@@ -25,9 +27,9 @@ share = 0
 HOUR = 4 * 3600
 
 
-def plain(bandwidth, extra=""):
+def plain(bandwidth, extra="", floor=KNOBS["fhr.floor_bpm"].default):
     """Return a scenario with baseline and variability only."""
-    text = BASE.format(bandwidth=bandwidth) + extra
+    text = BASE.format(bandwidth=bandwidth, floor=floor) + extra
     return parse_scenario("mine", lambda name: text if name == "mine" else scenario_text(name))
 
 
@@ -37,7 +39,7 @@ def extended(base, text):
     return parse_scenario("mine", lambda name: mine if name == "mine" else scenario_text(name))
 
 
-def fhr(scenario, hours=3, seed=1):
+def fhr(scenario, hours=2, seed=1):
     """Return *hours* of heart rate."""
     return Sensor(scenario, seed=seed).read(hours * HOUR).fhr_bpm
 
@@ -68,10 +70,10 @@ def spectrum(heart, seconds=128):
     )
 
 
-@pytest.mark.parametrize("method", ["doppler", "scalp"])
-def test_values_repeat_and_step_like_a_monitors(method):
+@pytest.mark.parametrize(("method", "floor"), [("doppler", 0.15), ("scalp", 0.8)])
+def test_values_repeat_and_step_like_a_monitors(method, floor):
     """57 % of successive values are equal (real: p5-p95 50-64 %), on a grid of 0.25 bpm."""
-    heart = fhr(plain(12, f"[sensor]\nmethod = '{method}'"))
+    heart = fhr(plain(12, f"[sensor]\nmethod = '{method}'", floor))
     assert 0.50 <= np.mean(np.diff(heart) == 0) <= 0.64
     assert np.array_equal(heart * 4, np.round(heart * 4))
     assert 1.0 <= np.percentile(np.abs(np.diff(heart)), 90) <= 2.5
@@ -91,7 +93,7 @@ def test_the_band_is_what_was_asked(asked):
 )
 def test_the_spectrum_is_the_measured_one(asked, row):
     """Within a factor of 1.5 of the table at 0.031, 0.102 and 0.297 Hz; slope in range."""
-    f, power = spectrum(fhr(plain(asked), hours=5))
+    f, power = spectrum(fhr(plain(asked), hours=4))
     for at, expected in zip((0.031, 0.102, 0.297), row, strict=True):
         here = np.exp(np.mean(np.log(power[np.abs(f - at) < 0.012])))
         assert expected / 1.5 < here < expected * 1.5, at
@@ -129,12 +131,12 @@ def test_montevideo_units_from_truth_match_the_clean_toco():
     assert 50 < sum(peaks) < 350
 
 
-@pytest.mark.parametrize(("share", "margin"), [(0.005, 0.01), (0.08, 0.02), (0.25, 0.02)])
+@pytest.mark.parametrize(("share", "margin"), [(0.005, 0.01), (0.08, 0.02), (0.25, 0.03)])
 def test_loss_presets(share, margin):
     """Clean, typical and poor signal: the share asked, gaps of 1.25 to 3 s in the median."""
     lost, gaps = [], []
     scenario = extended("labour", f"[loss]\nshare = {share}")
-    for i in range(30):
+    for i in range(12):
         missing = np.isnan(Sensor(scenario, seed=8, index=i).read(HOUR).fhr_bpm)
         lost.append(missing.mean())
         edges = np.flatnonzero(np.diff(np.concatenate([[0], missing, [0]])))
@@ -146,7 +148,7 @@ def test_loss_presets(share, margin):
 def test_gaps_of_over_a_minute_are_few_but_long():
     """Most gaps are short, a large part of the lost time is in long ones."""
     gaps = []
-    for i in range(20):
+    for i in range(8):
         sensor = Sensor(load_scenario("poor-signal"), seed=8, index=i)
         missing = np.isnan(sensor.read(HOUR).fhr_bpm)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], missing, [0]])))

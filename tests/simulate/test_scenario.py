@@ -176,9 +176,9 @@ baseline_bpm = { p0 = 120, p50 = 130, p100 = 160 }
 [sensor]
 method = { doppler = 3, scalp = 1 }
 """
-    patients = [Patient(parse(text), Streams(0, i)) for i in range(800)]
+    patients = [Patient(parse(text), Streams(0, i)) for i in range(400)]
     baselines = sorted(p.at("fhr.baseline_bpm", 0.0) for p in patients)
-    assert baselines[400] == pytest.approx(130, abs=1.5)
+    assert baselines[200] == pytest.approx(130, abs=2)
     assert baselines[0] >= 120
     assert baselines[-1] <= 160
     scalp = sum(p.words["sensor.method"] == "scalp" for p in patients) / len(patients)
@@ -188,9 +188,9 @@ method = { doppler = 3, scalp = 1 }
 def test_a_mix_draws_by_share():
     """A ward of 1,000 has about 8 % pathological and 70 % normal patients."""
     scenario = load_scenario("mixed-cohort")
-    ids = [Patient(scenario, Streams(1, i)).scenario.id for i in range(1000)]
+    ids = [Patient(scenario, Streams(1, i)).scenario.id for i in range(500)]
     normal = {"normal-reactive", "early-labour", "active-labour", "quiet-sleep"}
-    assert sum(i in normal for i in ids) / 1000 == pytest.approx(0.70, abs=0.05)
+    assert sum(i in normal for i in ids) / 500 == pytest.approx(0.70, abs=0.05)
     assert len(set(ids)) == 14
 
 

@@ -19,10 +19,15 @@ DECELERATIONS = {
 
 def run(name, hours=1.5, seed=0):
     """Return the truth arrays and events of a run."""
+    truth = Sensor(load_scenario(name), seed=seed).render(0, int(hours * 14400)).truth
+    return truth, events_of(name, hours, seed)
+
+
+def events_of(name, hours=1.5, seed=0):
+    """Return the events of a run."""
     sensor = Sensor(load_scenario(name), seed=seed)
-    truth = sensor.read_truth = sensor.render(0, int(hours * 14400)).truth
     sensor.seek(int(hours * 14400))
-    return truth, sensor.events()
+    return sensor.events()
 
 
 def measured(truth, event):
@@ -71,7 +76,7 @@ def test_eligible_decelerations_satisfy_their_definition(name, seed):
 def test_most_decelerations_are_eligible():
     """The definition isn't met by accident."""
     for name in ("late-decels-mild", "variable-typical", "early-decels"):
-        _, events = run(name)
+        events = events_of(name)
         decelerations = [e for e in events if e.kind == "deceleration"]
         assert sum(bool(e.meets_clinical) for e in decelerations) >= 0.6 * len(decelerations)
 
@@ -91,7 +96,7 @@ def test_eligible_accelerations_rise_15_bpm_for_15_s():
 @pytest.mark.parametrize("name", scenario_names())
 def test_events_are_in_order_unique_and_end_after_they_begin(name):
     """Structure that readers rely on."""
-    _, events = run(name, hours=0.75)
+    events = events_of(name, hours=0.75)
     assert [e.onset_s for e in events] == sorted(e.onset_s for e in events)
     assert len({e.id for e in events}) == len(events)
     assert all(0 <= e.onset_s <= e.end_s for e in events)
@@ -173,7 +178,7 @@ def test_patterns_are_in_the_truth(name, kind, meets):
 
 def test_segments_name_level_and_variability():
     """Ten-minute segments of baseline and band."""
-    _, events = run("tachycardia-fever", hours=0.5)
+    events = events_of("tachycardia-fever", hours=0.5)
     assert {e.subtype for e in events if e.kind == "baseline"} == {"tachycardia"}
-    _, events = run("reduced-variability", hours=0.5)
+    events = events_of("reduced-variability", hours=0.5)
     assert {e.subtype for e in events if e.kind == "variability"} == {"reduced"}
