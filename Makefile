@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-slow bench demo
+.PHONY: help check fix test test-slow bench realism strips demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -15,5 +15,9 @@ test-slow:  ## soak, long loops, all recordings
 	python -m pytest -q -m slow
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
+realism:    ## can a classifier tell our cohort from real recordings? (skips without them)
+	python -m benchmarks.realism
+strips:     ## draw docs/scenarios/*.png and docs/scenarios.md (needs matplotlib)
+	python docs/make_strips.py
 demo:       ## everything at once, with a live view
 	python -m ctgkit demo

@@ -71,7 +71,7 @@ class Patient:
         for path, number in change.scale.items():
             factor = self._cast(f"at.{i}.{path}", number)
             knob = KNOBS[path]
-            target = min(max(self._values[path][-1] * factor, knob.low), knob.high)
+            target = min(max(self.at(path, t_s) * factor, knob.low), knob.high)
             self._turn(path, t_s, change.ramp_s, target)
         if change.force is not None:
             self.forced.append(ForcedAt(t_s, change.force))

@@ -21,6 +21,7 @@ from ctgkit.simulate.signal.stream import Floats, Streams
 DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
 """Where ultrasound doubles and halves (signal model 7.7)."""
 
+_AFTER_S = 120.0  # a deceleration may begin this long before the contraction it belongs to
 _BEFORE_S = 80.0  # gaps reach back this far, and their hazard depends on what happened then
 
 
@@ -89,7 +90,7 @@ class Plan:
     def window(self, from_s: float, to_s: float) -> Window:
         """Return what touches [*from_s*, *to_s*), each list ordered by time."""
         early_s = from_s - _BEFORE_S
-        wide = self._contractions.between(early_s - LONGEST_S, to_s + LONGEST_S)
+        wide = self._contractions.between(early_s - LONGEST_S, to_s + _AFTER_S)
         accelerations = self._accelerations.between(from_s, to_s)
         decelerations = self._decelerations.between(wide, early_s, to_s)
         episodes, rezeros = [], []

@@ -229,21 +229,22 @@ class Sensor:
             mother = mother_bpm(patient, streams, t_s, strength)
             seen = np.where(mask & MASK_BITS["maternal_capture"], mother, full)
         shown = monitor(patient, streams, block, first, seen)
-        belt = toco(patient, streams, block * BLOCK, BLOCK, window.contractions, window.rezeros)
+        belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
         mask, t_s = mask[MARGIN:], t_s[MARGIN:]
         shown = np.where(mask & MASK_BITS["doubling"], shown * 2, shown)
         shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
         if (mask & MASK_BITS["outlier"]).any():
             wild = 95 + 45 * slow(streams, "artefact.outlier.value", t_s, 6.0, 12.0)
-            shown = np.where(mask & MASK_BITS["outlier"], np.round(wild), shown)
-        shown = np.clip(shown, 50, 240)
+            shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
+        grid = patient.at("sensor.grid_bpm", 0.0)
+        shown = np.clip(np.round(shown / grid) * grid, 50, 240)
         shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
         off = (mask & MASK_BITS["off"]).astype(bool)
-        uterus, spasms = self._wire(block, belt.shown, belt.contractile)
+        uterus, spasms = self._wire(block, belt.shown[MARGIN:], belt.contractile[MARGIN:])
         uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
         return Rendered(
             Chunk(t_s, shown, uterus, spasms),
-            Truth(heart.baseline[MARGIN:], heart.clean[MARGIN:], belt.clean, mask),
+            Truth(heart.baseline[MARGIN:], heart.clean[MARGIN:], belt.clean[MARGIN:], mask),
         )
 
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:

@@ -19,10 +19,16 @@ from ctgkit.simulate.signal.stream import Floats
 STRETCH_S = 1800.0
 """Events are collected in stretches of this length, so that a day costs 48 half hours."""
 
+BEFORE_S, AFTER_S = 150.0, 800.0
+"""What happens this near a stretch can change the shape of its events: the longest deceleration
+drawn by chance and what is measured around it."""
+
 SEGMENT_S = 600.0
 """Length of baseline and variability segments, seconds (FIGO 2015 assesses 10 minutes)."""
 
 STEP_S = 0.25
+"""Where the composite is measured: at the engine's samples."""
+
 BACK_BPM = 0.5
 """Deviation from the baseline at which an event of the composite begins and ends. Chosen: the
 composite has no noise, so this only allows for rounding."""
@@ -61,10 +67,12 @@ def truth_events(plan: Plan, until_s: float) -> list[Event]:
     if until_s <= 0:
         return []
     events: dict[str, Event] = {}
-    for from_s in np.arange(0.0, until_s, STRETCH_S):
-        window = plan.window(float(from_s), float(min(from_s + STRETCH_S, until_s)))
+    for i in range(int(np.ceil(until_s / STRETCH_S))):
+        from_s, to_s = i * STRETCH_S, min((i + 1) * STRETCH_S, until_s)
+        window = plan.window(from_s - BEFORE_S, to_s + AFTER_S)
         for event in _of_window(plan, window):
-            events.setdefault(event.id, event)
+            if from_s <= event.onset_s < to_s:
+                events.setdefault(event.id, event)
     contractions = [e for e in events.values() if e.kind == "contraction"]
     found = [
         *_merged_losses(list(events.values())),
@@ -118,7 +126,8 @@ def excursion(t_s: Floats, deviation_bpm: Floats, near_s: float) -> Measured:
 def _measure(
     plan: Plan, window: Window, onset_s: float, end_s: float, near_s: float, sign: int
 ) -> Measured:
-    t_s = np.arange(onset_s - 60, end_s + 90, STEP_S)
+    first, stop = round((onset_s - 60) / STEP_S), round((end_s + 90) / STEP_S)
+    t_s = np.arange(first, stop, dtype=np.float64) * STEP_S
     nearby = Window(
         [],
         [a for a in window.accelerations if a.onset_s < t_s[-1] and a.end_s > t_s[0]],

@@ -10,5 +10,5 @@
 - field         heart rate without a sensor: baseline, events, variability
 - belt          toco: tone, contractions, pushing, breathing, and the belt's artefacts
 - dropout       loss, maternal capture, doubling and halving, as episodes
-- device        beats, averaging, the 4 Hz hold and the grid of the display
+- device        beats and the 4 Hz hold
 """

@@ -132,14 +132,22 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
     return offset
 
 
-def _ripple(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
+def _ripple(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
     """Return breathing: peaked waves of unit size whose rate and depth wander."""
     per_s = patient.at("toco.breathing_per_min", 0.0) / 60
-    shape = _unit(np.exp(-0.5 * ((FREQUENCIES_HZ - per_s) / 0.025) ** 2))
-    wave = noise(streams, "toco.breathing", first, count, shape)
-    depth = np.exp(0.5 * slow(streams, "toco.breathing", t_s, 30.0, 90.0))
-    ripple: Floats = depth * 0.75 * (np.exp(0.8 * wave) - 1.38)
+    phase = 2 * np.pi * per_s * t_s + 2.5 * slow(streams, "toco.breathing", t_s, 8.0, 30.0)
+    depth = np.exp(0.4 * slow(streams, "toco.breathing.depth", t_s, 15.0, 60.0))
+    # exp(0.8 cos) has mean 1.166 and rms 0.65 about it: sharper above than below
+    ripple: Floats = depth * (np.exp(0.8 * np.cos(phase)) - 1.166) / 0.65
     return ripple
+
+
+def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
+    """Return belt and muscle noise of unit size, in bouts."""
+    slope = patient.at("toco.noise_slope", 0.0)
+    spectrum: Floats = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + 0.04**2))
+    restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
+    return restless * noise(streams, "toco.noise", first, count, _unit(spectrum))
 
 
 def toco(
@@ -162,35 +170,37 @@ def toco(
         Those that touch the stretch.
     forced_rezero : list of (float, float)
         Time, seconds, and value of forced resets.
+
+    Returns
+    -------
+    Toco
+        The first MARGIN samples of ``shown`` lack the smoothing's past: don't use them.
     """
     t_s = np.arange(first, first + count) / ENGINE_HZ
     contractile = np.zeros(count)
     for c in contractions:
         contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
-    gain = patient.at("toco.gain", t_s)
-    clean = gain * (patient.at("toco.tone", t_s) + contractile)
-    strength = np.minimum(contractile / FULL_LEVEL, 2.0)
-    restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    smoothing = 1 + (2 * np.pi * FREQUENCIES_HZ * patient.at("toco.smoothing_s", 0.0)) ** 2
-    slope = patient.at("toco.noise_slope", 0.0)
-    spectrum = (FREQUENCIES_HZ**2 + 0.04**2) ** (-slope / 2)
-    spectrum /= spectrum.sum() * FREQUENCIES_HZ[1]
-    belt = noise(streams, "toco.noise", first, count, amplitudes(spectrum / smoothing))
     resets = rezeros(
         patient, streams, float(t_s[0]) - _REZERO_MEMORY_S, float(t_s[-1]) + 0.01, forced_rezero
     )
-    mood = np.exp(0.5 * slow(streams, "toco.mood", t_s, 120.0, 600.0))
+    gain = patient.at("toco.gain", t_s)
+    physiology = patient.at("toco.tone", t_s) + contractile
+    strength = np.minimum(contractile / FULL_LEVEL, 2.0)
+    ripple = patient.at("toco.breathing", t_s) * (1 + strength)
+    ripple = ripple * _ripple(patient, streams, t_s)
+    rough = patient.at("toco.noise", t_s) * (0.5 + strength)
+    rough = rough * _belt_noise(patient, streams, first, count, t_s)
+    mood = np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (
-        patient.at("toco.tone", t_s)
-        + contractile
+        physiology
         + _drift(patient, streams, t_s)
         + _offset(resets, t_s)
         + _shifts(patient, streams, t_s)
-        + mood
-        * patient.at("toco.breathing", t_s)
-        * (1 + strength)
-        * _ripple(patient, streams, first, count, t_s)
-        + mood * patient.at("toco.noise", t_s) * (0.5 + strength) * restless * belt
         + _spikes(patient, streams, t_s)
+        + mood * (ripple + rough)
     )
-    return Toco(clean, gain * contractile, np.clip(shown, 0, patient.at("toco.saturation", t_s)))
+    width = max(1, round(patient.at("toco.smoothing_s", 0.0) * ENGINE_HZ))
+    if width > 1:
+        shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
+    shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
+    return Toco(gain * physiology, gain * contractile, shown)

@@ -1,4 +1,4 @@
-"""What the monitor makes of the heart rate: beats, averaging, the 4 Hz hold, its grid."""
+"""What the monitor makes of the heart rate: beats, and the 4 Hz hold."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def monitor(
     Returns
     -------
     ndarray of shape (n_samples,)
-        bpm on the monitor's grid; each beat's value is held until the next beat.
+        bpm; each beat's value is held until the next beat.
     """
     t_s = np.arange(len(heart_bpm)) / ENGINE_HZ
     # integral pulse frequency modulation: a beat whenever the integral of the rate passes 1
@@ -40,11 +40,10 @@ def monitor(
     beats_s = np.interp(np.arange(1, int(phase[-1]) + 1), phase, t_s)
     rate = 60 / np.diff(beats_s)
     known_s = beats_s[1:]
-    error = fitted.BEAT_ERROR[patient.words["sensor.method"]] * patient.at(
-        "fhr.floor_bpm", first / ENGINE_HZ
-    )
+    method = patient.words["sensor.method"]
+    error = fitted.BEAT_ERROR[method] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
     rate += error * streams.generator("sensor.error", block).standard_normal(len(rate))
-    if patient.words["sensor.method"] == "doppler":  # autocorrelation reports late and unevenly
+    if method == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
     else:  # an electrode measures intervals with a clock of 500 Hz
@@ -55,10 +54,8 @@ def monitor(
     missed = streams.generator("sensor.missed", block).random(len(rate)) < missing
     missed[0] = False
     rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
-    held = rate[np.searchsorted(known_s, t_s[MARGIN:], side="right") - 1]
-    grid = patient.at("sensor.grid_bpm", 0.0)
-    shown: Floats = np.round(held / grid) * grid
-    return shown
+    held: Floats = rate[np.searchsorted(known_s, t_s[MARGIN:], side="right") - 1]
+    return held
 
 
 def mother_bpm(

@@ -24,7 +24,7 @@ _PLAIN = amplitudes(_REFERENCE_PSD)
 _FLOOR_PSD = 1 / np.maximum(FREQUENCIES_HZ, 0.25) ** fitted.FLOOR_SLOPE * (FREQUENCIES_HZ > 0.1)
 _FLOOR = amplitudes(_FLOOR_PSD / (_FLOOR_PSD.sum() * FREQUENCIES_HZ[1]))
 
-LOWEST_BPM, HIGHEST_BPM = 45.0, 230.0
+LOWEST_BPM, HIGHEST_BPM = 52.0, 230.0
 """Where the composite is bent towards, softly. Chosen: what monitors show."""
 
 
@@ -128,7 +128,8 @@ def heart_rate(
     swell = np.exp(
         patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 45.0, 150.0)
     )
-    gain = patient.at("fhr.bandwidth_bpm", t_s) / 10 * behaviour.effects(t_s)[0] * swell
+    gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
+    gain = gain * behaviour.effects(t_s)[0] * swell
     # power rises in contractions (Cesarelli 2010)
     gain = gain * heart.inside * (1 + 0.3 * contraction_level)
 

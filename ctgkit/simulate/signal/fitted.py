@@ -12,8 +12,8 @@ VARIABILITY_HZ = (
     0.25, 0.297, 0.398, 0.5, 0.703, 1.0, 2.0,
 )  # fmt: skip
 VARIABILITY_PSD = (
-    1300.0, 520.0, 175.0, 115.0, 78.0, 54.0, 33.7, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
-    0.87, 0.55, 0.26, 0.15, 0.06, 0.02, 0.003,
+    1300.0, 520.0, 175.0, 115.0, 78.0, 47.0, 31.0, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
+    0.55, 0.3, 0.14, 0.085, 0.04, 0.018, 0.004,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm [M]: median over
 clean 256 s windows; scales with the square of the band."""
@@ -26,6 +26,9 @@ DOPPLER_DELAY_S = 0.06
 
 SHIFT_SIZE = 14.0
 """Mean size of a sudden belt shift, toco units [M]."""
+
+BELT_MOOD = 0.5
+"""Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
 RESTLESS = 0.8
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
@@ -41,12 +44,15 @@ GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-BEAT_ERROR = {"doppler": 0.8, "scalp": 0.5}
+BEAT_ERROR = {"doppler": 3.2, "scalp": 0.8}
 """White error of one beat over the size of the fast part [M]: successive steps of the shown heart
 rate are all but uncorrelated."""
 
 ELECTRODE_STEP_S = 0.002
 """Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
+
+BAND_GAIN = 1.12
+"""Makes the measured band the one asked, with drift, floor and swelling counted in."""
 
 BELL_POWER = (1.4, 2.4)
 """Range of the exponent of a contraction's bell [M]: width at 10 % over width at half height."""

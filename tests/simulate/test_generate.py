@@ -1,0 +1,138 @@
+"""``ctgkit generate`` and ``ctgkit scenario`` as a user runs them."""
+
+import gzip
+import json
+
+import click
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from ctgkit.cli import cli
+from ctgkit.errors import ScenarioError
+from ctgkit.events import Event
+from ctgkit.simulate.library import load_scenario, scenario_names
+from ctgkit.simulate.sensor import Sensor
+
+
+def run(*arguments):
+    """Run the command line in process."""
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def read_csv(text):
+    """Return header and columns, empty cells as NaN, comments skipped."""
+    header, *lines = text.splitlines()
+    rows = [line.split(",") for line in lines if not line.startswith("#")]
+    return header, np.array([[float(c) if c else np.nan for c in row] for row in rows]).T
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_csv_holds_the_sensors_samples_and_says_simulated(tmp_path, suffix):
+    """Same numbers as the Python API; the second line says what it is."""
+    out = tmp_path / f"s{suffix}"
+    result = run(
+        "generate", "--scenario", "poor-signal", "--seed", 4, "--duration", 900, "--out", out
+    )
+    assert result.exit_code == 0, result.output
+    data = out.read_bytes()
+    text = (gzip.decompress(data) if suffix.endswith("gz") else data).decode()
+    assert "simulated by ctgkit" in text.splitlines()[1]
+    header, columns = read_csv(text)
+    assert header == "sec,bpm,uterus,spasms"
+    expected = Sensor(load_scenario("poor-signal"), seed=4).read(3600)
+    for got, want in zip(columns, expected, strict=True):
+        assert np.array_equal(got, want, equal_nan=True)
+
+
+def test_many_sensors_get_a_file_each_and_the_same_run_the_same_bytes(tmp_path):
+    """Numbered files, one truth each, reproducible to the byte."""
+    for folder in ("a", "b"):
+        result = run(
+            "generate", "--scenario", "mixed-cohort", "--sensors", 3, "--duration", 300,
+            "--out", tmp_path / folder / "s.csv.gz", "--truth", tmp_path / folder / "t.jsonl",
+            "--json",
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["sensor"] for line in lines] == [0, 1, 2]
+    names = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert names == [
+        f"{x}-{i}{s}" for x, s in (("s", ".csv.gz"), ("t", ".jsonl")) for i in range(3)
+    ]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_truth_is_json_lines_of_events_under_a_header(tmp_path):
+    """The header marks it simulated; every other line is an Event."""
+    truth = tmp_path / "t.jsonl"
+    out = tmp_path / "s.csv"
+    run("generate", "--scenario", "variable-typical", "--duration", 1800, "--out", out,
+        "--truth", truth)  # fmt: skip
+    header, *lines = truth.read_text().splitlines()
+    assert json.loads(header)["simulated"] is True
+    events = [msgspec.json.decode(line, type=Event) for line in lines]
+    sensor = Sensor(load_scenario("variable-typical"))
+    sensor.seek(7200)
+    assert events == sensor.events()
+
+
+def test_npz_holds_the_truth_too(tmp_path):
+    """Arrays of equal length, and the events."""
+    out = tmp_path / "s.npz"
+    assert run("generate", "--duration", 300, "--out", out).exit_code == 0
+    with np.load(out) as data:
+        for name in ("sec", "bpm", "uterus", "spasms", "baseline_bpm", "fhr_clean_bpm", "mask"):
+            assert len(data[name]) == 1200
+        assert "simulated" in str(data["simulated"])
+        assert '"kind"' in str(data["events_jsonl"])
+
+
+def test_wrong_suffix_is_a_usage_error(tmp_path):
+    """Exit code 2, naming the suffixes."""
+    result = run("generate", "--out", tmp_path / "s.xyz")
+    assert result.exit_code == 2
+    assert ".csv.gz" in result.output
+
+
+def test_unknown_scenario_is_a_scenario_error(tmp_path):
+    """With the nearest name; the command line turns it into exit code 4."""
+    result = run("generate", "--scenario", "sinusodial", "--out", tmp_path / "s.csv")
+    assert isinstance(result.exception, ScenarioError)
+    assert "sinusoidal" in str(result.exception)
+
+
+def test_list_names_every_scenario():
+    """As text and as JSON lines."""
+    text = run("scenario", "list")
+    assert [line.split()[0] for line in text.stdout.splitlines()] == scenario_names()
+    rows = [json.loads(line) for line in run("scenario", "list", "--json").stdout.splitlines()]
+    assert [row["id"] for row in rows] == scenario_names()
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_show_prints_what_is_set(name):
+    """JSON has every knob; the text names the scenario."""
+    shown = json.loads(run("scenario", "show", name, "--json").stdout)
+    assert shown["id"] == name
+    assert "fhr.baseline_bpm" in shown["knobs"]
+    assert run("scenario", "show", name).stdout.startswith(f"{name}: {shown['title']}")
+
+
+def test_lint_reports_each_and_exits_4_when_one_is_wrong(tmp_path):
+    """Good ones are ok, bad ones say where."""
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[fhr]\nbaselin_bpm = 3")
+    result = run("scenario", "lint", "sinusoidal", bad)
+    assert result.exit_code == 4
+    assert result.stdout.splitlines()[0] == "sinusoidal: ok"
+    assert "did you mean 'baseline_bpm'" in result.stdout
+    assert run("scenario", "lint", "sinusoidal", "--json").exit_code == 0
+
+
+def test_help_has_an_example():
+    """Of both commands and their subcommands."""
+    for command in (["generate"], ["scenario"], ["scenario", "lint"], ["scenario", "show"]):
+        assert "Example: ctgkit" in click.unstyle(run(*command, "--help").output)

@@ -1,0 +1,184 @@
+"""Ground truth: what it says is what the noise-free signal does."""
+
+import numpy as np
+import pytest
+
+from ctgkit.simulate.library import load_scenario, scenario_names
+from ctgkit.simulate.sensor import MASK_BITS, Sensor
+
+DECELERATIONS = {
+    "early-decels": ("early", 5),
+    "late-decels-mild": ("late", 5),
+    "late-decels-severe": ("late", 5),
+    "late-shallow-low-variability": ("late", 5),
+    "variable-typical": ("variable", 5),
+    "variable-atypical": ("variable", 5),
+    "prolonged-recovering": ("prolonged", 1),
+}
+
+
+def run(name, hours=1.5, seed=0):
+    """Return the truth arrays and events of a run."""
+    truth = Sensor(load_scenario(name), seed=seed).render(0, int(hours * 14400)).truth
+    return truth, events_of(name, hours, seed)
+
+
+def events_of(name, hours=1.5, seed=0):
+    """Return the events of a run."""
+    sensor = Sensor(load_scenario(name), seed=seed)
+    sensor.seek(int(hours * 14400))
+    return sensor.events()
+
+
+def measured(truth, event):
+    """Onset, nadir and end, s, and depth, bpm, of the dip around an event, from the arrays."""
+    below = truth.baseline_bpm - truth.fhr_clean_bpm
+    here = round(event.peak_s * 4)
+    low = here
+    while low > 0 and below[low] > 0.5:
+        low -= 1
+    high = here
+    while high < len(below) - 1 and below[high] > 0.5:
+        high += 1
+    nadir = low + int(np.argmax(below[low : high + 1]))
+    return low / 4, nadir / 4, high / 4, below[nadir]
+
+
+@pytest.mark.parametrize("name", sorted(DECELERATIONS))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_eligible_decelerations_satisfy_their_definition(name, seed):
+    """All that the truth calls eligible, measured again on the clean arrays."""
+    subtype, at_least = DECELERATIONS[name]
+    truth, events = run(name, seed=seed)
+    contractions = {e.id: e for e in events if e.kind == "contraction"}
+    eligible = [e for e in events if e.kind == "deceleration" and e.meets_clinical]
+    eligible = [e for e in eligible if e.end_s < 5300]
+    assert sum(e.subtype == subtype for e in eligible) >= at_least
+    shallow = 10 if name == "late-shallow-low-variability" else 15
+    for e in eligible:
+        onset_s, nadir_s, end_s, depth = measured(truth, e)
+        assert depth >= shallow - 0.1
+        assert end_s - onset_s >= 15
+        assert (nadir_s - onset_s < 30.5) == (e.subtype in ("variable", "prolonged")) or (
+            e.subtype == "prolonged"
+        )
+        contraction = contractions.get(e.linked_contraction)
+        if e.subtype == "early":
+            assert abs(nadir_s - contraction.peak_s) <= 15.5
+        if e.subtype == "late":
+            assert onset_s - contraction.onset_s > 19.5
+            assert nadir_s > contraction.peak_s
+            assert end_s > contraction.end_s
+        if e.subtype == "prolonged":
+            assert end_s - onset_s > 179
+
+
+def test_most_decelerations_are_eligible():
+    """The definition isn't met by accident."""
+    for name in ("late-decels-mild", "variable-typical", "early-decels"):
+        events = events_of(name)
+        decelerations = [e for e in events if e.kind == "deceleration"]
+        assert sum(bool(e.meets_clinical) for e in decelerations) >= 0.6 * len(decelerations)
+
+
+def test_eligible_accelerations_rise_15_bpm_for_15_s():
+    """On the clean arrays."""
+    truth, events = run("normal-reactive", seed=3)
+    eligible = [e for e in events if e.kind == "acceleration" and e.meets_clinical]
+    assert len(eligible) >= 8
+    for e in eligible:
+        inside = slice(round(e.onset_s * 4), round(e.end_s * 4) + 1)
+        above = (truth.fhr_clean_bpm - truth.baseline_bpm)[inside]
+        assert above.max() >= 14.9
+        assert e.duration_s >= 14.5
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_events_are_in_order_unique_and_end_after_they_begin(name):
+    """Structure that readers rely on."""
+    events = events_of(name, hours=0.75)
+    assert [e.onset_s for e in events] == sorted(e.onset_s for e in events)
+    assert len({e.id for e in events}) == len(events)
+    assert all(0 <= e.onset_s <= e.end_s for e in events)
+    contractions = {e.id for e in events if e.kind == "contraction"}
+    early_s = 120  # a contraction just before the start has no event
+    for e in events:
+        if e.linked_contraction and e.onset_s > early_s:
+            assert e.linked_contraction in contractions
+
+
+@pytest.mark.parametrize(
+    ("kind", "bit", "name"),
+    [
+        ("loss", "loss", "poor-signal"),
+        ("fault", "off", "sensor-off"),
+        ("maternal_capture", "maternal_capture", "maternal-capture"),
+        ("doubling", "doubling", "doubling-halving"),
+        ("halving", "halving", "doubling-halving"),
+    ],
+)
+def test_events_of_the_sensor_are_its_mask(kind, bit, name):
+    """Event by event and sample by sample the same."""
+    truth, events = run(name, hours=1)
+    from_events = np.zeros(len(truth.mask), bool)
+    for e in events:
+        if e.kind == kind:
+            from_events[int(np.ceil(e.onset_s * 4)) : int(np.ceil(e.end_s * 4))] = True
+    masked = (truth.mask & MASK_BITS[bit]) > 0
+    assert masked.any()
+    # a gap's neighbours decide whether the signal between them is too short to be shown; at the
+    # edge of a stretch they may be unknown to one of the two
+    assert np.mean(masked != from_events) < 0.002
+
+
+def test_events_known_early_do_not_change_later():
+    """Contractions, accelerations and decelerations of a short run are those of the long one."""
+    sensor = Sensor(load_scenario("variable-typical"), seed=2)
+    sensor.seek(4 * 1000)
+    kinds = ("contraction", "acceleration", "deceleration")
+    early = [e for e in sensor.events() if e.kind in kinds]
+    sensor.seek(4 * 6000)
+    late = {e.id: e for e in sensor.events()}
+    assert early
+    for e in early:
+        assert late[e.id].onset_s == pytest.approx(e.onset_s, abs=1e-6)
+
+
+def test_hypoxia_phases_follow_the_timeline_and_are_labelled_simulated():
+    """Names, order, and a nominal pH that falls."""
+    sensor = Sensor(load_scenario("hypoxia-gradual"), seed=1)
+    sensor.seek(4 * 10800)
+    phases = [e for e in sensor.events() if e.kind == "hypoxia_phase"]
+    assert [e.subtype for e in phases][:2] == ["normal", "decelerations"]
+    assert phases[-1].subtype == "terminal"
+    ph = [e.details["simulated_nominal_ph"] for e in phases]
+    assert ph == sorted(ph, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "meets"),
+    [
+        ("sinusoidal", "sinusoidal", True),
+        ("pseudo-sinusoidal", "sinusoidal", False),
+        ("saltatory", "saltatory", True),
+        ("zigzag", "saltatory", False),
+        ("tachysystole", "tachysystole", True),
+        ("normal-reactive", "state", None),
+        ("toco-drift-rezero", "rezero", None),
+    ],
+)
+def test_patterns_are_in_the_truth(name, kind, meets):
+    """With whether they last as long as their definition asks."""
+    sensor = Sensor(load_scenario(name), seed=1)
+    sensor.seek(int(4 * load_scenario(name).duration_s))
+    found = [e for e in sensor.events() if e.kind == kind]
+    assert found
+    assert all(e.meets_clinical == meets for e in found)
+
+
+def test_segments_name_level_and_variability():
+    """Ten-minute segments of baseline and band."""
+    events = events_of("tachycardia-fever", hours=0.5)
+    assert {e.subtype for e in events if e.kind == "baseline"} == {"tachycardia"}
+    events = events_of("reduced-variability", hours=0.5)
+    assert {e.subtype for e in events if e.kind == "variability"} == {"reduced"}
