@@ -47,8 +47,33 @@ MAX_STEP_BPM = 30.0
 QUALITY_WINDOW_S = 60.0
 """Signal quality is the share of samples with a heart rate over this long, seconds. Chosen."""
 
+POOR_SIGNAL_SHARE = 0.5
+"""Below this share the signal is marked as poor. Chosen: less than half is more gap than trace."""
+
+CONTRACTIONS_OVER_S = 600.0
+"""Contractions are counted per 10 minutes (FIGO 2015, section 5)."""
+
 STALE_AFTER_S = 5.0
 """A sensor that sent nothing for this long, in wall time, is shown as silent, seconds. Chosen."""
+
+REORDER_S = 2.0
+"""Data time that falls back further than this starts a new trace, seconds. Chosen."""
+
+MAX_SENSORS = 64
+"""Sensors shown at once; results of further ones are counted. Chosen: eight by eight tiles."""
+
+MAX_EVENTS = 2000
+"""Events kept per sensor. Chosen: four hours hold some hundreds."""
+
+GRID_CM = 0.5
+"""Distance of the fine vertical grid lines, cm: squares with 10 beats/min on the 20 beats/min/cm
+paper, 10 s at 3 cm/min (ecosystem.md, 2a). Each minute has a heavy one."""
+
+STATUS_SIGNS = {"ok": "●", "warning": "▲", "critical": "■", "error": "✕"}
+EVENT_SIGNS = {"acceleration": "▲", "deceleration": "▼", "contraction": "●"}
+"""The kinds of event that are drawn, each with its sign."""
+DECELERATION_LETTERS = {"early": "E", "late": "L", "variable": "V", "prolonged": "P"}
+"""Stands beside the sign of a deceleration whose subtype begins with the word."""
 
 AlarmKind = Literal["fhr_low", "fhr_high", "signal_loss", "critical"]
 

@@ -20,7 +20,8 @@ from ctgkit.samples import Sample
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
 from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import INDEX, listen, response, select_subprotocol
+from ctgkit.server.listener import listen, response, select_subprotocol
+from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.routes import (
     Answer,
@@ -101,6 +102,7 @@ class Backend:
             hosts=settings.hosts | {settings.host},
             origins=settings.origins,
             viewer_token=settings.viewer_token,
+            page=page_answers(ask_token=settings.viewer_token is not None),
         )
         self._server: Server | None = None
         self._stopping = False
@@ -255,10 +257,8 @@ class Backend:
                 return Answer(200, self.counters.text(), kind)
             case "readyz" if self._stopping:
                 return Answer(503, b"stopping\n", "text/plain; charset=utf-8")
-            case "readyz" | "livez":
+            case _:  # livez, readyz
                 return Answer(200, b"ok\n", "text/plain; charset=utf-8")
-            case _:
-                return Answer(200, INDEX, "text/plain; charset=utf-8")
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""

@@ -56,12 +56,3 @@ def response(answer: Answer) -> Response:
     )
     status = http.HTTPStatus(answer.status)
     return Response(status.value, status.phrase, headers, answer.body)
-
-
-INDEX = b"""CTGKit backend. A test tool, not a medical device.
-
-/ws/sensor   sensors (WebSocket)
-/ws          viewers (WebSocket)
-/api/health  /livez  /readyz  /metrics
-/api/sensors/start  /api/sensors/stop
-"""

@@ -7,7 +7,7 @@ This module performs no I/O. It turns a request into one of the values below; th
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -69,7 +69,6 @@ _REPORTS = {
     "/readyz": "readyz",
     "/metrics": "metrics",
     "/api/sensors/stop": "stop",
-    "/": "index",
 }
 
 
@@ -85,6 +84,8 @@ class Gate:
     """Foreign origins that are allowed, as ``scheme://host[:port]``."""
     viewer_token: str | None
     """Asked from viewers when set."""
+    page: Mapping[str, Answer] = field(default_factory=dict)
+    """The files of the live page, by path."""
 
     def route(
         self, method: str, path: str, header: Callable[[str], list[str]], local_host: str
@@ -120,7 +121,9 @@ class Gate:
             return StartSensors(int(count)) if valid and count else _problem(400, "bad count")
         if parts.path in _REPORTS:
             return Report(_REPORTS[parts.path])
-        return Answer(404, b"404 page not found\n", "text/plain; charset=utf-8")
+        return self.page.get(parts.path) or Answer(
+            404, b"404 page not found\n", "text/plain; charset=utf-8"
+        )
 
     def _refuse_stranger(
         self, header: Callable[[str], list[str]], local_host: str
