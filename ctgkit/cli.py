@@ -21,6 +21,7 @@ COMMANDS = {
     "sensor": ("ctgkit.simulate.command:sensor", "Run one or many fake sensors."),
     "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
+    "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""
