@@ -24,6 +24,7 @@ COMMANDS = {
     "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
     "analyze": ("ctgkit.analyze:analyze", "Analyse a recording: events, baseline, class."),
+    "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

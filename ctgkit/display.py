@@ -71,7 +71,9 @@ paper, 10 s at 3 cm/min (ecosystem.md, 2a). Each minute has a heavy one."""
 
 STATUS_SIGNS = {"ok": "●", "warning": "▲", "critical": "■", "error": "✕"}
 EVENT_SIGNS = {"acceleration": "▲", "deceleration": "▼", "contraction": "●"}
-"""The kinds of event that are drawn, each with its sign."""
+EVENT_LABELS = {"acceleration": "A", "deceleration": "D", "contraction": "UC"}
+"""The kinds of event that are drawn, each with its sign, and the label of its lane. The lanes lie
+between heart rate and toco, from top to bottom."""
 DECELERATION_LETTERS = {"early": "E", "late": "L", "variable": "V", "prolonged": "P"}
 """Stands beside the sign of a deceleration whose subtype begins with the word."""
 
@@ -129,6 +131,17 @@ GRAPHIC_COLOURS = ("limit",)
 """Lines rather than text: 3:1 against the paper is enough for them (WCAG 2.2, 1.4.11)."""
 DECORATIVE_COLOURS = ("paper", "band", "grid")
 """No information is lost when they aren't seen."""
+
+
+def clock(t_s: float, *, seconds: bool = False) -> str:
+    """Return data time as hours and minutes.
+
+    >>> clock(3750), clock(3750, seconds=True)
+    ('1:02', '1:02:30')
+    """
+    minutes, rest_s = divmod(int(t_s), 60)
+    text = f"{minutes // 60}:{minutes % 60:02d}"
+    return f"{text}:{rest_s:02d}" if seconds else text
 
 
 def joined(

@@ -72,6 +72,7 @@ def _display_js() -> str:
         "alarms": {kind: rule._asdict() for kind, rule in display.ALARMS.items()},
         "status_signs": display.STATUS_SIGNS,
         "event_signs": display.EVENT_SIGNS,
+        "event_labels": display.EVENT_LABELS,
         "deceleration_letters": display.DECELERATION_LETTERS,
     }
     return f"export const DISPLAY = {json.dumps(numbers, ensure_ascii=False, indent=1)};\n"

@@ -130,7 +130,7 @@ async def test_analyzer_and_hostile_text(tmp_path, browser):
         await opened(tab, backend)
         await backend.ml_connected()
         await send(s, quarters(0, 60))
-        await tab.until(shows("■ critical · risk critical 86 %"))
+        await tab.until(shows("■ critical · risk critical 86%"))
         await tab.until(shows("<img src=x onerror=alert(1)>"))
         await tab.until(shows("contractions/10 min"))
         assert await tab.run("document.images.length") == 0

@@ -42,7 +42,7 @@ export function alarmText(sensor) {
 }
 
 function percent(share) {
-  return `${Math.round(100 * share)} %`;
+  return `${Math.round(100 * share)}%`;
 }
 
 function figure(channel) {

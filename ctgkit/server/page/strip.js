@@ -4,7 +4,6 @@ import { lowerBound } from "./state.js";
 
 const LABELS_PX = 34; // room for the numbers on the left
 const LANE_PX = 13; // one row of marks
-const LANES = { acceleration: "A", deceleration: "D", contraction: "UC" }; // from top to bottom
 const LETTER_ROOM_PX = 26;
 const AXIS_PX = 18;
 const LABEL_EVERY_MIN = [1, 2, 5, 10, 20, 60];
@@ -36,7 +35,7 @@ export function layout(width, height, scale, speed_cm_min, edge_s) {
   const toco_scale = DISPLAY.toco_scale;
   const fhr_cm = (scale.hi - scale.lo) / scale.per_cm;
   const toco_cm = (toco_scale.hi - toco_scale.lo) / toco_scale.per_cm;
-  const lanes = Object.entries(LANES);
+  const lanes = Object.entries(DISPLAY.event_labels);
   const cm = (height - lanes.length * LANE_PX - AXIS_PX) / (fhr_cm + toco_cm);
   const px_per_s = (cm * speed_cm_min) / 60;
   const fhr_bottom = fhr_cm * cm;

@@ -1,0 +1,201 @@
+"""What is printed: samples of a recording or stored examination, and what is known of them."""
+
+import gzip
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ctgkit.display import EVENT_SIGNS, REORDER_S
+from ctgkit.errors import RecordingError, WireError
+from ctgkit.events import Event
+from ctgkit.recording import Recording
+from ctgkit.recording.csv import read_csv
+from ctgkit.wire import Result, decode_result
+
+_MARK = "simulated"
+_MARK_WITHIN_CHARS = 4096
+_OURS = {"type": "kind", "start_s": "onset_s"}
+"""Names in the output of ``ctgkit analyze`` -> ours."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What an analyzer, or a simulation's truth, says about the samples."""
+
+    events: dict[str, Event] = field(default_factory=dict)
+    """Of the kinds that are drawn, by id; later versions replace earlier ones."""
+    figo: str = ""
+    """Class at the end; empty when unknown."""
+    simulated: bool = False
+    """Whether they say that the data are simulated."""
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is printed."""
+
+    recording: Recording
+    findings: Findings
+    simulated: bool
+    """Whether the file says so."""
+
+
+class _Row(msgspec.Struct):
+    """A sample in an exported examination: the names are the database's."""
+
+    uuid: str
+    sec_from_start: float
+    bpm: float | None
+    uterus: float | None
+    spasms: float | None
+
+
+class _Export(msgspec.Struct):
+    """What ``ctgkit exam export`` writes as JSON."""
+
+    samples: list[_Row]
+    results: list[msgspec.Raw]
+
+
+def read_subject(path: Path, sensor: str = "") -> Subject:
+    """Read a recording, or an examination exported as JSON.
+
+    Parameters
+    ----------
+    path : Path
+        ``.json``: from ``ctgkit exam export``; anything else: a recording.
+    sensor : str
+        Start of the sensor's id, where an examination holds several.
+
+    Raises
+    ------
+    RecordingError
+        When it cannot be read, or doesn't say which sensor is meant.
+    """
+    if path.suffix == ".json":
+        return _read_export(path, sensor.lower())
+    return Subject(read_recording(path), Findings(), _is_marked(path))
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a recording of any format."""
+    return read_csv(path)
+
+
+def _is_marked(path: Path) -> bool:
+    """Tell whether the head of a text file says that its data are simulated."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+        head: str = file.read(_MARK_WITHIN_CHARS)
+    return any(_MARK in line for line in head.splitlines() if line.startswith("#"))
+
+
+def _read_export(path: Path, sensor: str) -> Subject:
+    try:
+        export = msgspec.json.decode(path.read_bytes(), type=_Export)
+        results = [decode_result(bytes(raw)) for raw in export.results]
+    except OSError as error:
+        raise RecordingError(str(path), 0, error.strerror or str(error)) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, WireError) as error:
+        reason = f"is not what `ctgkit exam export` writes: {error}"
+        raise RecordingError(str(path), 0, reason) from error
+    meant = _choose(path, {row.uuid for row in export.samples}, sensor)
+    rows = [row for row in export.samples if row.uuid == meant]
+    return Subject(_recording(path, rows), _of_results(path, results, meant), simulated=False)
+
+
+def _choose(path: Path, found: set[str], sensor: str) -> str:
+    """Return the one sensor that is meant."""
+    meant = [uuid for uuid in found if uuid.lower().startswith(sensor)]
+    if len(meant) != 1:
+        holds = ", ".join(sorted(found)) or "none"
+        raise RecordingError(str(path), 0, f"choose one sensor with --sensor; it holds {holds}")
+    return meant[0]
+
+
+def _recording(path: Path, rows: list[_Row]) -> Recording:
+    last_s = 0.0
+    for row in rows:
+        if row.sec_from_start < last_s - REORDER_S:
+            reason = f"time falls back from {last_s:g} s to {row.sec_from_start:g} s"
+            raise RecordingError(str(path), 0, f"{reason}: the sensor started twice")
+        last_s = max(last_s, row.sec_from_start)
+    values = [(r.sec_from_start, r.bpm or None, r.uterus, r.spasms) for r in rows]
+    table = np.array(values, dtype=np.float64)  # None becomes NaN
+    _, first = np.unique(table[:, 0], return_index=True)
+    t_s, fhr_bpm, uterus, spasms = table[first].T.copy()
+    return Recording(sec_from_start=t_s, fhr_bpm=fhr_bpm, uterus=uterus, spasms=spasms)
+
+
+def _of_results(path: Path, results: Iterable[Result], sensor: str) -> Findings:
+    findings = Findings()
+    for result in results:
+        if result.sensor_id.lower() == sensor.lower():
+            _take(findings, path, 0, {"events": result.events or [], "figo": result.figo})
+    return findings
+
+
+def read_findings(path: Path, sensor: str = "") -> Findings:
+    """Read what is known about a recording, as JSON or JSON lines.
+
+    Parameters
+    ----------
+    path : Path
+        What ``ctgkit analyze --json`` prints, a simulation's truth, or results, one per line.
+    sensor : str
+        Start of the sensor's id, where there are results of several.
+
+    Raises
+    ------
+    RecordingError
+        When it is none of these, or an event is wrong; naming the line.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise RecordingError(str(path), 0, reason) from error
+    results, findings = [], Findings()
+    for number, line in _documents(text):
+        try:
+            item = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise RecordingError(str(path), number, f"not a JSON object: {error}") from error
+        try:
+            results.append(decode_result(line))
+        except WireError:  # so it is something else
+            _take(findings, path, number, item)
+    if results:
+        meant = _choose(path, {r.sensor_id for r in results}, sensor.lower())
+        return _of_results(path, results, meant)
+    return findings
+
+
+def _documents(text: str) -> list[tuple[int, str]]:
+    """Return the JSON documents with their line numbers: the whole text, or each line."""
+    try:
+        msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return [(1, text)]
+
+
+def _take(findings: Findings, path: Path, number: int, item: dict[str, Any]) -> None:
+    """Add what one document says: an event, a list of events, a class, a mark."""
+    findings.simulated |= item.get(_MARK) is True
+    for source, key in ((item.get("guideline"), "level"), (item.get("figo"), "class")):
+        if isinstance(source, dict) and isinstance(source.get(key), str):
+            findings.figo = source[key]
+    try:
+        events = msgspec.convert(item.get("events", [item]), list[dict[str, Any]])
+        for event in events:
+            spelt = {_OURS.get(key, key): value for key, value in event.items()}
+            if spelt.get("kind") in EVENT_SIGNS:
+                taken = msgspec.convert(spelt, Event)
+                findings.events[taken.id or f"{taken.kind} {taken.onset_s:g}"] = taken
+    except msgspec.ValidationError as error:
+        raise RecordingError(str(path), number, f"a bad event: {error}") from error
