@@ -79,7 +79,8 @@ def tables() -> str:
     lines = ["## Knobs", "", "| knob | default | range | unit | meaning |", "|---|---|---|---|---|"]
     for path, k in KNOBS.items():
         lines.append(
-            f"| `{path}` | {k.default:g} | {k.low:g} to {k.high:g} | {k.unit} | {k.meaning} |"
+            f"| `{path}` | {k.default:g} | {k.low:g} to {k.high:g} | {k.unit} | {k.meaning}"
+            f"{' Fixed for a run.' if k.fixed else ''} |"
         )
     lines += ["", "## Words", "", "| key | default | options | meaning |", "|---|---|---|---|"]
     for path, c in CHOICES.items():

@@ -32,11 +32,9 @@ def numbered(path: Path, index: int, count: int) -> Path:
 
 
 def _csv(rendered: "Rendered", origin: str) -> Iterator[str]:
-    import numpy as np
-
     yield "sec,bpm,uterus,spasms\n"
     yield f"# {origin}\n"
-    columns = (["" if np.isnan(v) else f"{v:.10g}" for v in column] for column in rendered.chunk)
+    columns = ([f"{v:.10g}" for v in column] for column in rendered.chunk)  # no signal: nan
     yield from (",".join(row) + "\n" for row in zip(*columns, strict=True))
 
 

@@ -15,6 +15,8 @@ class Knob(NamedTuple):
     high: float
     default: float
     meaning: str
+    fixed: bool = False
+    """Whether it stays the same for a whole run; the timeline can't change it."""
 
 
 class Choice(NamedTuple):
@@ -38,7 +40,7 @@ KNOBS: dict[str, Knob] = {
         "", 0, 10, 1, "Factor on the power between 0.08 and 0.2 Hz; 3 looks saltatory."
     ),
     "fhr.sinus_bpm": Knob("bpm", 0, 30, 0, "Amplitude of a sinusoidal pattern; 0 switches it off."),
-    "fhr.sinus_per_min": Knob("/min", 1, 10, 4, "Its frequency; sinusoidal is 2-5 (FIGO 2015)."),
+    "fhr.sinus_per_min": Knob("/min", 1, 10, 4, "Frequency of that; 2-5 (FIGO 2015).", fixed=True),
     "fhr.sinus_jagged": Knob("", 0, 1, 0, "0 a smooth sine, 1 a triangle (pseudo-sinusoidal)."),
     "fhr.floor_bpm": Knob("bpm", 0, 5, 0.12, "Fast part that doesn't scale, rms; electrodes .8."),
     "state.quiet_min": Knob("min", 2, 120, 23, "Mean length of quiet sleep (1F)."),
@@ -66,21 +68,21 @@ KNOBS: dict[str, Knob] = {
     "toco.tone": Knob("units", 0, 100, 10, "Resting tone."),
     "toco.push": Knob("", 0, 1, 0, "How hard the mother bears down in contractions (stage II)."),
     "toco.breathing": Knob("units", 0, 20, 0.4, "Size (rms) of the breathing ripple."),
-    "toco.breathing_per_min": Knob("/min", 8, 40, 20, "The mother's breathing rate."),
+    "toco.breathing_per_min": Knob("/min", 8, 40, 20, "The mother's breathing rate.", fixed=True),
     "toco.noise": Knob("units", 0, 20, 0.5, "Size (rms) of belt and muscle noise."),
-    "toco.noise_slope": Knob("", 0, 4, 2.4, "Fall of that noise's power with frequency."),
-    "toco.smoothing_s": Knob("s", 0, 10, 0.5, "Length of the monitor's moving average."),
+    "toco.noise_slope": Knob("", 0, 4, 2.4, "Fall of that noise's power.", fixed=True),
+    "toco.smoothing_s": Knob("s", 0, 10, 0.5, "Length of the moving average.", fixed=True),
     "toco.drift": Knob("units", 0, 40, 2, "Size (rms) of the belt's slow drift."),
     "toco.spikes_per_h": Knob("/h", 0, 240, 4, "Movement artefacts."),
     "toco.shifts_per_h": Knob("/h", 0, 120, 0, "Sudden shifts of the belt that settle slowly."),
     "toco.rezero_per_h": Knob("/h", 0, 12, 0, "Nurse's resets to the zero line."),
     "toco.gain": Knob("", 0, 3, 1, "What the belt shows of the true tone; 0 is a lifted belt."),
-    "toco.update_s": Knob("s", 0.25, 4, 0.25, "How often the shown value changes."),
+    "toco.update_s": Knob("s", 0.25, 4, 0.25, "Period of the shown value.", fixed=True),
     "toco.saturation": Knob("units", 20, 127, 127, "Highest value shown."),
-    "toco.grid": Knob("units", 0.1, 2, 0.5, "Step of the shown value."),
+    "toco.grid": Knob("units", 0.1, 2, 0.5, "Step of the shown value.", fixed=True),
     "loss.share": Knob("", 0, 1, 0.03, "Share of time without heart rate (clean .005, poor .25)."),
     "loss.long_share": Knob("", 0, 1, 0.4, "Part of it that is in gaps of minutes."),
-    "loss.shortest_s": Knob("s", 0.25, 5, 1, "Shortest gap."),
+    "loss.shortest_s": Knob("s", 0.25, 5, 1, "Shortest gap.", fixed=True),
     "loss.unsteady": Knob(
         "",
         0,
@@ -98,7 +100,7 @@ KNOBS: dict[str, Knob] = {
     "artefact.halving_per_h": Knob("/h", 0, 120, 0, "Halved heart rate, when above 180 bpm."),
     "artefact.outlier_per_h": Knob("/h", 0, 240, 0, "Seconds-long nonsense values."),
     "sensor.missed_update": Knob("", 0, 1, 0.1, "Share of beats that the monitor repeats."),
-    "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate."),
+    "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate.", fixed=True),
     "hypoxia.nominal_ph": Knob("pH", 6.5, 7.5, 7.3, "Nominal cord pH: truth only, simulated."),
 }
 
@@ -111,7 +113,7 @@ CHOICES: dict[str, Choice] = {
     "sensor.method": Choice(
         ("doppler", "scalp"),
         "doppler",
-        "Ultrasound averages two or three beats.",
+        "Ultrasound, or a scalp electrode: other gaps, and intervals in steps of 2 ms.",
     ),
     "sensor.profile": Choice(
         ("clinical", "original"),

@@ -87,13 +87,17 @@ class Plan:
         self._forced.append((id_, at))
         return id_
 
+    def forced_rezeros(self) -> list[tuple[float, float]]:
+        """Return all forced resets of the toco: time, seconds, and the value set."""
+        return [(at.t_s, at.what.size) for _, at in self._forced if at.what.event == "rezero"]
+
     def window(self, from_s: float, to_s: float) -> Window:
         """Return what touches [*from_s*, *to_s*), each list ordered by time."""
         early_s = from_s - _BEFORE_S
         wide = self._contractions.between(early_s - LONGEST_S, to_s + _AFTER_S)
         accelerations = self._accelerations.between(from_s, to_s)
         decelerations = self._decelerations.between(wide, early_s, to_s)
-        episodes, rezeros = [], []
+        episodes = []
         for id_, at in self._forced:
             event = at.what.event
             if event == "acceleration":
@@ -104,9 +108,7 @@ class Plan:
                 decelerations.append(forced_deceleration(id_, at))
             elif event == "contraction":
                 wide.append(forced_contraction(id_, at))
-            elif event == "rezero":
-                rezeros.append((at.t_s, at.what.size))
-            else:
+            elif event != "rezero":
                 episodes.append(
                     Episode(id_, cast(What, event), at.t_s, at.t_s + at.what.duration_s)
                 )
@@ -127,7 +129,7 @@ class Plan:
                 (e for e in episodes if e.onset_s < to_s and e.end_s > from_s),
                 key=lambda e: e.onset_s,
             ),
-            rezeros,
+            self.forced_rezeros(),
         )
 
     def composite(self, t_s: Floats, window: Window) -> Composite:

@@ -156,12 +156,13 @@ class _Reader:
             return float(match[1]) * _SECONDS[match[2]]
         return self.plain(value, key, 0, 366 * 86400, "s")
 
-    def knobs(self, value: Any, key: str) -> dict[str, Number]:
-        """Read ``set``: dotted names of knobs."""
-        return {
-            path: self.number(v, f"{key}.{path}", *KNOBS[path][1:3], KNOBS[path].unit)
-            for path, v in self.table(value, key, KNOBS).items()
-        }
+    def changes(self, value: Any, key: str) -> Mapping[str, Any]:
+        """Read a table whose keys are dotted names of knobs that may change during a run."""
+        for path in self.table(value, key, KNOBS):
+            if KNOBS[path].fixed:
+                raise self.fail(f"{key}.{path}", "stays the same for a whole run")
+        table: Mapping[str, Any] = value
+        return table
 
     def word(self, value: Any, path: str) -> Word:
         options = CHOICES[path].options
@@ -204,14 +205,18 @@ class _Reader:
         if "t" not in table:
             raise self.fail(f"{key}.t", "missing: when does it happen?")
         t = table["t"]
-        scale = self.table(table.get("scale", {}), f"{key}.scale", KNOBS)
+        goals = self.changes(table.get("set", {}), f"{key}.set")
+        scale = self.changes(table.get("scale", {}), f"{key}.scale")
         return Change(
             t_s=self.number(t, f"{key}.t", 0, 366 * 86400, "s")
             if isinstance(t, Mapping)
             else self.seconds(t, f"{key}.t"),
             ramp_s=self.seconds(table.get("ramp", 0), f"{key}.ramp"),
             chance=self.plain(table.get("chance", 1), f"{key}.chance", 0, 1, ""),
-            set=self.knobs(table.get("set", {}), f"{key}.set"),
+            set={
+                path: self.number(v, f"{key}.set.{path}", *KNOBS[path][1:3], KNOBS[path].unit)
+                for path, v in goals.items()
+            },
             scale={p: self.number(v, f"{key}.scale.{p}", 0, 100, "") for p, v in scale.items()},
             force=self.forced(table["force"], f"{key}.force") if "force" in table else None,
             phase=str(table.get("phase", "")),

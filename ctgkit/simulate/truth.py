@@ -85,10 +85,10 @@ def truth_events(plan: Plan, until_s: float) -> list[Event]:
 
 
 def _rezeros(plan: Plan, until_s: float) -> Iterator[Event]:
-    forced = plan.window(0.0, 1.0).rezeros
+    forced = plan.forced_rezeros()
     for i, reset in enumerate(rezeros(plan.patient, plan.streams, 0.0, until_s, forced)):
         yield Event(
-            kind="rezero", id=f"z{i}", onset_s=reset.t_s, end_s=reset.t_s,
+            kind="rezero", id=f"rezero{i}", onset_s=reset.t_s, end_s=reset.t_s,
             details={"offset": reset.offset},
         )  # fmt: skip
 
@@ -250,11 +250,11 @@ def _segments(plan: Plan, until_s: float) -> Iterator[Event]:
         band = next(name for limit, name in BANDS_BPM if band_bpm <= limit)
         onset_s, end_s = float(from_s), float(min(from_s + SEGMENT_S, until_s))
         yield Event(
-            kind="baseline", id=f"b{i}", onset_s=onset_s, end_s=end_s, size=level_bpm,
+            kind="baseline", id=f"baseline{i}", onset_s=onset_s, end_s=end_s, size=level_bpm,
             subtype=level,
         )  # fmt: skip
         yield Event(
-            kind="variability", id=f"w{i}", onset_s=onset_s, end_s=end_s, size=band_bpm,
+            kind="variability", id=f"variability{i}", onset_s=onset_s, end_s=end_s, size=band_bpm,
             subtype=band,
         )  # fmt: skip
 
@@ -269,7 +269,7 @@ def _phases(plan: Plan, until_s: float) -> Iterator[Event]:
     if plan.behaviour.mode != "none":
         for i, span in enumerate(plan.behaviour.until(until_s)):
             yield Event(
-                kind="state", id=f"s{i}", onset_s=span.onset_s, end_s=min(span.end_s, until_s),
+                kind="state", id=f"state{i}", onset_s=span.onset_s, end_s=min(span.end_s, until_s),
                 subtype=span.state,
             )  # fmt: skip
     phases = plan.patient.phases
@@ -277,7 +277,7 @@ def _phases(plan: Plan, until_s: float) -> Iterator[Event]:
         end_s = phases[i + 1].t_s if i + 1 < len(phases) else until_s
         ph = plan.patient.at("hypoxia.nominal_ph", phase.t_s)
         yield Event(
-            kind="hypoxia_phase", id=f"h{i}", onset_s=phase.t_s, end_s=max(end_s, phase.t_s),
+            kind="hypoxia_phase", id=f"phase{i}", onset_s=phase.t_s, end_s=max(end_s, phase.t_s),
             subtype=phase.name, details={"simulated_nominal_ph": ph},
         )  # fmt: skip
     t_s = np.arange(0.0, until_s, 5.0)
@@ -316,6 +316,6 @@ def _tachysystole(contractions: list[Event]) -> Iterator[Event]:
 
 def _tachysystole_event(onset_s: float, end_s: float) -> Event:
     return Event(
-        kind="tachysystole", id=f"t@{onset_s:.0f}", onset_s=onset_s, end_s=end_s,
+        kind="tachysystole", id=f"tachysystole{onset_s:.0f}", onset_s=onset_s, end_s=end_s,
         meets_clinical=True,
     )  # fmt: skip

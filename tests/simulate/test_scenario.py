@@ -101,6 +101,11 @@ def test_nothing_is_shipped_that_does_not_load():
         ("[[at]]\nt = 5\nset = {'fhr.bandwith_bpm' = 3}", "at[0].set.fhr.bandwith_bpm", "did you"),
         ("[[at]]\nt = 5\nforce = {event = 'acceleratio'}", "at[0].force.event", "did you mean"),
         ("[[at]]\nt = 5\nforce = {event = 'loss', size = 3}", "at[0].force.size", "outside"),
+        (
+            "[[at]]\nt = 5\nscale = {'toco.grid' = 2}",
+            "at[0].scale.toco.grid",
+            "stays the same for a whole run",
+        ),
         ("[[at]]\nt = 5\nchance = 2", "at[0].chance", "outside 0 to 1"),
         ("[at]\nt = 5", "at", "[[at]]"),
         ("[mix]\nmine = 1", "mix.mine", "mixes itself"),

@@ -32,7 +32,7 @@ def same(a, b):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(NAMES, SEEDS, st.lists(st.integers(1, 1500), min_size=1, max_size=6))
 def test_chunk_sizes_do_not_matter(name, seed, sizes):
     """Read in pieces of any size: the same bytes, samples and truth."""
@@ -43,7 +43,7 @@ def test_chunk_sizes_do_not_matter(name, seed, sizes):
     assert same(whole.chunk, [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(NAMES, SEEDS, st.integers(0, 400_000), st.integers(1, 900), st.integers(0, 900))
 def test_starting_anywhere_does_not_matter(name, seed, first, count, skip):
     """Seeking gives the samples and the truth that reading through gives."""
@@ -129,7 +129,7 @@ def test_bytes_are_those_of_another_process():
 @pytest.mark.parametrize("rate_hz", [1.0, 2.0, 8.0, 10.0])
 def test_other_rates_hold_or_skip_the_monitors_samples(rate_hz):
     """At any rate the value shown is that of the latest 250 ms."""
-    scenario = SCENARIOS["active" if False else "normal-reactive"]
+    scenario = SCENARIOS["normal-reactive"]
     base = Sensor(scenario, seed=2).read(8000)
     other = Sensor(scenario, seed=2, rate_hz=rate_hz).read(int(rate_hz * 1000))
     index = np.floor(other.sec_from_start * 4 + 1e-9).astype(int)
@@ -143,8 +143,8 @@ def test_every_scenario_stays_on_the_wire(name):
     from ctgkit.samples import FHR_MAX_BPM, FHR_MIN_BPM, TOCO_MAX, TOCO_MIN
 
     sensor = Sensor(load_scenario(name), seed=1)
-    for first in (0, 4 * 1500):
-        chunk, truth = sensor.render(first, 2400)
+    for first in (0, 4 * 1536):
+        chunk, truth = sensor.render(first, 1024)
         lost = (truth.mask & (MASK_BITS["loss"] | MASK_BITS["off"])) > 0
         assert np.array_equal(np.isnan(chunk.fhr_bpm), lost)
         shown = chunk.fhr_bpm[~lost]
@@ -167,7 +167,7 @@ def test_original_profile_keeps_its_documented_formula():
     assert 30 <= np.percentile(chunk.uterus, 97) <= 45
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS, st.integers(0, 3000), st.integers(0, 2000), st.sampled_from(sorted(FORCED)))
 def test_injecting_changes_nothing_before_and_the_log_repeats_the_run(seed, read, later, event):
     """Bytes before the event stay; a run from the log equals the run."""

@@ -110,9 +110,9 @@ class Contractions:
         stop = int(np.ceil(self._count_at(to_s + LONGEST_S))) + 2
         u = self._streams.uniform("toco.contraction", first, stop, 2)
         z = self._streams.normal("toco.contraction", first - 1, stop, 4)
-        cv = self._patient.at("toco.interval_cv", max(from_s, 0.0))
-        jitter = np.clip(cv / np.sqrt(2) * z[1:, 0], -0.45, 0.45)
-        peaks = self._times_of(np.arange(first, stop) + self._phase + jitter)
+        counts = np.arange(first, stop, dtype=np.float64) + self._phase
+        cv = self._patient.at("toco.interval_cv", self._times_of(counts))
+        peaks = self._times_of(counts + np.clip(cv / np.sqrt(2) * z[1:, 0], -0.45, 0.45))
         # neighbours resemble each other: AR over the index with coefficient .3 (signal model, 6)
         z = (z[1:] + 0.3 * z[:-1]) / np.sqrt(1.09)
         trend = slow(self._streams, "toco.contraction.trend", peaks, 300.0, 900.0)

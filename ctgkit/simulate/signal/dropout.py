@@ -26,9 +26,6 @@ class Episode(NamedTuple):
 FLICKER_SLOT_S, LONG_SLOT_S = 2.0, 60.0
 FLICKER_LONGEST_S, LONG_LONGEST_S = 60.0, 1200.0
 
-_LONG_MEDIAN_S, _LONG_SIGMA, _LONG_MEAN_S = 60.0, 0.8, 85.0
-"""Gaps of minutes: median, sd of the logarithm, and mean after clipping (signal model 7.5)."""
-
 
 def _gap_s(shortest_s: float, method: str, z: Floats) -> Floats:
     median_s, sigma, _ = fitted.GAP_EXCESS[method]
@@ -43,21 +40,16 @@ def _mean_gap_s(shortest_s: float, method: str) -> float:
 
 
 def _long_s(z: Floats) -> Floats:
-    return np.clip(_LONG_MEDIAN_S * np.exp(_LONG_SIGMA * z), 20.0, LONG_LONGEST_S)
+    median_s, sigma, _ = fitted.LONG_GAP_S
+    return np.clip(median_s * np.exp(sigma * z), 20.0, LONG_LONGEST_S)
 
 
-_MEAN_STRESS = 0.2  # of a tracing in labour; keeps the share as asked
-
-_CLUSTER = 1.0
-"""Sd of the logarithm of the hazard over a minute: gaps come in clusters [M]."""
-
-_SIMPLE: tuple[tuple[What, str, float, float], ...] = (
-    ("maternal_capture", "artefact.capture_per_h", 23.0, 1.35),
-    ("doubling", "artefact.doubling_per_h", 6.0, 0.7),
-    ("halving", "artefact.halving_per_h", 6.0, 0.7),
-    ("outlier", "artefact.outlier_per_h", 1.5, 0.6),
+_ARTEFACTS: tuple[tuple[What, str], ...] = (
+    ("maternal_capture", "artefact.capture_per_h"),
+    ("doubling", "artefact.doubling_per_h"),
+    ("halving", "artefact.halving_per_h"),
+    ("outlier", "artefact.outlier_per_h"),
 )
-"""Kind, its rate, median length in seconds, sd of its logarithm (signal model 7.6, 7.7 [M])."""
 
 
 class Dropouts:
@@ -89,11 +81,11 @@ class Dropouts:
         """
         from_s, to_s = from_s - 5, to_s + 5
         found = self._flicker(from_s, to_s, stress) + self._long(from_s, to_s)
-        for what, rate, median_s, sigma in _SIMPLE:
+        for what, rate in _ARTEFACTS:
             found += [
                 episode
-                for group in self._simple(what, rate, median_s, sigma, from_s, to_s)
-                if happens(what, group[1].onset_s)
+                for group in self._artefact(what, rate, from_s, to_s)
+                if happens(what, group[0].onset_s)
                 for episode in group
             ]
         return [*found, *self._too_short(found)]
@@ -121,9 +113,10 @@ class Dropouts:
         swell = slow(self._streams, "fhr.flicker", starts, 20.0, 60.0)
         trend = slow(self._streams, "fhr.flicker.trend", starts, 120.0, 600.0)
         unsteady = self._patient.at("loss.unsteady", starts)
-        cluster = np.exp(_CLUSTER * swell + unsteady * trend - 0.5 * (_CLUSTER**2 + unsteady**2))
-        factor = 1 + (self._patient.at("loss.events", starts) - 1) * stress(starts)
-        factor = factor / (1 + (self._patient.at("loss.events", from_s) - 1) * _MEAN_STRESS)
+        # over a minute its logarithm has an sd of 1: gaps come in clusters [M]
+        cluster = np.exp(swell + unsteady * trend - 0.5 * (1 + unsteady**2))
+        more = self._patient.at("loss.events", starts) - 1
+        factor = (1 + more * stress(starts)) / (1 + more * fitted.MEAN_STRESS)
         hazard = -np.log1p(-np.minimum(share, 0.99)) / self._mean_s * cluster * factor
         happening = np.flatnonzero(u[:, 0] < hazard * FLICKER_SLOT_S)
         if not len(happening):
@@ -141,26 +134,25 @@ class Dropouts:
         starts = (np.arange(first, stop) + u[:, 1]) * LONG_SLOT_S
         share = self._patient.at("loss.share", starts)
         share = share * self._patient.at("loss.long_share", starts)
-        hazard = -np.log1p(-np.minimum(share, 0.99)) / _LONG_MEAN_S
+        hazard = -np.log1p(-np.minimum(share, 0.99)) / fitted.LONG_GAP_S[2]
         happening = np.flatnonzero(u[:, 0] < hazard * LONG_SLOT_S)
         if not len(happening):
             return []
         ends = starts + _long_s(self._streams.normal("fhr.gap", first, stop, 1)[:, 0])
-        off = self._patient.at("loss.off_share", from_s)
+        off = u[:, 2] < self._patient.at("loss.off_share", starts)
         return [
             Episode(
                 f"l{first + i}",
-                "off" if u[i, 2] < off else "loss",
+                "off" if off[i] else "loss",
                 float(starts[i]),
                 float(ends[i]),
             )
             for i in happening
         ]
 
-    def _simple(
-        self, what: What, rate: str, median_s: float, sigma: float, from_s: float, to_s: float
-    ) -> list[list[Episode]]:
-        """Return artefacts, each between the losses before and after it."""
+    def _artefact(self, what: What, rate: str, from_s: float, to_s: float) -> list[list[Episode]]:
+        """Return artefacts of a kind, each between the losses before and after it."""
+        median_s, sigma = fitted.ARTEFACT_S[what]
         longest_s = median_s * 20
         first, stop = int((from_s - longest_s) // LONG_SLOT_S), int(to_s // LONG_SLOT_S) + 1
         u = self._streams.uniform(f"artefact.{what}", first, stop, 3)
@@ -172,7 +164,7 @@ class Dropouts:
         z = self._streams.normal(f"artefact.{what}", first, stop, 3)
         found = []
         for i in happening:
-            onset_s, id_ = float(starts[i]), f"{what[0]}{first + i}"
+            onset_s, id_ = float(starts[i]), f"{what}{first + i}"
             end_s = onset_s + float(min(median_s * np.exp(sigma * z[i, 0]), longest_s))
             before_s, after_s = fitted.EDGE_LOSS_S * np.abs(z[i, 1:])
             group = [

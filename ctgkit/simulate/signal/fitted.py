@@ -5,8 +5,6 @@
 [P] published; [D] chosen. Percentiles and medians only: no part of a recording is in here.
 """
 
-import numpy as np
-
 VARIABILITY_HZ = (
     0.001, 0.004, 0.008, 0.016, 0.023, 0.031, 0.047, 0.062, 0.078, 0.102, 0.125, 0.148, 0.203,
     0.25, 0.297, 0.398, 0.5, 0.703, 1.0, 2.0,
@@ -15,8 +13,9 @@ VARIABILITY_PSD = (
     1300.0, 520.0, 175.0, 115.0, 78.0, 47.0, 31.0, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
     0.55, 0.3, 0.14, 0.085, 0.04, 0.018, 0.004,
 )  # fmt: skip
-"""One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm [M]: median over
-clean 256 s windows; scales with the square of the band."""
+"""One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm, of the real one
+[M, median over clean 256 s windows] what drift, events, floor and beat error leave to it; scales
+with the square of the band."""
 
 FLOOR_SLOPE = 1.3
 """Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
@@ -44,6 +43,22 @@ GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
+LONG_GAP_S = (60.0, 0.8, 85.0)
+"""Gaps of minutes: median, sd of the logarithm, mean after clipping [M]: over 60 s are 1 % of the
+gaps and half of the lost time."""
+
+MEAN_STRESS = 0.2
+"""Mean of the stress of contractions and falls on the signal in labour [D]: keeps the share of
+loss as asked."""
+
+ARTEFACT_S = {
+    "maternal_capture": (23.0, 1.35),
+    "doubling": (6.0, 0.7),
+    "halving": (6.0, 0.7),
+    "outlier": (1.5, 0.6),
+}
+"""Median length, s, and sd of its logarithm (signal model 7.6 and 7.7) [M]; outlier [D]."""
+
 BEAT_ERROR = {"doppler": 3.2, "scalp": 0.8}
 """White error of one beat over the size of the fast part [M]: successive steps of the shown heart
 rate are all but uncorrelated."""
@@ -66,5 +81,3 @@ model 4.3: 4-8, 10-20 and up to 25 bpm]."""
 
 QUIET_SHIFT_BPM, AWAKE_SHIFT_BPM = -3.0, 12.0
 """Baseline of 1F and 4F against 2F [P, signal model 4.1]."""
-
-SPECTRUM_HZ = np.asarray(VARIABILITY_HZ)
