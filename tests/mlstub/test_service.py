@@ -1,6 +1,7 @@
 """The stub ML service over real sockets."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -168,14 +169,15 @@ async def test_a_client_that_never_reads_holds_up_nobody_and_is_cut_off(monkeypa
         flood = asyncio.ensure_future(_flood(slow))
         served = await ask(client, *(request(n / 4, sensor=OTHER) for n in range(400)))
         await until(lambda: service.sensors == 1, "the slow client was cut off")
-        with pytest.raises(ConnectionClosed):
-            await flood
+        await flood
     assert [r["secFromStart"] for r in served] == [n / 4 for n in range(400)]
 
 
 async def _flood(client):
-    for n in range(200_000):
-        await client.send(request(n / 4))
+    """Send until the other side has had enough."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await client.send(request(1.0))
 
 
 async def test_a_large_frame_closes_only_its_connection():
