@@ -181,8 +181,7 @@ class Analyzer:
     # --- each tick ------------------------------------------------------------------------------
 
     def _tick(self, trace: Trace) -> None:
-        if trace.changed:
-            self._look_again(trace)
+        self._look_again(trace)
         if trace.ticks % _MINUTE_TICKS == _MINUTE_PHASE:
             self._close_minutes(trace, self._row_lag_s)
 

@@ -20,11 +20,11 @@ ABRUPT_S = 30.0
 PROLONGED_S = 180.0
 """Longer than this is prolonged (FIGO 2015; NICHD counts from 120 s)."""
 
-FLANK = (0.1, 0.9)
-"""Depths between which a flank is timed, as shares: its ends are lost in the variability. A
-smooth flank (half a cosine) spends 59 % of its length between them."""
+FLANK = (0.25, 0.9)
+"""Depths between which a flank is timed, as shares: its ends are lost in the variability."""
 
-FLANK_SHARE = 0.59
+FLANK_SHARE, FOOT_SHARE = 0.46, 1 / 3
+"""A smooth flank (half a cosine) spends 46 % of its length between those, a third before them."""
 
 CONTRACTION_BEFORE_S, CONTRACTION_AFTER_S = 30.0, 90.0
 """A deceleration belongs to a contraction whose peak is at most 30 s after or 90 s before its
@@ -33,8 +33,12 @@ nadir (analysis.md 5.4)."""
 LATE_ONSET_S, LATE_NADIR_S = 20.0, 10.0
 """Late: onset more than 20 s after the contraction's and nadir more than 10 s after its peak."""
 
-EARLY_NADIR_S, EARLY_END_S = 10.0, 20.0
-"""Early: nadir within 10 s of the peak, both ends within 20 s of the contraction's (chosen)."""
+ONSET_ERROR_S = 10.0
+"""How far a measured onset may be off in ordinary variability (chosen): onsets from 10 s on count
+as late where the nadir is late."""
+
+EARLY_NADIR_S = 10.0
+"""Early: nadir within 10 s of the contraction's peak."""
 
 SLOW_RETURN_S, LONG_S, OVERSHOOT_BPM, SHOULDER_BPM = 30.0, 60.0, 8.0, 4.0
 """Atypical features of a variable deceleration (FIGO 2015, NG229; the sizes are chosen)."""
@@ -103,11 +107,12 @@ def deceleration_event(
     level = float(baseline_bpm[max(0, zone.start - 1)])
     signal = filled[zone.start : zone.end]
     depth = np.maximum(baseline_bpm[zone.start : zone.end], level) - signal
-    smooth = moving_mean(depth, 2)
-    onset, deep, shallow, end = _flanks(smooth)
+    smooth = moving_mean(depth, 3)
+    low, deep, shallow, high = _flanks(smooth)
     nadir = int(np.argmax(smooth))
-    fall_s = (deep - onset) / FLANK_SHARE
-    rise_s = (end - shallow) / FLANK_SHARE
+    fall_s = (deep - low) / FLANK_SHARE
+    rise_s = (high - shallow) / FLANK_SHARE
+    onset = max(0.0, low - FOOT_SHARE * fall_s)
     details: dict[str, float | str | bool | None] = {
         "nadir_bpm": round(float(signal.min()), 1),
         "area_bpm_s": round(zone.area_bpm_s),
@@ -122,7 +127,7 @@ def deceleration_event(
         details["onset_lag_s"] = round(origin_s + zone.start + onset - linked.onset_s, 1)
         details["nadir_lag_s"] = round(middle_s - linked.peak_s, 1)
     duration_s = float(zone.end - zone.start)
-    subtype = _type(duration_s, fall_s, details, linked, origin_s + zone.start + end)
+    subtype = _type(duration_s, fall_s, details)
     if subtype == "variable":
         details["atypical"] = _atypical(zone, filled, level, rise_s, duration_s, details)
     return Event(
@@ -139,7 +144,7 @@ def deceleration_event(
 
 
 def _flanks(depth: Floats) -> tuple[int, int, int, int]:
-    """Return where the fall passes 10 and 90 % of the depth, and the rise 90 and 10 %."""
+    """Return where the fall passes 25 and 90 % of the depth, and the rise 90 and 25 %."""
     nadir = int(np.argmax(depth))
     low, high = (share * depth[nadir] for share in FLANK)
     deep = int(np.argmax(depth >= high))
@@ -172,20 +177,17 @@ def _type(
     duration_s: float,
     fall_s: float,
     details: dict[str, float | str | bool | None],
-    linked: Event | None,
-    end_s: float,
 ) -> DecelerationType:
     if duration_s > PROLONGED_S:
         return "prolonged"
     if fall_s < ABRUPT_S:
         return "variable"
     onset_lag_s, nadir_lag_s = details.get("onset_lag_s"), details.get("nadir_lag_s")
-    if linked is None or not isinstance(onset_lag_s, float) or not isinstance(nadir_lag_s, float):
-        return "unclassified"
-    if onset_lag_s > LATE_ONSET_S and nadir_lag_s > LATE_NADIR_S:
+    if not isinstance(onset_lag_s, float) or not isinstance(nadir_lag_s, float):
+        return "unclassified"  # no contraction to time it by
+    if onset_lag_s > LATE_ONSET_S - ONSET_ERROR_S and nadir_lag_s > LATE_NADIR_S:
         return "late"
-    ends_together = abs(onset_lag_s) <= EARLY_END_S and abs(end_s - linked.end_s) <= EARLY_END_S
-    if abs(nadir_lag_s) <= EARLY_NADIR_S and ends_together:
+    if abs(nadir_lag_s) <= EARLY_NADIR_S:
         return "early"
     return "late_ambiguous"
 

@@ -37,8 +37,8 @@ PROLONGED_S = 120.0
 BASELINE_CHANGE_S = 600.0
 """A deviation that lasts this long is a change of the baseline (FIGO 2015, NICHD 2008)."""
 
-RETURN_BPM, RETURN_S = 10.0, 15
-"""A prolonged deceleration ends where the signal stays within 10 beats/min of the level before
+RETURN_BPM, RETURN_S = 15.0, 15
+"""A prolonged deceleration ends where the signal stays within 15 beats/min of the level before
 it for 15 s."""
 
 BEFORE_S = 90

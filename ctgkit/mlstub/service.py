@@ -165,8 +165,8 @@ class MlService:
                         taken.clear()
                         await taken.wait()
                 writer.cancel()
-        except* ConnectionClosed:
-            pass
+        except* (ConnectionClosed, TimeoutError):
+            pass  # it left, or was cut off, which is logged
         finally:
             del self._clients[connection]
             logger.info("client %s gone, with %d sensors", peer, len(followed))
@@ -313,7 +313,7 @@ async def _write(
         except TimeoutError:
             logger.warning("client %s doesn't read: cut off", connection.remote_address)
             connection.transport.abort()
-            return
+            raise
 
 
 def members(analysis: Analysis) -> dict[str, Any]:

@@ -54,8 +54,6 @@ class Trace:
         """Means over 2.5 s, beats/min."""
         self.valid_share = np.zeros(int(WINDOW_S / baseline.BIN_S))
         """Share of usable samples in each of them."""
-        self.changed = False
-        """Whether the last minute has any heart rate: otherwise there is nothing to look at."""
         self._raw = np.full(_JUDGED_S * SLOT_HZ, np.nan)
         self._open_fhr = [0.0] * TICK_SLOTS
         self._open_toco = [np.nan] * TICK_SLOTS
@@ -128,7 +126,6 @@ class Trace:
             self._filled = reach
 
     def _judge(self) -> None:
-        self.changed = bool((self._raw > 0).any())
         reason = validity.judge(self._raw)
         fhr_bpm = np.where(reason == validity.Reason.GOOD, self._raw, np.nan)
         n = _SETTLED_S * SLOT_HZ

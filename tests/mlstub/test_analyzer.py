@@ -96,6 +96,16 @@ def test_a_gap_is_lost_signal():
     assert [a.at_s for a in analyses if 570 <= a.at_s < 960] == [570, 900, 930]
 
 
+def test_a_lost_signal_takes_the_baseline_with_it():
+    t_s, fhr_bpm, toco = labour(35)
+    fhr_bpm[t_s > 1200] = 0
+    analyses = {a.at_s: a for a in feed(Analyzer(), t_s, fhr_bpm, toco)}
+    assert analyses[1200].features.values["baseline_bpm"] == pytest.approx(140, abs=3)
+    assert analyses[2040].features.values["baseline_bpm"] is None
+    assert analyses[2040].features.values["contractions_per_10min"] > 2.5
+    assert [a.code for a in analyses[2040].alerts if a.level == "info"] == ["signal_loss"]
+
+
 @pytest.mark.parametrize("back_to_s", [0.0, 4.75, 500.0])
 def test_going_back_starts_a_new_examination(back_to_s):
     analyzer = Analyzer()

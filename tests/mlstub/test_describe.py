@@ -23,7 +23,7 @@ def describe(deviation, contractions=(UC,)):
     ((400, 8, 20, 10, 40), "variable"),
     ((405, 36, 0, 45, 25), "early"),
     ((430, 40, 5, 50, 25), "late"),
-    ((412, 40, 5, 45, 25), "late_ambiguous"),
+    ((405, 45, 15, 45, 25), "late_ambiguous"),
     ((420, 15, 170, 30, 50), "prolonged"),
 ])  # fmt: skip
 def test_the_type_follows_from_shape_and_contraction(shape, subtype):
