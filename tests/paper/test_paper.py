@@ -234,8 +234,9 @@ def test_a_strip_that_is_too_long_is_refused(tmp_path):
     """With advice."""
     path = tmp_path / "long.csv"
     path.write_text("sec,bpm\n0,140\n90000,140\n")
-    with pytest.raises(ConfigError, match="use PDF"):
-        run(path, "--out", tmp_path / "x.png")
+    for more in (["x.svg"], ["x.png", "--to", 9000, "--dpi", 600]):
+        with pytest.raises(ConfigError, match="use PDF"):
+            run(path, "--out", *more)
 
 
 def test_without_matplotlib_it_says_what_to_install(recording, tmp_path, monkeypatch):
