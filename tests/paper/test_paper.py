@@ -174,6 +174,15 @@ def test_events_are_marked(recording, tmp_path, text, says):
     assert says in texts_of(out)
 
 
+def test_what_others_say_is_text(recording, tmp_path):
+    """No markup, and no more than a line of it."""
+    events, out = tmp_path / "events", tmp_path / "x.svg"
+    events.write_text(json.dumps({"figo": {"class": "$\\frac$ \n" + 500 * "x"}, "events": []}))
+    run(recording, "--out", out, "--events", events)
+    assert "class $\\frac$" in texts_of(out)
+    assert "x" * 100 not in texts_of(out)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
