@@ -69,9 +69,7 @@ _METADATA = {
     default=None,
     help="Say in the margin that the data are simulated; default: if the file says so.",
 )
-@click.option(
-    "--dpi", type=click.IntRange(50, 1200), default=150, show_default=True, help="Of PNG."
-)
+@click.option("--dpi", type=click.IntRange(50, 600), default=150, show_default=True, help="Of PNG.")
 def paper(
     file: Path,
     out: Path,
@@ -95,7 +93,7 @@ def paper(
         import matplotlib  # noqa: F401 - the extra may be missing
     except ImportError as error:
         raise CtgkitError("paper needs matplotlib: pip install 'ctgkit[paper]'") from error
-    from ctgkit.paper.sheet import MAX_STRIP_CM, cut
+    from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
     from ctgkit.paper.subject import read_findings, read_subject
 
     subject = read_subject(file, sensor)
@@ -110,7 +108,10 @@ def paper(
         raise ConfigError(str(file), f"has nothing there: {times_s[0]:g} to {times_s[-1]:g} s")
     paged = out.suffix == ".pdf"
     sheets = cut(first_s, last_s, int(speed_cm_min), _RANGES[fhr_range], paged=paged)
-    if sheets[0].width_cm > MAX_STRIP_CM:
+    longest_cm = (
+        min(MAX_STRIP_CM, MAX_PIXELS / dpi * 2.54) if out.suffix == ".png" else MAX_STRIP_CM
+    )
+    if sheets[0].width_cm > longest_cm:
         raise ConfigError(
             str(out),
             f"the strip would be {sheets[0].width_cm:.0f} cm long: use PDF, or --from --to",

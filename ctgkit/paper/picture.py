@@ -167,4 +167,5 @@ def _text(
     size: float = TEXT_PT,
     **more: Any,
 ) -> None:
-    axes.text(x_cm, y_cm, text, ha=ha, va="center", color=_INK[ink], fontsize=size, **more)
+    style: dict[str, Any] = {"ha": ha, "va": "center", "color": _INK[ink], "fontsize": size} | more
+    axes.text(x_cm, y_cm, text, parse_math=False, **style)

@@ -15,7 +15,9 @@ TOP_CM, BOTTOM_CM = 1.7, 1.6
 LANE_CM = 0.4
 LANES = tuple(EVENT_LABELS)
 MAX_STRIP_CM = 400.0
-"""Longest strip in one picture, cm: 6.6 h at 1 cm/min, 24,000 pixels at 150 dpi. Chosen."""
+"""Longest strip in one picture, cm: 6.6 h at 1 cm/min. Chosen."""
+MAX_PIXELS = 30_000
+"""Widest PNG: some 500 MB of memory at the finest resolution. Chosen."""
 
 
 class Panel(NamedTuple):

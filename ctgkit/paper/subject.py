@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from ctgkit.display import EVENT_SIGNS, REORDER_S
-from ctgkit.errors import RecordingError, WireError
+from ctgkit.errors import RecordingError, WireError, excerpt
 from ctgkit.events import Event
 from ctgkit.recording import Recording
 from ctgkit.recording.csv import read_csv
@@ -189,7 +189,7 @@ def _take(findings: Findings, path: Path, number: int, item: dict[str, Any]) -> 
     findings.simulated |= item.get(_MARK) is True
     for source, key in ((item.get("guideline"), "level"), (item.get("figo"), "class")):
         if isinstance(source, dict) and isinstance(source.get(key), str):
-            findings.figo = source[key]
+            findings.figo = excerpt(source[key])
     try:
         events = msgspec.convert(item.get("events", [item]), list[dict[str, Any]])
         for event in events:

@@ -185,7 +185,11 @@ def test_bad_results_are_counted(page, bad):
 
 @needs_node
 @pytest.mark.parametrize("extra", [
-    {"events": 5}, {"events": [None, 3, {"kind": "acceleration"}]}, {"figo": 3, "features": []},
+    {"events": 5},
+    {"events": [None, 3, {"kind": "acceleration"}]},
+    {"events": [{"kind": "constructor", "onset_s": 0, "end_s": 1}]},
+    {"events": [{"kind": ["acceleration"], "onset_s": 0, "end_s": 1}]},
+    {"figo": 3, "features": []},
 ])  # fmt: skip
 def test_odd_members_do_no_harm(page, extra):
     """What has the wrong shape is left out; the sample is shown."""

@@ -170,7 +170,7 @@ async def test_buttons_and_token(tmp_path, browser):
         await tab.run("document.querySelector('#access button').click()")
         await tab.until("document.getElementById('link').dataset.link === 'live'")
         await tab.until("document.getElementById('access').hidden")
-        await until(lambda: len(backend._broadcast) == 1)
+        await until(lambda: backend.health()["viewers"] == 1)
         await tab.run("document.getElementById('start').click()")
         await tab.until("document.getElementById('answer').innerText.includes('no sensor has')")
         await tab.run("document.getElementById('stop').click()")

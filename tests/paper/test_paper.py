@@ -174,6 +174,15 @@ def test_events_are_marked(recording, tmp_path, text, says):
     assert says in texts_of(out)
 
 
+def test_what_others_say_is_text(recording, tmp_path):
+    """No markup, and no more than a line of it."""
+    events, out = tmp_path / "events", tmp_path / "x.svg"
+    events.write_text(json.dumps({"figo": {"class": "$\\frac$ \n" + 500 * "x"}, "events": []}))
+    run(recording, "--out", out, "--events", events)
+    assert "class $\\frac$" in texts_of(out)
+    assert "x" * 100 not in texts_of(out)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -234,8 +243,9 @@ def test_a_strip_that_is_too_long_is_refused(tmp_path):
     """With advice."""
     path = tmp_path / "long.csv"
     path.write_text("sec,bpm\n0,140\n90000,140\n")
-    with pytest.raises(ConfigError, match="use PDF"):
-        run(path, "--out", tmp_path / "x.png")
+    for more in (["x.svg"], ["x.png", "--to", 9000, "--dpi", 600]):
+        with pytest.raises(ConfigError, match="use PDF"):
+            run(path, "--out", *more)
 
 
 def test_without_matplotlib_it_says_what_to_install(recording, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import { DISPLAY } from "./display.js";
 import { draw } from "./draw.js";
 import { clock, layout } from "./strip.js";
 
-const WORDS = { ok: "no prediction yet", error: "no analyzer" };
+const WORDS = new Map([["ok", "no prediction yet"], ["error", "no analyzer"]]);
 
 // What the analyzer says of a sensor, or why it doesn't, as {sign, text, colour}.
 export function verdict(sensor, now_s) {
@@ -11,11 +11,11 @@ export function verdict(sensor, now_s) {
     const text = `silent for ${Math.floor(now_s - sensor.received_s)} s`;
     return { sign: DISPLAY.status_signs.error, text, colour: "critical" };
   }
-  const known = sensor.status in DISPLAY.status_signs;
+  const known = Object.hasOwn(DISPLAY.status_signs, sensor.status);
   const sign = DISPLAY.status_signs[known ? sensor.status : "error"];
   const colour = known && sensor.status !== "error" ? sensor.status : "critical";
   const said = sensor.prediction;
-  if (!said) return { sign, text: WORDS[sensor.status] ?? sensor.status, colour };
+  if (!said) return { sign, text: WORDS.get(sensor.status) ?? sensor.status, colour };
   const parts = [sensor.status, `risk ${said.risk} ${percent(said.probability)}`];
   if (said.confidence !== null) parts.push(`confidence ${percent(said.confidence)}`);
   if (sensor.figo) parts.push(`FIGO ${sensor.figo}`);
@@ -99,7 +99,8 @@ export class Card {
   showStrip(scale, speed_cm_min, colours) {
     const { canvas } = this.#parts;
     const { clientWidth: width, clientHeight: height } = canvas;
-    if (!width) return;
+    const { top, bottom } = canvas.getBoundingClientRect();
+    if (!width || bottom < 0 || top > window.innerHeight) return; // nobody sees it
     const ratio = window.devicePixelRatio || 1;
     const size = [Math.round(width * ratio), Math.round(height * ratio)];
     if (canvas.width !== size[0] || canvas.height !== size[1]) {

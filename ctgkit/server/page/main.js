@@ -5,7 +5,7 @@ import { DISPLAY } from "./display.js";
 import { State, decode } from "./state.js";
 
 const BACKFILL_S = 3600;
-const FRAME_MS = 100;
+const FRAME_MS = 200;
 
 const state = new State();
 const cards = new Map();
@@ -112,6 +112,7 @@ function palette() {
 
 let shown_s = 0;
 function frame() {
+  setTimeout(() => requestAnimationFrame(frame), FRAME_MS);
   const t_s = now_s();
   if (changed || t_s - shown_s > 1) {
     changed = false;
@@ -125,7 +126,6 @@ function frame() {
     const alarms = [...state.sensors.values()].filter((s) => s.alarms.open.length).length;
     document.title = `${alarms ? `⚠ ${alarms} ` : ""}CTGKit`;
   }
-  setTimeout(() => requestAnimationFrame(frame), FRAME_MS);
 }
 
 function choose(select, texts) {
@@ -145,6 +145,7 @@ $("access").addEventListener("submit", (event) => {
   sessionStorage.setItem("ctgkit-token", token);
   connect();
 });
+addEventListener("scroll", () => { changed = true; }, { passive: true });
 new ResizeObserver(() => { changed = true; }).observe(document.body);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { changed = true; });
 showLink();

@@ -7,6 +7,8 @@ export const HISTORY_S = 4 * 3600; // data time kept per sensor
 const SETTLE_S = 5; // wall time after connecting in which results may repeat the past
 const RETRY_MAX_S = 5;
 const RISKS = ["low", "medium", "high", "critical"];
+const TEXTS_MAX = 5;
+const TEXT_MAX_CHARS = 200; // of what others say
 
 // Return a result as the page uses it; throw a TypeError or SyntaxError where it is none.
 export function decode(text) {
@@ -22,11 +24,15 @@ export function decode(text) {
     t_s,
     fhr_bpm: within(data.BPMChild, DISPLAY.fhr_limits_bpm),
     toco: within(data.uterus, DISPLAY.toco_limits) ?? within(data.spasms, DISPLAY.toco_limits),
-    status: String(result.status ?? ""),
+    status: excerpt(result.status),
     prediction: readPrediction(result.prediction),
-    figo: String(result.figo?.class ?? result.features?.figo_class ?? ""),
+    figo: excerpt(result.figo?.class ?? result.features?.figo_class),
     events: Array.isArray(result.events) ? result.events.filter(isDrawn) : [],
   };
+}
+
+function excerpt(text) {
+  return String(text ?? "").slice(0, TEXT_MAX_CHARS);
 }
 
 function isNumber(value) {
@@ -42,7 +48,7 @@ function readPrediction(said) {
   if (!said || !isNumber(said.hypoxia_probability) || !RISKS.includes(said.hypoxia_risk)) {
     return null;
   }
-  const texts = (list) => (Array.isArray(list) ? list.slice(0, 5).map(String) : []);
+  const texts = (list) => (Array.isArray(list) ? list.slice(0, TEXTS_MAX).map(excerpt) : []);
   return {
     probability: said.hypoxia_probability,
     risk: said.hypoxia_risk,
@@ -53,7 +59,12 @@ function readPrediction(said) {
 }
 
 function isDrawn(event) {
-  return event?.kind in DISPLAY.event_signs && isNumber(event.onset_s) && isNumber(event.end_s);
+  return (
+    typeof event?.kind === "string" &&
+    Object.hasOwn(DISPLAY.event_signs, event.kind) &&
+    isNumber(event.onset_s) &&
+    isNumber(event.end_s)
+  );
 }
 
 export class Sensor {

@@ -129,7 +129,8 @@ export function marks(plan, events) {
   return seen.map((event) => {
     const [x0, x1] = [xOf(plan, event.onset_s), xOf(plan, event.end_s)];
     const word = String(event.subtype ?? "").split("_")[0];
-    const lettered = event.kind === "deceleration" && x1 - x0 >= LETTER_ROOM_PX;
+    const known = Object.hasOwn(DISPLAY.deceleration_letters, word);
+    const lettered = event.kind === "deceleration" && known && x1 - x0 >= LETTER_ROOM_PX;
     return {
       kind: event.kind,
       y: plan.lanes.find((lane) => lane.kind === event.kind).y,
@@ -137,7 +138,7 @@ export function marks(plan, events) {
       x1: Math.min(plan.width, x1),
       peak: xOf(plan, event.peak_s ?? (event.onset_s + event.end_s) / 2),
       sign: DISPLAY.event_signs[event.kind],
-      letter: lettered ? DISPLAY.deceleration_letters[word] ?? "" : "",
+      letter: lettered ? DISPLAY.deceleration_letters[word] : "",
       provisional: event.tier === "provisional",
     };
   });
