@@ -276,7 +276,7 @@ async def open_store(
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
-            _make_private(path)
+            _probe(path)
             writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
             await _prepare(writer, path, durability)
             recovered = await _recover(writer, sensor_ids)
@@ -286,10 +286,15 @@ async def open_store(
         yield Store(path, writer, reader, recovered)
 
 
-def _make_private(path: Path) -> None:
-    """Make a missing file for its owner only: it will hold what was measured."""
+def _probe(path: Path) -> None:
+    """Make a missing file for its owner only (it will hold what was measured), and open it once.
+
+    A file that can't be opened fails here: aiosqlite's thread would outlive the event loop.
+    """
     if not path.exists():
         path.touch(mode=0o600)  # SQLite gives its log the same mode
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA schema_version")
 
 
 async def _prepare(db: aiosqlite.Connection, path: Path, durability: Durability) -> None:
