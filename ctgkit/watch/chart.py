@@ -8,7 +8,16 @@ from typing import NamedTuple
 import numpy as np
 from rich.segment import Segment
 
-from ctgkit.display import FHR_SCALES, MAX_STEP_BPM, NORMAL_BAND_BPM, TOCO_SCALE, Scale
+from ctgkit.display import (
+    DECELERATION_LETTERS,
+    EVENT_SIGNS,
+    FHR_SCALES,
+    MAX_STEP_BPM,
+    NORMAL_BAND_BPM,
+    TOCO_SCALE,
+    Scale,
+    clock,
+)
 from ctgkit.events import Event
 from ctgkit.watch.ink import Line, Palette, cell_line
 from ctgkit.watch.state import Sensor
@@ -30,7 +39,6 @@ _LABEL_EVERY_MIN = (1, 2, 5, 10, 20, 60)
 _LABEL_ROOM_CELLS = 10
 _SOLID_LINES = (0x09, 0x12, 0x24, 0xC0)
 """Braille patterns of a horizontal line in each of the four rows of dots."""
-_DECELERATION_LETTERS = {"early": "E", "late": "L", "variable": "V", "prolonged": "P"}
 
 
 class Layout(NamedTuple):
@@ -155,13 +163,11 @@ def _bracket(event: Event, cell_s: float) -> tuple[str, int]:
     peak = min(max(int(peak_s // cell_s), first), last) - first
     line = "┄" if event.tier == "provisional" else "─"
     text = ["├", *line * (last - first - 1), "┤"] if last > first else [line]
+    text[peak] = EVENT_SIGNS[event.kind]
     if event.kind == "deceleration":
-        text[peak] = "▼"
-        letter = _DECELERATION_LETTERS.get(event.subtype.partition("_")[0])
+        letter = DECELERATION_LETTERS.get(event.subtype.partition("_")[0])
         if letter and peak + 1 < len(text):
             text[peak + 1] = letter
-    else:
-        text[peak] = "▲" if event.kind == "acceleration" else "●"
     return "".join(text), first
 
 
@@ -178,14 +184,3 @@ def _axis(window: Window, styles: Palette) -> Line:
         if cell + len(label) <= window.n_cells:
             text[cell : cell + len(label)] = label
     return [Segment(" " * LABEL_CELLS + "".join(text), styles["faint"])]
-
-
-def clock(t_s: float, *, seconds: bool = False) -> str:
-    """Return data time as hours and minutes.
-
-    >>> clock(3750), clock(3750, seconds=True)
-    ('1:02', '1:02:30')
-    """
-    minutes, rest_s = divmod(int(t_s), 60)
-    text = f"{minutes // 60}:{minutes % 60:02d}"
-    return f"{text}:{rest_s:02d}" if seconds else text

@@ -11,7 +11,15 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from ctgkit.display import PAPER_SPEEDS_CM_MIN, QUALITY_WINDOW_S, STALE_AFTER_S
+from ctgkit.display import (
+    EVENT_SIGNS,
+    MAX_EVENTS,
+    MAX_SENSORS,
+    PAPER_SPEEDS_CM_MIN,
+    QUALITY_WINDOW_S,
+    REORDER_S,
+    STALE_AFTER_S,
+)
 from ctgkit.events import Event
 from ctgkit.samples import (
     FHR_MAX_BPM,
@@ -25,14 +33,9 @@ from ctgkit.watch.alarms import Alarms
 from ctgkit.watch.trace import Trace
 from ctgkit.wire import Result
 
-MAX_SENSORS = 64
-"""Sensors shown; results of further ones are counted. Chosen: eight by eight tiles."""
-MAX_EVENTS = 2000
-"""Events kept per sensor. Chosen: four hours hold some hundreds."""
 MAX_ID_CHARS = 200
-REORDER_S = 2.0
-"""Data time that falls back further than this starts a new trace, seconds. Chosen."""
-DRAWN_KINDS = ("acceleration", "deceleration", "contraction")
+DRAWN_KINDS = tuple(EVENT_SIGNS)
+"""A tuple: whatever a peer sends as a kind can be looked up in it, a list too."""
 THEMES = ("auto", "light", "dark")
 NOTICE_S = 8.0
 """News stand in the footer for this long, seconds. Chosen."""
@@ -119,7 +122,7 @@ class State:
     n_unreadable: int = 0
     n_late: int = 0
     n_beyond: int = 0
-    """Results of sensors beyond :data:`MAX_SENSORS`."""
+    """Results of sensors beyond :data:`ctgkit.display.MAX_SENSORS`."""
     last_error: str = ""
     notice: str = ""
     """One line of news for the footer: a file that was saved, a log message."""

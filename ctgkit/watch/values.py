@@ -2,21 +2,14 @@
 
 import math
 
+from ctgkit.display import CONTRACTIONS_OVER_S, POOR_SIGNAL_SHARE, STATUS_SIGNS, clock
 from ctgkit.errors import excerpt
-from ctgkit.watch.chart import clock
 from ctgkit.watch.digits import large
 from ctgkit.watch.ink import Line, Palette, Part, line
 from ctgkit.watch.state import Sensor
 
 _RISK_INKS = {"low": "ok", "medium": "warning", "high": "warning+bold", "critical": "critical+bold"}
-_STATUS_SIGNS = {
-    "ok": ("●", "ok"),
-    "warning": ("▲", "warning+bold"),
-    "critical": ("■", "critical+bold"),
-}
-_POOR_SIGNAL = 0.5
-_CONTRACTIONS_OVER_S = 600.0
-"""Contractions are counted per 10 minutes (FIGO 2015, section 5)."""
+_STATUS_INKS = {"ok": "ok", "warning": "warning+bold", "critical": "critical+bold"}
 
 
 def number(value: float | None) -> str:
@@ -73,7 +66,8 @@ def verdict(sensor: Sensor, now_s: float, *, short: bool = False) -> list[Part]:
     """Say what the analyzer thinks, or why it doesn't; in short the risk only."""
     if sensor.is_silent(now_s):
         return [(f"✕ silent for {now_s - sensor.received_s:.0f} s", "critical+bold")]
-    sign, ink = _STATUS_SIGNS.get(sensor.status, ("✕", "critical+bold"))
+    sign = STATUS_SIGNS.get(sensor.status, STATUS_SIGNS["error"])
+    ink = _STATUS_INKS.get(sensor.status, "critical+bold")
     if sensor.prediction is None:
         words = {"error": "no analyzer", "ok": "no prediction yet"}
         return [(f"{sign} {words.get(sensor.status) or excerpt(sensor.status)}", ink)]
@@ -96,13 +90,13 @@ def quality(sensor: Sensor) -> list[Part]:
     share, rate_hz = sensor.quality()
     if math.isnan(share):
         return []
-    poor = share < _POOR_SIGNAL
+    poor = share < POOR_SIGNAL_SHARE
     parts = [(f"{'▲ ' if poor else ''}signal {share:.0%}", "warning+bold" if poor else "ink")]
     if not math.isnan(rate_hz):
         parts.append((f"  {rate_hz:.3g} Hz", "faint"))
     contractions = [e for e in sensor.events.values() if e.kind == "contraction"]
     if contractions:
-        since_s = sensor.trace.last_s - _CONTRACTIONS_OVER_S
+        since_s = sensor.trace.last_s - CONTRACTIONS_OVER_S
         n_recent = sum(e.end_s > since_s for e in contractions)
         parts.append((f"  {n_recent} UC/10 min", "ink"))
     return parts

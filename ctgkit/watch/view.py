@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from rich.segment import Segment
 
-from ctgkit.display import DISCLAIMER
+from ctgkit.display import DISCLAIMER, clock
 from ctgkit.errors import excerpt
-from ctgkit.watch.chart import Layout, chart, clock
+from ctgkit.watch.chart import Layout, chart
 from ctgkit.watch.ink import Line, Palette, Part, line, palette
 from ctgkit.watch.state import NOTICE_S, Sensor, State
 from ctgkit.watch.values import alarm_text, large_values, number, small_values, verdict

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctgkit.display import MAX_EVENTS, MAX_SENSORS
 from ctgkit.samples import Prediction
-from ctgkit.watch.state import MAX_EVENTS, MAX_SENSORS, State, fold, refuse, set_link
+from ctgkit.watch.state import State, fold, refuse, set_link
 from tests.watch.backend import OTHER, result
 
 
