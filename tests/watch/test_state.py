@@ -124,7 +124,7 @@ def test_events_are_kept_by_id():
     st.lists(
         st.dictionaries(
             st.sampled_from(["kind", "onset_s", "end_s", "peak_s", "id", "tier", "details"]),
-            st.sampled_from(["acceleration", "x"]) | st.floats(allow_nan=False) | st.none(),
+            st.sampled_from(["acceleration", "x", [], {}]) | st.floats(allow_nan=False) | st.none(),
         )
     )
 )
