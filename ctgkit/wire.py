@@ -194,6 +194,15 @@ def decode_request(frame: bytes | str) -> Sample:
     WireError
         Naming the field and the reason.
     """
+    try:
+        message = _message_decoder.decode(frame)
+        return _own(message, (message.sensor_id or "").lower())
+    except (msgspec.MsgspecError, UnicodeDecodeError, WireError, _FoldNeeded, RecursionError):
+        return _decode_request_slowly(frame)
+
+
+def _decode_request_slowly(frame: bytes | str) -> Sample:
+    """Decode a flat request or other spellings of the keys, or name what is wrong."""
     item = _parse(frame)
     if not isinstance(item, dict):
         raise WireError("type", "frame", "a JSON object is expected", excerpt(frame))
@@ -219,6 +228,8 @@ def _empty() -> list[Sample]:
 def _own(message: _Message, sensor_id: str) -> Sample:
     """Return the sample on the fast path: exact keys, all there."""
     claimed, data = message.sensor_id, message.data
+    if not sensor_id:
+        raise _FoldNeeded
     if claimed and claimed != sensor_id and claimed.lower() != sensor_id:
         raise WireError(
             "sensor_id",

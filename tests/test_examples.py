@@ -10,7 +10,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PRINTS = {
     "whole_system.py": "599.75 s:",
     "own_ml_service.py": "140 bpm: ok\n160 bpm: warning",
-    "analyze_recording.py": "",
+    "analyze_recording.py": "late decelerations; FIGO: ",
 }
 """File -> something true that it prints."""
 
