@@ -21,6 +21,8 @@ COMMANDS = {
     "sensor": ("ctgkit.simulate.command:sensor", "Run one or many fake sensors."),
     "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
+    "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
+    "replay": ("ctgkit.recording.command:replay", "Play a recording, as sensors or as a backend."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

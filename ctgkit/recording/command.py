@@ -1,0 +1,309 @@
+"""``ctgkit record``, ``ctgkit replay`` and ``ctgkit convert``."""
+
+import asyncio
+import contextlib
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctgkit.config import default_credentials
+from ctgkit.options import Speed, announce, common_options, current_config
+
+if TYPE_CHECKING:
+    from ctgkit.recording.player import ReplaySettings, ReplaySummary
+    from ctgkit.recording.tape import Tape
+
+DEFAULT_BACKEND = "http://127.0.0.1:8080"
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """``HOST:PORT``; without a host loopback, with port 0 any free one."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Return host and port."""
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _websocket_url(url: str, default_path: str, option: str) -> str:
+    from ctgkit.recording.recorder import websocket_url
+
+    try:
+        return websocket_url(url, default_path)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
+
+
+@click.command(
+    epilog="Example: ctgkit record --listen 127.0.0.1:9000 --to ws://127.0.0.1:8080 "
+    "--url http://127.0.0.1:8080 --out run.jsonl.gz"
+)
+@common_options
+@click.option(
+    "--url",
+    help=f"Backend whose viewer stream is recorded; without --listen {DEFAULT_BACKEND}.",
+)
+@click.option(
+    "--listen",
+    type=Address(),
+    multiple=True,
+    help="Stand between a client and --to, and record both directions (repeatable, in pairs).",
+)
+@click.option("--to", "targets", multiple=True, metavar="URL", help="Where --listen leads.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="FILE.jsonl, or FILE.jsonl.gz",
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="End after S seconds; default: until Ctrl-C.",
+)
+@click.option(
+    "--simulated/--not-simulated", default=None, help="Note whether the data are simulated."
+)
+@click.option(
+    "--connect-timeout", type=click.FloatRange(0), default=10.0, show_default=True, metavar="S"
+)
+@click.option(
+    "--viewer-token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Viewer token, for a backend beyond this machine; default from ctgkit.toml.",
+)
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the proxy's address.")
+@click.option("--json", "as_json", is_flag=True, help="Print addresses and summary as JSON.")
+def record(
+    url: str | None,
+    listen: tuple[tuple[str, int], ...],
+    targets: tuple[str, ...],
+    out: Path,
+    ready_file: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Record a backend's viewer stream, or what passes between two parties, or both in one file.
+
+    With --listen and --to it is a transparent proxy: point the sensors (or the backend's --ml) at
+    --listen. Messages are recorded byte for byte, tokens are left out. Exit code 1 when nothing
+    was recorded, 3 when the stream was never reached.
+    """
+    if len(listen) != len(targets):
+        raise click.UsageError("--listen and --to come in pairs")
+    if not out.name.endswith((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")):
+        raise click.BadParameter(f"{out.name}: expected .jsonl or .jsonl.gz", param_hint="--out")
+    from ctgkit import eventloop
+    from ctgkit.recording.recorder import RecorderSettings
+
+    if url is None and not listen:
+        url = DEFAULT_BACKEND
+    settings = RecorderSettings(
+        out=out,
+        replace=options["force"],
+        stream_url=url and _websocket_url(url, "/ws", "--url"),
+        viewer_token=_viewer_token(options["viewer_token_file"]),
+        proxies=tuple(
+            (address, _websocket_url(target, "/", "--to"))
+            for address, target in zip(listen, targets, strict=True)
+        ),
+        simulated=options["simulated"],
+        connect_timeout_s=options["connect_timeout"],
+        on_ready=lambda address: announce(address, as_json=as_json, ready_file=ready_file),
+    )
+    tape = eventloop.run(_record(settings, options["duration"]))
+    frames = dict(sorted(tape.frames.items()))
+    summary = {"file": str(out), "connections": dict(tape.links), "frames": frames}
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        counted = ", ".join(f"{count} {what}" for what, count in frames.items()) or "nothing"
+        click.echo(f"{out}: {tape.links.total()} connections; messages: {counted}")
+    return 0 if frames else 1
+
+
+async def _record(settings: Any, duration_s: float | None) -> "Tape":
+    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.recording.recorder import run_recorder
+
+    stop = stop_on_signals()
+    if duration_s is not None:
+        asyncio.get_running_loop().call_later(duration_s, stop.set)
+    return await run_recorder(settings, stop)
+
+
+def _viewer_token(file: Path | None) -> str | None:
+    token = file.read_text(encoding="utf-8").strip() if file else None
+    return token or current_config().viewer_token
+
+
+@click.command(epilog="Example: ctgkit replay run.jsonl --speed 10 --expect run.jsonl")
+@common_options
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--url", default="ws://127.0.0.1:8080/ws/sensor", show_default=True, help="Sensor endpoint."
+)
+@click.option(
+    "--serve",
+    type=Address(),
+    help="Be the backend instead: play the recorded viewer stream to any frontend.",
+)
+@click.option(
+    "--speed",
+    type=Speed(),
+    default=1.0,
+    show_default=True,
+    help="Recorded seconds per second, or max: as fast as the other side takes it.",
+)
+@click.option(
+    "--loop",
+    "loops",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="How often it is played; 0: until Ctrl-C.",
+)
+@click.option("--from", "from_s", type=click.FloatRange(0), default=0.0, metavar="S")
+@click.option(
+    "--to",
+    "to_s",
+    type=click.FloatRange(0, min_open=True),
+    default=math.inf,
+    metavar="S",
+    help="Play only from S to S, seconds since the recording began.",
+)
+@click.option(
+    "--renumber",
+    is_flag=True,
+    help="Give samples new sequence numbers: for a backend that has this recording already.",
+)
+@click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read; count them.")
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Give up when nothing listens for S seconds. A lost connection is redialled for ever.",
+)
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the address of --serve.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def replay(
+    file: Path,
+    serve: tuple[str, int] | None,
+    as_json: bool,
+    ready_file: Path | None,
+    skip_bad: bool,
+    **options: Any,
+) -> int:
+    """Play a recording: as its sensors against a backend, or as a backend to a frontend.
+
+    Messages go out as recorded, byte for byte, malformed ones too, with the recorded intervals. The
+    sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded sensor that the
+    configuration doesn't know is played by the next one that it does. Exit code 1 when nothing was
+    played or --expect found differences.
+    """
+    if options["from_s"] >= options["to_s"]:
+        raise click.UsageError("--from must be before --to")
+    from ctgkit import eventloop
+    from ctgkit.recording.journal import JournalReader
+
+    journal = JournalReader(file, skip_bad=skip_bad)
+    if serve is not None:
+        return eventloop.run(_serve(journal, serve, options, as_json, ready_file))
+    from ctgkit.recording.player import ReplaySettings
+
+    known = current_config().sensors or default_credentials(create=False).sensors
+    if not known:
+        raise click.UsageError(
+            "no credentials: start `ctgkit serve` on this machine first, or write a configuration"
+            " with `ctgkit init`"
+        )
+    settings = ReplaySettings(
+        url=_websocket_url(options["url"], "/ws/sensor", "--url"),
+        credentials=known,
+        speed=options["speed"],
+        loops=options["loops"],
+        from_s=options["from_s"],
+        to_s=options["to_s"],
+        renumber=options["renumber"],
+        connect_timeout_s=options["connect_timeout"],
+    )
+    summary = eventloop.run(_replay(journal, settings))
+    import msgspec
+
+    click.echo(json.dumps(msgspec.to_builtins(summary)) if as_json else _as_text(summary))
+    return 0 if summary.sent else 1
+
+
+async def _replay(journal: Any, settings: "ReplaySettings") -> "ReplaySummary":
+    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.recording.player import Player
+
+    return await Player(journal, settings, None).run(stop_on_signals())
+
+
+async def _serve(
+    journal: Any,
+    address: tuple[str, int],
+    options: dict[str, Any],
+    as_json: bool,
+    ready_file: Path | None,
+) -> int:
+    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.recording.stage import Stage, viewer_stream
+
+    stage, passes, stop = Stage(options["speed"]), 0, stop_on_signals()
+    async with stage.serve(*address) as url:
+        announce(url, as_json=as_json, ready_file=ready_file)
+        while not stop.is_set() and passes != (options["loops"] or -1):
+            before = stage.counts.results
+            part = (
+                line
+                for line in viewer_stream(journal)
+                if options["from_s"] <= line.t_s < options["to_s"]
+            )
+            with contextlib.closing(part):
+                await stage.play(part, stop)
+            if stage.counts.results == before:
+                break
+            passes += 1
+    counts = stage.counts
+    summary = {
+        "results": counts.results,
+        "viewers": counts.viewers,
+        "too_slow": counts.too_slow,
+        "skipped_lines": journal.bad,
+    }
+    text = f"{counts.results} results played to {counts.viewers} viewers"
+    click.echo(json.dumps(summary) if as_json else text)
+    return 0 if counts.results else 1
+
+
+def _as_text(s: "ReplaySummary") -> str:
+    lines = [
+        f"sent {s.sent} messages: {s.acked} acked, {s.rejected} rejected, {s.unacked} outstanding,"
+        f" {s.discarded} discarded; {s.resent} sent again, {s.reconnects} reconnects",
+        f"{s.sensors} sensors, {s.connections} connections; {s.recorded_s:.1f} s of recording in"
+        f" {s.duration_s:.1f} s",
+    ]
+    if s.lag_ms is not None:
+        lag = s.lag_ms
+        lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"
+    lines += [f"otherwise than recorded: {text}" for text in s.other_closes]
+    if s.skipped_lines:
+        lines.append(f"{s.skipped_lines} lines could not be read")
+    return "\n".join(lines)
