@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 
@@ -13,10 +15,14 @@ from ctgkit.config import default_credentials
 from ctgkit.options import Speed, announce, common_options, current_config
 
 if TYPE_CHECKING:
+    from ctgkit.recording.expect import Difference, Verdict
+    from ctgkit.recording.journal import JournalReader
     from ctgkit.recording.player import ReplaySettings, ReplaySummary
     from ctgkit.recording.tape import Tape
 
 DEFAULT_BACKEND = "http://127.0.0.1:8080"
+DIFFERENCES_SHOWN = 20
+"""Differences that are printed one by one; the rest is counted."""
 
 
 class Address(click.ParamType[tuple[str, int]]):
@@ -190,6 +196,38 @@ def _viewer_token(file: Path | None) -> str | None:
     is_flag=True,
     help="Give samples new sequence numbers: for a backend that has this recording already.",
 )
+@click.option(
+    "--expect",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Compare the answers with those in this recording (the same one will do).",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Numbers may differ by so much, absolutely or relative to the expected one.",
+)
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="MEMBER",
+    help="A member of the answers that doesn't count (repeatable); timestamp never does.",
+)
+@click.option(
+    "--viewer-url", help="Where --expect reads the answers; default: /ws on the host of --url."
+)
+@click.option(
+    "--viewer-token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Viewer token for --expect; default from ctgkit.toml.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --expect: keep a recording of the replay and its answers.",
+)
 @click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read; count them.")
 @click.option(
     "--connect-timeout",
@@ -218,6 +256,12 @@ def replay(
     """
     if options["from_s"] >= options["to_s"]:
         raise click.UsageError("--from must be before --to")
+    if options["out"] is not None and options["expect"] is None:
+        raise click.UsageError("--out goes with --expect")
+    if options["expect"] is not None and (
+        options["loops"] != 1 or options["from_s"] > 0 or options["to_s"] < math.inf
+    ):
+        raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
     from ctgkit import eventloop
     from ctgkit.recording.journal import JournalReader
 
@@ -242,22 +286,77 @@ def replay(
         renumber=options["renumber"],
         connect_timeout_s=options["connect_timeout"],
     )
+    if options["expect"] is not None:
+        return _replay_and_compare(journal, settings, options, as_json)
     summary = eventloop.run(_replay(journal, settings))
-    import msgspec
-
-    click.echo(json.dumps(msgspec.to_builtins(summary)) if as_json else _as_text(summary))
+    click.echo(json.dumps(_as_dict(summary)) if as_json else _as_text(summary))
     return 0 if summary.sent else 1
 
 
-async def _replay(journal: Any, settings: "ReplaySettings") -> "ReplaySummary":
+async def _replay(journal: "JournalReader", settings: "ReplaySettings") -> "ReplaySummary":
     from ctgkit.eventloop import stop_on_signals
     from ctgkit.recording.player import Player
 
     return await Player(journal, settings, None).run(stop_on_signals())
 
 
+def _replay_and_compare(
+    journal: "JournalReader", settings: "ReplaySettings", options: dict[str, Any], as_json: bool
+) -> int:
+    from ctgkit import eventloop
+    from ctgkit.recording.expect import Verdict
+    from ctgkit.recording.journal import JournalReader
+    from ctgkit.recording.rehearsal import Expectation, judge, place_for, rehearse
+
+    host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
+    expectation = Expectation(
+        journal=JournalReader(options["expect"], skip_bad=journal.skip_bad),
+        stream_url=_websocket_url(options["viewer_url"] or host, "/ws", "--viewer-url"),
+        viewer_token=_viewer_token(options["viewer_token_file"]),
+        tolerance=options["tolerance"],
+        ignored=options["ignored"],
+    )
+
+    async def run(out: Path) -> "ReplaySummary":
+        from ctgkit.eventloop import stop_on_signals
+
+        stop = stop_on_signals()
+        return await rehearse(journal, settings, stop, out=out, expectation=expectation)
+
+    verdict = Verdict()
+    shown: list[Difference] = []
+    with place_for(options["out"]) as out:
+        summary = eventloop.run(run(out))
+        for difference in judge(expectation, out, summary, verdict):
+            if len(shown) < DIFFERENCES_SHOWN:
+                shown.append(difference)
+    ok = verdict.ok and not summary.other_closes
+    if as_json:
+        result = {"ok": ok, **dataclasses.asdict(verdict)}
+        result["differences"] = [difference._asdict() for difference in shown]
+        click.echo(json.dumps(_as_dict(summary) | {"expect": result}))
+    else:
+        click.echo(_as_text(summary))
+        click.echo(_verdict_as_text(verdict, shown, ok))
+    return 0 if ok else 1
+
+
+def _verdict_as_text(verdict: "Verdict", shown: "list[Difference]", ok: bool) -> str:
+    lines = [f"  {difference}" for difference in shown]
+    total = verdict.by_member.total() + verdict.missing + verdict.unexpected
+    if total > len(shown):
+        members = ", ".join(f"{n} x {member}" for member, n in verdict.by_member.most_common())
+        lines.append(f"  … and {total - len(shown)} more differences; in all {members or 'none'}")
+    lines.append(
+        f"{verdict.compared} answers compared: {verdict.different} differ,"
+        f" {verdict.missing} missing, {verdict.unexpected} unexpected"
+    )
+    lines.append("as expected" if ok else "NOT AS EXPECTED")
+    return "\n".join(lines)
+
+
 async def _serve(
-    journal: Any,
+    journal: "JournalReader",
     address: tuple[str, int],
     options: dict[str, Any],
     as_json: bool,
@@ -291,6 +390,13 @@ async def _serve(
     text = f"{counts.results} results played to {counts.viewers} viewers"
     click.echo(json.dumps(summary) if as_json else text)
     return 0 if counts.results else 1
+
+
+def _as_dict(summary: "ReplaySummary") -> dict[str, Any]:
+    import msgspec
+
+    built: dict[str, Any] = msgspec.to_builtins(summary)
+    return built
 
 
 def _as_text(s: "ReplaySummary") -> str:

@@ -116,7 +116,7 @@ class JournalReader:
         self.path = path
         self.bad = 0
         """Lines skipped in the last iteration."""
-        self._skip_bad = skip_bad
+        self.skip_bad = skip_bad
         with self._open() as file:
             first = self._next(file, 1)
         try:
@@ -145,7 +145,7 @@ class JournalReader:
                     return  # nothing follows a truncated line
 
     def _skip(self, bad: RecordingError) -> None:
-        if not self._skip_bad:
+        if not self.skip_bad:
             raise bad
         self.bad += 1
 
