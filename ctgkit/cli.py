@@ -23,6 +23,7 @@ COMMANDS = {
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
     "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
     "replay": ("ctgkit.recording.command:replay", "Play a recording, as sensors or as a backend."),
+    "convert": ("ctgkit.recording.command:convert", "Convert recordings between formats."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

@@ -41,7 +41,7 @@ PROGRESS_EVERY_S = 2.0
     "--from",
     "recording",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording (.csv, .csv.gz) on every sensor instead of a simulated trace.",
+    help="Play a recording (any format) on every sensor instead of a simulated trace.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
@@ -103,10 +103,10 @@ def _sources(recording: Path | None, seed: int) -> "Callable[[int], Source]":
         from ctgkit.simulate.plain import plain_source
 
         return lambda number: plain_source(seed=seed, sensor=number, rate_hz=RATE_HZ)
-    from ctgkit.recording.csv import read_csv
+    from ctgkit.recording import read_recording
     from ctgkit.simulate.playback import RecordingSource
 
-    played = read_csv(recording)
+    played = read_recording(recording)
     return lambda number: RecordingSource(played)
 
 

@@ -55,7 +55,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int | None = None
     sensors: tuple[str, ...] = ()
     """Ids of the sensors, where they were known at the start."""
-    comments: dict[str, str] = {}
+    comments: tuple[str, ...] = ()
     """What else is known, e.g. the clinical data of a public database."""
 
 

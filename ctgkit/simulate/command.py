@@ -51,7 +51,7 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
     "--from",
     "recording",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording (.csv, .csv.gz) instead of a generated trace; every sensor plays it.",
+    help="Play a recording, any format, instead of a generated trace; every sensor plays it.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the trace.")
 @click.option(
@@ -164,10 +164,10 @@ def _sources(recording: Path | None, seed: int, rate_hz: float) -> Any:
 
         return lambda number: plain_source(seed=seed, sensor=number, rate_hz=rate_hz)
 
-    from ctgkit.recording.csv import read_csv
+    from ctgkit.recording import read_recording
     from ctgkit.simulate.playback import RecordingSource
 
-    played = read_csv(recording)
+    played = read_recording(recording)
     return lambda number: RecordingSource(played)
 
 
