@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
@@ -263,8 +262,8 @@ class Performer:
 
     async def _finish(self, connection: RecordedClient) -> None:
         by_server = self._end_by == "server"
-        broke = self._end_code == CloseCode.ABNORMAL_CLOSURE
-        if not (by_server or broke):
+        judged = by_server and self._end_code not in ENVIRONMENTAL
+        if not judged:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ACKS_TIMEOUT_S):
                     while self._in_flight and connection.state is State.OPEN:
@@ -272,7 +271,7 @@ class Performer:
                         await self._wake.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BARRIER_TIMEOUT_S):
-                if by_server and self._end_code not in ENVIRONMENTAL:
+                if judged:
                     await connection.wait_closed()
                     return
                 await (await connection.ping())  # it has read all that came before
