@@ -31,7 +31,8 @@ _NAMES = {
     "uterus": ("uc", "toco", "uterus", "ua"),
     "spasms": ("spasms",),
 }
-_REMARK, _FIRST = "ctgkit remark: ", "ctgkit first_sec: "
+_REMARK = re.compile(r"ctgkit remark \d+: ")
+_FIRST = "ctgkit first_sec: "
 _EVENT = re.compile(
     r"(?P<kind>[a-z_]+)(/(?P<subtype>\S+))?( size=(?P<size>\S+))?( id=(?P<id>\S+))?"
 )
@@ -85,8 +86,8 @@ def _recording(
         text = note.text
         if text.startswith(_FIRST):
             first_s = float(text.removeprefix(_FIRST))
-        elif text.startswith(_REMARK):
-            remarks.append(text.removeprefix(_REMARK))
+        elif remark := _REMARK.match(text):
+            remarks.append(text[remark.end() :])
     for note in annotations:
         match = _EVENT.fullmatch(note.text)
         if match and match["kind"] in _KINDS:
@@ -167,7 +168,10 @@ def _signal(
 def _annotations(
     recording: Recording, first_s: float, notes: list[str]
 ) -> list[edfio.EdfAnnotation]:
-    written = [edfio.EdfAnnotation(0.0, None, _REMARK + text) for text in to_labels(recording)]
+    written = [  # numbered, because what begins at one time is sorted by its text
+        edfio.EdfAnnotation(0.0, None, f"ctgkit remark {n:03d}: {text}")
+        for n, text in enumerate(to_labels(recording), 1)
+    ]
     if first_s:
         written.append(edfio.EdfAnnotation(0.0, None, f"{_FIRST}{first_s!r}"))
     for event in recording.events:

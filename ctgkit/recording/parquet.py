@@ -1,6 +1,6 @@
 """Parquet: the columns ``sensor``, ``sec``, ``bpm``, ``uterus``, ``spasms``; null is no signal.
 
-One row group per sensor. Remarks are in the metadata of the schema.
+One row group per sensor. Remarks are in the file's metadata, under ``ctgkit``.
 """
 
 import json
@@ -30,7 +30,7 @@ def read(path: Path) -> Iterator[Recording]:
     with file:
         if absent := {"sec", "bpm"} - set(file.schema_arrow.names):
             raise RecordingError(str(path), 0, f"no column named {sorted(absent)[0]}")
-        metadata = file.schema_arrow.metadata or {}
+        metadata = file.metadata.metadata or {}
         labels = json.loads(metadata.get(_METADATA, b"{}"))
         sensors = ["sensor"] * ("sensor" in file.schema_arrow.names)
         groups: dict[str, list[int]] = {}

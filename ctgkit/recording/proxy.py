@@ -156,10 +156,10 @@ class Proxy:
         return None
 
     async def _hang_up(self, connection: ServerConnection) -> None:
-        """End the target's side at the latest when the client's is gone, whatever happened."""
+        """End the target's side of a connection that broke before anything was relayed."""
         await connection.wait_closed()
-        upstream, _ = self._upstreams.pop(connection)
-        await upstream.close(CloseCode.GOING_AWAY)
+        if unused := self._upstreams.pop(connection, None):
+            await unused[0].close(CloseCode.GOING_AWAY)
 
     def _url(self, path: str) -> str:
         asked = urlsplit(path)
@@ -176,7 +176,10 @@ class Proxy:
     async def _relay(self, connection: ServerConnection) -> None:
         """Pass messages both ways until one side closes, then close the other side alike."""
         client = cast(RecordedServer, connection)
-        upstream, about = self._upstreams[connection]
+        dialled = self._upstreams.pop(connection, None)
+        if dialled is None:
+            return  # the client was gone at once
+        upstream, about = dialled
         link = self._tape.open(
             link_kind(connection.request.path if connection.request else ""),
             about | {"subprotocol": upstream.subprotocol},

@@ -18,8 +18,8 @@ from ctgkit.recording.recorder import follow
 from ctgkit.recording.tape import Tape
 
 QUIET_S = 3.0
-"""How long no answer must come before the last one is taken for the last, seconds. Chosen: more
-than the 2 s after which a backend answers for a silent ML service (PROTOCOL V-2.2)."""
+"""Chosen: more than the 2 s after which a backend answers for a silent ML service (PROTOCOL
+V-2.2)."""
 QUIET_TIMEOUT_S = 60.0
 
 
@@ -33,6 +33,8 @@ class Expectation:
     viewer_token: str | None = None
     tolerance: float = 0.0
     ignored: tuple[str, ...] = ()
+    quiet_s: float = QUIET_S
+    """How long no answer must come before the last one is taken for the last, seconds."""
 
 
 async def rehearse(
@@ -77,7 +79,7 @@ async def rehearse(
             if not following.done():
                 try:
                     summary = await Player(journal, settings, tape).run(stop)
-                    await _quiet(tape, stop)
+                    await _quiet(tape, stop, expectation.quiet_s)
                 except CtgkitError as error:  # raised once the tasks have ended
                     failure = error
             enough.set()
@@ -88,15 +90,15 @@ async def rehearse(
     return summary
 
 
-async def _quiet(tape: Tape, stop: asyncio.Event) -> None:
+async def _quiet(tape: Tape, stop: asyncio.Event, quiet_s: float) -> None:
     """Wait until no answers come any more."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + QUIET_TIMEOUT_S
     seen, since_s = -1, loop.time()
-    while loop.time() < min(since_s + QUIET_S, deadline_s) and not stop.is_set():
+    while loop.time() < min(since_s + quiet_s, deadline_s) and not stop.is_set():
         if tape.frames["v <"] != seen:
             seen, since_s = tape.frames["v <"], loop.time()
-        await asyncio.sleep(QUIET_S / 30)
+        await asyncio.sleep(quiet_s / 30)
 
 
 def judge(

@@ -4,6 +4,7 @@ Resolution 0.01; values beyond ±327 are stored with less. No signal is the form
 an absent sample; a heart rate of 0, which that database uses, is read as no signal too.
 """
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,16 @@ from ctgkit.recording import Recording
 from ctgkit.recording.grid import on_grid, to_recording
 from ctgkit.recording.labels import from_labels, to_labels
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # wfdb 4.3 with pandas 3.1: theirs, and harmless
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Suppress warnings: wfdb 4.3 uses what pandas 3.1 deprecates."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+with _quietly():
     import wfdb
 
 _GAINS = (100.0, 10.0, 1.0)
@@ -36,7 +45,8 @@ _FIRST = "first_sec: "
 def read(path: Path) -> Iterator[Recording]:
     """Yield the one recording of a record."""
     try:
-        record: Any = wfdb.rdrecord(str(path.with_suffix("")))
+        with _quietly():
+            record: Any = wfdb.rdrecord(str(path.with_suffix("")))
     except Exception as error:  # the library raises what it likes
         raise RecordingError(str(path), 0, f"not a WFDB record: {excerpt(str(error))}") from error
     found = [name.strip().lower() for name in record.sig_name or ()]
@@ -88,16 +98,17 @@ def write(recording: Recording, path: Path) -> list[str]:
         comments.append(f"{_FIRST}{grid.first_s!r}")
     if recording.events:
         notes.append("events")
-    wfdb.wrsamp(
-        name,
-        fs=1 / grid.period_s,
-        units=units,
-        sig_name=labels,
-        d_signal=np.column_stack(columns),
-        fmt=["16"] * len(columns),
-        adc_gain=gains,
-        baseline=[0] * len(columns),
-        comments=comments,
-        write_dir=str(path.parent),
-    )
+    with _quietly():
+        wfdb.wrsamp(
+            name,
+            fs=1 / grid.period_s,
+            units=units,
+            sig_name=labels,
+            d_signal=np.column_stack(columns),
+            fmt=["16"] * len(columns),
+            adc_gain=gains,
+            baseline=[0] * len(columns),
+            comments=comments,
+            write_dir=str(path.parent),
+        )
     return notes

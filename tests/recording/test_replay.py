@@ -63,7 +63,9 @@ async def replayed(directory, path, *, speed, threshold_bpm=150.0, name="replay"
     ):
         await backend.ml_connected()
         settings = ReplaySettings(url=ws(backend, "/ws/sensor"), credentials=SENSORS, speed=speed)
-        expectation = Expectation(journal=JournalReader(path), stream_url=ws(backend, "/ws"))
+        expectation = Expectation(
+            journal=JournalReader(path), stream_url=ws(backend, "/ws"), quiet_s=0.5
+        )
         journal = JournalReader(path)
         summary = await rehearse(
             journal, settings, asyncio.Event(), out=out, expectation=expectation
