@@ -363,9 +363,12 @@ async def _serve(
     as_json: bool,
     ready_file: Path | None,
 ) -> int:
+    from ctgkit.errors import RecordingError
     from ctgkit.eventloop import stop_on_signals
     from ctgkit.recording.stage import Stage, viewer_stream
 
+    if next(viewer_stream(journal), None) is None:
+        raise RecordingError(str(journal.path), 0, "no viewer stream in it")
     stage, passes, stop = Stage(options["speed"]), 0, stop_on_signals()
     async with stage.serve(*address) as url:
         announce(url, as_json=as_json, ready_file=ready_file)
