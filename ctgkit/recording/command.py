@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from ctgkit.config import default_credentials
+from ctgkit.errors import RecordingError
 from ctgkit.options import Speed, announce, common_options, current_config
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ def record(
     """
     if len(listen) != len(targets):
         raise click.UsageError("--listen and --to come in pairs")
-    if not out.name.endswith((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")):
-        raise click.BadParameter(f"{out.name}: expected .jsonl or .jsonl.gz", param_hint="--out")
     from ctgkit import eventloop
+    from ctgkit.recording.journal import SUFFIXES
     from ctgkit.recording.recorder import RecorderSettings
 
+    if not out.name.endswith(SUFFIXES):
+        raise click.BadParameter(f"{out.name}: expected .jsonl or .jsonl.gz", param_hint="--out")
     if url is None and not listen:
         url = DEFAULT_BACKEND
     settings = RecorderSettings(
@@ -264,8 +266,13 @@ def replay(
     ):
         raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
     from ctgkit import eventloop
-    from ctgkit.recording.journal import JournalReader
+    from ctgkit.recording.journal import SUFFIXES, JournalReader
 
+    if not file.name.endswith(SUFFIXES) and file.exists():
+        raise RecordingError(
+            str(file), 0, "not in the native format: `ctgkit convert` makes it so, `ctgkit sensor"
+            " --from` plays any format"
+        )  # fmt: skip
     journal = JournalReader(file, skip_bad=skip_bad)
     if serve is not None:
         return eventloop.run(_serve(journal, serve, options, as_json, ready_file))
@@ -413,7 +420,6 @@ def convert(
     directory holds pairs of CSV files, one per channel. Of a native recording the samples are
     converted: what the sensors sent, or else what a viewer got.
     """
-    from ctgkit.errors import RecordingError
     from ctgkit.recording import Recording, formats
 
     if target.is_file() and not force:

@@ -126,10 +126,10 @@ def decode_header(
     try:
         raw = _raw_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"not a recording: {error}") from error
+        raise FormatError(f"not a recording in the native format: {error}") from error
     version = raw.get(MARK) if isinstance(raw, dict) else None
     if type(version) is not int or version < 0:
-        raise FormatError(f"not a recording: its first line has no {MARK!r}")
+        raise FormatError(f"not a recording in the native format: its first line has no {MARK!r}")
     if version > VERSION:
         raise FormatError(
             f"recorded in format {version}, this program knows up to {VERSION}: update ctgkit"

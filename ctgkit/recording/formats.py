@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording
+from ctgkit.recording.journal import SUFFIXES
 
 
 class Format(NamedTuple):
@@ -25,7 +26,7 @@ class Format(NamedTuple):
 
 
 FORMATS = (
-    Format("native", "native", (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")),
+    Format("native", "native", SUFFIXES),
     Format("csv", "csv", (".csv", ".csv.gz")),
     Format("two-csv", "pairs", ("",)),
     Format("wfdb", "wfdb", (".hea", ".dat"), one_sensor=True, extra="wfdb"),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -81,7 +80,7 @@ async def test_record_replay_expect(home):
 
 
 async def test_a_difference_is_exit_code_1(home):
-    """And the samples are named, for people and as JSON."""
+    """And the samples are named."""
     path = native(home / "run.jsonl", *(message(sec=n / 4) for n in range(8)))
     changed = [message(sec=n / 4, fhr=150.0 if n == 3 else 140.0) for n in range(8)]
     answers = [
@@ -96,9 +95,6 @@ async def test_a_difference_is_exit_code_1(home):
         assert code == 1
         assert f"{SENSORS[0].id} at 0.75 s: BPMChild: 150.0 -> 140.0" in out
         assert out.endswith("NOT AS EXPECTED\n")
-        code, out, _ = await run(*arguments, "--expect", path, "--tolerance", 10, "--json")
-        assert code == 0
-        assert json.loads(out)["expect"]["compared"] == 8
 
 
 async def test_malformed_frames_are_replayed_byte_for_byte(home):
@@ -122,7 +118,7 @@ async def test_the_stream_is_recorded_without_a_proxy(home):
         silent = run("record", "--url", backend.url, "--out", "none.jsonl", "--duration", 0.3)
         assert (await silent)[0] == 1
         recording = asyncio.ensure_future(
-            run("record", "--url", backend.url, "--out", "run.jsonl", "--duration", 3)
+            run("record", "--url", backend.url, "--out", "run.jsonl", "--duration", 2)
         )
         while not backend._broadcast:
             await asyncio.sleep(0.01)
@@ -141,7 +137,7 @@ async def test_the_stream_is_recorded_without_a_proxy(home):
     ("arguments", "code", "text"),
     [
         (["replay", "missing.jsonl"], 4, "No such file"),
-        (["replay", "ctgkit.toml"], 4, "line 1: not a recording"),
+        (["replay", "ctgkit.toml"], 4, "not in the native format"),
         (["replay", "run.jsonl", "--from", "5", "--to", "4"], 2, "--from must be before --to"),
         (["replay", "run.jsonl", "--out", "x.jsonl"], 2, "--out goes with --expect"),
         (["replay", "run.jsonl", "--url", "file:///x"], 2, "is not http"),
@@ -156,17 +152,28 @@ async def test_the_stream_is_recorded_without_a_proxy(home):
 def test_mistakes(home, arguments, code, text):
     """Each has its exit code and one line."""
     native(home / "run.jsonl", message(sec=0))
-    environment = os.environ | {"XDG_STATE_HOME": str(home)}
-    done = subprocess.run(
-        [*CTGKIT, *arguments], capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == code, done.stderr
-    assert text in done.stderr
+    done = CliRunner().invoke(cli, arguments)
+    assert getattr(done.exception, "exit_code", done.exit_code) == code
+    assert text in f"{done.exception}{done.stderr}"
 
 
 def test_serve_without_results_says_so(home):
     """A recording of sensors alone is nothing for a frontend."""
     (home / "run.jsonl").write_text('{"ctgkit_recording": 1}\n')
-    assert CliRunner().invoke(cli, ["replay", "--help"]).exit_code == 0
     done = CliRunner().invoke(cli, ["replay", "run.jsonl", "--serve", "127.0.0.1:0"])
     assert "no viewer stream" in str(done.exception)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".jsonl"])
+async def test_sensors_play_other_formats(home, suffix):
+    """What a sensor sends is what is in the file."""
+    (home / "in.csv").write_text("sec,bpm,uterus\n0,140.25,7\n0.12,,8\n0.24,141,9\n")
+    assert CliRunner().invoke(cli, ["convert", "in.csv", f"in{suffix}"]).exit_code == 0
+    async with backend_on(home / "a.db") as backend:
+        code, _, err = await run(
+            "sensor", "--url", ws(backend, "/ws/sensor"), "--from", f"in{suffix}", "--speed", "max"
+        )
+        assert code == 0, err
+    assert [row[2:5] for row in rows(home / "a.db")] == [
+        (0.0, 140.25, 7.0), (0.12, None, 8.0), (0.24, 141.0, 9.0),
+    ]  # fmt: skip

@@ -231,7 +231,7 @@ def test_what_other_libraries_write_and_read(tmp_path):
 
 
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data")
-@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 def test_real_recordings_through_all_formats(tmp_path, every):
     """WFDB -> EDF+ -> CSV -> native: each sample is the original's, to the last digit."""
     need(".hea")
