@@ -370,7 +370,6 @@ async def _serve(
     as_json: bool,
     ready_file: Path | None,
 ) -> int:
-    from ctgkit.errors import RecordingError
     from ctgkit.eventloop import stop_on_signals
     from ctgkit.recording.stage import Stage, viewer_stream
 

@@ -208,7 +208,7 @@ REDACTED: Final = "[redacted]"
 def redact_frame(frame: bytes) -> bytes:
     r"""Return a message without tokens and passwords: the only change ever made to one.
 
-    >>> redact_frame(b'{"token": "a\"b", "n": 1}')
+    >>> redact_frame(b'{"token": "a\\"b", "n": 1}')
     b'{"token": "[redacted]", "n": 1}'
     """
     if not _SECRET_HINT.search(frame):
