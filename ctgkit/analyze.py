@@ -50,14 +50,14 @@ def analyze(
 ) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
-    FILE is a CSV file, gzipped or not, with the columns sec, bpm and uterus. The result is what
+    FILE is a recording of any format that `ctgkit convert` reads. The result is what
     `ctgkit ml` would have said live. A test tool, not a medical device.
     """
     from ctgkit.mlstub.analyzer import AnalyzerSettings
     from ctgkit.mlstub.report import analyze as analyze_recording
-    from ctgkit.recording.csv import read_csv
+    from ctgkit.recording import read_recording
 
-    recording = read_csv(file)
+    recording = read_recording(file)
     settings = AnalyzerSettings(guideline=guideline, language=lang, final_after_s=float(lag_s))
     report = analyze_recording(recording, settings)
     result = {"recording": file.name, **report.as_dict()}

@@ -25,6 +25,9 @@ COMMANDS = {
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
     "analyze": ("ctgkit.analyze:analyze", "Analyse a recording: events, baseline, class."),
     "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
+    "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
+    "replay": ("ctgkit.recording.command:replay", "Play a recording, as sensors or as a backend."),
+    "convert": ("ctgkit.recording.command:convert", "Convert recordings between formats."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

@@ -47,7 +47,7 @@ PROGRESS_EVERY_S = 2.0
     "--from",
     "recording",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording (.csv, .csv.gz) on every sensor instead of a scenario.",
+    help="Play a recording of any format on every sensor instead of a scenario.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(

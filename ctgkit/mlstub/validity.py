@@ -129,5 +129,5 @@ def captured_s(fhr_bpm: NDArray[np.float64]) -> float:
     total = 0.0
     for n in range(at.size - 1):
         if not rises[n] and rises[n + 1]:
-            total += (at[n + 1] - at[n]) / RATE_HZ
+            total += float(at[n + 1] - at[n]) / RATE_HZ
     return total

@@ -1,6 +1,5 @@
 """What is printed: samples of a recording or stored examination, and what is known of them."""
 
-import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +11,9 @@ import numpy as np
 from ctgkit.display import EVENT_SIGNS, REORDER_S
 from ctgkit.errors import RecordingError, WireError, excerpt
 from ctgkit.events import Event
-from ctgkit.recording import Recording
-from ctgkit.recording.csv import read_csv
+from ctgkit.recording import Recording, read_recordings
 from ctgkit.wire import Result, decode_result
 
-_MARK = "simulated"
-_MARK_WITHIN_CHARS = 4096
 _OURS = {"type": "kind", "start_s": "onset_s"}
 """Names in the output of ``ctgkit analyze`` -> ours."""
 
@@ -69,7 +65,7 @@ def read_subject(path: Path, sensor: str = "") -> Subject:
     path : Path
         ``.json``: from ``ctgkit exam export``; anything else: a recording.
     sensor : str
-        Start of the sensor's id, where an examination holds several.
+        Start of the sensor's id, where the file holds several.
 
     Raises
     ------
@@ -78,20 +74,13 @@ def read_subject(path: Path, sensor: str = "") -> Subject:
     """
     if path.suffix == ".json":
         return _read_export(path, sensor.lower())
-    return Subject(read_recording(path), Findings(), _is_marked(path))
-
-
-def read_recording(path: Path) -> Recording:
-    """Read a recording of any format."""
-    return read_csv(path)
-
-
-def _is_marked(path: Path) -> bool:
-    """Tell whether the head of a text file says that its data are simulated."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", errors="replace") as file:
-        head: str = file.read(_MARK_WITHIN_CHARS)
-    return any(_MARK in line for line in head.splitlines() if line.startswith("#"))
+    recording = next(
+        (r for r in read_recordings(path) if r.sensor_id.lower().startswith(sensor.lower())), None
+    )
+    if recording is None:
+        raise RecordingError(str(path), 0, f"holds no sensor {sensor}")
+    events = {event.id: event for event in recording.events if event.kind in EVENT_SIGNS}
+    return Subject(recording, Findings(events), simulated=bool(recording.simulated))
 
 
 def _read_export(path: Path, sensor: str) -> Subject:
@@ -186,7 +175,7 @@ def _documents(text: str) -> list[tuple[int, str]]:
 
 def _take(findings: Findings, path: Path, number: int, item: dict[str, Any]) -> None:
     """Add what one document says: an event, a list of events, a class, a mark."""
-    findings.simulated |= item.get(_MARK) is True
+    findings.simulated |= item.get("simulated") is True
     for source, key in ((item.get("guideline"), "level"), (item.get("figo"), "class")):
         if isinstance(source, dict) and isinstance(source.get(key), str):
             findings.figo = excerpt(source[key])

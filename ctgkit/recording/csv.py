@@ -1,17 +1,21 @@
 """Recordings as CSV: a header, then one row per sample; ``.csv`` or ``.csv.gz``."""
 
 import csv
+import dataclasses
 import gzip
+import itertools
 import math
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 from ctgkit.errors import RecordingError, excerpt
-from ctgkit.recording import Recording
+from ctgkit.recording import Recording, pairs
+from ctgkit.recording.labels import SIMULATED, from_labels, to_labels
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -63,7 +67,8 @@ def _open(path: Path) -> TextIO:
 
 
 def _read(path: Path, file: TextIO) -> Recording:
-    reader = csv.reader(file)
+    comments: list[str] = []
+    reader = csv.reader(_without(file, comments))
     try:
         places = _places(path, next(reader, []))
         rows = list(_rows(path, reader, places))
@@ -80,7 +85,18 @@ def _read(path: Path, file: TextIO) -> Recording:
         fhr_bpm=fhr_bpm,
         uterus=values.get("uterus", absent),
         spasms=values.get("spasms", absent),
+        **from_labels(comments),
     )
+
+
+def _without(file: TextIO, comments: list[str]) -> Iterator[str]:
+    """Yield lines; remarks (``# …``) become empty ones, so that line numbers stay true."""
+    for line in file:
+        if line.startswith("#"):
+            comments.append(line[1:].strip())
+            yield "\n"
+        else:
+            yield line
 
 
 def _places(path: Path, header: list[str]) -> dict[str, int]:
@@ -130,3 +146,79 @@ def _complaint(row: list[str], places: dict[str, int], last_s: float) -> str:
             return f"{column} must be finite: {excerpt(row[n])!r}"
     sec = float(row[places["sec_from_start"]])
     return "time is negative" if sec < 0 else f"time {sec:g} s is not after {last_s:g} s"
+
+
+def read(path: Path) -> Iterator[Recording]:
+    """Yield each sensor's samples: by the column ``sensor``, or all of one.
+
+    Two files, one per channel, are read together; see :mod:`ctgkit.recording.pairs`.
+    """
+    try:
+        with _open(path) as file:
+            header = [name.strip().lower() for name in file.readline().split(",")]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise RecordingError(str(path), 0, str(error)) from error
+    if header == list(pairs.HEADER):
+        yield pairs.read_pair(path)
+    elif "sensor" in header:
+        yield from _read_sensors(path, header.index("sensor"))
+    else:
+        yield read_csv(path)
+
+
+def _read_sensors(path: Path, place: int) -> Iterator[Recording]:
+    """Sort the rows by sensor on disk, then read each as a file of its own."""
+    with tempfile.TemporaryDirectory(prefix="ctgkit-") as directory, _open(path) as source:
+        header = source.readline()
+        files: dict[str, TextIO] = {}
+        comments = ""
+        for line in source:
+            if line.startswith("#"):
+                comments += line
+                continue
+            sensor = line.split(",", place + 1)[place] if line.strip() else ""
+            if sensor and sensor not in files:
+                files[sensor] = _create(Path(directory, f"{len(files)}.csv"))
+                files[sensor].write(header + comments)
+            if sensor:
+                files[sensor].write(line)
+        for sensor, file in files.items():
+            file.close()
+            with Path(file.name).open(encoding="utf-8", newline="") as own:
+                one = _read(path, own)
+            yield dataclasses.replace(one, sensor_id=sensor.strip())
+
+
+def write(recordings: Iterable[Recording], path: Path) -> list[str]:
+    """Write rows in the order of time, sensor after sensor; return what was lost."""
+    rest = iter(recordings)
+    ahead = [one for one in (next(rest, None), next(rest, None)) if one is not None]
+    several = len(ahead) > 1
+    notes: list[str] = []
+    with _create(path) as file:
+        file.write(("sensor," if several else "") + "sec,bpm,uterus,spasms\n")
+        for number, one in enumerate(itertools.chain(ahead, rest), 1):
+            if number == 1:
+                file.writelines(f"# {label}\n" for label in to_labels(one) if not several)
+                if several and one.simulated:
+                    file.write(f"# {SIMULATED}\n")
+            prefix = f"{one.sensor_id or number}," if several else ""
+            for row in zip(*_channels(one), strict=True):
+                cells = ",".join("" if v != v else f"{v:.10g}" for v in row)
+                file.write(f"{prefix}{cells}\n")
+            if one.events:
+                notes.append("events")
+            if several and one.comments:
+                notes.append("comments")
+    return notes
+
+
+def _channels(recording: Recording) -> tuple[list[float], ...]:
+    r = recording
+    return tuple(a.tolist() for a in (r.sec_from_start, r.fhr_bpm, r.uterus, r.spasms))
+
+
+def _create(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "wt", encoding="utf-8", newline="")
+    return path.open("w", encoding="utf-8", newline="")

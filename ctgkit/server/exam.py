@@ -2,11 +2,12 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from ctgkit.errors import CtgkitError
 from ctgkit.options import common_options, current_config
 from ctgkit.server.command import database_path, store_option
 from ctgkit.server.store.reader import Reader, open_reader
+
+if TYPE_CHECKING:
+    from ctgkit.recording import Recording
 
 CSV_COLUMNS = {
     "uuid": "sensor",
@@ -86,7 +90,11 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
 @common_options
 @click.argument("examination_id", type=int)
 @store_option
-@click.option("--out", type=click.Path(path_type=Path), help="*.csv or *.json; default: stdout.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="*.csv, *.json, or any format of `ctgkit convert`; default: CSV to stdout.",
+)
 @click.option(
     "--format",
     "kind",
@@ -94,14 +102,17 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     help="Default: by the extension of --out, else csv.",
 )
 def export(examination_id: int, store: str | None, out: Path | None, kind: str | None) -> None:
-    """Write one examination's samples (CSV), or its samples and results (JSON)."""
+    """Write one examination's samples, or (as JSON) its samples and results."""
     path = _database(store)
-    if kind is None:
-        kind = out.suffix.removeprefix(".") if out else "csv"
-        if kind not in ("csv", "json"):
-            raise click.BadParameter(f"{out}: neither .csv nor .json", param_hint="--out")
     with open_reader(path) as reader:
         row = _find(reader, path, examination_id)
+        if out is not None and kind is None and out.suffix not in (".csv", ".json"):
+            from ctgkit.recording import write_recordings
+
+            for note in write_recordings(_recordings(reader, row), out):
+                click.echo(f"{out.name} cannot hold: {note}", err=True)
+            return
+        kind = kind or (out.suffix.removeprefix(".") if out else "csv")
         with _output(out) as file:
             if kind == "csv":
                 _write_csv(reader, examination_id, file)
@@ -126,6 +137,32 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
             yield file
     except OSError as error:
         raise CtgkitError(f"{out}: {error.strerror}") from error
+
+
+def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
+    """Yield each sensor's samples in the order of data time; of several at one time the first."""
+    import numpy as np
+
+    from ctgkit.recording import Recording
+
+    for sensor in reader.sensors(row["id"]):
+        samples: dict[float, tuple[float, ...]] = {}
+        for sample in reader.samples(row["id"]):
+            if sample["uuid"] == sensor["uuid"]:
+                values = (sample[name] for name in ("bpm", "uterus", "spasms"))
+                kept = tuple(math.nan if value is None else value for value in values)
+                samples.setdefault(sample["sec_from_start"], kept)
+        sec = np.array(sorted(samples))
+        fhr_bpm, uterus, spasms = np.array([samples[s] for s in sec.tolist()]).T.copy()
+        yield Recording(
+            sec_from_start=sec,
+            fhr_bpm=fhr_bpm,
+            uterus=uterus,
+            spasms=spasms,
+            sensor_id=sensor["uuid"],
+            started=row["start_time"],
+            comments=(f"examination {row['id']}, bed {row['bed']}",),
+        )
 
 
 def _write_csv(reader: Reader, examination_id: int, file: IO[str]) -> None:

@@ -21,8 +21,9 @@ from websockets.typing import Subprotocol
 
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.frames import send_texts
+from ctgkit.lags import Lags
 from ctgkit.simulate.outbox import Outbox
-from ctgkit.simulate.pacing import BACKOFF_CAP_S, Feed, Lags, backoff_s
+from ctgkit.simulate.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.simulate.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,

@@ -58,7 +58,7 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
     "--from",
     "recording",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording (.csv, .csv.gz) instead of a scenario; every sensor plays it.",
+    help="Play a recording of any format instead of a scenario; every sensor plays it.",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the scenario."

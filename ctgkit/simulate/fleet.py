@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
+from ctgkit.lags import Lags
 from ctgkit.simulate.client import SensorClient
 from ctgkit.simulate.control import SwitchError, listen, serve_control
-from ctgkit.simulate.pacing import Lags
 from ctgkit.simulate.settings import FleetSettings
 
 ON_TIMEOUT_S = 0.0

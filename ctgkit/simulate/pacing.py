@@ -1,10 +1,9 @@
-"""When each sample of a sensor is due, how late it was, and how long to wait before dialling.
+"""When each sample of a sensor is due, and how long to wait before dialling.
 
 This module performs no I/O and reads no clock: times come in as seconds of a monotonic clock.
 """
 
 import math
-from collections import Counter
 
 from ctgkit.samples import Sample
 from ctgkit.simulate.sensor import Sensor
@@ -17,9 +16,6 @@ can begin."""
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.25, 5.0
 """Upper limits of the first and of every later delay between two dials, seconds. The cap is the
 specification's reconnect delay; the first one is chosen."""
-
-_BUCKETS_PER_DECADE = 50
-_SHORTEST_LAG_S = 1e-5
 
 
 def backoff_s(attempt: int, luck: float) -> float:
@@ -155,27 +151,3 @@ class Feed:
             self._source_ended |= len(self._ready) < n_read
         self._due_s = [self.due_at(s) for s in self._ready]
         self.next_seq = seq + len(self._ready)
-
-
-class Lags:
-    """How late samples were sent, in buckets 5 % wide from 10 µs: small, however many there are."""
-
-    def __init__(self) -> None:
-        self.max_s = 0.0
-        self._buckets: Counter[int] = Counter()
-
-    def add(self, lag_s: float) -> None:
-        """Count one sample."""
-        self.max_s = max(self.max_s, lag_s)
-        decades = math.log10(max(lag_s, _SHORTEST_LAG_S) / _SHORTEST_LAG_S)
-        self._buckets[math.ceil(decades * _BUCKETS_PER_DECADE)] += 1
-
-    def quantile_s(self, share: float) -> float | None:
-        """Return the lag that *share* of the samples kept within; None without samples."""
-        wanted = share * self._buckets.total()
-        seen = 0
-        for bucket in sorted(self._buckets):
-            seen += self._buckets[bucket]
-            if seen >= wanted:
-                return min(_SHORTEST_LAG_S * 10 ** (bucket / _BUCKETS_PER_DECADE), self.max_s)
-        return None

@@ -40,9 +40,9 @@ class Repertoire:
         self._recording: Recording | None = None
         self._scenario: Scenario | None = None
         if recording is not None:
-            from ctgkit.recording.csv import read_csv
+            from ctgkit.recording import read_recording
 
-            self._recording = read_csv(recording)
+            self._recording = read_recording(recording)
         else:
             from ctgkit.simulate.library import load_scenario
 

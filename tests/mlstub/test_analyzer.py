@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -231,3 +232,15 @@ def test_what_the_model_calls_dangerous_raises_the_probability():
     assert MODEL.probability({**average, "baseline_min_bpm": 80.0}) > prior
     assert MODEL.probability({}) == prior
     assert "CTU-UHB" in MODEL.provenance
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_everything_said_can_be_encoded(late):
+    """No NumPy scalar is left in a result: the wire would refuse it (the mother's pulse did)."""
+    t_s, fhr_bpm, toco = labour(20, late=late)
+    for start in range(600, 4000, 800):
+        fhr_bpm[start : start + 300] -= 45  # sudden, and sudden back: perhaps the mother
+    analyses = feed(Analyzer(), t_s, fhr_bpm, toco)
+    assert any(a.features.values["maternal_pulse_min"] for a in analyses)
+    for analysis in analyses:
+        msgspec.json.encode(analysis)

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit.cli import cli
+from ctgkit.recording import read_recording
 from ctgkit.recording.csv import read_csv
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
 
@@ -67,6 +68,17 @@ async def test_export(store, tmp_path):
     assert len(read_csv(tmp_path / "exam.csv").sec_from_start) == 8
 
 
+@pytest.mark.parametrize("name", ["exam.jsonl", "exam.npz", "exam.csv.gz"])
+async def test_export_in_other_formats(store, tmp_path, name):
+    """Each sensor's samples, with its id where the format has a place for it."""
+    await fill(tmp_path / "ctg.db")
+    exam("export", "1", "--store", store, "--out", str(tmp_path / name))
+    one = read_recording(tmp_path / name)
+    assert one.sensor_id == SENSORS[0].id
+    assert one.comments == ("examination 1, bed one",)
+    assert [str(v) for v in one.fhr_bpm] == ["140.25"] * 3 + ["nan"] + ["140.25"] * 4
+
+
 async def test_serves_configuration_is_followed(store, tmp_path):
     """With a ctgkit.toml, exam reads the database that serve writes."""
     await fill(tmp_path / "ctg.db")
@@ -79,7 +91,7 @@ async def test_serves_configuration_is_followed(store, tmp_path):
     [
         (["show", "9"], "there is no examination 9"),
         (["export", "9"], "there is no examination 9"),
-        (["export", "1", "--out", "x.pdf"], "neither .csv nor .json"),
+        (["export", "1", "--out", "x.pdf"], "unknown format; known are"),
         (["export", "1", "--out", "missing/x.csv"], "No such file"),
     ],
 )

@@ -1,0 +1,113 @@
+"""Uneven times to a fixed rate, for the formats that know nothing else.
+
+This module performs no I/O.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctgkit.recording import Recording
+from ctgkit.samples import RATE_HZ
+
+CELLS_MAX = 20_000_000
+"""Longest grid: two months at 4 Hz. Chosen: 640 MB; a longer gap belongs into another format."""
+_EXACT_S = 1e-6
+"""Samples this close to the grid are on it, seconds: far below any monitor's clock."""
+_USUAL_PERIODS_S = (0.25, 1.0, 0.12, 0.5, 0.1, 0.125, 0.2, 0.04, 2.0)
+"""Periods that jittering times are taken for when they are within 2 % (contract, *Rates*)."""
+
+
+class Grid(NamedTuple):
+    """A recording at a fixed rate; arrays of shape (n_cells,)."""
+
+    period_s: float
+    first_s: float
+    fhr_bpm: NDArray[np.float64]
+    uterus: NDArray[np.float64]
+    spasms: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    """Whether there was a sample at all."""
+    notes: list[str]
+    """What was lost."""
+
+
+def on_grid(recording: Recording) -> Grid:
+    """Return a recording on the grid that fits it; cells without a sample are NaN.
+
+    Raises
+    ------
+    ValueError
+        When a gap makes it absurdly long.
+    """
+    sec = recording.sec_from_start
+    period_s = float(np.median(np.diff(sec))) if len(sec) > 1 else 1 / RATE_HZ
+    cells = np.round((sec - sec[0]) / period_s)
+    if cells[-1] >= CELLS_MAX:
+        raise ValueError(f"a gap makes it {cells[-1]:.0f} samples long at a fixed rate")
+    if cells[-1]:
+        period_s = _rounded((sec[-1] - sec[0]) / cells[-1])
+    away_s = np.abs(sec - sec[0] - cells * period_s)
+    notes = []
+    if away_s.max() > _EXACT_S:
+        usual = [p for p in _USUAL_PERIODS_S if abs(p / period_s - 1) < 0.02]
+        period_s = usual[0] if usual else period_s
+        cells = np.round((sec - sec[0]) / period_s)
+        away_s = np.abs(sec - sec[0] - cells * period_s)
+        notes.append(
+            f"uneven times: samples moved by up to {away_s.max():.3g} s to"
+            f" {1 / period_s:.6g} per second"
+        )
+    places = cells.astype(np.intp)
+    shared = len(places) - len(np.unique(places))
+    if shared:
+        notes.append(f"{shared} samples dropped that share a place with a later one")
+    n = int(places[-1]) + 1
+    present = np.zeros(n, dtype=bool)
+    present[places] = True
+    channels: list[NDArray[np.float64]] = []
+    for values in (recording.fhr_bpm, recording.uterus, recording.spasms):
+        channel = np.full(n, np.nan)
+        channel[places] = values
+        channels.append(channel)
+    fhr_bpm, uterus, spasms = channels
+    return Grid(period_s, float(sec[0]), fhr_bpm, uterus, spasms, present, notes)
+
+
+def _rounded(period_s: float) -> float:
+    """Return a period without the noise of binary fractions: 0.25, not 0.2500000001."""
+    for digits in range(2, 9):
+        if abs(round(period_s, digits) / period_s - 1) < 1e-9:
+            return round(period_s, digits)
+    return period_s
+
+
+def to_recording(
+    channels: dict[str, NDArray[np.float64]],
+    period_s: float,
+    first_s: float,
+    present: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
+    """Return a fixed-rate file's channels as a Recording's arrays; what isn't there is NaN.
+
+    Parameters
+    ----------
+    channels : dict
+        ``fhr_bpm`` at least; a heart rate of 0 becomes NaN.
+    period_s, first_s : float
+        Time between samples and time of the first one, seconds.
+    present : array of bool or None
+        Cells that hold a sample; by default all.
+    """
+    fhr_bpm = np.array(channels["fhr_bpm"], dtype=float)
+    fhr_bpm[fhr_bpm == 0] = np.nan
+    n = len(fhr_bpm)
+    keep = np.ones(n, dtype=bool) if present is None else present
+    absent = np.full(n, np.nan)
+    return {
+        "sec_from_start": np.round(first_s + np.arange(n) * period_s, 9)[keep],
+        "fhr_bpm": fhr_bpm[keep],
+        "uterus": channels.get("uterus", absent)[keep],
+        "spasms": channels.get("spasms", absent)[keep],
+    }
