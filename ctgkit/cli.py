@@ -21,6 +21,7 @@ COMMANDS = {
     "sensor": ("ctgkit.simulate.command:sensor", "Run one or many fake sensors."),
     "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
     "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
+    "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""
