@@ -251,7 +251,7 @@ MALFORMED: dict[str, tuple[str, str | bytes]] = {
 
 for _name, (_title, _frame) in MALFORMED.items():
     CHECKS.add(f"S-4.8/{_name}", f"{_title} is rejected, the connection lives on", needs="witness")(
-        lambda bench, frame=_frame: rejects(bench, frame)
+        partial(_rejects, _frame)
     )
 
 

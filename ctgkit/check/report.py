@@ -102,8 +102,8 @@ def as_junit(target: str, verdicts: Sequence[Verdict], strict: bool) -> bytes:
             failure.text = _printable(text)
         elif text:
             ElementTree.SubElement(case, "system-out").text = _printable(text)
-    text: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-    return text
+    document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _printable(text: str) -> str:
