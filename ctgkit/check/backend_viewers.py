@@ -285,6 +285,7 @@ async def _slow_viewer(bench: Bench) -> AsyncIterator[ClientConnection]:
                 secs = [bench.sec() for _ in range(SLOW_GROUP)]
                 await sensor.send(*map(sample, secs))
                 await gets_about(viewer, secs[-1])
+                viewer.received.clear()
             yield connection
     finally:
         connection.transport.abort()

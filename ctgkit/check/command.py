@@ -161,6 +161,59 @@ async def _judge_backend(
         return await run_checks(bench, checks, _teller(options["as_json"]), lenient)
 
 
+@check.command(epilog="Example: ctgkit check ml ws://127.0.0.1:8081/ws/ctg --junit ml.xml")
+@click.argument("url", required=False)
+@click.option(
+    "--ml-format",
+    type=click.Choice(["nested", "flat"]),
+    help="Shape of the requests.  [default: nested; flat for --profile ancestor]",
+)
+@_judging
+def ml(url: str | None, ml_format: Any, **options: Any) -> int:
+    """Judge the ML service at URL.
+
+    It connects as a backend, plays minutes of data in a moment, and checks every answer. Exit code
+    1 when a check failed or none could be made, 3 when nothing answers at URL.
+    """
+    from ctgkit.check.profile import ANCESTOR_ML
+    from ctgkit.check.service import SERVICE
+
+    checks = _selected(SERVICE, options)
+    if options["listing"]:
+        return _list(checks, options["as_json"])
+    ancestor = options["profile"] == "ancestor"
+    ml_format = ml_format or ("flat" if ancestor else "nested")
+    target = _target(url)
+    from ctgkit.eventloop import run
+
+    verdicts = run(
+        _judge_service(target, ml_format, checks, ANCESTOR_ML if ancestor else {}, options)
+    )
+    return _report(target.socket_url, verdicts, options)
+
+
+async def _judge_service(
+    target: "Target",
+    ml_format: Any,
+    checks: "Sequence[Check]",
+    lenient: dict[str, str],
+    options: dict[str, Any],
+) -> "list[Verdict]":
+    import asyncio
+
+    from ctgkit.check.line import answers
+    from ctgkit.check.run import run_checks
+    from ctgkit.check.service import ServiceBench
+
+    if not await answers(target, options["wait_s"]):
+        raise Unreachable(target.socket_url, "nothing listens there")
+    async with asyncio.TaskGroup() as tasks:
+        bench = ServiceBench(
+            target=target, tasks=tasks, timeout_s=options["timeout_s"], ml_format=ml_format
+        )
+        return await run_checks(bench, checks, _teller(options["as_json"]), lenient)
+
+
 def _selected(catalogue: "Catalogue", options: dict[str, Any]) -> "list[Check]":
     try:
         return catalogue.select(options["only"], options["strict"] or options["listing"])

@@ -33,3 +33,10 @@ ANCESTOR = {
     "H-2.1/count": "ignores count",
 }
 """Check of a backend -> what the original does instead."""
+
+ANCESTOR_ML = {
+    "M-3.1/timestamp": "has no Z",
+    "M-3.3/first-8.33hz": "counts 1200 samples",
+    "M-3.3/first-1hz": "counts 1200 samples",
+}
+"""Check of an ML service -> what the original does instead."""

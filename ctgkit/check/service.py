@@ -1,0 +1,394 @@
+"""The checks of an ML service: clauses M-2 and M-3.
+
+The checker is the backend. Data time is what counts, so minutes of it are sent in a moment.
+"""
+
+import asyncio
+import itertools
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidHandshake, InvalidMessage
+
+from ctgkit.check.checks import Catalogue, Mismatch, Skip
+from ctgkit.check.line import Line, Target, answers, until
+from ctgkit.check.messages import excerpt, parsed, sample, shape_problem
+
+SERVICE = Catalogue()
+FIRST_AFTER_S, EVERY_S = 300.0, 30.0
+"""First prediction and its period, seconds of data time."""
+GROUP = 50
+"""Requests that are sent before their answers are waited for."""
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+RISKS = ("low", "medium", "high", "critical")
+
+
+@dataclass(slots=True, kw_only=True)
+class ServiceBench:
+    """An ML service under test."""
+
+    target: Target
+    tasks: asyncio.TaskGroup
+    """Lives as long as the run: reads the open connections."""
+    timeout_s: float = 3.0
+    ml_format: Literal["nested", "flat"] = "nested"
+    lacks: dict[str, str] = field(default_factory=dict)
+
+    async def alive(self) -> bool:
+        """Return whether something listens at the target."""
+        return await answers(self.target, 0.0)
+
+    async def prepare(self) -> None:
+        """Nothing is left from the last check: each has its own connection and sensors."""
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncIterator["Talk"]:
+        """Connect as the backend does."""
+        try:
+            connection = await connect(
+                self.target.socket_url,
+                compression=None,
+                proxy=None,
+                open_timeout=self.timeout_s,
+                close_timeout=1.0,
+                ping_interval=None,
+                max_queue=None,
+            )
+        except (InvalidHandshake, InvalidMessage, TimeoutError, OSError) as error:
+            raise Mismatch("a WebSocket", str(error) or repr(error)) from error
+        line = Line(connection, self.timeout_s)
+        self.tasks.create_task(line.read())
+        try:
+            yield Talk(line, self.ml_format)
+        finally:
+            await connection.close()
+
+    def request(self, sensor_id: str, sec: float, fhr: float | str, uterus: float = 15.25) -> str:
+        """Return a request in the service's format."""
+        return request(self.ml_format, sensor_id, sec, fhr, uterus)
+
+
+def request(
+    ml_format: str, sensor_id: str, sec: float, fhr: float | str, uterus: float = 15.25
+) -> str:
+    """Return a request, nested or flat."""
+    if ml_format == "nested":
+        return sample(sec, fhr, uterus, sensor_id=sensor_id)
+    fhr = 0 if fhr == "null" else fhr
+    return (
+        f'{{"sensorID": "{sensor_id}", "secFromStart": {sec},'
+        f' "BPMChild": {fhr}, "uterus": {uterus}, "spasms": 0.5}}'
+    )
+
+
+class Talk:
+    """One connection to the service."""
+
+    def __init__(self, line: Line, ml_format: str) -> None:
+        self.line, self.ml_format = line, ml_format
+
+    async def ask(self, *requests: str | bytes) -> list[Any]:
+        """Send requests and return as many parsed answers."""
+        first = len(self.line.received)
+        for start in range(0, len(requests), GROUP):
+            await self.line.send(*requests[start : start + GROUP])
+            wanted = min(start + GROUP, len(requests))
+            await until(
+                lambda wanted=wanted: len(self.line.received) - first >= wanted,  # type: ignore[misc]
+                f"{wanted} answers",
+                lambda: f"{len(self.line.received) - first}, {self.line.seen()}",
+                self.line.timeout_s,
+            )
+        return [parsed(text) for text in self.line.received[first:]]
+
+    async def play(
+        self, sensor_id: str, begin_s: float, end_s: float, rate_hz: float = 1.0
+    ) -> list[Any]:
+        """Play a heart rate that goes about 140, and return the answers."""
+        count = round((end_s - begin_s) * rate_hz)
+        return await self.ask(
+            *(
+                request(
+                    self.ml_format,
+                    sensor_id,
+                    round(begin_s + n / rate_hz, 3),
+                    140 + (n * 7) % 13,
+                    10 + n % 5,
+                )
+                for n in range(count)
+            )
+        )
+
+
+def new_sensor() -> str:
+    """Return an id that the service has never heard of."""
+    return str(uuid.uuid4())
+
+
+def first_prediction(answers: Sequence[Any]) -> Any:
+    """Return the first answer that carries a prediction.
+
+    Raises
+    ------
+    Skip
+        When there is none: another check says whether there should be.
+    """
+    found = next((a for a in answers if isinstance(a, dict) and a.get("prediction")), None)
+    if found is None:
+        raise Skip("the service made no prediction in 10 minutes of data time")
+    return found
+
+
+@SERVICE.add("M-1.1/sensors", "One connection may carry many sensors")
+async def many_sensors(bench: ServiceBench) -> None:
+    ids = [new_sensor() for _ in range(5)]
+    async with bench.talk() as talk:
+        answers = await talk.ask(*(bench.request(i, 10.0, 140.5) for i in ids))
+    got = [a.get("sensorID") if isinstance(a, dict) else a for a in answers]
+    if got != ids:
+        raise Mismatch("an answer for each of five sensors", str(got)[:120])
+
+
+@SERVICE.add("M-1.1/again", "After a reconnect it answers again")
+async def answers_again(bench: ServiceBench) -> None:
+    for _ in range(2):
+        async with bench.talk() as talk:
+            await talk.ask(bench.request(new_sensor(), 10.0, 140.5))
+            talk.line.connection.transport.abort()
+
+
+@SERVICE.add("M-2.1/request", "A request in the chosen format is understood")
+async def understands(bench: ServiceBench) -> None:
+    await _plain(bench, 140.5)
+
+
+@SERVICE.add("M-2.1/no-signal", "A request without signal is understood")
+async def understands_no_signal(bench: ServiceBench) -> None:
+    await _plain(bench, "null")
+
+
+async def _plain(bench: ServiceBench, fhr: float | str) -> dict[str, Any]:
+    async with bench.talk() as talk:
+        (answer,) = await talk.ask(bench.request(new_sensor(), 10.0, fhr))
+    if not isinstance(answer, dict) or "sensorID" not in answer:
+        raise Mismatch("a result", str(answer)[:120])
+    return answer
+
+
+@SERVICE.add("M-3.1/shape", "A result has the contract's members and types")
+async def shape(bench: ServiceBench) -> None:
+    async with bench.talk() as talk:
+        await talk.ask(bench.request(new_sensor(), 10.0, 140.5))
+        if problem := shape_problem(talk.line.received[-1]):
+            raise Mismatch("the shape of a result", f"{problem}: {excerpt(talk.line.received[-1])}")
+
+
+@SERVICE.add("M-3.1/echo", "It repeats what was asked about")
+async def echo(bench: ServiceBench) -> None:
+    sensor_id = new_sensor()
+    async with bench.talk() as talk:
+        (answer,) = await talk.ask(bench.request(sensor_id, 10.25, 140.5, 15.25))
+    data = answer.get("data") if isinstance(answer, dict) else None
+    data = data if isinstance(data, dict) else {}
+    got = (
+        answer.get("sensorID"),
+        answer.get("secFromStart"),
+        data.get("BPMChild"),
+        data.get("uterus"),
+    )
+    if got != (wanted := (sensor_id, 10.25, 140.5, 15.25)):
+        raise Mismatch(str(wanted), str(got))
+
+
+@SERVICE.add("M-3.1/timestamp", "timestamp is ISO 8601 with Z")
+async def timestamp(bench: ServiceBench) -> None:
+    stamp = str((await _plain(bench, 140.5)).get("timestamp"))
+    if not TIMESTAMP.fullmatch(stamp):
+        raise Mismatch("2026-01-01T12:00:00.000Z", stamp)
+
+
+@SERVICE.add("M-3.1/order", "Each request has one answer, in order")
+async def order(bench: ServiceBench) -> None:
+    ids = [new_sensor() for _ in range(3)]
+    asked = [(ids[n % 3], 10.0 + n) for n in range(150)]
+    async with bench.talk() as talk:
+        answers = await talk.ask(*(bench.request(i, sec, 140.5) for i, sec in asked))
+        await talk.line.connection.ping()
+        extra = len(talk.line.received) - len(asked)
+    got = [(a.get("sensorID"), a.get("secFromStart")) for a in answers if isinstance(a, dict)]
+    if extra or got != asked:
+        wrong = next((n for n, pair in enumerate(asked) if n >= len(got) or got[n] != pair), -1)
+        raise Mismatch("150 answers in order", f"{len(answers)}, the first wrong is {wrong + 1}")
+
+
+@SERVICE.add("M-3.2/prediction", "A prediction has the contract's members, types and ranges")
+async def prediction(bench: ServiceBench) -> None:
+    async with bench.talk() as talk:
+        answer = first_prediction(await talk.play(new_sensor(), 10, 610))
+    if problem := prediction_problem(answer["prediction"]):
+        raise Mismatch("a valid prediction", f"{problem}: {str(answer['prediction'])[:120]}")
+
+
+def prediction_problem(prediction: Any) -> str | None:
+    """Return what is wrong with a prediction (PROTOCOL M-3.2), or None."""
+    if not isinstance(prediction, dict):
+        return "not an object"
+    for name in ("hypoxia_probability", "confidence"):
+        value = prediction.get(name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+            return f"{name} is not in 0 to 1"
+    if prediction.get("hypoxia_risk") not in RISKS:
+        return "hypoxia_risk is not " + ", ".join(RISKS)
+    for name in ("alerts", "recommendations"):
+        value = prediction.get(name)
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            return f"{name} is not a list of texts"
+    return None
+
+
+PLAYED: dict[str, tuple[str, Callable[[int], float | str]]] = {
+    "calm": ("a calm trace", lambda n: 140 + (n * 7) % 13),
+    "flat": ("a flat trace at 165", lambda _: 165),
+    "slow": ("a heart rate of 85", lambda n: 85 + n % 3),
+    "lossy": ("a trace half of which is lost", lambda n: "null" if n % 2 else 150 + n % 5),
+}
+
+
+async def _thresholds(fhr: Callable[[int], float | str], bench: ServiceBench) -> None:
+    sensor_id = new_sensor()
+    async with bench.talk() as talk:
+        answers = await talk.ask(*(bench.request(sensor_id, 10 + n, fhr(n)) for n in range(600)))
+    first_prediction(answers)
+    for answer in answers:
+        if not answer.get("prediction"):
+            continue
+        p = answer["prediction"].get("hypoxia_probability")
+        if not isinstance(p, int | float):
+            raise Mismatch("a probability", str(p))
+        risk = RISKS[(p > 0.3) + (p > 0.5) + (p > 0.8)]
+        status = ("ok", "warning", "critical")[(p > 0.5) + (p > 0.8)]
+        got = (answer["prediction"].get("hypoxia_risk"), answer.get("status"))
+        if got != (risk, status):
+            raise Mismatch(f"risk {risk} and status {status} at {p}", f"{got[0]} and {got[1]}")
+
+
+for _name, (_what, _fhr) in PLAYED.items():
+    SERVICE.add(f"M-3.2/risk-{_name}", f"Risk and status follow the probability: {_what}")(
+        partial(_thresholds, _fhr)
+    )
+
+
+async def _first(rate_hz: float, bench: ServiceBench) -> None:
+    """Expect no prediction before 300 s of data time, and one within the next period."""
+    begin_s = 10.0
+    async with bench.talk() as talk:
+        sensor_id = new_sensor()
+        answers = await talk.play(sensor_id, begin_s, begin_s + FIRST_AFTER_S + EVERY_S, rate_hz)
+    secs = [
+        begin_s + n / rate_hz
+        for n, a in enumerate(answers)
+        if isinstance(a, dict) and a.get("prediction")
+    ]
+    expected = (
+        f"the first prediction {FIRST_AFTER_S:g} to {FIRST_AFTER_S + EVERY_S:g} s after the start"
+    )
+    if not secs:
+        raise Mismatch(expected, "none came")
+    if secs[0] - begin_s < FIRST_AFTER_S - 1 / rate_hz - 0.01:
+        raise Mismatch(expected, f"it came after {secs[0] - begin_s:g} s")
+
+
+for _hz in (1.0, 4.0, 1 / 0.12):
+    SERVICE.add(f"M-3.3/first-{_hz:.3g}hz", f"5 minutes are 5 minutes at {_hz:.3g} Hz")(
+        partial(_first, _hz)
+    )
+
+
+@SERVICE.add("M-3.3/period", "A prediction is repeated for 30 s of data time, then made anew")
+async def period(bench: ServiceBench) -> None:
+    async with bench.talk() as talk:
+        sensor_id = new_sensor()
+        answers = await talk.play(sensor_id, 10, 610)
+    made: list[int] = []
+    last = None
+    for n, answer in enumerate(answers):
+        now = answer.get("prediction") if isinstance(answer, dict) else None
+        if now is None and last is not None:
+            raise Mismatch("the last prediction is repeated", f"none at {10 + n} s")
+        if now != last:
+            made.append(n)
+            last = now
+    if not made:
+        raise Skip("the service made no prediction in 10 minutes of data time")
+    for earlier, later in itertools.pairwise(made):
+        if later - earlier < EVERY_S - 1:
+            raise Mismatch(
+                f"a new prediction every {EVERY_S:g} s", f"one after {later - earlier} s"
+            )
+
+
+@SERVICE.add("M-3.3/separate", "Each sensor has its own five minutes")
+async def separate(bench: ServiceBench) -> None:
+    async with bench.talk() as talk:
+        first_prediction(await talk.play(new_sensor(), 10, 610))
+        answers = await talk.play(new_sensor(), 10, 60)
+    if any(isinstance(a, dict) and a.get("prediction") for a in answers):
+        raise Mismatch("no prediction for a sensor that has just begun", "another sensor's")
+
+
+@SERVICE.add("M-3.4/restart", "A sensor that starts again has no old prediction")
+async def restart(bench: ServiceBench) -> None:
+    async with bench.talk() as talk:
+        sensor_id = new_sensor()
+        first_prediction(await talk.play(sensor_id, 10, 610))
+        answers = await talk.play(sensor_id, 0, 60)
+    if any(isinstance(a, dict) and a.get("prediction") for a in answers):
+        raise Mismatch("no prediction in the first minute of a new examination", "the old one")
+
+
+UNREADABLE: dict[str, tuple[str, str | bytes]] = {
+    "json": ("Invalid JSON", '{"sensorID": '),
+    "utf8": ("Bytes that are no UTF-8", b'{"sensorID": "\xff"}'),
+    "scalar": ("A number", "42"),
+    "list": ("A list", "[1, 2]"),
+    "empty": ("An empty object", "{}"),
+    "sec-text": ("secFromStart as a text", sample('"1"', sensor_id="a")),
+    "nan": ("NaN", sample(1, "NaN", sensor_id="a")),
+    "bpm-text": ("BPMChild as a text", sample(1, '"140"', sensor_id="a")),
+}
+
+
+async def _unreadable(message: str | bytes, bench: ServiceBench) -> None:
+    """Expect an error answer, and a result for the good request after it."""
+    async with bench.talk() as talk:
+        bad, good = await talk.ask(message, bench.request(new_sensor(), 10.0, 140.5))
+    members = ("status", "message", "timestamp")
+    if not isinstance(bad, dict) or not all(isinstance(bad.get(m), str) for m in members):
+        raise Mismatch('{"status": "error", "message", "timestamp"}', str(bad)[:120])
+    if bad["status"] != "error":
+        raise Mismatch('"status": "error"', str(bad)[:120])
+    if not isinstance(good, dict) or "sensorID" not in good:
+        raise Mismatch("a result for the next request", str(good)[:120])
+
+
+for _name, (_title, _message) in UNREADABLE.items():
+    SERVICE.add(f"M-3.5/{_name}", f"{_title} gets an error answer")(partial(_unreadable, _message))
+
+
+@SERVICE.add("M-3.6/names", "With a prediction the contract's names are all there")
+async def names(bench: ServiceBench) -> None:
+    async with bench.talk() as talk:
+        answer = first_prediction(await talk.play(new_sensor(), 10, 610))
+    wanted = {"sensorID", "secFromStart", "data", "prediction", "status", "timestamp"}
+    wanted_of_it = {
+        "hypoxia_probability", "hypoxia_risk", "alerts", "confidence", "recommendations"
+    }  # fmt: skip
+    missing = (wanted - answer.keys()) | (wanted_of_it - answer["prediction"].keys())
+    if missing:
+        raise Mismatch("every name of M-3.1 and M-3.2", "missing: " + ", ".join(sorted(missing)))
