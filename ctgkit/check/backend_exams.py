@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from ctgkit.check.backend_samples import BAD_SEC
 from ctgkit.check.bench import Bench
 from ctgkit.check.checks import Catalogue, Mismatch
 from ctgkit.check.line import Line, until
@@ -164,7 +165,7 @@ async def send_numbered(bench: Bench, line: Line, count: int) -> list[tuple[int,
 async def silent(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         sec = bench.sec()
-        await sensor.send("{", sample(sec, seq=bench.seq()))
+        await sensor.send(sample(BAD_SEC, 999), sample(sec, seq=bench.seq()))
         await watch.saw(sec)
         if sensor.received:
             raise Mismatch("nothing is written to the sensor", sensor.seen())
@@ -261,7 +262,7 @@ async def resend_is_stored_once(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    _must_be_once(bench, after, 6)
+    await _must_be_once(bench, after, 6)
 
 
 @CHECKS.add("S-6.5/earlier", "Sent again after a reconnect, it is stored once", needs="v1 store")
@@ -274,10 +275,20 @@ async def resend_after_reconnect(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    _must_be_once(bench, after, 6)
+    await _must_be_once(bench, after, 6)
 
 
-def _must_be_once(bench: Bench, after: int, count: int) -> None:
-    stored = sorted(r.sec for r in bench.db.readings(after) if r.sensor_id == bench.own_id)
-    if len(stored) != count or len(set(stored)) != count:
-        raise Mismatch(f"{count} rows", f"{len(stored)} rows, {len(set(stored))} different")
+async def _must_be_once(bench: Bench, after: int, count: int) -> None:
+    """Expect so many rows of the first sensor, all different; the last one has been acked."""
+
+    def stored() -> list[float]:
+        return [r.sec for r in bench.db.readings(after) if r.sensor_id == bench.own_id]
+
+    await until(
+        lambda: len(set(stored())) >= count,
+        f"{count} samples in the database",
+        lambda: f"{len(set(stored()))} are",
+        bench.timeout_s,
+    )
+    if len(stored()) != count:
+        raise Mismatch(f"{count} rows", f"{len(stored())} rows of {count} samples")

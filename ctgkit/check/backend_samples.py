@@ -269,7 +269,7 @@ async def control_frames(bench: Bench) -> None:
 @CHECKS.add("S-4.9/hundred", "100 bad frames in a row close with 1008", needs="sensor")
 async def hundred_bad(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        await sensor.send(*["{"] * BAD_FRAMES_MAX)
+        await sensor.send(*[sample(BAD_SEC, 999)] * BAD_FRAMES_MAX)
         await sensor.closed(1008)
 
 
@@ -277,7 +277,7 @@ async def hundred_bad(bench: Bench) -> None:
 async def interrupted_row(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         for _ in range(2):
-            await sensor.send(*["{"] * (BAD_FRAMES_MAX - 1))
+            await sensor.send(*[sample(BAD_SEC, 999)] * (BAD_FRAMES_MAX - 1))
             sec, text = bench.fresh()
             await sensor.send(text)
             try:

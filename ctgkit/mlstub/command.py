@@ -25,11 +25,24 @@ from ctgkit.options import announce, common_options
     help="Forget a sensor that is silent for so many seconds.",
 )
 @click.option(
+    "--script",
+    "script_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="TOML file of rules: canned, late, wrong or no answers (docs/ml-script.md).",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the URL there."
 )
 @click.option("--json", "as_json", is_flag=True, help='Print the URL as {"url": …}.')
 @common_options
-def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bool) -> None:
+def ml(
+    host: str,
+    port: int,
+    idle_s: float,
+    script_file: Path | None,
+    ready_file: Path | None,
+    as_json: bool,
+) -> None:
     """Run the stub ML service: samples in, predictions out.
 
     Listens on /ws/ctg for a backend; GET /health, /sensors and /metrics tell how it is doing.
@@ -40,7 +53,13 @@ def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bo
 
     from ctgkit.errors import Unreachable
     from ctgkit.eventloop import run
+    from ctgkit.mlstub.script import parse_script
     from ctgkit.mlstub.service import MlService, MlSettings
+
+    script = None
+    if script_file is not None:
+        script = parse_script(script_file.read_bytes().decode("utf-8", "replace"), str(script_file))
+    settings = MlSettings(host=host, port=port, idle_s=idle_s, script=script)
 
     async def main() -> None:
         stopped = asyncio.Event()
@@ -53,7 +72,7 @@ def ml(host: str, port: int, idle_s: float, ready_file: Path | None, as_json: bo
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        async with MlService(MlSettings(host=host, port=port, idle_s=idle_s)) as service:
+        async with MlService(settings) as service:
             announce(service.url, as_json=as_json, ready_file=ready_file)
             await stopped.wait()
 
