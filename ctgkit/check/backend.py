@@ -15,8 +15,8 @@ for _part in (
     backend_door,
     backend_samples,
     backend_exams,
+    backend_ml,
     backend_http,
     backend_viewers,
-    backend_ml,
 ):
     BACKEND.checks |= _part.CHECKS.checks

@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import uuid
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 from ctgkit.check.bench import Bench
 from ctgkit.check.checks import Catalogue, Mismatch
@@ -68,7 +69,7 @@ async def no_token(bench: Bench) -> None:
 
 @CHECKS.add("S-1.3/in-url", "A token in the URL is not accepted", needs="sensor")
 async def token_in_url(bench: Bench) -> None:
-    _, token = bench.token()
+    token = quote(bench.token()[1])
     for name in ("token", TOKEN_HEADER, "sensor_token"):
         expect(await bench.handshake(f"{bench.sensor_path()}&{name}={token}"), 401)
 
@@ -135,7 +136,7 @@ async def takeover_keeps_examination(bench: Bench) -> None:
             after, text = bench.fresh()
             await newer.send(text)
             await watch.saw(after)
-            found = [bench.db.examination_of(bench.own_id, sec) for sec in (before, after)]
+            found = [bench.examination_of(sec) for sec in (before, after)]
             if found[0] != found[1]:
                 raise Mismatch("both samples in one examination", f"examinations {found}")
 

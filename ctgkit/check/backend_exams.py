@@ -1,7 +1,7 @@
 """Examinations and acknowledgements: clauses S-5 and S-6."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ctgkit.check.backend_samples import BAD_SEC
@@ -13,13 +13,12 @@ from ctgkit.check.messages import parsed, sample
 CHECKS = Catalogue()
 
 
-async def _stored(bench: Bench, sensor: Line, number: int = 0) -> int:
+async def _stored(bench: Bench, sensor: Line) -> int:
     """Send one sample and return the examination in which it is stored."""
     sec, text = bench.fresh()
     await sensor.send(text)
-    sensor_id = bench.settings.sensors[number].id
     return await until(
-        lambda: bench.db.examination_of(sensor_id, sec) or 0,
+        lambda: bench.examination_of(sec) or 0,
         "the sample in the database",
         lambda: "it isn't there",
         bench.timeout_s,
@@ -85,7 +84,7 @@ async def opens(bench: Bench) -> None:
 @CHECKS.add("S-5.2/joins", "Another sensor of the bed joins", needs="pair store")
 async def joins(bench: Bench) -> None:
     async with bench.sensor() as first, bench.sensor(1) as second:
-        found = [await _stored(bench, first), await _stored(bench, second, 1)]
+        found = [await _stored(bench, first), await _stored(bench, second)]
         if found[0] != found[1]:
             raise Mismatch("both sensors in one examination", f"examinations {found}")
 
@@ -106,7 +105,7 @@ async def closed(bench: Bench) -> None:
 async def open_until_the_last(bench: Bench) -> None:
     async with bench.sensor() as first:
         async with bench.sensor(1) as second:
-            examination = await _stored(bench, second, 1)
+            examination = await _stored(bench, second)
         if (later := await _stored(bench, first)) != examination:
             raise Mismatch(f"examination {examination} goes on", f"{later} began")
 
@@ -167,6 +166,7 @@ async def silent(bench: Bench) -> None:
         sec = bench.sec()
         await sensor.send(sample(BAD_SEC, 999), sample(sec, seq=bench.seq()))
         await watch.saw(sec)
+        await sensor.settle()
         if sensor.received:
             raise Mismatch("nothing is written to the sensor", sensor.seen())
 
@@ -219,7 +219,7 @@ async def acknowledged_is_committed(bench: Bench) -> None:
             sec, seq = bench.sec(), bench.seq()
             await sensor.send(sample(sec, seq=seq))
             await acked(sensor, seq)
-            if bench.db.examination_of(bench.own_id, sec) is None:
+            if bench.examination_of(sec) is None:
                 raise Mismatch(f"the sample at {sec:g} s is stored once {seq} is acked", "it isn't")
 
 
@@ -262,7 +262,7 @@ async def resend_is_stored_once(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, 6)
+    await _must_be_once(bench, after, (text for _, text in sent + last))
 
 
 @CHECKS.add("S-6.5/earlier", "Sent again after a reconnect, it is stored once", needs="v1 store")
@@ -275,20 +275,21 @@ async def resend_after_reconnect(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, 6)
+    await _must_be_once(bench, after, (text for _, text in sent + last))
 
 
-async def _must_be_once(bench: Bench, after: int, count: int) -> None:
-    """Expect so many rows of the first sensor, all different; the last one has been acked."""
+async def _must_be_once(bench: Bench, after: int, texts: Iterable[str]) -> None:
+    """Expect one row of each sample; the last one has been acknowledged."""
+    sent = {parsed(text)["secFromStart"] for text in texts}
 
     def stored() -> list[float]:
-        return [r.sec for r in bench.db.readings(after) if r.sensor_id == bench.own_id]
+        return [r.sec for r in bench.db.readings(after) if r.sec in sent]
 
     await until(
-        lambda: len(set(stored())) >= count,
-        f"{count} samples in the database",
+        lambda: set(stored()) == sent,
+        f"{len(sent)} samples in the database",
         lambda: f"{len(set(stored()))} are",
         bench.timeout_s,
     )
-    if len(stored()) != count:
-        raise Mismatch(f"{count} rows", f"{len(stored())} rows of {count} samples")
+    if len(stored()) != len(sent):
+        raise Mismatch(f"{len(sent)} rows", f"{len(stored())} rows of {len(sent)} samples")

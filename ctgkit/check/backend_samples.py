@@ -101,7 +101,9 @@ GOOD: dict[str, tuple[str, Callable[[float], str | bytes]]] = {
 
 async def _good(make: Callable[[float], str | bytes], bench: Bench) -> None:
     sec = float(int(bench.leap(2)) + 1)  # whole, so that it may be written without a fraction
-    await arrives(bench, make(sec), sec)
+    seen = await arrives(bench, make(sec), sec)
+    if not isinstance(seen.fhr, int | float) or abs(seen.fhr - 140.5) > 0.5:
+        raise Mismatch("a heart rate of 140 or 140.5", str(seen.fhr))
 
 
 for _id, (_title, _make) in GOOD.items():
@@ -259,8 +261,7 @@ for _name, (_title, _frame) in MALFORMED.items():
 async def control_frames(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         await sensor.connection.pong(b"unasked")
-        async with asyncio.timeout(bench.timeout_s):
-            await (await sensor.connection.ping(b"x" * 125))
+        await sensor.settle()
         sec, text = bench.fresh()
         await sensor.send(text)
         await watch.saw(sec)

@@ -20,14 +20,10 @@ from ctgkit.check.messages import SUBPROTOCOL, TOKEN_HEADER, UPGRADE, Reading, r
 from ctgkit.check.mlside import MlSide
 from ctgkit.config import SensorEntry
 
-Profile = Literal["specification", "ancestor"]
-
 FIRST_SEC, STEP_S = 1000.0, 0.25
 """Data time of the checker's samples: exact in 32 bits too, and never met twice in a run."""
 SEC_TOLERANCE_S = 0.005
 """What a data time may lose on its way in 32 bits, seconds."""
-REDIAL_S = 12.0
-"""How long the backend may take to come back to the ML service, seconds: twice M-1.1's period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +34,8 @@ class BenchSettings:
     sensors: tuple[SensorEntry, ...] = ()
     """Credentials that the backend knows and nobody else uses meanwhile."""
     timeout_s: float = 3.0
-    profile: Profile = "specification"
+    redial_s: float = 12.0
+    """How long the backend may take to come back to the ML service: twice M-1.1's period."""
     store: Path | None = None
     grace_s: float = 0.0
     viewer_token: str | None = None
@@ -115,6 +112,10 @@ class Bench:
     def own_id(self) -> str:
         """Id of the first sensor."""
         return self.settings.sensors[0].id
+
+    def examination_of(self, sec: float) -> int | None:
+        """Return the examination in which the sample at *sec* is stored."""
+        return self.db.examination_of(sec, [s.id for s in self.settings.sensors])
 
     # Data
 
@@ -256,7 +257,7 @@ class Bench:
         if self.ml_side and "ml" not in self.lacks:
             self.ml_side.behave()
             try:
-                await until(lambda: self.ml.linked, "", str, REDIAL_S)
+                await until(lambda: self.ml.linked, "", str, self.settings.redial_s)
             except Mismatch:
                 self.lacks["ml"] = "the backend didn't come back to --ml-listen"
 
@@ -299,9 +300,11 @@ class Bench:
             self.lacks["ml"] = "needs --ml-listen"
             return
         try:
-            await until(lambda: self.ml.linked, "", str, REDIAL_S)
+            await until(lambda: self.ml.linked, "", str, self.settings.redial_s)
         except Mismatch:
-            self.lacks["ml"] = f"the backend didn't connect to --ml-listen within {REDIAL_S:g} s"
+            self.lacks["ml"] = (
+                f"the backend didn't connect to --ml-listen within {self.settings.redial_s:g} s"
+            )
 
     async def _probe_witness(self) -> None:
         candidates: tuple[tuple[Literal["store", "ml", "viewer"], bool], ...] = (

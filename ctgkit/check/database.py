@@ -4,6 +4,7 @@ These names and columns are the original system's; any backend that keeps them c
 """
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,18 @@ class Database:
         )
         return [Reading(uuid.lower(), *values) for uuid, *values in rows]
 
-    def examination_of(self, sensor_id: str, sec: float) -> int | None:
-        """Return the examination that holds a sample, None when it isn't stored."""
+    def count(self, after: int, sensor_id: str) -> int:
+        """Return how many samples of a sensor were stored after row *after*."""
+        sql = "SELECT count(*) FROM ctg WHERE id > ? AND lower(uuid) = ?"
+        return int(self.query(sql, after, sensor_id)[0][0])
+
+    def examination_of(self, sec: float, sensor_ids: Sequence[str]) -> int | None:
+        """Return the examination of the newest sample at a moment, None when none is stored."""
+        places = ",".join("?" * len(sensor_ids))
         rows = self.query(
-            "SELECT examination_id FROM ctg WHERE lower(uuid) = ? AND sec_from_start = ?"
-            " ORDER BY id DESC LIMIT 1",
-            sensor_id,
+            f"SELECT examination_id FROM ctg WHERE lower(uuid) IN ({places})"
+            " AND sec_from_start = ? ORDER BY id DESC LIMIT 1",
+            *sensor_ids,
             sec,
         )
         return rows[0][0] if rows else None

@@ -198,6 +198,14 @@ class Line:
         if self.code not in codes:
             raise Mismatch(expected, self.seen())
 
+    async def settle(self) -> None:
+        """Wait for a pong: what the peer sent before it has arrived then."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await (await self.connection.ping())
+        except (TimeoutError, ConnectionClosed):
+            raise Mismatch("a ping is answered", self.seen()) from None
+
     def must_live(self) -> None:
         """Raise a Mismatch if the peer has closed."""
         if self.code is not None:

@@ -219,7 +219,7 @@ async def order(bench: ServiceBench) -> None:
     asked = [(ids[n % 3], 10.0 + n) for n in range(150)]
     async with bench.talk() as talk:
         answers = await talk.ask(*(bench.request(i, sec, 140.5) for i, sec in asked))
-        await talk.line.connection.ping()
+        await talk.line.settle()
         extra = len(talk.line.received) - len(asked)
     got = [(a.get("sensorID"), a.get("secFromStart")) for a in answers if isinstance(a, dict)]
     if extra or got != asked:
