@@ -2,7 +2,10 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections import Counter
+from contextlib import contextmanager
 
 from ctgkit.check.backend import BACKEND
 from ctgkit.check.bench import BenchSettings, run_bench
@@ -31,10 +34,30 @@ def explain(verdicts):
     )
 
 
+@contextmanager
+def served(directory):
+    """Run `ctgkit serve` in a process of its own; yield its URL and where its configuration is."""
+    (directory / "ctgkit.toml").write_text(
+        "".join(f'[[sensors]]\nid = "{i}"\ntoken = "{t}"\n' for i, t in TOKENS.items())
+    )
+    command = ["serve", "--port", "0", "--ml", "none", "--store", "sqlite:///ctg.db"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ctgkit", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=directory,
+    ) as process:
+        try:
+            yield process.stdout.readline().strip(), directory
+        finally:
+            process.terminate()
+
+
 async def judge(url, sensors, checks, *, ml_port=None, store=None, lenient=(), **more):
     """Run checks against a backend."""
     settings = BenchSettings(
-        target=target_of(url), sensors=sensors, store=store, timeout_s=2.0, redial_s=3.0, **more
+        target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
     )
     async with run_bench(settings, ml_port and ("127.0.0.1", ml_port)) as bench:
         return await run_checks(bench, checks, lenient=lenient)
