@@ -64,7 +64,7 @@ def test_nothing_checked_is_a_failure(backend):
         (["backend"], 2, "URL is missing"),
         (["backend", "ftp://x"], 2, "ws://HOST:PORT"),
         (["backend", "http://127.0.0.1:9", "--only", "S-99"], 2, "S-99"),
-        (["backend", "http://127.0.0.1:9", "--ml-listen", "8081"], 2, "HOST:PORT"),
+        (["backend", "http://127.0.0.1:9", "--ml-listen", "here:x"], 2, "HOST:PORT"),
         (["backend", "http://127.0.0.1:9", "--store", "x.db"], 2, "sqlite:///PATH"),
         (["backend", "http://127.0.0.1:9"], 3, "nothing listens there"),
         (["ml", "ws://127.0.0.1:9/ws/ctg"], 3, "nothing listens there"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -158,3 +159,8 @@ async def test_a_served_script():
         async with connect(service.url, compression=None) as again:
             await again.send(request(2.0))
             assert json.loads(await again.recv())["secFromStart"] == 2.0
+
+
+def test_the_example_is_a_script():
+    path = Path(__file__).parent.parent.parent / "examples" / "ml_script.toml"
+    assert len(parse_script(path.read_text(), str(path)).rule) == 4
