@@ -1,5 +1,6 @@
 """``ctgkit check``."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Sequence
@@ -109,6 +110,20 @@ def _judging(command: Any) -> Any:
     metavar="N",
     help="The backend's limit, to check what happens beyond.",
 )
+@click.option(
+    "--fuzz",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Instead of the checks, play N random histories and shrink one that fails.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of --fuzz.")
+@click.option(
+    "--fuzz-out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("ctgkit-fuzz.jsonl"),
+    show_default=True,
+    help="Where the shortest failing history goes, as a recording.",
+)
 @_judging
 def backend(url: str | None, **options: Any) -> int:
     """Judge the backend at URL.
@@ -120,6 +135,8 @@ def backend(url: str | None, **options: Any) -> int:
     from ctgkit.check.backend import BACKEND
     from ctgkit.check.profile import ANCESTOR
 
+    if options["fuzz"] and not importlib.util.find_spec("hypothesis"):
+        raise click.UsageError("--fuzz needs Hypothesis: pip install 'ctgkit[testing]'")
     checks = _selected(BACKEND, options)
     if options["listing"]:
         return _list(checks, options["as_json"])
@@ -157,8 +174,15 @@ async def _judge_backend(
 
     if not await answers(settings.target, options["wait_s"]):
         raise Unreachable(settings.target.web_url, "nothing listens there")
+    tell = _teller(options["as_json"])
     async with run_bench(settings, ml_listen) as bench:
-        return await run_checks(bench, checks, _teller(options["as_json"]), lenient)
+        if not options["fuzz"]:
+            return await run_checks(bench, checks, tell, lenient)
+        from ctgkit.check.fuzz import run_fuzz
+
+        verdict = await run_fuzz(bench, options["fuzz"], options["seed"], options["fuzz_out"])
+        tell(verdict)
+        return [verdict]
 
 
 @check.command(epilog="Example: ctgkit check ml ws://127.0.0.1:8081/ws/ctg --junit ml.xml")
