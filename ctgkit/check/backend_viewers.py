@@ -16,6 +16,7 @@ from ctgkit.check.checks import Catalogue, Mismatch
 from ctgkit.check.line import Line, until
 from ctgkit.check.messages import (
     PREDICTION,
+    TIMESTAMP,
     excerpt,
     parsed,
     reading,
@@ -242,6 +243,16 @@ async def lost(bench: Bench) -> None:
             lambda: bench.ml.requests_at(sec), "a request", lambda: "none came", bench.timeout_s
         )
         await bench.ml.drop()
+        await _falls_back(viewer, sec)
+
+
+@CHECKS.add("V-2.2/error", "A sample answered with an error is shown", needs="sensor ml")
+async def answered_with_an_error(bench: Bench) -> None:
+    error = json.dumps({"status": "error", "message": "no", "timestamp": TIMESTAMP})
+    bench.ml.answer = lambda _: (error,)
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        await sensor.send(text)
         await _falls_back(viewer, sec)
 
 

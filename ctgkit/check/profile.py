@@ -32,7 +32,10 @@ ANCESTOR = {
     "H-1.1/health": "has no status",
     "H-1.1/degraded": "has no status",
     "H-2.1/count": "ignores count",
-    **{f"V-2.2/{name}": "shows results only" for name in ("silent", "late", "lost", "down")},
+    **{
+        f"V-2.2/{name}": "shows results only"
+        for name in ("silent", "late", "lost", "error", "down")
+    },
     "V-2.3/closed": "has no close code for slow viewers",
     "M-2.1/each": "knows no arrays",
     "M-4.1/wrong-type": "relays any bytes",

@@ -1,11 +1,14 @@
 """Runs checks one after another and turns what happens into verdicts."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from ctgkit.check.checks import Check, Mismatch, Outcome, Skip, Verdict
+
+log = logging.getLogger(__name__)
 
 CHECK_MAX_S = 60.0
 """A check that takes longer has failed, seconds."""
@@ -86,6 +89,9 @@ async def _judge(judged: Judged, check: Check, failure: Outcome) -> Verdict:
         outcome, expected, actual = failure, "an end", f"none within {CHECK_MAX_S:g} s"
     except OSError as error:
         outcome, expected, actual = failure, "a connection", str(error)
+    except Exception as error:  # what a peer says may surprise a check; the others go on
+        log.exception("check %s broke", check.id)
+        outcome, expected, actual = failure, "something that the check can read", repr(error)
     if outcome == "fail" and check.level == "SHOULD":
         outcome = "warn"
     return Verdict(

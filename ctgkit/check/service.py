@@ -105,13 +105,24 @@ class Talk:
         for start in range(0, len(requests), GROUP):
             await self.line.send(*requests[start : start + GROUP])
             wanted = min(start + GROUP, len(requests))
-            await until(
-                lambda wanted=wanted: len(self.line.received) - first >= wanted,  # type: ignore[misc]
-                f"{wanted} answers",
-                lambda: f"{len(self.line.received) - first}, {self.line.seen()}",
-                self.line.timeout_s,
-            )
+            await self._answers(first, wanted)
         return [parsed(text) for text in self.line.received[first:]]
+
+    async def _answers(self, first: int, wanted: int) -> None:
+        def count() -> int:
+            return len(self.line.received) - first
+
+        def actual() -> str:
+            return f"{count()}, {self.line.seen()}"
+
+        await until(
+            lambda: count() >= wanted or self.line.code is not None,
+            f"{wanted} answers",
+            actual,
+            self.line.timeout_s,
+        )
+        if count() < wanted:
+            raise Mismatch(f"{wanted} answers", actual())
 
     async def play(
         self, sensor_id: str, begin_s: float, end_s: float, rate_hz: float, fhr: Trace
@@ -403,6 +414,6 @@ async def names(bench: ServiceBench) -> None:
     wanted_of_it = {
         "hypoxia_probability", "hypoxia_risk", "alerts", "confidence", "recommendations"
     }  # fmt: skip
-    missing = (wanted - answer.keys()) | (wanted_of_it - answer["prediction"].keys())
+    missing = (wanted - answer.keys()) | (wanted_of_it - set(answer["prediction"]))
     if missing:
         raise Mismatch("every name of M-3.1 and M-3.2", "missing: " + ", ".join(sorted(missing)))

@@ -69,9 +69,11 @@ async def judge_mutant(directory, bug, checks, **more):
     path = directory / f"{bug or 'none'}.db"
     async with small_backend(path, f"ws://127.0.0.1:{port}/ws/ctg", bug) as own_port:
         sensors = tuple(SensorEntry(id=i, token=t) for i, t in TOKENS.items())
-        return await judge(
+        verdicts = await judge(
             f"ws://127.0.0.1:{own_port}", sensors, checks, ml_port=port, store=path, **more
         )
+        await asyncio.sleep(0.1)  # what was just connected must be accepted, then closed
+        return verdicts
 
 
 async def judge_service(url, checks, ml_format="nested"):

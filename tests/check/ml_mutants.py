@@ -26,7 +26,7 @@ class SmallService:
                 except (ValueError, TypeError, KeyError, RecursionError) as error:
                     if self.bug == "dies on a bad request":
                         raise
-                    if self.bug == "ignores a bad request":
+                    if self.bug == "ignores what is no JSON" and isinstance(error, ValueError):
                         continue
                     answer = {"status": "error", "message": str(error), "timestamp": self.now()}
                 await connection.send(json.dumps(answer))

@@ -277,6 +277,9 @@ class SmallBackend:
             good = good and isinstance(body["prediction"], dict | None)
         except (ValueError, TypeError, KeyError):
             good = False
+        if self.owed and not good and '"status": "error"' in str(text):
+            oldest = next(iter(self.owed))
+            self.unanswered(self.owed.pop(oldest)[0])
         if good:
             self.owed.pop((body["sensorID"], body["secFromStart"]), None)
             if body["prediction"]:

@@ -32,7 +32,7 @@ def fuzz(directory, bug, count, seed=1):
                 target=target_of(f"ws://127.0.0.1:{port}"),
                 sensors=tuple(SensorEntry(id=i, token=t) for i, t in TOKENS.items()),
                 store=path,
-                timeout_s=0.5,
+                timeout_s=0.3,
             )
             async with run_bench(settings) as bench:
                 return await run_fuzz(bench, count, seed, out)
@@ -44,7 +44,7 @@ def fuzz(directory, bug, count, seed=1):
 
 
 def test_a_backend_that_keeps_the_protocol_survives(tmp_path):
-    verdict, lines = fuzz(tmp_path, "", 15)
+    verdict, lines = fuzz(tmp_path, "", 10)
     assert verdict.outcome == "pass", verdict.actual
     assert not lines
 

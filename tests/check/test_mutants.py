@@ -34,7 +34,9 @@ BUGS = {
     "always says ok": {"H-1.1/degraded"},
     "rewrites results": {"V-2.1/bytes"},
     "knows two viewers at most": {"V-2.1/all"},
-    "shows nothing without the ML service": {"V-2.2/silent", "V-2.2/lost", "V-2.2/down"},
+    "shows nothing without the ML service": {
+        *(f"V-2.2/{name}" for name in ("silent", "lost", "error", "down"))
+    },
     "waits for slow viewers": {"V-2.3/others", "V-2.3/closed"},
     "has no past": {"V-3.1/past", "V-3.1/seconds", "V-3.1/prediction"},
     "never redials": {"M-1.1/redials"},
