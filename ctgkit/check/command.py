@@ -227,7 +227,7 @@ async def _judge_service(
 
     from ctgkit.check.line import answers
     from ctgkit.check.run import run_checks
-    from ctgkit.check.service import ServiceBench
+    from ctgkit.check.service_bench import ServiceBench
 
     if not await answers(target, options["wait_s"]):
         raise Unreachable(target.socket_url, "nothing listens there")

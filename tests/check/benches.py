@@ -11,7 +11,7 @@ from ctgkit.check.backend import BACKEND
 from ctgkit.check.bench import BenchSettings, run_bench
 from ctgkit.check.line import target_of
 from ctgkit.check.run import run_checks
-from ctgkit.check.service import ServiceBench
+from ctgkit.check.service_bench import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.mutants import TOKENS, small_backend
 

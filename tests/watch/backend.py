@@ -63,7 +63,7 @@ async def until(condition, what, deadline_s=10.0):
     """Wait until *condition* holds; say *what* was awaited when it never does."""
     try:
         async with asyncio.timeout(deadline_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - of any kind, also in a process
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"waited in vain for {what() if callable(what) else what}") from None

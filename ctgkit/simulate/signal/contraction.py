@@ -130,7 +130,9 @@ class Contractions:
                 found.append(contraction)
         return found
 
-    def _make(self, index: int, peak_s: float, z: Floats, u: Floats, trend: float) -> Contraction:
+    def _make(
+        self, index: int, peak_s: float, z: Floats, u: Floats, trend: float
+    ) -> Contraction:
         at = self._patient.at
         length = at("toco.duration_s", peak_s) * np.exp(at("toco.duration_spread", peak_s) * z[1])
         height = at("toco.amplitude", peak_s) * np.exp(

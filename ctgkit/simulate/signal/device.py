@@ -40,9 +40,7 @@ def monitor(
     beats_s = np.interp(np.arange(1, int(phase[-1]) + 1), phase, t_s)
     rate = 60 / np.diff(beats_s)
     known_s = beats_s[1:]
-    error = fitted.BEAT_ERROR[patient.words["sensor.method"]] * patient.at(
-        "fhr.floor_bpm", first / ENGINE_HZ
-    )
+    error = fitted.BEAT_ERROR[patient.words["sensor.method"]] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
     rate += error * streams.generator("sensor.error", block).standard_normal(len(rate))
     if patient.words["sensor.method"] == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))

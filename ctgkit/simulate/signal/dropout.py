@@ -107,7 +107,9 @@ class Dropouts:
         share = share * (1 - self._patient.at("loss.long_share", starts))
         swell = slow(self._streams, "fhr.flicker", starts, 20.0, 60.0)
         trend = slow(self._streams, "fhr.flicker.trend", starts, 120.0, 600.0)
-        cluster = np.exp(_CLUSTER * swell + _TREND * trend - 0.5 * (_CLUSTER**2 + _TREND**2))
+        cluster = np.exp(
+            _CLUSTER * swell + _TREND * trend - 0.5 * (_CLUSTER**2 + _TREND**2)
+        )
         factor = 1 + (self._patient.at("loss.events", starts) - 1) * stress(starts)
         hazard = -np.log1p(-np.minimum(share, 0.99)) / self._mean_s * cluster * factor
         happening = np.flatnonzero(u[:, 0] < hazard * FLICKER_SLOT_S)
