@@ -251,6 +251,7 @@ async def answered_with_an_error(bench: Bench) -> None:
     error = json.dumps({"status": "error", "message": "no", "timestamp": TIMESTAMP})
     bench.ml.answer = lambda _: (error,)
     async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S  # at the latest when it counts as silent
         sec, text = bench.fresh()
         await sensor.send(text)
         await _falls_back(viewer, sec)
