@@ -5,6 +5,7 @@ from ctgkit.check import (
     backend_exams,
     backend_http,
     backend_ml,
+    backend_past,
     backend_samples,
     backend_viewers,
 )
@@ -18,5 +19,6 @@ for _part in (
     backend_ml,
     backend_http,
     backend_viewers,
+    backend_past,
 ):
     BACKEND.checks |= _part.CHECKS.checks

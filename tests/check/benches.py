@@ -1,11 +1,13 @@
 """Benches around backends and services of this process."""
 
 import asyncio
+import itertools
+import os
 import socket
 import subprocess
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ctgkit.check.backend import BACKEND
 from ctgkit.check.bench import BenchSettings, run_bench
@@ -16,10 +18,16 @@ from ctgkit.config import SensorEntry
 from tests.check.mutants import TOKENS, small_backend
 
 
+_ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
+"""Below those that the system gives to outgoing connections, which would take them meanwhile."""
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable")
 
 
 def failed(verdicts):
