@@ -17,7 +17,6 @@ from ctgkit.check.service_bench import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.mutants import TOKENS, small_backend
 
-
 _ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
 """Below those that the system gives to outgoing connections, which would take them meanwhile."""
 
