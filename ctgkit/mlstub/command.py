@@ -56,6 +56,12 @@ GUIDELINE_NAMES = (
     help="original: exactly the fields and the confidence of the original ML service.",
 )
 @click.option(
+    "--script",
+    "script_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="TOML file of rules: canned, late, wrong or no answers (docs/ml-script.md).",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the URL there."
 )
 @click.option("--json", "as_json", is_flag=True, help='Print the URL as {"url": …}.')
@@ -67,6 +73,7 @@ def ml(
     guideline: str,
     lang: Literal["en", "ru"] | None,
     profile: Literal["ctgkit", "original"],
+    script_file: Path | None,
     ready_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -75,36 +82,29 @@ def ml(
     Listens on /ws/ctg for a backend; GET /health, /sensors and /metrics tell how it is doing.
     A test tool, not a medical device.
     """
-    import asyncio
-    import signal
-
     from ctgkit.errors import Unreachable
-    from ctgkit.eventloop import run
+    from ctgkit.eventloop import run, stop_on_signals
     from ctgkit.mlstub.analyzer import AnalyzerSettings
+    from ctgkit.mlstub.script import parse_script
     from ctgkit.mlstub.service import MlService, MlSettings
 
+    script = None
+    if script_file is not None:
+        script = parse_script(script_file.read_bytes().decode("utf-8", "replace"), str(script_file))
     language = lang or ("ru" if profile == "original" else "en")
     settings = MlSettings(
         host=host,
         port=port,
         idle_s=idle_s,
         analysis=AnalyzerSettings(guideline=guideline, language=language, profile=profile),
+        script=script,
     )
 
     async def main() -> None:
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)  # the second one stops at once
-            stopped.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
+        stop = stop_on_signals()
         async with MlService(settings) as service:
             announce(service.url, as_json=as_json, ready_file=ready_file)
-            await stopped.wait()
+            await stop.wait()
 
     try:
         run(main())

@@ -22,7 +22,9 @@ from websockets.http11 import Request, Response
 from ctgkit import __version__, wire
 from ctgkit.errors import WireError
 from ctgkit.frames import send_texts
+from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
+from ctgkit.mlstub.script import Script
 from ctgkit.samples import Sample, Status, status_of
 
 logger = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ class MlSettings:
     idle_s: float = 600.0
     """A sensor not heard of for this long (wall time) is forgotten, seconds."""
     analysis: AnalyzerSettings = field(default_factory=AnalyzerSettings)
+    script: Script | None = None
+    """What to do instead of answering honestly."""
 
 
 @dataclass(slots=True)
@@ -156,6 +160,11 @@ class MlService:
         logger.info("client %s connected", peer)
         wanted, taken = asyncio.Event(), asyncio.Event()
         try:
+            if self.settings.script is not None:
+                await act_out(
+                    connection, self.settings.script, lambda request: self._reply(request, followed)
+                )
+                return
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(_write(connection, replies, wanted, taken))
                 async for message in connection:

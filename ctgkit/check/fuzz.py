@@ -1,0 +1,250 @@
+"""Random histories of one sensor, and the shortest one that a backend doesn't survive.
+
+Hypothesis draws and shrinks; each history is played over real sockets. After it, exactly the good
+samples must have arrived, and a new one must still get through. The shortest failing history is
+kept in the native recording format, so that it can be played again.
+"""
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.errors import FlakyFailure
+
+from ctgkit.check.backend_samples import BAD_SEC, BEYOND, GOOD, MALFORMED, none_but
+from ctgkit.check.bench import Bench, Watch
+from ctgkit.check.checks import Check, Mismatch, Verdict
+from ctgkit.check.line import Line
+from ctgkit.check.messages import sample
+
+HISTORY_MAX = 25
+"""Steps of one history: far from the hundred bad frames that close a connection."""
+
+BAD: dict[str, str | bytes] = {**{name: frame for name, (_, frame) in MALFORMED.items()}, **BEYOND}
+Step = tuple[str, Any]
+"""What to do (good, bad, value, array, noise, leave, drop, again), and with what."""
+
+_number = st.one_of(
+    st.floats(-60, 320, width=32), st.floats(), st.sampled_from([0, 20, 300, 19.99, 300.01, -50])
+)
+STEPS: st.SearchStrategy[Step] = st.one_of(
+    st.tuples(st.just("good"), st.sampled_from(sorted(GOOD))),
+    st.tuples(st.just("bad"), st.sampled_from(sorted(BAD))),
+    st.tuples(st.just("value"), st.tuples(_number, _number)),
+    st.tuples(st.just("array"), st.lists(st.booleans(), max_size=5)),
+    st.tuples(st.just("noise"), st.one_of(st.text(max_size=40), st.binary(max_size=40))),
+    st.tuples(st.sampled_from(["leave", "drop", "again"]), st.none()),
+)
+
+
+@dataclass(slots=True)
+class Tape:
+    """What was done in one history, as lines of a recording."""
+
+    lines: list[list[Any]] = field(default_factory=list)
+    links: int = 0
+
+    def write(self, path: Path, what: str, seed: int) -> None:
+        """Write a recording that plays it again."""
+        header = {
+            "ctgkit_recording": 1,
+            "created": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "made_by": "ctgkit check --fuzz",
+            "simulated": True,
+            "what": what,
+            "seed": seed,
+        }
+        path.write_text("".join(json.dumps(line) + "\n" for line in [header, *self.lines]))
+
+
+class _Player:
+    """Plays one history and notes what must come of it."""
+
+    def __init__(self, bench: Bench, watch: Watch, tape: Tape, stack: AsyncExitStack) -> None:
+        self._bench, self._watch, self._tape, self._stack = bench, watch, tape, stack
+        self._began_s = asyncio.get_running_loop().time()
+        self._line: Line | None = None
+        self.expected: list[float] = []
+
+    async def play(self, step: Step) -> None:
+        """Do one step."""
+        what, detail = step
+        if what in ("leave", "drop", "again"):
+            await self._part(what)
+            return
+        line = self._line or await self._connect()
+        frame = self._frame(what, detail)
+        self._note(frame)
+        await line.send(frame)
+        line.must_live()
+
+    def _frame(self, what: str, detail: Any) -> str | bytes:
+        if what == "bad":
+            return BAD[detail]
+        if what == "noise":
+            noise: str | bytes = detail
+            return noise
+        if what == "good":
+            sec = float(int(self._bench.leap(2)) + 1)
+            self.expected.append(sec)
+            return GOOD[detail][1](sec)
+        if what == "value":
+            return self._value(*detail)
+        return "[" + ", ".join(self._item(good) for good in detail) + "]"
+
+    def _value(self, fhr: float, uterus: float) -> str:
+        valid = (fhr == 0 or 20 <= fhr <= 300) and -50 <= uterus <= 300
+        sec = self._bench.sec() if valid else BAD_SEC
+        if isinstance(sec, float):
+            self.expected.append(sec)
+        return sample(sec, json.dumps(fhr), json.dumps(uterus))
+
+    def _item(self, good: bool) -> str:
+        if not good:
+            return sample(BAD_SEC, 999)
+        self.expected.append(self._bench.sec())
+        return sample(self.expected[-1])
+
+    async def _connect(self) -> Line:
+        self._line = await self._stack.enter_async_context(self._bench.sensor())
+        self._tape.links += 1
+        self._add("open", {"path": self._bench.sensor_path(), "subprotocol": None})
+        return self._line
+
+    async def _part(self, how: str) -> None:
+        """Leave, vanish, or take over; what was sent before must have arrived by then."""
+        if self._line is None:
+            return
+        await self.arrived()
+        if how == "leave":
+            await self._line.connection.close()
+        elif how == "drop":
+            self._line.connection.transport.abort()
+        self._add("close", {"by": "client", "code": 1000 if how == "leave" else 1006})
+        self._line = None
+        if how == "again":
+            await self._connect()
+
+    async def arrived(self) -> None:
+        """Wait for everything that must arrive."""
+        for sec in self.expected:
+            await self._watch.saw(sec)
+
+    def _note(self, frame: str | bytes) -> None:
+        if isinstance(frame, bytes):
+            self._add(">binary", b64encode(frame).decode())
+        else:
+            self._add(">", frame)
+
+    def _add(self, what: str, detail: Any) -> None:
+        t_s = round(asyncio.get_running_loop().time() - self._began_s, 6)
+        self._tape.lines.append([t_s, f"s{self._tape.links} {what}", detail])
+
+
+async def play(bench: Bench, history: list[Step], tape: Tape) -> None:
+    """Play one history, then a good sample, and expect exactly the good ones.
+
+    Raises
+    ------
+    Mismatch
+        When one is missing, or something else arrived, or a connection was closed.
+    """
+    async with bench.watch() as watch, AsyncExitStack() as stack:
+        player = _Player(bench, watch, tape, stack)
+        for step in [*history, ("good", "S-4.1/text")]:
+            await player.play(step)
+        await player.arrived()
+        none_but(watch, *player.expected)
+
+
+async def run_fuzz(bench: Bench, count: int, seed: int, out: Path) -> Verdict:
+    """Play *count* random histories, and write the shortest failing one to *out*.
+
+    Returns
+    -------
+    Verdict
+        As of a check; its ``actual`` names the file.
+    """
+    check = Check(
+        id=f"fuzz/seed-{seed}",
+        title=f"After {count} random histories exactly the good samples have arrived",
+        run=lambda _bench: asyncio.sleep(0),
+    )
+    if lacking := bench.lacks.get("witness"):
+        return Verdict(check=check, outcome="skipped", actual=lacking)
+    loop = asyncio.get_running_loop()
+    began_s, killer = loop.time(), _Killer()
+
+    def example(history: list[Step]) -> None:
+        if killer.found and history != killer.history:
+            return  # the target is dead: this one says nothing
+        if not killer.found:
+            killer.tape = Tape()
+            asyncio.run_coroutine_threadsafe(_attempt(bench, history, killer), loop).result()
+        if killer.found:
+            raise killer.found
+
+    mismatch = await asyncio.to_thread(_search, example, count, seed)
+    seconds = loop.time() - began_s
+    if mismatch is None:
+        return Verdict(check=check, outcome="pass", seconds=seconds)
+    killer.tape.write(out, f"{mismatch.expected}; {mismatch.actual}", seed)
+    frames = sum(">" in line[1] for line in killer.tape.lines)
+    return Verdict(
+        check=check,
+        outcome="fail",
+        expected=mismatch.expected,
+        actual=f"{mismatch.actual}; the shortest history has {frames} frames: {out}",
+        seconds=seconds,
+    )
+
+
+@dataclass(slots=True)
+class _Killer:
+    """The latest tape, and the history after which the target was gone."""
+
+    tape: Tape = field(default_factory=Tape)
+    history: list[Step] = field(default_factory=list)
+    found: Mismatch | None = None
+
+
+async def _attempt(bench: Bench, history: list[Step], killer: _Killer) -> None:
+    try:
+        await play(bench, history, killer.tape)
+    except Mismatch as mismatch:
+        if await bench.alive():
+            raise
+        killer.history = history
+        killer.found = Mismatch(mismatch.expected, mismatch.actual + "; the target is gone")
+
+
+def _search(example: Callable[[list[Step]], None], count: int, seed: int) -> Mismatch | None:
+    """Let Hypothesis try histories; return the mismatch of the shortest that fails."""
+    tested = hypothesis.seed(seed)(
+        hypothesis.settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            print_blob=False,
+            report_multiple_bugs=False,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            verbosity=hypothesis.Verbosity.quiet,
+        )(hypothesis.given(st.lists(STEPS, max_size=HISTORY_MAX))(example))
+    )
+    try:
+        tested()
+    except Mismatch as mismatch:
+        return mismatch
+    except FlakyFailure as flaky:  # it failed once, and not again: worth knowing all the same
+        failures = [e for e in flaky.exceptions if isinstance(e, Mismatch)]
+        return failures[0] if failures else Mismatch("the same every time", str(flaky))
+    return None

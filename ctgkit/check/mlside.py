@@ -1,0 +1,113 @@
+"""The ML service that the checker is: it hears what the backend sends, and answers as told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from ctgkit.check.messages import reading, result
+from ctgkit.errors import ConfigError
+
+Answer = Callable[[str], Sequence[str | bytes]]
+REQUEST_MAX_BYTES = 1 << 20
+
+
+def echo(request: str) -> Sequence[str]:
+    """Answer as a healthy service without an opinion does."""
+    return (result(request),)
+
+
+def silence(_request: str) -> Sequence[str]:
+    """Answer nothing."""
+    return ()
+
+
+class MlSide:
+    """The service, its requests, and how it behaves at the moment."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.links: list[ServerConnection] = []
+        self.paths: list[str] = []
+        """The path of every connection that came."""
+        self.answer: Answer = echo
+        self.up = True
+        """False: connections are refused with 503."""
+        self.reading = asyncio.Event()
+        """Cleared: nothing is read any more."""
+        self.reading.set()
+
+    @property
+    def linked(self) -> bool:
+        """Whether the backend is connected."""
+        return bool(self.links)
+
+    def behave(self) -> None:
+        """Be a healthy service again."""
+        self.answer, self.up = echo, True
+        self.reading.set()
+
+    async def drop(self) -> None:
+        """Cut every connection, without a close frame."""
+        for link in self.links.copy():
+            link.transport.abort()
+            await link.wait_closed()
+
+    async def say(self, text: str | bytes) -> None:
+        """Send a message that nobody asked for."""
+        for link in self.links:
+            await link.send(text)
+
+    def requests_at(self, sec: float) -> list[str]:
+        """Return the requests for one moment of data time."""
+        return [r for r in self.requests if (seen := reading(r)) and seen.sec == sec]
+
+    async def _converse(self, link: ServerConnection) -> None:
+        self.links.append(link)
+        try:
+            while True:
+                await self.reading.wait()
+                message = await link.recv()
+                request = message if isinstance(message, str) else message.decode(errors="replace")
+                self.requests.append(request)
+                for reply in self.answer(request):
+                    await link.send(reply)
+        except ConnectionClosed:
+            pass
+        finally:
+            self.links.remove(link)
+
+    def _refuse(self, link: ServerConnection, request: Request) -> Response | None:
+        self.paths.append(request.path)
+        return None if self.up else link.respond(503, "down on purpose\n")
+
+    @asynccontextmanager
+    async def serving(self, host: str, port: int) -> AsyncIterator[Server]:
+        """Listen for the backend.
+
+        Raises
+        ------
+        ConfigError
+            When the address cannot be bound.
+        """
+        try:
+            server = await serve(
+                self._converse,
+                host,
+                port,
+                process_request=self._refuse,
+                compression=None,
+                max_size=REQUEST_MAX_BYTES,
+                close_timeout=1.0,
+                ping_interval=None,
+            )
+        except OSError as error:
+            raise ConfigError(f"--ml-listen {host}:{port}", error.strerror or str(error)) from error
+        async with server:
+            try:
+                yield server
+            finally:
+                await self.drop()

@@ -1,0 +1,106 @@
+"""Benches around backends and services of this process."""
+
+import asyncio
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from contextlib import contextmanager, suppress
+
+from ctgkit.check.backend import BACKEND
+from ctgkit.check.bench import BenchSettings, run_bench
+from ctgkit.check.line import target_of
+from ctgkit.check.run import run_checks
+from ctgkit.check.service_bench import ServiceBench
+from ctgkit.config import SensorEntry
+from tests.check.mutants import TOKENS, small_backend
+
+_ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
+"""Below those that the system gives to outgoing connections, which would take them meanwhile."""
+
+
+def free_port():
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable")
+
+
+def failed(verdicts):
+    return {v.check.id for v in verdicts if v.outcome in ("fail", "warn")}
+
+
+def explain(verdicts):
+    return "\n".join(
+        f"{v.check.id}: expected {v.expected}, got {v.actual}"
+        for v in verdicts
+        if v.outcome in ("fail", "warn")
+    )
+
+
+@contextmanager
+def served(directory):
+    """Run `ctgkit serve` in a process of its own; yield its URL and where its configuration is."""
+    (directory / "ctgkit.toml").write_text(
+        "".join(f'[[sensors]]\nid = "{i}"\ntoken = "{t}"\n' for i, t in TOKENS.items())
+    )
+    command = ["serve", "--port", "0", "--ml", "none", "--store", "sqlite:///ctg.db"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ctgkit", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=directory,
+    ) as process:
+        try:
+            yield process.stdout.readline().strip(), directory
+        finally:
+            process.terminate()
+
+
+async def judge(url, sensors, checks, *, ml_port=None, store=None, lenient=(), **more):
+    """Run checks against a backend."""
+    settings = BenchSettings(
+        target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
+    )
+    async with run_bench(settings, ml_port and ("127.0.0.1", ml_port)) as bench:
+        return await run_checks(bench, checks, lenient=lenient)
+
+
+async def judge_mutant(directory, bug, checks, **more):
+    """Run checks against the small backend with one bug."""
+    port = free_port()
+    path = directory / f"{bug or 'none'}.db"
+    async with small_backend(path, f"ws://127.0.0.1:{port}/ws/ctg", bug) as own_port:
+        sensors = tuple(SensorEntry(id=i, token=t) for i, t in TOKENS.items())
+        verdicts = await judge(
+            f"ws://127.0.0.1:{own_port}", sensors, checks, ml_port=port, store=path, **more
+        )
+        await asyncio.sleep(0.1)  # what was just connected must be accepted, then closed
+        return verdicts
+
+
+async def judge_service(url, checks, ml_format="nested"):
+    """Run checks against an ML service."""
+    async with asyncio.TaskGroup() as tasks:
+        bench = ServiceBench(target=target_of(url), tasks=tasks, timeout_s=2.0, ml_format=ml_format)
+        return await run_checks(bench, checks)
+
+
+SLOW = {"V-2.2/silent", "V-2.2/late", "V-2.3/others", "V-2.3/closed", "M-1.1/persists"} | {
+    f"S-4.6/{rate}hz" for rate in ("1", "4", "8.33")
+}
+"""Checks that take a second or more."""
+
+
+def quick_checks():
+    """Return the first quick check of every clause."""
+    seen = Counter()
+    for check in BACKEND.select((), strict=False):
+        if check.id not in SLOW:
+            seen[check.clause] += 1
+            if seen[check.clause] == 1:
+                yield check
