@@ -11,7 +11,8 @@ FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check", "paper")
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {
     ("simulate", "recording"),  # a recording may drive a sensor
-    ("paper", "recording"),  # and be printed
+    ("paper", "recording"),  # be printed
+    ("watch", "recording"),  # and watched
     ("server", "recording"),  # `exam export` writes recordings
 }
 PURE = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ctgkit.options import common_options, current_config
+from ctgkit.options import Speed, common_options, current_config
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 VIEW_BACKFILL_S = 600.0
@@ -20,7 +20,7 @@ VIEW_BACKFILL_S = 600.0
     epilog="Example: ctgkit watch --backfill 1800 http://127.0.0.1:8080. "
     "A test tool, not a medical device."
 )
-@click.argument("url", default=DEFAULT_URL)
+@click.argument("url", metavar="[URL|FILE]", default=DEFAULT_URL)
 @click.option("--plain", is_flag=True, help="A line per sensor and second; default without a TTY.")
 @click.option("--json", "as_json", is_flag=True, help="Each result as one line of JSON.")
 @click.option(
@@ -40,6 +40,7 @@ VIEW_BACKFILL_S = 600.0
     metavar="S",
     help="End after so many seconds.",
 )
+@click.option("--speed", type=Speed(), help="Of a recording, data seconds per second; default 1.")
 @click.option(
     "--theme",
     type=click.Choice(["auto", "light", "dark"]),
@@ -61,18 +62,27 @@ def watch(
     backfill_s: float | None,
     sensors: tuple[str, ...],
     duration_s: float | None,
+    speed: float | None,
     theme: str,
     token_file: Path | None,
 ) -> int:
-    """Watch the backend at URL: CTG strips, alarms and predictions, live.
+    """Watch the backend at URL, or play a recording: CTG strips, alarms and predictions, live.
 
-    URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. Press ? for the keys.
+    URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. FILE is a recording of any
+    format. Press ? for the keys.
     """
     from ctgkit import eventloop
     from ctgkit.watch.feed import viewer_url
 
+    stream = None
+    if Path(url).exists():
+        from ctgkit.watch.playback import play
+
+        stream = play(Path(url), speed or 1.0)
+    elif speed is not None:
+        raise click.UsageError(f"--speed is for recordings: there is no file {url}")
     try:
-        viewer_url(url)
+        viewer_url(url if stream is None else DEFAULT_URL)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from error
     if plain and as_json:
@@ -92,6 +102,7 @@ def watch(
                 sensors=chosen,
                 theme=theme,
                 token=token,
+                stream=stream,
             )
         )
         return 0
@@ -106,6 +117,7 @@ def watch(
             duration_s=duration_s,
             sensors=chosen,
             token=token,
+            stream=stream,
         )
     )
     return 0 if n_results else 1

@@ -57,6 +57,7 @@ async def run_lines(
     duration_s: float | None = None,
     sensors: tuple[str, ...] = (),
     token: str | None = None,
+    stream: AsyncGenerator[Link | bytes] | None = None,
 ) -> int:
     """Write results line by line: each one as JSON, or per second the newest of each sensor.
 
@@ -70,7 +71,7 @@ async def run_lines(
         Results as they came; otherwise text for people.
     backfill_s, duration_s : float
         How much of the past to ask for, and when to end, seconds.
-    sensors, token
+    sensors, token, stream
         As :func:`~ctgkit.watch.live.run_view` takes them.
 
     Returns
@@ -88,13 +89,13 @@ async def run_lines(
     nobody_reads = False
     try:
         async with asyncio.TaskGroup() as group:
-            stream = follow(viewer_url(url, backfill_s), token)
+            stream = stream or follow(viewer_url(url, backfill_s), token)
             reader = group.create_task(_read(state, stream, connected, write if as_json else None))
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
                     await connected.wait()
                 async with asyncio.timeout(duration_s):
-                    await (reader if as_json else _write_plain(state, write))
+                    await (reader if as_json else _write_plain(state, write, reader))
             except TimeoutError:  # either nobody is there, or the duration is over
                 pass
             finally:
@@ -140,11 +141,13 @@ def _note(state: State, link: Link, connected: asyncio.Event) -> None:
         log.warning("not connected, trying again: %s", link.reason)
 
 
-async def _write_plain(state: State, write: Callable[[str], None]) -> None:
-    """Write each sensor that has news, once per second, for ever."""
+async def _write_plain(
+    state: State, write: Callable[[str], None], reader: asyncio.Task[None]
+) -> None:
+    """Write each sensor that has news, once per second, until there is nothing more to read."""
     written: dict[str, float] = {}
-    while True:
-        await asyncio.sleep(PLAIN_EVERY_S)
+    while not reader.done():
+        await asyncio.wait((reader,), timeout=PLAIN_EVERY_S)
         for sensor in state.sensors.values():
             if written.get(sensor.sensor_id) != sensor.received_s:
                 written[sensor.sensor_id] = sensor.received_s

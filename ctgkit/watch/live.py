@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,7 @@ async def run_view(
     sensors: tuple[str, ...] = (),
     theme: str = "auto",
     token: str | None = None,
+    stream: AsyncGenerator[Link | bytes] | None = None,
 ) -> State:
     """Show a backend's results on the terminal until *stop* is set or ``q`` is pressed.
 
@@ -52,6 +53,8 @@ async def run_view(
         One of :data:`~ctgkit.watch.state.THEMES`.
     token : str or None
         Viewer token of a server that asks for one.
+    stream : async generator or None
+        What to show instead of the backend at *url*; see :func:`ctgkit.watch.playback.play`.
 
     Returns
     -------
@@ -71,7 +74,8 @@ async def run_view(
 
     console = Console()
     async with asyncio.TaskGroup() as group:
-        reader = group.create_task(_read(state, viewer_url(url, backfill_s), token, clock))
+        stream = stream or follow(viewer_url(url, backfill_s), token)
+        reader = group.create_task(_read(state, stream, clock))
         try:
             with (
                 held_logs(lambda text: notify(state, text, clock())),
@@ -84,9 +88,11 @@ async def run_view(
     return state
 
 
-async def _read(state: State, url: str, token: str | None, clock: Callable[[], float]) -> None:
-    """Fold what the backend sends into the state, for ever."""
-    async with aclosing(follow(url, token)) as stream:
+async def _read(
+    state: State, stream: AsyncGenerator[Link | bytes], clock: Callable[[], float]
+) -> None:
+    """Fold what comes into the state, to its end."""
+    async with aclosing(stream):
         async for item in stream:
             if isinstance(item, Link):
                 set_link(state, item.phase, item.reason)
