@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit import __version__
+from ctgkit.errors import RecordingError
 from ctgkit.options import common_options
 
 if TYPE_CHECKING:
     from ctgkit.simulate.sensor import Rendered, Sensor
 
-SUFFIXES = (".csv", ".csv.gz", ".npz")
 TRUTH_NOTE = "nominal values of a simulation, not measurements"
 
 
@@ -70,10 +70,27 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         out.write_bytes(_npz(rendered, origin, lines))
-    else:
+    elif out.name.endswith((".csv", ".csv.gz")):
         text = "".join(_csv(rendered, origin)).encode()
         # no time stamp in the archive: the same run gives the same bytes
         out.write_bytes(gzip.compress(text, mtime=0) if out.suffix == ".gz" else text)
+    else:
+        from ctgkit.recording import Recording, write_recording
+
+        sec, fhr_bpm, uterus, spasms = rendered.chunk
+        write_recording(
+            Recording(
+                sec_from_start=sec,
+                fhr_bpm=fhr_bpm,
+                uterus=uterus,
+                spasms=spasms,
+                sensor_id=f"simulated-{about['sensor']}",
+                simulated=True,
+                comments=(origin,),
+                events=tuple(sensor.events()),
+            ),
+            out,
+        )
     if truth is not None:
         truth.parent.mkdir(parents=True, exist_ok=True)
         truth.write_bytes(lines)
@@ -101,7 +118,7 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="FILE.csv, .csv.gz or .npz (with truth); of many sensors FILE-00.csv, FILE-01.csv, …",
+    help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors FILE-00.csv, …",
 )
 @click.option(
     "--truth", type=click.Path(path_type=Path, dir_okay=False), help="True events, JSON lines."
@@ -121,11 +138,16 @@ def generate(
 
     The samples of sensor i are those that ``ctgkit sensor`` sends with the same scenario and seed.
     """
+    from ctgkit.recording.formats import format_of
     from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 
-    if not out.name.endswith(SUFFIXES):
-        raise click.BadParameter(f"{out.name}: expected {', '.join(SUFFIXES)}", param_hint="--out")
+    try:
+        writes = format_of(out).writes
+    except RecordingError as error:
+        raise click.BadParameter(str(error), param_hint="--out") from error
+    if not writes:
+        raise click.BadParameter(f"{out.name}: this format is only read", param_hint="--out")
     loaded = load_scenario(scenario)
     length_s = loaded.duration_s if duration is None else duration
     for index in range(sensors):

@@ -47,7 +47,6 @@ async def play(path: Path, speed: float) -> AsyncGenerator[Link | bytes]:
         elif number % SAMPLES_PER_TURN == 0:
             await asyncio.sleep(0)
         yield encode_result(sample, None, "ok", utc_timestamp())
-    yield Link("lost", "the recording is over")
 
 
 def _samples(recording: Recording, name: str) -> Iterator[Sample]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from ctgkit.cli import cli
 from ctgkit.errors import ScenarioError
 from ctgkit.events import Event
+from ctgkit.recording import read_recording
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
 
@@ -135,3 +136,18 @@ def test_help_has_an_example():
     """Of both commands and their subcommands."""
     for command in (["generate"], ["scenario"], ["scenario", "lint"], ["scenario", "show"]):
         assert "Example: ctgkit" in click.unstyle(run(*command, "--help").output)
+
+
+@pytest.mark.parametrize("name", ["s.npz", "s.jsonl.gz", "s.edf", "s.parquet", "s.hea"])
+def test_every_format_holds_the_same_samples(tmp_path, name):
+    """What is written in one format is what is written in another, marked as simulated."""
+    pytest.importorskip(
+        {"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy")
+    )
+    chosen = ["generate", "--scenario", "late-decels-mild", "--duration", "300", "--out"]
+    for path in (tmp_path / "s.csv", tmp_path / name):
+        assert run(*chosen, path).exit_code == 0
+    one, other = read_recording(tmp_path / "s.csv"), read_recording(tmp_path / name)
+    assert other.simulated
+    np.testing.assert_array_equal(one.fhr_bpm, other.fhr_bpm)
+    np.testing.assert_array_equal(one.uterus, other.uterus)
