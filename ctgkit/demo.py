@@ -128,6 +128,7 @@ async def _demo(
         )
         async with run_backend(settings) as backend, _audience(backend) as audience:
             await backend.ml_connected()
+            click.echo(f"live page while it runs: {backend.url}/", err=True)
             fleet = FleetSettings(
                 url=backend.url.replace("http", "ws", 1) + "/ws/sensor",
                 credentials=credentials,
