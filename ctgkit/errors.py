@@ -7,7 +7,6 @@
   - RecordingError           a recording is unreadable or from a newer version
   - ScenarioError            a scenario has an unknown key or a value out of range
   - ConfigError              the configuration is wrong
-  - CheckFailed              what a clause or a threshold asks, and what happened instead
   - Unreachable              the peer cannot be reached, or went away for good
 
 A peer's fault is one of these; our own caller's fault is a ``ValueError`` or ``TypeError``.
@@ -112,17 +111,6 @@ class ConfigError(CtgkitError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
-
-
-class CheckFailed(CtgkitError):
-    """A clause or threshold is not met."""
-
-    def __init__(self, clause: str, expected: str, actual: str) -> None:
-        super().__init__(clause, expected, actual)
-        self.clause, self.expected, self.actual = clause, expected, actual
-
-    def __str__(self) -> str:
-        return f"{self.clause}: expected {self.expected}, got {self.actual}"
 
 
 class Unreachable(CtgkitError):

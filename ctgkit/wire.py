@@ -370,11 +370,6 @@ def encode_sample(sample: Sample, ml_format: MlFormat = "nested") -> bytes:
     return _encoder.encode(both)
 
 
-def encode_batch(encoded: list[bytes]) -> bytes:
-    """Return several encoded samples as one frame."""
-    return encoded[0] if len(encoded) == 1 else b"[" + b",".join(encoded) + b"]"
-
-
 # --- acks ---------------------------------------------------------------------------------------
 
 

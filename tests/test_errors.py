@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from ctgkit import errors
 from ctgkit.errors import (
-    CheckFailed,
     ConfigError,
     RecordingError,
     ScenarioError,
@@ -28,7 +27,6 @@ from ctgkit.errors import (
         (ScenarioError("s", "fhr.baseline", "too low"), "scenario s, fhr.baseline: too low", 4),
         (ScenarioError("s", "", "not found"), "scenario s: not found", 4),
         (ConfigError("ctgkit.toml", "unknown key"), "ctgkit.toml: unknown key", 4),
-        (CheckFailed("S-1", "401", "200"), "S-1: expected 401, got 200", 1),
         (Unreachable("ws://x", "refused"), "ws://x: refused", 3),
     ],
 )

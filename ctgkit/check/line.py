@@ -16,7 +16,6 @@ from ctgkit.check.checks import Mismatch
 from ctgkit.check.messages import excerpt, parsed
 
 POLL_S = 0.005
-HEAD_MAX_BYTES = 65_536
 
 T = TypeVar("T")
 
