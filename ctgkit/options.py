@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ctgkit.config import Config, find_config
+from ctgkit.config import Config, SensorEntry, default_credentials, find_config
 from ctgkit.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,6 +69,11 @@ def current_config() -> Config:
     config = click.get_current_context().obj
     assert isinstance(config, Config)
     return config
+
+
+def known_sensors() -> tuple[SensorEntry, ...]:
+    """Return the configured sensors, or those that `ctgkit serve` made for this user."""
+    return current_config().sensors or default_credentials(create=False).sensors
 
 
 class Speed(click.ParamType[float]):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.config import SensorEntry, default_credentials
+from ctgkit.config import SensorEntry
 from ctgkit.errors import ConfigError, Unreachable
-from ctgkit.options import common_options, current_config
+from ctgkit.options import common_options, current_config, known_sensors
 
 if TYPE_CHECKING:
     from ctgkit.check.bench import BenchSettings
@@ -304,7 +304,7 @@ def _credentials(sensor_id: Any, token_file: Path | None) -> tuple[SensorEntry, 
         if sensor_id is None:
             raise click.UsageError("a token needs --sensor-id: whose is it?")
         return (SensorEntry(id=str(sensor_id), token=token),)
-    known = current_config().sensors or default_credentials(create=False).sensors
+    known = known_sensors()
     if sensor_id is None:
         return known
     chosen = [s for s in known if s.id == str(sensor_id)]

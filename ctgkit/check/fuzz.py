@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from ctgkit.check.bench import Bench, Watch
 from ctgkit.check.checks import Check, Mismatch, Verdict
 from ctgkit.check.line import Line
 from ctgkit.check.messages import sample
+from ctgkit.clock import utc_timestamp
 
 HISTORY_MAX = 25
 """Steps of one history: far from the hundred bad frames that close a connection."""
@@ -56,7 +56,7 @@ class Tape:
         """Write a recording that plays it again."""
         header = {
             "ctgkit_recording": 1,
-            "created": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "created": utc_timestamp(),
             "made_by": "ctgkit check --fuzz",
             "simulated": True,
             "what": what,

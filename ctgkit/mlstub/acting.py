@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from ctgkit.clock import utc_timestamp
 from ctgkit.mlstub.script import Act, Performance, Script
 
 WAITING_MAX = 1024
@@ -34,7 +34,7 @@ async def act_out(
         async with asyncio.TaskGroup() as tasks:
             speaker = tasks.create_task(_speak(connection, waiting))
             async for request in connection:
-                act = performance.act(request, _utc_now())
+                act = performance.act(request, utc_timestamp())
                 await waiting.put((loop.time() + act.delay_s, act))
             speaker.cancel()
     except* ConnectionClosed:
@@ -51,7 +51,3 @@ async def _speak(connection: ServerConnection, waiting: asyncio.Queue[tuple[floa
         if act.disconnect:
             connection.transport.abort()
             return
-
-
-def _utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
+from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError
 from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
@@ -182,7 +182,7 @@ class MlService:
 
     def _reply(self, message: bytes | str, followed: dict[str, _Followed]) -> bytes:
         self.counts.requests += 1
-        timestamp = _utc_now()
+        timestamp = utc_timestamp()
         try:
             sample = wire.decode_request(message)
             return self._result(sample, self._follow(sample.sensor_id, followed), timestamp)
@@ -262,7 +262,7 @@ class MlService:
             "status": "healthy",
             "active_analyzers": self.sensors,
             "clients": len(self._clients),
-            "timestamp": _utc_now(),
+            "timestamp": utc_timestamp(),
         }
 
     def _sensors(self) -> dict[str, Any]:
@@ -336,10 +336,6 @@ def members(analysis: Analysis) -> dict[str, Any]:
     if analysis.verdict is not analysis.figo:
         extra["guideline"] = analysis.verdict
     return extra
-
-
-def _utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _json(body: dict[str, Any], status: int = 200, reason: str = "OK") -> Response:

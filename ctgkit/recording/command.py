@@ -12,9 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
-from ctgkit.config import default_credentials
 from ctgkit.errors import RecordingError
-from ctgkit.options import Speed, announce, common_options, current_config
+from ctgkit.options import Speed, announce, common_options, current_config, known_sensors
 
 if TYPE_CHECKING:
     from ctgkit.recording.expect import Difference, Verdict
@@ -278,7 +277,7 @@ def replay(
         return eventloop.run(_serve(journal, serve, options, as_json, ready_file))
     from ctgkit.recording.player import ReplaySettings
 
-    known = current_config().sensors or default_credentials(create=False).sensors
+    known = known_sensors()
     if not known:
         raise click.UsageError(
             "no credentials: start `ctgkit serve` on this machine first, or write a configuration"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.config import SensorEntry, default_credentials
+from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
-from ctgkit.options import Speed, announce, common_options, current_config
+from ctgkit.options import Speed, announce, common_options, known_sensors
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _credentials(
     if token:
         known = (SensorEntry(id=str(sensor_id), token=token),)
     else:
-        known = current_config().sensors or default_credentials(create=False).sensors
+        known = known_sensors()
         if not known:
             raise click.UsageError(
                 "no credentials: start `ctgkit serve` on this machine first, write a"
