@@ -5,6 +5,12 @@ import inspect
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("CTGKIT_HYPOTHESIS", "same"))
+"""A red test is about the change, not about the day; `make fuzz` draws new examples."""
 
 TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 """Multiplies every deadline, for slow machines."""

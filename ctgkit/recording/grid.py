@@ -42,13 +42,9 @@ def on_grid(recording: Recording) -> Grid:
         When a gap makes it absurdly long.
     """
     sec = recording.sec_from_start
-    period_s = float(np.median(np.diff(sec))) if len(sec) > 1 else 1 / RATE_HZ
-    cells = np.round((sec - sec[0]) / period_s)
+    period_s, cells, away_s = _fitting(sec)
     if cells[-1] >= CELLS_MAX:
         raise ValueError(f"a gap makes it {cells[-1]:.0f} samples long at a fixed rate")
-    if cells[-1]:
-        period_s = _rounded((sec[-1] - sec[0]) / cells[-1])
-    away_s = np.abs(sec - sec[0] - cells * period_s)
     notes = []
     if away_s.max() > _EXACT_S:
         usual = [p for p in _USUAL_PERIODS_S if abs(p / period_s - 1) < 0.02]
@@ -73,6 +69,31 @@ def on_grid(recording: Recording) -> Grid:
         channels.append(channel)
     fhr_bpm, uterus, spasms = channels
     return Grid(period_s, float(sec[0]), fhr_bpm, uterus, spasms, present, notes)
+
+
+def _fitting(
+    sec: NDArray[np.float64],
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return a period, each sample's cell on its grid and how far it is from there, seconds.
+
+    The usual distance between samples is the period; where so many are missing that it isn't,
+    the shortest distance is, if every sample then lies on the grid.
+    """
+    steps_s = np.diff(sec) if len(sec) > 1 else np.array([1 / RATE_HZ])
+    usual_s = float(np.percentile(steps_s, 50, method="lower"))
+    shortest_s = max(float(steps_s.min()), min(_USUAL_PERIODS_S))
+    fits = [_placed(sec, period_s) for period_s in (usual_s, shortest_s)]
+    return next((fit for fit in fits if fit[2].max() <= _EXACT_S), fits[0])
+
+
+def _placed(
+    sec: NDArray[np.float64], period_s: float
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the period made exact by the whole length, the cells and the distances to them."""
+    cells = np.round((sec - sec[0]) / period_s)
+    if cells[-1]:
+        period_s = _rounded((sec[-1] - sec[0]) / cells[-1])
+    return period_s, cells, np.abs(sec - sec[0] - cells * period_s)
 
 
 def _rounded(period_s: float) -> float:

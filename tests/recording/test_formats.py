@@ -142,6 +142,17 @@ def test_events_are_held_by_native_npz_and_edf(tmp_path):
     assert write_recording(one, tmp_path / "e.csv") == ["events"]
 
 
+def test_many_missing_samples_do_not_hide_the_rate(tmp_path):
+    """Where half of the distances aren't the period, the shortest one is (found by CI)."""
+    sec = np.array([0.0, 1.0, 2.0, 4.0, 6.0])
+    values = np.arange(100.0, 105.0)
+    one = Recording(sec_from_start=sec, fhr_bpm=values, uterus=values, spasms=values)
+    grid = on_grid(one)
+    assert grid.period_s == 1.0
+    assert grid.present.tolist() == [True, True, True, False, True, False, True]
+    assert grid.notes == []
+
+
 def test_uneven_times_are_put_on_a_grid_and_said(tmp_path):
     """Jitter of a wall clock: the nearest place, and by how much samples moved."""
     rng = np.random.default_rng(1)
