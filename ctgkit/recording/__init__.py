@@ -71,6 +71,24 @@ def read_recording(path: Path) -> Recording:
     return next(iter(read_recordings(path)))
 
 
+def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
+    """Read what a viewer was sent, with the seconds since the recording began.
+
+    Nothing comes from a file of samples, or from a recording that no viewer's stream is part of.
+
+    Raises
+    ------
+    RecordingError
+        See :func:`read_recordings`.
+    """
+    from ctgkit.recording.formats import format_of
+    from ctgkit.recording.journal import JournalReader, viewer_stream
+
+    if format_of(path).name == "native":
+        for line in viewer_stream(JournalReader(path)):
+            yield line.t_s, line.frame
+
+
 def write_recordings(recordings: Iterable[Recording], path: Path) -> list[str]:
     """Write recordings in the format that the extension names, one sensor in memory at a time.
 

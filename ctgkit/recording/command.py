@@ -370,7 +370,8 @@ async def _serve(
     ready_file: Path | None,
 ) -> int:
     from ctgkit.eventloop import stop_on_signals
-    from ctgkit.recording.stage import Stage, viewer_stream
+    from ctgkit.recording.journal import viewer_stream
+    from ctgkit.recording.stage import Stage
 
     if next(viewer_stream(journal), None) is None:
         raise RecordingError(str(journal.path), 0, "no viewer stream in it")

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -173,6 +173,26 @@ class JournalReader:
             )
             raise RecordingError(str(self.path), number, reason)
         return text
+
+
+def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield what one viewer was sent; where several watched at once, the first of them.
+
+    >>> lines = [Line(0, "v1", "open"), Line(1, "v1", "<", b"a"), Line(1, "v2", "<", b"a")]
+    >>> [line.frame for line in viewer_stream(lines)]
+    [b'a']
+    """
+    followed: str | None = None
+    for line in lines:
+        if not line.link.startswith("v"):
+            continue
+        if followed is None and line.what in ("open", "<"):
+            followed = line.link
+        if line.link == followed:
+            if line.what == "<":
+                yield line
+            elif line.what == "close":
+                followed = None
 
 
 def _open(path: Path, mode: str) -> BinaryIO:

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -37,26 +37,6 @@ class StageCounts:
     results: int = 0
     viewers: int = 0
     too_slow: int = 0
-
-
-def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield what one viewer was sent; where several watched at once, the first of them.
-
-    >>> lines = [Line(0, "v1", "open"), Line(1, "v1", "<", b"a"), Line(1, "v2", "<", b"a")]
-    >>> [line.frame for line in viewer_stream(lines)]
-    [b'a']
-    """
-    followed: str | None = None
-    for line in lines:
-        if not line.link.startswith("v"):
-            continue
-        if followed is None and line.what in ("open", "<"):
-            followed = line.link
-        if line.link == followed:
-            if line.what == "<":
-                yield line
-            elif line.what == "close":
-                followed = None
 
 
 class Stage:

@@ -40,7 +40,7 @@ VIEW_BACKFILL_S = 600.0
     metavar="S",
     help="End after so many seconds.",
 )
-@click.option("--speed", type=Speed(), help="Of a recording, data seconds per second; default 1.")
+@click.option("--speed", type=Speed(), help="Of a recording, its seconds per second; default 1.")
 @click.option(
     "--theme",
     type=click.Choice(["auto", "light", "dark"]),
@@ -69,7 +69,8 @@ def watch(
     """Watch the backend at URL, or play a recording: CTG strips, alarms and predictions, live.
 
     URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. FILE is a recording of any
-    format. Press ? for the keys.
+    format; the results that a viewer was sent are shown as recorded, else the samples alone.
+    Press ? for the keys.
     """
     from ctgkit import eventloop
     from ctgkit.watch.feed import viewer_url

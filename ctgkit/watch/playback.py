@@ -1,52 +1,63 @@
-"""A recording as a viewer stream: its samples as results, at their times."""
+"""A recording as a viewer stream: the recorded results, or else its samples, at their times."""
 
 import asyncio
 import heapq
+import itertools
 import math
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from ctgkit.clock import utc_timestamp
-from ctgkit.recording import Recording, read_recordings
+from ctgkit.recording import Recording, read_recordings, read_results
 from ctgkit.samples import Sample
 from ctgkit.watch.feed import Link
 from ctgkit.wire import encode_result
 
-SAMPLES_PER_TURN = 500
-"""Samples handed out before others get their turn, at full speed."""
+MESSAGES_PER_TURN = 500
+"""Messages handed out before others get their turn, at full speed."""
 
 
 async def play(path: Path, speed: float) -> AsyncGenerator[Link | bytes]:
-    """Yield what a viewer of the recorded sensors would have got without an ML service.
+    """Yield what a viewer was sent; where none was recorded, what one would have got without ML.
 
     Parameters
     ----------
     path : Path
         A recording of any format; all its sensors are played.
     speed : float
-        Data seconds per second, > 0; ``inf`` for all at once.
+        Seconds of the recording per second, > 0; ``inf`` for all at once.
 
     Raises
     ------
     RecordingError
         When it cannot be read.
     """
+    clock = asyncio.get_running_loop().time
+    yield Link("live")
+    begun_s, first_s = clock(), None
+    for number, (at_s, message) in enumerate(_messages(path)):
+        if first_s is None:
+            first_s = at_s
+        ahead_s = begun_s + (at_s - first_s) / speed - clock()
+        if ahead_s > 0:
+            await asyncio.sleep(ahead_s)
+        elif number % MESSAGES_PER_TURN == 0:
+            await asyncio.sleep(0)
+        yield message
+
+
+def _messages(path: Path) -> Iterator[tuple[float, bytes]]:
+    """Yield each message with its time, seconds."""
+    results = read_results(path)
+    if first := next(results, None):
+        yield from itertools.chain((first,), results)
+        return
     samples = heapq.merge(
         *(_samples(r, f"sensor-{n}") for n, r in enumerate(read_recordings(path), 1)),
         key=lambda sample: sample.sec_from_start,
     )
-    clock = asyncio.get_running_loop().time
-    yield Link("live")
-    begun_s, first_s = clock(), None
-    for number, sample in enumerate(samples):
-        if first_s is None:
-            first_s = sample.sec_from_start
-        ahead_s = begun_s + (sample.sec_from_start - first_s) / speed - clock()
-        if ahead_s > 0:
-            await asyncio.sleep(ahead_s)
-        elif number % SAMPLES_PER_TURN == 0:
-            await asyncio.sleep(0)
-        yield encode_result(sample, None, "ok", utc_timestamp())
+    for sample in samples:
+        yield sample.sec_from_start, encode_result(sample, None, "ok", utc_timestamp())
 
 
 def _samples(recording: Recording, name: str) -> Iterator[Sample]:

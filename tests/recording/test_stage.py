@@ -11,7 +11,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ctgkit.recording.format import Line
-from ctgkit.recording.stage import Stage, viewer_stream
+from ctgkit.recording.journal import viewer_stream
+from ctgkit.recording.stage import Stage
 
 RESULTS = [b'{"n": %d}' % n for n in range(40)]
 

@@ -4,6 +4,11 @@ import json
 import subprocess
 import sys
 
+from ctgkit.recording.format import VERSION, Header, Line
+from ctgkit.recording.journal import JournalWriter
+from ctgkit.samples import Prediction, Sample
+from ctgkit.wire import encode_result
+
 
 def watch(*arguments, cwd):
     return subprocess.run(
@@ -26,6 +31,25 @@ def test_a_recording_is_shown_to_its_end(tmp_path):
     done = watch("trace.csv", "--speed", "max", "--plain", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "t 499.75" in done.stdout.splitlines()[-1]
+
+
+def test_recorded_results_are_shown_as_they_were(tmp_path):
+    """Of a recording of the viewer stream the results are played, not only their samples."""
+    sample = Sample("11111111-1111-4111-8111-111111111111", 0.25, 140.0, 10.0, 0.0)
+    prediction = Prediction(
+        hypoxia_probability=0.9,
+        hypoxia_risk="critical",
+        alerts=["late_deceleration"],
+        confidence=0.8,
+        recommendations=["call"],
+    )
+    result = encode_result(sample, prediction, "ok", "2026-01-01T00:00:00Z")
+    with JournalWriter(tmp_path / "day.jsonl", Header(version=VERSION)) as journal:
+        journal.write(Line(5.0, "v1", "open", about={"path": "/ws"}))
+        journal.write(Line(5.5, "v1", "<", result))
+    done = watch("day.jsonl", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(result)
 
 
 def test_mistakes_are_named(tmp_path):
