@@ -3,6 +3,7 @@
 This module performs no I/O. The rule is the one that FHRMA's users know (docs/score.md).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,9 +74,16 @@ class Tally:
     wanted: int = 0
     found: int = 0
     hits: int = 0
+    onset_squares_s2: float = 0.0
+    """Sum over the hits of the squared distance between found and true onset."""
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.wanted + other.wanted, self.found + other.found, self.hits + other.hits)
+        return Tally(
+            self.wanted + other.wanted,
+            self.found + other.found,
+            self.hits + other.hits,
+            self.onset_squares_s2 + other.onset_squares_s2,
+        )
 
     @property
     def sensitivity(self) -> float | None:
@@ -92,3 +100,8 @@ class Tally:
         """Harmonic mean of the two, in [0, 1]; None when there was nothing to find or found."""
         both = self.wanted + self.found
         return 2 * self.hits / both if both else None
+
+    @property
+    def onset_rmsd_s(self) -> float | None:
+        """Root mean square distance of the onsets, seconds; None without hits."""
+        return math.sqrt(self.onset_squares_s2 / self.hits) if self.hits else None

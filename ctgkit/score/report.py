@@ -3,6 +3,7 @@
 This module performs no I/O.
 """
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from ctgkit.score.scoring import TYPED, Score
 
 DISCLAIMER = "a test tool, not a medical device"
 NOTHING = "–"
-NAME_WIDTH = 28
+WIDTH, NAME_WIDTH = 80, 28
 HEADER = (
     f"{'':{NAME_WIDTH}} {'acc':>5} {'dec':>5} {'type':>5} {'uc':>5} {'base':>5} {'delay':>5}"
     f" {'alarms':>6} {'false':>5}"
@@ -61,7 +62,7 @@ def overall_lines(score: Score) -> Iterator[str]:
     if score.tallies is None:
         yield "events: not reported, or none are known"
     else:
-        titles = ("true", "found", "hits", "sens", "prec", "F1")
+        titles = ("true", "found", "hits", "sens", "prec", "F1", "onset")
         yield " " * NAME_WIDTH + "".join(f" {title:>6}" for title in titles)
         for kind, tally in score.tallies.items():
             yield _tally_line(kind, tally)
@@ -84,8 +85,10 @@ def overall_lines(score: Score) -> Iterator[str]:
 
 def _tally_line(name: str, tally: Tally) -> str:
     shares = (tally.sensitivity, tally.precision, tally.f1)
-    return f"{name:{NAME_WIDTH}} {tally.wanted:6} {tally.found:6} {tally.hits:6}" + "".join(
-        f" {_share(share):>6}" for share in shares
+    return (
+        f"{name:{NAME_WIDTH}} {tally.wanted:6} {tally.found:6} {tally.hits:6}"
+        + "".join(f" {_share(share):>6}" for share in shares)
+        + f" {_number(tally.onset_rmsd_s, 1):>6}"
     )
 
 
@@ -124,7 +127,8 @@ def _alarm_lines(score: Score) -> Iterator[str]:
     for what, which in (("missed", alarms.missed), ("false", alarms.false)):
         if which:
             counted = Counter(alarm.code for alarm in which).most_common()
-            yield f"  {what}: " + ", ".join(f"{n} {code}" for code, n in counted)
+            told = f"{what}: " + ", ".join(f"{n} {code}" for code, n in counted)
+            yield textwrap.fill(told, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -> str:
@@ -216,6 +220,7 @@ def _tallies(tallies: Mapping[str, Tally] | None) -> dict[str, Any] | None:
             "sensitivity": _rounded(t.sensitivity),
             "precision": _rounded(t.precision),
             "f1": _rounded(t.f1),
+            "onset_rmsd_s": _rounded(t.onset_rmsd_s, 1),
         }
         for name, t in tallies.items()
     }

@@ -3,11 +3,12 @@
 This module performs no I/O.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctgkit.events import Event
 from ctgkit.score.alarms import AlarmTally, judge_alarms
@@ -73,45 +74,61 @@ class Score:
         return float(np.percentile(self.delays_s, percent)) if self.delays_s else None
 
 
+class _Matched(NamedTuple):
+    """What became of the events of one kind."""
+
+    asked: list[Event]
+    pairs: list[tuple[Event, Found]]
+    extra: list[Found]
+    """Found, and neither true nor spared."""
+
+    def tally(self, subtype: str = "") -> Tally:
+        """Return how many there are; of one type only those that have it."""
+        hits = [(e, f) for e, f in self.pairs if not subtype or e.subtype == f.subtype == subtype]
+        found = [*(f for _, f in self.pairs), *self.extra]
+        return Tally(
+            sum(not subtype or e.subtype == subtype for e in self.asked),
+            sum(not subtype or f.subtype == subtype for f in found),
+            len(hits),
+            sum((f.onset_s - e.onset_s) ** 2 for e, f in hits),
+        )
+
+
 def score(truth: Truth, results: Results) -> Score:
     """Return what *results* are worth against *truth*."""
-    tallies: dict[str, Tally] | None = None
-    types = typed = delays_s = None
-    if results.events is not None and truth.kinds:
-        tallies = {}
-        pairs: list[tuple[Event, Found]] = []
-        for kind in truth.kinds:
-            asked = [e for e in truth.events if e.kind == kind]
-            counted = _counted(truth, results.events, kind)
-            matched = match(asked, counted)
-            pairs += [(asked[i], counted[j]) for i, j in matched]
-            taken = {j for _, j in matched}
-            rest = [e for j, e in enumerate(counted) if j not in taken]
-            forgiven = {j for _, j in match([e for e in truth.spared if e.kind == kind], rest)}
-            extra = [e for j, e in enumerate(rest) if j not in forgiven]
-            tallies[kind] = Tally(len(asked), len(matched) + len(extra), len(matched))
-            if kind == TYPED:
-                types, typed = _by_type(asked, [(asked[i], counted[j]) for i, j in matched], extra)
-        known = [(e, f.named_at_s) for e, f in pairs if f.named_at_s is not None]
-        if known or not pairs:
-            delays_s = tuple(at_s - e.onset_s for e, at_s in known)
+    matched: dict[str, _Matched] = {}
+    if results.events is not None:
+        matched = {kind: _matched(truth, results.events, kind) for kind in truth.kinds}
+    types, typed = _by_type(matched[TYPED]) if TYPED in matched else (None, None)
+    pairs = [pair for one in matched.values() for pair in one.pairs]
+    delays_s = [f.named_at_s - e.onset_s for e, f in pairs if f.named_at_s is not None]
     return Score(
         name=truth.name,
-        tallies=tallies,
+        tallies={kind: one.tally() for kind, one in matched.items()} or None,
         types=types,
         typed=typed,
         baseline_gaps_bpm=_gaps(truth.baseline, results.baseline),
-        delays_s=delays_s,
+        delays_s=tuple(delays_s) or None,
         alarms=_alarms(truth, results),
         alarms_by_code=results.alarms_by_code,
         unreadable=results.unreadable,
     )
 
 
-def _counted(truth: Truth, events: Sequence[Found], kind: str) -> list[Found]:
-    return [
+def _matched(truth: Truth, events: Sequence[Found], kind: str) -> _Matched:
+    asked = [e for e in truth.events if e.kind == kind]
+    found = [
         e for e in events if e.kind == kind and e.end_s > truth.from_s and e.onset_s < truth.to_s
     ]
+    pairs = match(asked, found)
+    taken = {j for _, j in pairs}
+    rest = [e for j, e in enumerate(found) if j not in taken]
+    forgiven = {j for _, j in match([e for e in truth.spared if e.kind == kind], rest)}
+    return _Matched(
+        asked,
+        [(asked[i], found[j]) for i, j in pairs],
+        [e for j, e in enumerate(rest) if j not in forgiven],
+    )
 
 
 def _alarms(truth: Truth, results: Results) -> AlarmTally | None:
@@ -122,38 +139,27 @@ def _alarms(truth: Truth, results: Results) -> AlarmTally | None:
     )
 
 
-def _by_type(
-    asked: Sequence[Event], pairs: Sequence[tuple[Event, Found]], extra: Sequence[Found]
-) -> tuple[dict[str, Tally] | None, Tally | None]:
+def _by_type(matched: _Matched) -> tuple[dict[str, Tally] | None, Tally | None]:
     """Return a tally of each true type, and of the types of what was found.
 
     None where the truth has no types, or no found event has one.
     """
-    named = sorted({e.subtype for e in asked if e.subtype})
-    told = [f.subtype for _, f in pairs] + [f.subtype for f in extra]
+    named = sorted({e.subtype for e in matched.asked if e.subtype})
+    told = [*(f.subtype for _, f in matched.pairs), *(f.subtype for f in matched.extra)]
     if not named or (told and not any(told)):
         return None, None
-    tallies = {
-        name: Tally(
-            sum(e.subtype == name for e in asked),
-            told.count(name),
-            sum(e.subtype == f.subtype == name for e, f in pairs),
-        )
-        for name in named
-    }
-    with_type = [(e, f) for e, f in pairs if e.subtype]
+    with_type = [(e, f) for e, f in matched.pairs if e.subtype]
     right = sum(e.subtype == f.subtype for e, f in with_type)
-    return tallies, Tally(len(with_type), len(with_type), right)
+    typed = Tally(len(with_type), len(with_type), right)
+    return {name: matched.tally(name) for name in named}, typed
 
 
 def _gaps(truth: Sequence[Span], own: Sequence[Span] | None) -> tuple[float, ...] | None:
     """Return the gaps, each over a span of whichever side has the longer spans."""
-    if not truth or own is None:
+    if not truth or not own:
         return None
-    true, reported = np.array(truth, float), np.array(own, float).reshape(-1, 3)
-    if not len(reported):
-        return ()
-    own_is_finer = _length_s(reported) <= _length_s(true)
+    true, reported = np.array(truth, float), np.array(own, float)
+    own_is_finer = _length_s(reported) < _length_s(true)
     coarse, fine = (true, reported) if own_is_finer else (reported, true)
     gaps = []
     for from_s, to_s, bpm in coarse.tolist():
@@ -162,42 +168,35 @@ def _gaps(truth: Sequence[Span], own: Sequence[Span] | None) -> tuple[float, ...
         if covered_s >= COVERED * (to_s - from_s) > 0:
             mean = float(shared_s @ fine[:, 2]) / covered_s
             gaps.append(mean - bpm if own_is_finer else bpm - mean)
-    return tuple(gaps)
+    return tuple(gaps) or None
 
 
-def _length_s(spans: "np.ndarray[tuple[int, int], np.dtype[np.float64]]") -> float:
+def _length_s(spans: NDArray[np.float64]) -> float:
     return float(np.median(spans[:, 1] - spans[:, 0]))
-
-
-@dataclass(slots=True)
-class _Sum:
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    types: dict[str, Tally] = field(default_factory=dict)
-
-    @staticmethod
-    def add(total: dict[str, Tally], more: Mapping[str, Tally] | None) -> None:
-        for name, tally in (more or {}).items():
-            total[name] = total.get(name, Tally()) + tally
 
 
 def combined(scores: Sequence[Score]) -> Score:
     """Return one score of many recordings: events, gaps and delays of all together."""
-    total = _Sum()
-    for one in scores:
-        total.add(total.tallies, one.tallies)
-        total.add(total.types, one.types)
+    gaps = [gap for s in scores for gap in s.baseline_gaps_bpm or ()]
+    delays = [delay for s in scores for delay in s.delays_s or ()]
     typed = [s.typed for s in scores if s.typed is not None]
-    gaps = [s.baseline_gaps_bpm for s in scores if s.baseline_gaps_bpm is not None]
-    delays = [s.delays_s for s in scores if s.delays_s is not None]
     alarms = [s.alarms for s in scores if s.alarms is not None]
     return Score(
         name="overall",
-        tallies=total.tallies or None,
-        types=total.types or None,
+        tallies=_sums(s.tallies for s in scores),
+        types=_sums(s.types for s in scores),
         typed=sum(typed, Tally()) if typed else None,
-        baseline_gaps_bpm=tuple(g for one in gaps for g in one) if gaps else None,
-        delays_s=tuple(d for one in delays for d in one) if delays else None,
+        baseline_gaps_bpm=tuple(gaps) or None,
+        delays_s=tuple(delays) or None,
         alarms=sum(alarms, AlarmTally()) if alarms else None,
-        alarms_by_code=any(s.alarms_by_code for s in scores if s.alarms is not None),
+        alarms_by_code=any(s.alarms_by_code for s in scores),
         unreadable=sum(s.unreadable for s in scores),
     )
+
+
+def _sums(many: Iterable[Mapping[str, Tally] | None]) -> dict[str, Tally] | None:
+    total: dict[str, Tally] = {}
+    for tallies in many:
+        for name, tally in (tallies or {}).items():
+            total[name] = total.get(name, Tally()) + tally
+    return total or None
