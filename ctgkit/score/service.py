@@ -109,10 +109,16 @@ async def play(settings: PlaySettings) -> list[Score]:
     except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
         raise Unreachable(settings.url, str(error) or repr(error)) from error
     talk = _Talk(connection, settings, {p.sensor_id: Listener() for p in patients})
-    async with connection, asyncio.TaskGroup() as tasks:
-        reader = tasks.create_task(talk.listen())
-        await talk.send_all(patients)
-        reader.cancel()
+    lost: ExceptionGroup[Unreachable] | None = None
+    try:
+        async with connection, asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(talk.listen())
+            await talk.send_all(patients)
+            reader.cancel()
+    except* Unreachable as group:
+        lost = group
+    if lost is not None:
+        raise lost.exceptions[0]
     return [score(p.truth(), talk.listeners[p.sensor_id].results()) for p in patients]
 
 
