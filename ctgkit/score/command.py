@@ -46,33 +46,39 @@ def _limits(command: Any) -> Any:
     """Add the thresholds, which fail the run."""
     share = click.FloatRange(0, 1)
     positive = click.FloatRange(0)
-    for option in (
-        click.option(
-            "--min-f1",
-            type=MinF1(),
-            multiple=True,
-            help="Least F1 of every kind of events, or of KIND; may be repeated.",
-        ),
-        click.option("--min-type-accuracy", type=share, metavar="X", help="Of decelerations."),
-        click.option("--max-baseline-rmsd", type=positive, metavar="BPM"),
-        click.option(
-            "--max-delay-s",
-            type=positive,
-            metavar="S",
-            help="Largest median delay, from an event's onset to the result that tells it.",
-        ),
-        click.option(
-            "--max-false-alarms-per-h",
-            type=positive,
-            metavar="N",
-            help="Alarms for which the truth doesn't call.",
-        ),
-        click.option(
-            "--min-alarm-sensitivity",
-            type=share,
-            metavar="X",
-            help="Share of the alarms raised for which the truth calls.",
-        ),
+    for option in reversed(
+        (
+            click.option(
+                "--min-f1",
+                type=MinF1(),
+                multiple=True,
+                help="Least F1 of every kind of events, or of KIND; may be repeated.",
+            ),
+            click.option(
+                "--min-type-accuracy", type=share, metavar="X", help="Of deceleration types."
+            ),
+            click.option(
+                "--max-baseline-rmsd", type=positive, metavar="BPM", help="Largest baseline error."
+            ),
+            click.option(
+                "--max-delay-s",
+                type=positive,
+                metavar="S",
+                help="Largest median delay, from an event's onset to the result that tells it.",
+            ),
+            click.option(
+                "--max-false-alarms-per-h",
+                type=positive,
+                metavar="N",
+                help="Alarms for which the truth doesn't call.",
+            ),
+            click.option(
+                "--min-alarm-sensitivity",
+                type=share,
+                metavar="X",
+                help="Share of the alarms raised for which the truth calls.",
+            ),
+        )
     ):
         command = option(command)
     return command
@@ -80,40 +86,46 @@ def _limits(command: Any) -> Any:
 
 def _playing(command: Any) -> Any:
     """Add the options for playing to an ML service."""
-    for option in (
-        click.option("--ml", "url", metavar="URL", help="Play scenarios to this ML service."),
-        click.option(
-            "--scenarios",
-            default=ALL,
-            show_default=True,
-            metavar="all|NAME,…",
-            help="What to play: shipped scenarios, or TOML files.",
-        ),
-        click.option(
-            "--duration",
-            "duration_s",
-            type=click.FloatRange(0, min_open=True),
-            metavar="S",
-            help="Seconds of each; default: the scenario's.",
-        ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of the scenarios."),
-        click.option("--speed", type=Speed(), default="max", show_default=True),
-        click.option(
-            "--ml-format",
-            type=click.Choice(["nested", "flat", "both"]),
-            default="nested",
-            show_default=True,
-            help="Shape of the requests.",
-        ),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=click.FloatRange(0.1),
-            default=10.0,
-            show_default=True,
-            metavar="S",
-            help="How long the service may be silent while it owes answers.",
-        ),
+    for option in reversed(
+        (
+            click.option("--ml", "url", metavar="URL", help="Play scenarios to this ML service."),
+            click.option(
+                "--scenarios",
+                default=ALL,
+                show_default=True,
+                metavar="all|NAME,…",
+                help="What to play: shipped scenarios, or TOML files.",
+            ),
+            click.option(
+                "--duration",
+                "duration_s",
+                type=click.FloatRange(0, min_open=True),
+                metavar="S",
+                help="Seconds of each; default: the scenario's.",
+            ),
+            click.option(
+                "--seed", type=int, default=0, show_default=True, help="Of the scenarios."
+            ),
+            click.option(
+                "--speed", type=Speed(), default="max", show_default=True, help="1 is real time."
+            ),
+            click.option(
+                "--ml-format",
+                type=click.Choice(["nested", "flat", "both"]),
+                default="nested",
+                show_default=True,
+                help="Shape of the requests.",
+            ),
+            click.option(
+                "--timeout",
+                "timeout_s",
+                type=click.FloatRange(0.1),
+                default=10.0,
+                show_default=True,
+                metavar="S",
+                help="How long the service may be silent while it owes answers.",
+            ),
+        )
     ):
         command = option(command)
     return command

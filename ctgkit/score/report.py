@@ -12,7 +12,7 @@ from ctgkit.junit import Case, as_junit
 from ctgkit.score.alarms import Alarm
 from ctgkit.score.limits import Outcome
 from ctgkit.score.matching import Tally
-from ctgkit.score.scoring import TYPED, Score
+from ctgkit.score.scoring import TYPED, Score, f1_intervals
 
 DISCLAIMER = "a test tool, not a medical device"
 NOTHING = "–"
@@ -137,6 +137,9 @@ def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -
     if len(scores) > 1:
         lines += [HEADER, *(row(one) for one in scores), LEGEND, ""]
     lines += overall_lines(overall)
+    if intervals := f1_intervals(scores):
+        told = ", ".join(f"{kind} {low:.2f}–{high:.2f}" for kind, (low, high) in intervals.items())
+        lines += textwrap.wrap(f"F1, 95 % over recordings: {told}", WIDTH, subsequent_indent="  ")
     lines += [
         f"{'kept  ' if outcome.kept else 'BROKEN'} {outcome.asked}: {outcome.actual}"
         for outcome in outcomes
@@ -161,6 +164,10 @@ def as_dict(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]
         "scored": sum(score.scored for score in scores),
         "without_results": [score.name for score in scores if not score.said],
         "overall": _figures(overall),
+        "f1_95": {
+            kind: [_rounded(low), _rounded(high)]
+            for kind, (low, high) in f1_intervals(scores).items()
+        },
         "recordings": [{"name": s.name, **_figures(s)} for s in scores if s.said],
         "thresholds": [outcome._asdict() for outcome in outcomes],
     }

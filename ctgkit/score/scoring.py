@@ -23,6 +23,10 @@ COVERED = 0.5
 """A baseline is compared where at least this share of the time has one on both sides. Chosen."""
 
 
+INTERVAL_FROM, RESAMPLES = 5, 1000
+"""Recordings below which no interval is given; resamples behind one. Chosen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What one recording, or many, came to. What was not reported, or isn't known, is None."""
@@ -200,3 +204,23 @@ def _sums(many: Iterable[Mapping[str, Tally] | None]) -> dict[str, Tally] | None
         for name, tally in (tallies or {}).items():
             total[name] = total.get(name, Tally()) + tally
     return total or None
+
+
+def f1_intervals(scores: Sequence[Score]) -> dict[str, tuple[float, float]]:
+    """Return how far chance moves the F1 of each kind: 95 %, by bootstrap over recordings.
+
+    Empty below 5 recordings, whose resamples say little. The same scores give the same interval.
+    """
+    tallies = [score.tallies for score in scores if score.tallies is not None]
+    if len(tallies) < INTERVAL_FROM:
+        return {}
+    drawn = np.random.default_rng(0).integers(len(tallies), size=(RESAMPLES, len(tallies)))
+    intervals = {}
+    for kind in _sums(tallies) or {}:
+        rows = [one.get(kind, Tally()) for one in tallies]
+        hits = np.array([t.hits for t in rows])[drawn].sum(axis=1)
+        both = np.array([t.wanted + t.found for t in rows])[drawn].sum(axis=1)
+        if len(some := np.flatnonzero(both)):
+            low, high = np.percentile(2 * hits[some] / both[some], (2.5, 97.5)).tolist()
+            intervals[kind] = (low, high)
+    return intervals

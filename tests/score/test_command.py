@@ -24,6 +24,7 @@ from ctgkit.samples import Sample, status_of
 
 SHARED = Path(os.environ.get("CTGKIT_SHARED", Path(__file__).parents[3] / "shared"))
 FHRMA = SHARED / "data" / "fhrma"
+BASELINE = '{"kind":"baseline","onset_s":0.0,"end_s":600.0,"size":140.0}'
 SENSOR = "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0001"
 
 
@@ -97,6 +98,27 @@ def test_a_recorded_stream_of_results_is_scored(folder, tmp_path):
     assert overall["events"]["contraction"]["f1"] > 0.9
     assert 30 < overall["delay_from_onset"]["median_s"] < 120
     assert overall["baseline"]["rmsd_bpm"] < 5
+
+
+def test_sensors_are_told_apart_by_their_ids(tmp_path):
+    """`sensor --sensors 2 --truth t.jsonl` beside one recorded stream of both."""
+    ids = (SENSOR, SENSOR.replace("1", "2"))
+    truth, stream = tmp_path / "truth", tmp_path / "stream.jsonl"
+    truth.mkdir()
+    with JournalWriter(stream, Header(version=VERSION)) as journal:
+        for n, sensor_id in enumerate(ids):
+            header = json.dumps({"sensor_id": sensor_id})
+            (truth / f"t-{n}.jsonl").write_text(f"{header}\n{BASELINE}\n")
+            sample = Sample(sensor_id, 600.0, 140.0, None, None)
+            frame = wire.encode_result(
+                sample, None, "ok", "", {"features": {"baseline_bpm": 140.0 + n}}
+            )
+            journal.write(Line(600.0, "v1", "<", frame))
+    code, found = figures(truth, stream)
+    assert code == 0
+    assert [(r["name"], r["baseline"]["rmsd_bpm"]) for r in found["recordings"]] == [
+        ("t-0", 0.0), ("t-1", 1.0),
+    ]  # fmt: skip
 
 
 def test_broken_thresholds_fail_and_are_told_to_ci(folder, tmp_path):

@@ -9,7 +9,7 @@ from ctgkit.events import Event
 from ctgkit.score.limits import Limits, exit_code, judge
 from ctgkit.score.matching import Tally
 from ctgkit.score.results import Found, Results
-from ctgkit.score.scoring import Score, combined, score
+from ctgkit.score.scoring import Score, combined, f1_intervals, score
 from ctgkit.score.truth import Span, by_experts, joined, simulated
 from tests.score.cases import perfect, truth_of
 
@@ -191,3 +191,16 @@ def test_what_is_combined_adds_up():
     )
     assert both.alarms.hours == 2
     assert worse.tallies["contraction"].f1 < both.tallies["contraction"].f1 < 1
+
+
+def test_the_interval_of_many_holds_the_figure_and_that_of_few_is_not_given():
+    good, bad = (
+        Score(name="a", tallies={"x": Tally(9, 9, 9)}),
+        Score(name="b", tallies={"x": Tally(9, 9, 3)}),
+    )
+    many = [good, bad] * 5
+    low, high = f1_intervals(many)["x"]
+    assert 3 / 9 < low < combined(many).tallies["x"].f1 < high < 1
+    assert f1_intervals(many) == f1_intervals(many)
+    assert f1_intervals([good] * 6)["x"] == (1, 1)
+    assert f1_intervals(many[:4]) == {}
