@@ -20,7 +20,8 @@ class Limits:
     """What a score has to keep; None asks for nothing."""
 
     min_f1: Mapping[str, float] = field(default_factory=dict)
-    """Kind, or type of deceleration -> F1; the key ``""`` is every kind that was scored."""
+    """Kind, or type of deceleration -> F1; the key ``""`` is every kind of which there was
+    something to find, or something found."""
     min_type_accuracy: float | None = None
     max_baseline_rmsd_bpm: float | None = None
     max_delay_s: float | None = None
@@ -38,11 +39,11 @@ class Outcome(NamedTuple):
 
 def judge(score: Score, limits: Limits) -> list[Outcome]:
     """Return an outcome per threshold; what was not reported keeps none."""
-    tallies = dict(score.tallies or {})
-    everything = {**tallies, **(score.types or {})}
+    everything = {**(score.tallies or {}), **(score.types or {})}
+    some = [kind for kind, tally in (score.tallies or {}).items() if tally.f1 is not None]
     outcomes = []
     for name, least in limits.min_f1.items():
-        for kind in (tallies or ("events",)) if not name else (name,):
+        for kind in [name] if name else some or ["events"]:
             f1 = everything.get(kind, Tally()).f1
             outcomes.append(_outcome(f"F1 of {kind}", f1, least, at_least=True))
     alarms = score.alarms or AlarmTally()

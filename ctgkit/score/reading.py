@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import logging
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,8 @@ from ctgkit.score.results import Listener, Results, from_report
 from ctgkit.score.scoring import Score, score
 from ctgkit.score.truth import Truth, by_experts, simulated
 from ctgkit.wire import decode_result
+
+log = logging.getLogger(__name__)
 
 EXPERT_SUFFIX = ".expert.json"
 TRUTH_SUFFIXES = (EXPERT_SUFFIX, *SUFFIXES, ".npz")
@@ -110,7 +114,7 @@ def _bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(str(path), 0, getattr(error, "strerror", "") or str(error)) from error
 
 
@@ -118,7 +122,7 @@ def _header(path: Path) -> dict[str, Any]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             first = json.loads(file.readline())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(str(path), 0, getattr(error, "strerror", "") or str(error)) from error
     except ValueError as error:
         raise RecordingError(str(path), 1, f"not JSON: {error}") from error
@@ -160,13 +164,28 @@ def read_results(path: Path) -> dict[str, Results]:
 
 def _results(path: Path) -> dict[str, Results]:
     if path.name.endswith(".json"):
-        return {stem(path): _report(path, _bytes(path))}
+        try:
+            return {stem(path): from_report(_bytes(path))}
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RecordingError(str(path), 0, f"not a report: {error}") from error
     if not path.name.endswith(SUFFIXES):
         raise RecordingError(
             str(path), 0, "holds no results: give a report (JSON) or a recorded stream of results"
         )
+    listeners = _heard(path)
+    if not listeners:
+        raise RecordingError(
+            str(path), 0, "holds no results: record a viewer's stream with `ctgkit record --url`"
+        )
+    if len(listeners) == 1:
+        return {stem(path): next(iter(listeners.values())).results()}
+    return {sensor_id: listener.results() for sensor_id, listener in listeners.items()}
+
+
+def _heard(path: Path) -> dict[str, Listener]:
+    """Return what a viewer heard of each sensor, or else the ML service's clients."""
     heard: dict[str, dict[str, Listener]] = {"v": {}, "m": {}}
-    viewer = ""
+    viewer, unreadable = "", 0
     for line in JournalReader(path):
         kind = line.link[:1]
         if line.what != "<" or kind not in heard:
@@ -178,23 +197,12 @@ def _results(path: Path) -> dict[str, Results]:
         try:
             result = decode_result(line.frame)
         except WireError:
-            continue  # nobody can read it, so nobody saw it
+            unreadable += 1
+            continue
         heard[kind].setdefault(result.sensor_id.lower(), Listener()).take(result)
-    listeners = heard["v"] or heard["m"]
-    if not listeners:
-        raise RecordingError(
-            str(path), 0, "holds no results: record a viewer's stream with `ctgkit record --url`"
-        )
-    if len(listeners) == 1:
-        return {stem(path): next(iter(listeners.values())).results()}
-    return {sensor_id: listener.results() for sensor_id, listener in listeners.items()}
-
-
-def _report(path: Path, text: bytes) -> Results:
-    try:
-        return from_report(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecordingError(str(path), 0, f"not a report: {error}") from error
+    if unreadable:
+        log.warning("%s: %d results can't be read and are left out", path, unreadable)
+    return heard["v"] or heard["m"]
 
 
 def analyzed(case: Case, lag_s: float) -> Results:
@@ -205,8 +213,7 @@ def analyzed(case: Case, lag_s: float) -> Results:
     RecordingError
         When there is none beside it.
     """
-    settings = AnalyzerSettings(final_after_s=lag_s)
-    report = analyze(_recording(case), settings)
+    report = analyze(_recording(case), AnalyzerSettings(final_after_s=lag_s))
     return from_report(msgspec.json.encode(report.as_dict()))
 
 

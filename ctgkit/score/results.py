@@ -5,7 +5,7 @@ This module performs no I/O.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,10 @@ RESTART_S = 60.0
 ALARMING_STATUS = ("warning", "critical")
 
 
+FINAL: Final[Tier] = "final"
+"""An event of this tier stays, told again or not."""
+
+
 class Found(msgspec.Struct, frozen=True):
     """One event that was found, as results and reports write it."""
 
@@ -38,7 +42,7 @@ class Found(msgspec.Struct, frozen=True):
     end_s: float
     id: str = ""
     subtype: str = ""
-    tier: Tier = "final"
+    tier: str = FINAL
     named_at_s: float | None = None
     """Data time of the first result that told it, seconds."""
 
@@ -72,15 +76,15 @@ _decoder = msgspec.json.Decoder(_Report)
 
 
 def _found(raw: Mapping[str, Any]) -> Found:
-    """Return an event, under the names of a result or of a report.
+    """Return an event, under the names of a result or else of a report.
 
     Raises
     ------
     msgspec.ValidationError
         When a member is missing or of the wrong type.
     """
-    spelt = {"type": "kind", "start_s": "onset_s"}
-    return msgspec.convert({spelt.get(name, name): value for name, value in raw.items()}, Found)
+    spelt = {"kind": raw.get("type"), "onset_s": raw.get("start_s")}
+    return msgspec.convert({**spelt, **raw}, Found)
 
 
 def from_report(text: bytes) -> Results:
@@ -128,11 +132,11 @@ class Listener:
     """
 
     def __init__(self) -> None:
-        self._events: dict[str, Found] | None = None
+        self._events: dict[tuple[str, str], Found] | None = None
         self._baseline: list[Span] = []
         self._course: list[tuple[float, tuple[str, ...]]] = []
         self._code_course: list[tuple[float, tuple[str, ...]]] = []
-        self._told: tuple[Prediction | None, str] = (None, "")
+        self._told: tuple[Prediction | None, str] = (None, "ok")
         self._last_s = 0.0
         self._unreadable = 0
 
@@ -147,29 +151,23 @@ class Listener:
         if (result.prediction, result.status) != self._told:
             self._told = (result.prediction, result.status)
             self._note(self._course, _any(_alarming(result.prediction, result.status)))
-        if result.alert_details is not None:
-            codes = tuple(str(detail.get("code")) for detail in result.alert_details)
-            self._note(self._code_course, codes)
+        if isinstance(result.alert_details, list):
+            self._note(self._code_course, tuple(map(_code, result.alert_details)))
         if result.features is not None:
             self._take_baseline(result.features.get("baseline_bpm"))
         if result.events is not None:
             self._take_events(result.events)
 
-    def take_unreadable(self) -> None:
-        """Count a result that could not be read."""
-        self._unreadable += 1
-
     def results(self) -> Results:
-        """Return what was said so far."""
+        """Return what was said so far; before any prediction nothing is known about alarms."""
         by_code = bool(self._code_course) and all(
             ALERTS.keys() >= set(codes) for _, codes in self._code_course
         )
         course = self._code_course if by_code else self._course
-        said = self._told != (None, "")
         return Results(
             events=None if self._events is None else tuple(self._events.values()),
             baseline=tuple(self._baseline) or None,
-            alarms=tuple(intervals(course, self._last_s)) if said else None,
+            alarms=tuple(intervals(course, self._last_s)) if course else None,
             alarms_by_code=by_code,
             unreadable=self._unreadable,
         )
@@ -187,13 +185,15 @@ class Listener:
 
     def _take_events(self, raw: Iterable[Mapping[str, Any]]) -> None:
         before = self._events or {}
-        now: dict[str, Found] = {}
+        now: dict[tuple[str, str], Found] = {}
         for found in self._readable(raw):
-            key = found.id or self._name(found, before)
+            key = (found.kind, found.id or self._name(found, before))
+            if key in now:  # what was one is two
+                key = (found.kind, _by_time(found))
             known = before.get(key)
             named_at_s = self._last_s if known is None else known.named_at_s
-            now[key] = msgspec.structs.replace(found, id=key, named_at_s=named_at_s)
-        kept = {key: e for key, e in before.items() if e.tier == "final"}
+            now[key] = msgspec.structs.replace(found, id=key[1], named_at_s=named_at_s)
+        kept = {key: e for key, e in before.items() if e.tier == FINAL}
         self._events = kept | now
 
     def _readable(self, raw: Iterable[Mapping[str, Any]]) -> Iterator[Found]:
@@ -203,13 +203,21 @@ class Listener:
             except msgspec.ValidationError:
                 self._unreadable += 1
 
-    def _name(self, found: Found, known: Mapping[str, Found]) -> str:
+    def _name(self, found: Found, known: Mapping[tuple[str, str], Found]) -> str:
         """Return the id of an event that was told without: that of the one it overlaps most."""
         same = [e for e in known.values() if e.kind == found.kind]
         nearest = max(same, key=lambda e: overlap_s(e, found), default=None)
         if nearest is not None and overlap_s(nearest, found) > OVERLAP_S:
             return nearest.id
-        return f"{found.kind} at {found.onset_s:g} s"
+        return _by_time(found)
+
+
+def _by_time(found: Found) -> str:
+    return f"at {found.onset_s:g} s"
+
+
+def _code(detail: Any) -> str:
+    return str(detail.get("code")) if isinstance(detail, dict) else ""
 
 
 def _alarming(prediction: Prediction | None, status: str) -> bool:

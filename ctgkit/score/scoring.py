@@ -22,7 +22,6 @@ TYPED: Final = "deceleration"
 COVERED = 0.5
 """A baseline is compared where at least this share of the time has one on both sides. Chosen."""
 
-
 INTERVAL_FROM, RESAMPLES = 5, 1000
 """Recordings below which no interval is given; resamples behind one. Chosen."""
 

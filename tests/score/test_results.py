@@ -68,6 +68,24 @@ def test_events_without_an_id_are_recognised_by_their_time():
     ]  # fmt: skip
 
 
+def test_an_event_that_turns_out_to_be_two_is_two():
+    said = heard(
+        result(300, events=[event(200, 280)]),
+        result(330, events=[event(200, 230), event(250, 290)]),
+    )
+    assert sorted((e.onset_s, e.end_s) for e in said.events) == [(200, 230), (250, 290)]
+
+
+def test_the_names_of_a_result_go_before_those_of_a_report():
+    said = heard(result(300, events=[event(200, 280, type="late", start_s=0)]))
+    assert [(e.kind, e.onset_s) for e in said.events] == [("deceleration", 200)]
+
+
+def test_without_any_prediction_nothing_is_known():
+    said = heard(result(10), result(600))
+    assert (said.events, said.baseline, said.alarms) == (None, None, None)
+
+
 def test_a_minimal_service_says_nothing_about_events_but_raises_alarms():
     said = heard(
         result(300, prediction=prediction(0.1)),
@@ -87,6 +105,7 @@ def test_alarms_with_codes_are_told_apart():
         result(300, prediction=prediction(0.9), alert_details=[{"code": "tachycardia"}]),
         result(330, prediction=prediction(0.9)),
         result(360, prediction=prediction(0.1), alert_details=[]),
+        result(390, prediction=prediction(0.1), alert_details="none"),
     )
     assert said.alarms == (Alarm("tachycardia", 300, 360),)
     assert said.alarms_by_code

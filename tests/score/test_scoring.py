@@ -93,6 +93,12 @@ def test_what_is_not_reported_is_not_zero():
     assert "not reported" in outcome.actual
 
 
+def test_a_threshold_for_all_is_one_for_what_there_is():
+    calm = replace(TRUTH, events=tuple(e for e in TRUTH.events if e.kind == "contraction"))
+    outcomes = judge(score(calm, perfect(calm)), Limits(min_f1={"": 0.9}))
+    assert [(o.asked, o.kept) for o in outcomes] == [("F1 of contraction >= 0.9", True)]
+
+
 def test_nothing_scored_is_a_failure():
     empty = score(by_experts("x", []), Results(events=()))
     assert not empty.scored

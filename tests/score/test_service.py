@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -51,14 +52,22 @@ def minimal(request, probability=0.1):
 
 async def test_our_stub_is_scored_over_one_connection():
     async with MlService(MlSettings(port=0)) as stub:
-        scores = await play(settings(stub.url, "late-decels-severe", "labour", duration_s=450.0))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ctgkit", "score", "--ml", stub.url, "--json", "-q",
+            "--scenarios", "late-decels-severe,labour", "--duration", "450",
+            "--min-f1", "contraction=0.6", "--min-f1", "acceleration=1",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
         assert stub.counts.requests == 2 * 450 * 4
         assert stub.counts.rejected == {}
-    assert [s.name for s in scores] == ["late-decels-severe", "labour"]
-    for one in scores:
-        assert one.tallies["contraction"].f1 > 0.6
-        assert one.baseline_rmsd_bpm < 5
-        assert one.alarms_by_code
+    report = json.loads(out)
+    assert [r["name"] for r in report["recordings"]] == ["late-decels-severe", "labour"]
+    for one in report["recordings"]:
+        assert one["baseline"]["rmsd_bpm"] < 5
+        assert one["alarms"]["by_code"]
+    assert [t["kept"] for t in report["thresholds"]] == [True, False]
+    assert process.returncode == 1
 
 
 async def test_a_minimal_service_is_scored_by_its_alarms():
