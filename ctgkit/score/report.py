@@ -15,7 +15,7 @@ from ctgkit.score.matching import Tally
 from ctgkit.score.scoring import TYPED, Score, f1_intervals
 
 DISCLAIMER = "a test tool, not a medical device"
-NOTHING = "–"
+NOTHING = "-"
 WIDTH, NAME_WIDTH = 80, 28
 HEADER = (
     f"{'':{NAME_WIDTH}} {'acc':>5} {'dec':>5} {'type':>5} {'uc':>5} {'base':>5} {'delay':>5}"
@@ -138,7 +138,7 @@ def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -
         lines += [HEADER, *(row(one) for one in scores), LEGEND, ""]
     lines += overall_lines(overall)
     if intervals := f1_intervals(scores):
-        told = ", ".join(f"{kind} {low:.2f}–{high:.2f}" for kind, (low, high) in intervals.items())
+        told = ", ".join(f"{kind} {low:.2f} to {high:.2f}" for kind, (low, high) in intervals.items())
         lines += textwrap.wrap(f"F1, 95 % over recordings: {told}", WIDTH, subsequent_indent="  ")
     lines += [
         f"{'kept  ' if outcome.kept else 'BROKEN'} {outcome.asked}: {outcome.actual}"
