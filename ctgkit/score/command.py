@@ -167,6 +167,8 @@ def score(truth: Path | None, results: Path | None, **options: Any) -> int:
 
     if (truth is None) == (options["url"] is None):
         raise click.UsageError("give either TRUTH, or --ml URL")
+    if options["junit"] and not options["junit"].parent.is_dir():  # said before an hour's play
+        raise click.BadParameter("there is no such folder", param_hint="--junit")
     scores = _played(options) if truth is None else _read(truth, results, options["lag_s"])
     limits = Limits(
         min_f1=dict(options["min_f1"]),

@@ -138,7 +138,9 @@ def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -
         lines += [HEADER, *(row(one) for one in scores), LEGEND, ""]
     lines += overall_lines(overall)
     if intervals := f1_intervals(scores):
-        told = ", ".join(f"{kind} {low:.2f} to {high:.2f}" for kind, (low, high) in intervals.items())
+        told = ", ".join(
+            f"{kind} {low:.2f} to {high:.2f}" for kind, (low, high) in intervals.items()
+        )
         lines += textwrap.wrap(f"F1, 95 % over recordings: {told}", WIDTH, subsequent_indent="  ")
     lines += [
         f"{'kept  ' if outcome.kept else 'BROKEN'} {outcome.asked}: {outcome.actual}"
