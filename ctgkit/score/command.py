@@ -99,7 +99,7 @@ def _playing(command: Any) -> Any:
             click.option(
                 "--duration",
                 "duration_s",
-                type=click.FloatRange(0, min_open=True),
+                type=click.FloatRange(1),
                 metavar="S",
                 help="Seconds of each; default: the scenario's.",
             ),
