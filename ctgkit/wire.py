@@ -99,6 +99,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Any] | None = None
     events: list[dict[str, Any]] | None = None
     figo: dict[str, Any] | None = None
+    alert_details: Any = None
+    """Our stub's alerts with their codes; no part of the contract, so it may be anything."""
 
 
 class _ResultData(msgspec.Struct):
@@ -117,6 +119,7 @@ class _ResultIn(msgspec.Struct):
     features: dict[str, Any] | None = None
     events: list[dict[str, Any]] | None = None
     figo: dict[str, Any] | None = None
+    alert_details: Any = None
 
 
 class ResultHead(msgspec.Struct, frozen=True, gc=False):
@@ -457,6 +460,7 @@ def decode_result(frame: bytes | str) -> Result:
         features=result.features,
         events=result.events,
         figo=result.figo,
+        alert_details=result.alert_details,
     )
 
 

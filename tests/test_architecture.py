@@ -7,17 +7,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ctgkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check", "paper")
+FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check", "paper", "score")
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {
     ("simulate", "recording"),  # a recording may drive a sensor
     ("paper", "recording"),  # be printed
     ("watch", "recording"),  # and watched
     ("server", "recording"),  # `exam export` writes recordings
+    ("score", "recording"),  # truth and results are read from recordings
+    ("score", "simulate"),  # scenarios are played to a service, and tell the truth
+    ("score", "mlstub"),  # the truth is judged by the stub's clauses; our analyzer by default
 }
 PURE = {
     "ctgkit.display",
     "ctgkit.errors",
+    "ctgkit.junit",
     "ctgkit.lags",
     "ctgkit.recording.casting",
     "ctgkit.recording.expect",
@@ -51,6 +55,13 @@ PURE = {
     "ctgkit.check.profile",
     "ctgkit.check.report",
     "ctgkit.mlstub.script",
+    "ctgkit.score.alarms",
+    "ctgkit.score.limits",
+    "ctgkit.score.matching",
+    "ctgkit.score.report",
+    "ctgkit.score.results",
+    "ctgkit.score.scoring",
+    "ctgkit.score.truth",
     "ctgkit.simulate.outbox",
     "ctgkit.simulate.pacing",
     "ctgkit.simulate.playback",

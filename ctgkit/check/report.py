@@ -6,8 +6,8 @@ This module performs no I/O.
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
-from xml.etree import ElementTree
 
+from ctgkit import junit
 from ctgkit.check.checks import Catalogue, Check, Outcome, Verdict
 
 DISCLAIMER = "a test tool, not a medical device"
@@ -75,41 +75,20 @@ def as_dict(target: str, profile: str, verdicts: Sequence[Verdict]) -> dict[str,
 
 def as_junit(target: str, verdicts: Sequence[Verdict], strict: bool) -> bytes:
     """Return the report as JUnit XML; a warning is a failure only when *strict*."""
-    counted = counts(verdicts)
-    failures = counted["fail"] + (counted["warn"] if strict else 0)
-    suite = ElementTree.Element(
-        "testsuite",
-        name=f"ctgkit check {target}",
-        tests=str(len(verdicts)),
-        failures=str(failures),
-        errors="0",
-        skipped=str(counted["skipped"]),
-        time=f"{sum(v.seconds for v in verdicts):.3f}",
-    )
-    for verdict in verdicts:
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=f"ctgkit.{verdict.check.clause}",
-            name=f"{verdict.check.id} {verdict.check.title}",
-            time=f"{verdict.seconds:.3f}",
-        )
-        text = "\n".join(details(verdict))
-        if verdict.outcome == "skipped":
-            ElementTree.SubElement(case, "skipped", message=_printable(verdict.actual))
-        elif verdict.outcome == "fail" or (verdict.outcome == "warn" and strict):
-            failure = ElementTree.SubElement(case, "failure", message=_printable(verdict.actual))
-            failure.text = _printable(text)
-        elif text:
-            ElementTree.SubElement(case, "system-out").text = _printable(text)
-    document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
-    return document
+    return junit.as_junit(f"ctgkit check {target}", [_case(v, strict) for v in verdicts])
 
 
-def _printable(text: str) -> str:
-    """Return *text* without what XML cannot carry."""
-    return "\n".join(
-        "".join(c if c.isprintable() else "�" for c in line) for line in text.split("\n")
+def _case(verdict: Verdict, strict: bool) -> junit.Case:
+    outcome = verdict.outcome
+    if outcome == "warn":
+        outcome = "fail" if strict else "pass"
+    return junit.Case(
+        classname=f"ctgkit.{verdict.check.clause}",
+        name=f"{verdict.check.id} {verdict.check.title}",
+        outcome=outcome,
+        message=verdict.actual,
+        text="\n".join(details(verdict)),
+        seconds=verdict.seconds,
     )
 
 

@@ -39,6 +39,9 @@ class Report:
     """By onset; each as it was once final, those of the end as they looked at the end."""
     minutes: list[Minute]
     """Every minute; its baseline as it looked when the minute was confirmed."""
+    named_at_s: dict[str, float]
+    """Event id -> data time of the first analysis that told it, seconds; what was final before
+    the first one never was."""
     analyses: list[Analysis]
     """Every 30 s from the 5th minute on, and one at the end."""
 
@@ -52,6 +55,7 @@ class Report:
                     "type": e.kind,
                     "start_s": e.onset_s,
                     "end_s": e.end_s,
+                    "named_at_s": self.named_at_s.get(e.id),
                     **{k: v for k, v in msgspec.to_builtins(e).items() if k not in _RENAMED},
                 }
                 for e in self.events
@@ -97,11 +101,15 @@ def analyze(recording: Samples, settings: AnalyzerSettings | None = None) -> Rep
     analyzer = Analyzer(settings)
     events: dict[str, Event] = {}
     minutes: dict[float, Minute] = {}
+    named_at_s: dict[str, float] = {}
     analyses: list[Analysis] = []
 
     def collect(analysis: Analysis | None) -> None:
         if analysis is not None:
             analyses.append(analysis)
+            named_at_s.update(
+                (e.id, analysis.at_s) for e in analysis.events if e.id not in named_at_s
+            )
             events.update((e.id, e) for e in analyzer.events if e.tier == "final")
             minutes.update((m.start_s, m) for m in analyzer.minutes)
 
@@ -112,4 +120,5 @@ def analyze(recording: Samples, settings: AnalyzerSettings | None = None) -> Rep
         collect(analyzer.push(sec_from_start, fhr_bpm, toco))
     collect(analyzer.finish())
     ordered = sorted(events.values(), key=lambda e: e.onset_s)
-    return Report(ordered, [minutes[start] for start in sorted(minutes)], analyses)
+    ordered_minutes = [minutes[start] for start in sorted(minutes)]
+    return Report(ordered, ordered_minutes, named_at_s, analyses)

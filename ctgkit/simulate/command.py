@@ -141,7 +141,7 @@ def sensor(
         )
     )
     if truth is not None:
-        repertoire.write_truth(truth)
+        repertoire.write_truth(truth, [entry.id for entry in credentials])
     click.echo(json.dumps(summary.as_dict()) if as_json else _as_text(summary))
     if summary.failures:
         raise Unreachable(url, "; ".join(summary.failures))

@@ -1,5 +1,6 @@
 """What the sensors of a run play: a scenario, each sensor another patient, or a recording."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,11 @@ class Repertoire:
         self.sensors[number] = sensor
         return sensor
 
-    def write_truth(self, path: Path) -> None:
-        """Write the truth of what was played as JSON lines, one file per sensor."""
+    def write_truth(self, path: Path, sensor_ids: Sequence[str]) -> None:
+        """Write the truth of what was played as JSON lines, one file per sensor.
+
+        *sensor_ids* are those of all sensors, by number.
+        """
         from ctgkit.simulate.generate import numbered, truth_lines
 
         for number, sensor in self.sensors.items():
@@ -70,6 +74,7 @@ class Repertoire:
                 "scenario": sensor.patient.scenario.id,
                 "seed": self._seed,
                 "sensor": number,
+                "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,
                 "injected": [entry._asdict() for entry in sensor.log],
             }

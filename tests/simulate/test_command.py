@@ -93,6 +93,7 @@ async def test_truth_and_samples_are_those_of_generate(tmp_path, env, sensors):
     assert mine == values.tolist()
     header, *events = (tmp_path / "truth-1.jsonl").read_text().splitlines()
     assert json.loads(header)["simulated"] is True
+    assert json.loads(header)["sensor_id"] == sensors[1].id
     sensor.seek(4800)
     true = [e.id for e in sensor.events()]
     assert len(true) > 10

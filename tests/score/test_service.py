@@ -1,0 +1,132 @@
+"""`ctgkit score --ml`: scenarios played to somebody's ML service."""
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.server import serve
+
+from ctgkit.errors import Unreachable
+from ctgkit.mlstub.service import MlService, MlSettings
+from ctgkit.score.service import IN_FLIGHT_MAX, PlaySettings, play
+from ctgkit.simulate.library import load_scenario
+
+
+def settings(url, *names, **more):
+    scenarios = [load_scenario(name) for name in names or ("late-decels-severe",)]
+    return PlaySettings(url=url, scenarios=scenarios, **({"timeout_s": 5.0} | more))
+
+
+@asynccontextmanager
+async def service(answer):
+    """Serve an ML service that answers each request with what *answer* returns, if anything."""
+
+    async def converse(connection):
+        async for text in connection:
+            if (reply := answer(json.loads(text))) is not None:
+                await connection.send(reply)
+
+    async with serve(converse, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws/ctg"
+
+
+def minimal(request, probability=0.1):
+    """Return a result with what the specification asks for, and nothing else."""
+    predicted = {
+        "hypoxia_probability": probability, "hypoxia_risk": "low", "alerts": [],
+        "confidence": 0.5, "recommendations": [],
+    }  # fmt: skip
+    return json.dumps(
+        {
+            "sensorID": request["sensorID"],
+            "secFromStart": request["secFromStart"],
+            "data": request["data"],
+            "prediction": predicted if request["secFromStart"] >= 300 else None,
+            "status": "critical" if probability > 0.8 else "ok",
+            "timestamp": "",
+        }
+    )
+
+
+async def test_our_stub_is_scored_over_one_connection():
+    async with MlService(MlSettings(port=0)) as stub:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ctgkit", "score", "--ml", stub.url, "--json", "-q",
+            "--scenarios", "late-decels-severe,labour", "--duration", "450",
+            "--min-f1", "contraction=0.6", "--max-delay-s", "1",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        assert stub.counts.requests == 2 * 450 * 4
+        assert stub.counts.rejected == {}
+    report = json.loads(out)
+    assert [r["name"] for r in report["recordings"]] == ["late-decels-severe", "labour"]
+    for one in report["recordings"]:
+        assert one["baseline"]["rmsd_bpm"] < 5
+        assert one["alarms"]["by_code"]
+    assert [t["kept"] for t in report["thresholds"]] == [True, False]
+    assert process.returncode == 1
+
+
+async def test_a_minimal_service_is_scored_by_its_alarms():
+    seen = []
+
+    def answer(request):
+        seen.append(request)
+        return minimal(request, 0.9)
+
+    async with service(answer) as url:
+        (one,) = await play(settings(url, "tachycardia-fever", duration_s=930.0))
+    assert one.tallies is None
+    assert one.baseline_rmsd_bpm is None
+    assert (one.alarms.wanted, one.alarms.met, one.alarms.raised) == (1, 1, 1)
+    assert not one.alarms_by_code
+    assert set(seen[0]) == {"sensorID", "secFromStart", "data"}
+
+
+async def test_a_service_that_is_silent_is_noticed_and_not_flooded():
+    seen = []
+    async with service(seen.append) as url:
+        with pytest.raises(Unreachable, match=r"silent for 0\.3 s, owes \d+ answers"):
+            await play(settings(url, timeout_s=0.3))
+    assert 0 < len(seen) <= IN_FLIGHT_MAX
+
+
+async def test_a_service_that_hangs_up_is_lost():
+    async def hang_up(connection):
+        await connection.recv()
+        connection.transport.abort()
+
+    async with serve(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unreachable, match="lost"):
+            await play(settings(f"ws://127.0.0.1:{port}/ws/ctg"))
+
+
+async def test_garbage_and_missing_answers_stop_nothing(caplog):
+    count = 0
+
+    def answer(request):
+        nonlocal count
+        count += 1
+        return [minimal(request), None, "garbage", minimal(request)][count % 4]
+
+    async with service(answer) as url:
+        (one,) = await play(settings(url, duration_s=320.0))
+    assert one.alarms.raised == 0
+    assert "can't be read" in caplog.text
+    assert "requests were not answered" in caplog.text
+
+
+async def test_nobody_listens():
+    with pytest.raises(Unreachable):
+        await play(settings("ws://127.0.0.1:9/ws/ctg"))
+
+
+async def test_real_time_is_kept():
+    began_s = asyncio.get_running_loop().time()
+    async with service(minimal) as url:
+        await play(settings(url, duration_s=20.0, speed=60.0))
+    assert asyncio.get_running_loop().time() - began_s >= 0.3
