@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
+from ctgkit.answers import Answer, json_answer, response
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError
 from ctgkit.frames import send_texts
@@ -227,27 +227,28 @@ class MlService:
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    def _route(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _route(self, _connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
         if path.rstrip("/") == PATH:
             return None
-        if path.startswith("/reset/") and request.method == "POST":
+        return response(self._page(request.method, path))
+
+    def _page(self, method: str, path: str) -> Answer:
+        if path.startswith("/reset/") and method == "POST":
             return _json(self._reset(path.removeprefix("/reset/").lower()))
-        pages: dict[str, Callable[[], dict[str, Any] | Response]] = {
+        pages: dict[str, Callable[[], dict[str, Any] | Answer]] = {
             "/": self._about,
             "/health": self._health,
             "/sensors": self._sensors,
             "/metrics": self._metrics,
         }
         if path not in pages and not path.startswith("/reset/"):
-            return _json({"error": "not found"}, 404, "Not Found")
-        if path not in pages or request.method != "GET":
-            allowed = "GET" if path in pages else "POST"
-            response = _json({"error": "method not allowed"}, 405, "Method Not Allowed")
-            response.headers["Allow"] = allowed
-            return response
+            return _json({"error": "not found"}, 404)
+        if path not in pages or method != "GET":
+            allowed = ("Allow", "GET" if path in pages else "POST")
+            return _json({"error": "method not allowed"}, 405, allowed)
         page = pages[path]()
-        return page if isinstance(page, Response) else _json(page)
+        return page if isinstance(page, Answer) else _json(page)
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -279,13 +280,13 @@ class MlService:
         found = [f.pop(sensor_id, None) for f in self._clients.values()]
         return {"status": "reset" if any(found) else "not_found", "sensor_id": sensor_id}
 
-    def _metrics(self) -> Response:
+    def _metrics(self) -> Answer:
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
         registry = CollectorRegistry()
         registry.register(self)
-        return _response(200, "OK", generate_latest(registry), CONTENT_TYPE_LATEST)
+        return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST, (_FROM_ANYWHERE,))
 
     def collect(self) -> Iterable[Any]:
         """Yield the metrics: counted as plain integers, dressed when somebody asks."""
@@ -338,17 +339,8 @@ def members(analysis: Analysis) -> dict[str, Any]:
     return extra
 
 
-def _json(body: dict[str, Any], status: int = 200, reason: str = "OK") -> Response:
-    return _response(status, reason, msgspec.json.encode(body), "application/json")
+_FROM_ANYWHERE = ("Access-Control-Allow-Origin", "*")
 
 
-def _response(status: int, reason: str, body: bytes, content_type: str) -> Response:
-    headers = Headers(
-        {
-            "Content-Type": content_type,
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            "Access-Control-Allow-Origin": "*",
-        }
-    )
-    return Response(status, reason, headers, body)
+def _json(body: dict[str, Any], status: int = 200, *headers: tuple[str, str]) -> Answer:
+    return json_answer(body, status, (_FROM_ANYWHERE, *headers))

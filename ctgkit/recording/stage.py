@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import re
@@ -11,12 +10,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 from websockets.typing import Origin
 
+from ctgkit.answers import NOT_FOUND, json_answer, response
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
 from ctgkit.recording.format import Line
@@ -105,22 +104,14 @@ class Stage:
         path = request.path.partition("?")[0]
         if path in ("/ws", "/ws/"):
             return None
+        if path != "/api/health":
+            return response(NOT_FOUND)
         health = {
             "status": "ok",
             "service": "ctgkit replay (a recording, not a medical device)",
             "timestamp": utc_timestamp(),
         }
-        status, phrase, body = 404, "Not Found", b"404 page not found\n"
-        if path == "/api/health":
-            status, phrase, body = 200, "OK", json.dumps(health).encode() + b"\n"
-        headers = Headers(
-            {
-                "Content-Type": "application/json" if status == 200 else "text/plain",
-                "Content-Length": str(len(body)),
-                "Connection": "close",
-            }
-        )
-        return Response(status, phrase, headers, body)
+        return response(json_answer(health))
 
     async def _attend(self, connection: ServerConnection) -> None:
         if len(self._viewers) >= VIEWERS_MAX:

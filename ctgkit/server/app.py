@@ -15,22 +15,21 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__
+from ctgkit.answers import PLAIN, Answer, json_answer, response
 from ctgkit.clock import utc_timestamp
 from ctgkit.samples import Sample
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
 from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import listen, response, select_subprotocol
+from ctgkit.server.listener import listen, select_subprotocol
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.routes import (
-    Answer,
     Gate,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
-    json_answer,
 )
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -256,9 +255,9 @@ class Backend:
                 kind = "text/plain; version=0.0.4; charset=utf-8"
                 return Answer(200, self.counters.text(), kind)
             case "readyz" if self._stopping:
-                return Answer(503, b"stopping\n", "text/plain; charset=utf-8")
+                return Answer(503, b"stopping\n", PLAIN)
             case _:  # livez, readyz
-                return Answer(200, b"ok\n", "text/plain; charset=utf-8")
+                return Answer(200, b"ok\n", PLAIN)
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""

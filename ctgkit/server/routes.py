@@ -5,12 +5,11 @@ This module performs no I/O. It turns a request into one of the values below; th
 """
 
 import hmac
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ctgkit.answers import NOT_FOUND, PLAIN, Answer, json_answer
 from ctgkit.wire import BACKFILL_PARAMETER, SENSOR_ID_PARAMETER, TOKEN_HEADER
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -19,16 +18,6 @@ BACKFILL_MAX_S = 14_400.0
 
 _NO_SUCH_SENSOR_TOKEN = "x" * 32
 """Compared against when the sensor is unknown, so that both refusals take the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +99,7 @@ class Gate:
         except ValueError:
             return _problem(400, "bad request target")
         if method != "GET":
-            return Answer(405, b"", "text/plain", (("Allow", "GET"),))
+            return Answer(405, b"", PLAIN, (("Allow", "GET"),))
         if parts.path == "/ws/sensor":
             return self._sensor(query, header)
         if parts.path in ("/ws", "/ws/"):
@@ -121,9 +110,7 @@ class Gate:
             return StartSensors(int(count)) if valid and count else _problem(400, "bad count")
         if parts.path in _REPORTS:
             return Report(_REPORTS[parts.path])
-        return self.page.get(parts.path) or Answer(
-            404, b"404 page not found\n", "text/plain; charset=utf-8"
-        )
+        return self.page.get(parts.path, NOT_FOUND)
 
     def _refuse_stranger(
         self, header: Callable[[str], list[str]], local_host: str
@@ -175,11 +162,6 @@ class Gate:
 
 def _problem(status: int, reason: str) -> Answer:
     return json_answer({"error": reason}, status)
-
-
-def json_answer(content: Mapping[str, Any], status: int = 200) -> Answer:
-    """Return *content* as JSON, ended by a newline as the original backend does."""
-    return Answer(status, json.dumps(content, ensure_ascii=False).encode() + b"\n")
 
 
 def _number(query: Mapping[str, list[str]], name: str, default: float) -> float | None:

@@ -7,8 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Collection, Sequence
 
+from ctgkit.answers import Answer, json_answer
 from ctgkit.config import SensorEntry
-from ctgkit.server.routes import Answer, json_answer
 
 log = logging.getLogger(__name__)
 

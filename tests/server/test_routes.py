@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.server.routes import Answer, Gate, Report, SensorEnters, StartSensors, ViewerEnters
+from ctgkit.answers import Answer
+from ctgkit.server.routes import Gate, Report, SensorEnters, StartSensors, ViewerEnters
 
 SENSOR = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11"
 TOKEN = "secret-token"
