@@ -72,8 +72,9 @@ def current_config() -> Config:
 
 
 def known_sensors() -> tuple[SensorEntry, ...]:
-    """Return the configured sensors, or those that `ctgkit serve` made for this user."""
-    return current_config().sensors or default_credentials(create=False).sensors
+    """Return the sensors with a token: configured, or made by `ctgkit serve` for this user."""
+    configured = current_config().sensors or default_credentials(create=False).sensors
+    return tuple(sensor for sensor in configured if sensor.token)
 
 
 class Speed(click.ParamType[float]):

@@ -25,7 +25,9 @@ from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
+from ctgkit.newcomers import Newcomer
 from ctgkit.samples import Sample, Status, status_of
+from ctgkit.strangers import refuse_stranger
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ SEND_TIMEOUT_S = 30.0
 
 CLOSE_TIMEOUT_S = 2.0
 """How long clients have to answer a close frame, seconds."""
+
+CLIENTS_MAX = 100
+"""Connections at a time: a backend needs one."""
 
 SENSORS_MAX = 10_000
 """Sensors followed at a time by one process; a further one gets an error reply. Chosen: twice
@@ -113,6 +118,7 @@ class MlService:
             self._converse,
             self.settings.host,
             self.settings.port,
+            create_connection=Newcomer,
             process_request=self._route,
             compression=None,
             max_size=MAX_FRAME_BYTES,
@@ -227,10 +233,15 @@ class MlService:
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    def _route(self, _connection: ServerConnection, request: Request) -> Response | None:
+    def _route(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
+        local_host = str(connection.local_address[0])
+        acts = request.method != "GET"
+        if refusal := refuse_stranger(request.headers.get_all, local_host, acts=acts):
+            return response(refusal)
         if path.rstrip("/") == PATH:
-            return None
+            full = len(self._clients) >= CLIENTS_MAX
+            return response(_json({"error": "too many clients"}, 503)) if full else None
         return response(self._page(request.method, path))
 
     def _page(self, method: str, path: str) -> Answer:
@@ -286,7 +297,7 @@ class MlService:
 
         registry = CollectorRegistry()
         registry.register(self)
-        return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST, (_FROM_ANYWHERE,))
+        return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST, (_READABLE,))
 
     def collect(self) -> Iterable[Any]:
         """Yield the metrics: counted as plain integers, dressed when somebody asks."""
@@ -339,8 +350,9 @@ def members(analysis: Analysis) -> dict[str, Any]:
     return extra
 
 
-_FROM_ANYWHERE = ("Access-Control-Allow-Origin", "*")
+_READABLE = ("Access-Control-Allow-Origin", "*")
+"""By every page that was let in."""
 
 
 def _json(body: dict[str, Any], status: int = 200, *headers: tuple[str, str]) -> Answer:
-    return json_answer(body, status, (_FROM_ANYWHERE, *headers))
+    return json_answer(body, status, (_READABLE, *headers))

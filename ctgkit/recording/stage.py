@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
-from websockets.typing import Origin
 
 from ctgkit.answers import NOT_FOUND, json_answer, response
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
+from ctgkit.newcomers import Newcomer
 from ctgkit.recording.format import Line
+from ctgkit.strangers import refuse_stranger
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ SEND_TIMEOUT_S = 5.0
 """A viewer that takes nothing for so long is closed with 1013, seconds. Until then the stream waits
 for it: a replay has time, and must not lose results at maximal speed."""
 VIEWERS_MAX = 1000
-_LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 @dataclass(slots=True)
@@ -88,7 +87,7 @@ class Stage:
                 host,
                 port,
                 process_request=self._answer,
-                origins=[None, Origin(f"http://{host}:{port}"), _LOOPBACK_ORIGIN],
+                create_connection=Newcomer,
                 compression=None,
                 max_size=16 * 1024,
             )
@@ -100,7 +99,10 @@ class Stage:
             shown = f"[{bound_host}]" if ":" in bound_host else bound_host
             yield f"http://{shown}:{bound_port}"
 
-    def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        local_host = str(connection.local_address[0])
+        if refusal := refuse_stranger(request.headers.get_all, local_host):
+            return response(refusal)
         path = request.path.partition("?")[0]
         if path in ("/ws", "/ws/"):
             return None

@@ -1,7 +1,7 @@
 """Everything that can be chosen about a backend."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,9 +26,11 @@ class BackendSettings:
     durability: Durability = "full"
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
-    viewer_token: str | None = None
+    viewer_token: str | None = field(default=None, repr=False)
     """Asked from viewers; None lets everybody watch."""
     tls: ssl.SSLContext | None = None
     max_connections: int = 10_000
     max_rate_hz: float = 0.0
     """Samples per second and sensor; 0 for no limit."""
+    audit_log: Path | None = None
+    """Where to note who came, who was refused, and what was examined."""

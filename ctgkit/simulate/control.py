@@ -15,6 +15,8 @@ from websockets.http11 import Request, Response
 
 from ctgkit.answers import PLAIN, Answer, json_answer, response
 from ctgkit.errors import Unreachable
+from ctgkit.newcomers import Newcomer
+from ctgkit.strangers import refuse_stranger
 
 PORT_MAX = 65535
 
@@ -65,13 +67,15 @@ def listen(address: tuple[str, int], count: int) -> list[socket.socket]:
 def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextManager[Server]:
     """Return a context that serves one sensor's control address on a bound socket."""
 
-    async def answer(_connection: ServerConnection, request: Request) -> Response:
-        return response(await _answer(request.path, switch))
+    async def answer(connection: ServerConnection, request: Request) -> Response:
+        local_host = str(connection.local_address[0])
+        refusal = refuse_stranger(request.headers.get_all, local_host, acts=True)
+        return response(refusal or await _answer(request.path, switch))
 
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return serve(never, sock=sock, process_request=answer)
+    return serve(never, sock=sock, create_connection=Newcomer, process_request=answer)
 
 
 async def _answer(target: str, switch: Switch) -> Answer:
@@ -90,11 +94,11 @@ async def _answer(target: str, switch: Switch) -> Answer:
             case "/api/inject":
                 return _inject(dict(parse_qsl(query)), switch)
             case _:
-                return Answer(404, b"", PLAIN, _FROM_ANYWHERE)
+                return Answer(404, b"", PLAIN, _READABLE)
     except SwitchError as error:
         message = f"failed to {failed}: {error}"
         return _json({"error": {"message": message, "code": 500}}, 500)
-    return Answer(200, b"", PLAIN, _FROM_ANYWHERE)
+    return Answer(200, b"", PLAIN, _READABLE)
 
 
 def _inject(query: Mapping[str, str], switch: Switch) -> Answer:
@@ -108,8 +112,9 @@ def _inject(query: Mapping[str, str], switch: Switch) -> Answer:
     return _json({"event": event, "at_s": at_s})
 
 
-_FROM_ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
+_READABLE = (("Access-Control-Allow-Origin", "*"),)
+"""By every page that was let in."""
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> Answer:
-    return json_answer(body, status, _FROM_ANYWHERE)
+    return json_answer(body, status, _READABLE)

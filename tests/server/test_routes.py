@@ -5,12 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.answers import Answer
-from ctgkit.server.routes import Gate, Report, SensorEnters, StartSensors, ViewerEnters
+from ctgkit.server.routes import (
+    Gate,
+    Report,
+    SensorEnters,
+    StartSensors,
+    ViewerEnters,
+    token_digest,
+)
 
 SENSOR = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11"
 TOKEN = "secret-token"
 GATE = Gate(
-    tokens={SENSOR: TOKEN},
+    token_digests={SENSOR: token_digest(SENSOR, TOKEN)},
     hosts=frozenset({"ctg.example"}),
     origins=frozenset({"https://ward.example"}),
     viewer_token=None,
@@ -136,7 +143,7 @@ def test_origins(origin, allowed):
 
 def test_remote_viewers_show_a_token():
     """In the header, or later as the first message; a wrong one is refused at once."""
-    gate = Gate(tokens={}, hosts=frozenset(), origins=frozenset(), viewer_token="sesame")
+    gate = Gate(token_digests={}, hosts=frozenset(), origins=frozenset(), viewer_token="sesame")
     assert ask("/ws", gate) == ViewerEnters(0.0, False)
     assert ask("/ws", gate, Authorization="Bearer sesame") == ViewerEnters(0.0, True)
     assert status(ask("/ws", gate, Authorization="Bearer wrong")) == 401

@@ -12,7 +12,7 @@ from ctgkit.server.store import schema
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.sqlite import QUEUE_MAX_ROWS, open_store
 
-SENSORS = ("sensor-a", "sensor-b")
+SENSORS = {"sensor-a": bytes(32), "sensor-b": None}
 
 
 @asynccontextmanager
