@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ctgkit.check.checks import Catalogue, Check, Outcome, Verdict
+from ctgkit.errors import printable
 
 DISCLAIMER = "a test tool, not a medical device"
 COLOURS: dict[Outcome, str] = {
@@ -23,10 +24,10 @@ _ORDER: tuple[Outcome, ...] = ("pass", "warn", "fail", "skipped")
 def details(verdict: Verdict) -> list[str]:
     """Return the lines under a verdict that explain it."""
     if verdict.outcome == "skipped":
-        return [f"skipped: {verdict.actual}"]
+        return [printable(f"skipped: {verdict.actual}")]
     if verdict.outcome == "pass":
         return []
-    return [f"expected: {verdict.expected}", f"actual:   {verdict.actual}"]
+    return [printable(f"expected: {verdict.expected}"), printable(f"actual:   {verdict.actual}")]
 
 
 def catalogue_lines(checks: Sequence[Check]) -> list[str]:
@@ -96,21 +97,14 @@ def as_junit(target: str, verdicts: Sequence[Verdict], strict: bool) -> bytes:
         )
         text = "\n".join(details(verdict))
         if verdict.outcome == "skipped":
-            ElementTree.SubElement(case, "skipped", message=_printable(verdict.actual))
+            ElementTree.SubElement(case, "skipped", message=printable(verdict.actual))
         elif verdict.outcome == "fail" or (verdict.outcome == "warn" and strict):
-            failure = ElementTree.SubElement(case, "failure", message=_printable(verdict.actual))
-            failure.text = _printable(text)
+            failure = ElementTree.SubElement(case, "failure", message=printable(verdict.actual))
+            failure.text = text
         elif text:
-            ElementTree.SubElement(case, "system-out").text = _printable(text)
+            ElementTree.SubElement(case, "system-out").text = text
     document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document
-
-
-def _printable(text: str) -> str:
-    """Return *text* without what XML cannot carry."""
-    return "\n".join(
-        "".join(c if c.isprintable() else "�" for c in line) for line in text.split("\n")
-    )
 
 
 def clauses_of(catalogue: Catalogue) -> set[str]:

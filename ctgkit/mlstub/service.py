@@ -197,11 +197,11 @@ class MlService:
             unreadable = error.code in ("json", "utf8")
             kind = "Invalid JSON format" if unreadable else "Processing error"
             return wire.encode_error_result(f"{kind}: {error}", timestamp)
-        except Exception as error:  # a defect of the analysis must not cost the others theirs
+        except Exception:  # a defect of the analysis must not cost the others theirs
             logger.exception("analysis failed; the sensor starts afresh")
             self.counts.failures += 1
             followed.pop(sample.sensor_id, None)
-            return wire.encode_error_result(f"Processing error: {error!r}", timestamp)
+            return wire.encode_error_result("Processing error: a defect of ours", timestamp)
 
     def _follow(self, sensor_id: str, followed: dict[str, _Followed]) -> _Followed:
         state = followed.get(sensor_id)

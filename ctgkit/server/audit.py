@@ -15,12 +15,12 @@ import uuid
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError, excerpt
-from ctgkit.server.settings import BackendSettings
+from ctgkit.server.settings import BackendSettings, without_password
 from ctgkit.wire import SENSOR_ID_PARAMETER
 
 log = logging.getLogger(__name__)
@@ -222,13 +222,3 @@ def configuration(settings: BackendSettings) -> dict[str, Any]:
         "max_rate_hz": settings.max_rate_hz,
         "sensors": [{"id": s.id, "bed": s.bed, "control": s.control} for s in settings.sensors],
     }
-
-
-def without_password(url: str) -> str:
-    """Return an address without user name and password.
-
-    >>> without_password("ws://user:secret@ml:8081/ws/ctg")
-    'ws://ml:8081/ws/ctg'
-    """
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

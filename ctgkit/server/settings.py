@@ -4,6 +4,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from ctgkit.config import SensorEntry
 from ctgkit.wire import MlFormat
@@ -34,3 +35,13 @@ class BackendSettings:
     """Samples per second and sensor; 0 for no limit."""
     audit_log: Path | None = None
     """Where to note who came, who was refused, and what was examined."""
+
+
+def without_password(url: str) -> str:
+    """Return an address without user name and password.
+
+    >>> without_password("ws://user:secret@ml:8081/ws/ctg")
+    'ws://ml:8081/ws/ctg'
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

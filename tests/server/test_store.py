@@ -37,6 +37,22 @@ def query(path, sql):
         return db.execute(sql).fetchall()
 
 
+async def test_an_older_database_is_migrated_and_learns_the_digests(tmp_path):
+    """Rows stay; a token that isn't configured any more is still known by its digest."""
+    path = tmp_path / "ctg.db"
+    with closing(sqlite3.connect(path)) as db:
+        for sql in schema.MIGRATIONS[0]:
+            db.execute(sql)
+        db.execute("INSERT INTO sensors (uuid) VALUES ('sensor-a')")
+        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.commit()
+    for sensors in (SENSORS, dict.fromkeys(SENSORS)):
+        async with open_store(path, "normal", sensors) as store:
+            assert store.recovered.sensor_keys["sensor-a"] == 1
+            assert store.recovered.token_digests == {"sensor-a": bytes(32)}
+
+
 async def test_rows_are_stored_as_they_came(tmp_path):
     """Value for value, in order; no signal is NULL; the ancestor's columns are there."""
     path = tmp_path / "x.db"
