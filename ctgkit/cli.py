@@ -78,8 +78,9 @@ class OneLine(logging.Formatter):
         return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        """Return the traceback, whose last line may quote a peer."""
-        return "\n".join(map(printable, super().formatException(ei).split("\n")))
+        """Return the traceback, indented: its last lines may quote a peer."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {printable(line)}" for line in lines)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from ctgkit import __version__, wire
 from ctgkit.answers import Answer, json_answer, response
 from ctgkit.clock import utc_timestamp
-from ctgkit.errors import WireError
+from ctgkit.errors import WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
@@ -51,6 +51,9 @@ CLIENTS_MAX = 100
 SENSORS_MAX = 10_000
 """Sensors followed at a time by one process; a further one gets an error reply. Chosen: twice
 what one core can follow at 4 Hz."""
+
+SENSOR_ID_MAX_CHARS = 100
+"""Longest sensor id: UUIDs have 36 characters, and each one is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,8 +209,10 @@ class MlService:
     def _follow(self, sensor_id: str, followed: dict[str, _Followed]) -> _Followed:
         state = followed.get(sensor_id)
         if state is None:
+            if len(sensor_id) > SENSOR_ID_MAX_CHARS:
+                raise WireError("limit", "frame", "the sensor id is too long", excerpt(sensor_id))
             if self.sensors >= SENSORS_MAX:
-                raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors", sensor_id)
+                raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors")
             state = followed[sensor_id] = _Followed(Analyzer(self.settings.analysis), 0.0)
         state.heard_at = monotonic()
         return state

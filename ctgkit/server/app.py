@@ -17,7 +17,6 @@ from websockets.http11 import Request, Response
 from ctgkit import __version__
 from ctgkit.answers import PLAIN, Answer, json_answer, response
 from ctgkit.clock import utc_timestamp
-from ctgkit.errors import ConfigError
 from ctgkit.newcomers import Newcomer
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
@@ -448,17 +447,15 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     StoreError
         When the database cannot be used.
     ConfigError
-        When the address cannot be bound.
+        When a sensor's token is known nowhere.
+    ExceptionGroup
+        Of a ConfigError, when the address or the audit log cannot be opened.
     """
     digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
     async with (
         open_store(settings.database, settings.durability, digests) as store,
         asyncio.TaskGroup() as tasks,
     ):
-        for sensor_id in digests.keys() - store.recovered.token_digests.keys():
-            raise ConfigError(
-                f"sensor {sensor_id}", f"no token, nor its digest in {settings.database}"
-            )
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, audit, tasks)
         listener = listen(settings.host, settings.port)

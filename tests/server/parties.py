@@ -35,7 +35,7 @@ def sensor(backend, number=0, *, v1=True, token=None, **more):
     entry = SENSORS[number]
     return connect(
         ws(backend, f"/ws/sensor?sensor_id={entry.id}"),
-        additional_headers={TOKEN_HEADER: token or entry.token},
+        additional_headers={TOKEN_HEADER: entry.token if token is None else token},
         subprotocols=[SUBPROTOCOL] if v1 else None,
         compression=None,
         **more,

@@ -18,7 +18,7 @@ from typing import Any
 
 import aiosqlite
 
-from ctgkit.errors import StoreError
+from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 
@@ -276,6 +276,8 @@ async def open_store(
     ------
     StoreError
         When it is not a database of ours, is newer than this program, or cannot be written.
+    ConfigError
+        When the digest of a sensor's token is neither given nor stored.
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -283,6 +285,8 @@ async def open_store(
             writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
             await _prepare(writer, path, durability)
             recovered = await _recover(writer, sensors)
+            for sensor_id in sensors.keys() - recovered.token_digests.keys():
+                raise ConfigError(f"sensor {sensor_id}", f"no token, nor its digest in {path}")
             reader = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
         except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(str(path), str(error)) from error
