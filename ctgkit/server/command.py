@@ -16,7 +16,7 @@ from ctgkit.config import (
     write_config,
 )
 from ctgkit.errors import ConfigError
-from ctgkit.options import announce, common_options, current_config
+from ctgkit.options import announce, common_options, current_config, limit_handshakes
 
 if TYPE_CHECKING:
     from ctgkit.server.settings import BackendSettings
@@ -106,6 +106,7 @@ def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
     Prints its URL, then serves until SIGTERM or Ctrl-C. Without a configuration file it uses
     (and makes, at the first start) credentials for three sensors in the user's state directory.
     """
+    limit_handshakes()
     from ctgkit.eventloop import run
 
     run(_serve(_settings(current_config(), options), as_json, ready_file))

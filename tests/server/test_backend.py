@@ -361,6 +361,13 @@ async def test_remote_viewers_send_their_token_first(path):
                 assert closed.value.rcvd.code == 4401
 
 
+async def test_no_compression_is_negotiated(path):
+    """However it is offered: nothing can unfold to more than was sent."""
+    async with backend_on(path) as backend, viewer(backend, compression="deflate") as v:
+        assert "permessage-deflate" in v.request.headers["Sec-WebSocket-Extensions"]
+        assert v.protocol.extensions == []
+
+
 async def test_tls(path):
     """wss and https with a certificate of one's own."""
     authority = trustme.CA()
