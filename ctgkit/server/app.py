@@ -246,12 +246,10 @@ class Backend:
                     self._entering[connection] = route
                     return None
             case StartSensors(count):
-                self._audit.note(
-                    "control", verb="start", count=count, peer=peer_of(connection.remote_address)
-                )
+                self._note("control", connection, verb="start", count=count)
                 route = await self._controls.start(count)
             case Report("stop"):
-                self._audit.note("control", verb="stop", peer=peer_of(connection.remote_address))
+                self._note("control", connection, verb="stop")
                 route = await self._controls.stop()
             case Report(name):
                 route = self._report(name)
@@ -260,10 +258,11 @@ class Backend:
         if route.status >= 400:
             self.counters.refused[route.status] += 1
         if route.status in (401, 403, 503):
-            self._audit.note(
-                "refused", status=route.status, **asked(request.path, connection.remote_address)
-            )
+            self._note("refused", connection, status=route.status, **asked(request.path))
         return response(route)
+
+    def _note(self, event: str, connection: ServerConnection, **details: Any) -> None:
+        self._audit.note(event, **details, peer=peer_of(connection.remote_address))
 
     def _is_full(self, entering: SensorEnters | ViewerEnters) -> bool:
         """Return whether there is no room: viewers can't take that of sensors."""
@@ -310,10 +309,10 @@ class Backend:
                 await self._serve_sensor(connection, sensor_id)
             case ViewerEnters(backfill_s, admitted):
                 if admitted or await self._shows_token(connection):
-                    self._audit.note(
-                        "connected", role="viewer", peer=peer_of(connection.remote_address)
-                    )
+                    self._note("connected", connection, role="viewer")
                     await self._broadcast.serve(connection, self._past(backfill_s))
+                    code = connection.close_code
+                    self._note("disconnected", connection, role="viewer", code=code)
 
     async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
         attendance, actions = self._session.connect(sensor_id, time.monotonic())
@@ -321,8 +320,8 @@ class Backend:
         self._examination_of[sensor_id] = attendance.examination_id
         self._perform(actions)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
-        who = {"role": "sensor", "sensor": sensor_id, "peer": peer_of(connection.remote_address)}
-        self._audit.note("connected", **who, examination=attendance.examination_id)
+        who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
+        self._note("connected", connection, **who)
         socket_of = SensorSocket(
             connection, attendance, self, self.counters, self._settings.max_rate_hz
         )
@@ -332,7 +331,7 @@ class Backend:
             del self._sockets[attendance]
             self._perform(self._session.disconnect(attendance, time.monotonic()))
             log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
-            self._audit.note("disconnected", **who, code=connection.close_code)
+            self._note("disconnected", connection, **who, code=connection.close_code)
 
     async def _shows_token(self, connection: ServerConnection) -> bool:
         """Read a remote viewer's access token, which must be its first message."""
@@ -346,12 +345,7 @@ class Backend:
             pass  # whatever it was, it was no token
         finally:
             self._knocking -= 1
-        self._audit.note(
-            "refused",
-            status=CLOSE_UNAUTHORIZED,
-            path="/ws",
-            peer=peer_of(connection.remote_address),
-        )
+        self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
         await connection.close(CLOSE_UNAUTHORIZED, "access token required")
         return False
 

@@ -174,11 +174,11 @@ def _line(content: dict[str, Any]) -> bytes:
     return json.dumps({"at": utc_timestamp(), **content}).encode() + b"\n"
 
 
-def asked(target: str, address: Any) -> dict[str, Any]:
+def asked(target: str) -> dict[str, Any]:
     """Return what a refused request asked for: no query, in which somebody may have put a token.
 
-    >>> asked("/ws/sensor?sensor_id=0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11&token=x", ("::1", 5))
-    {'path': '/ws/sensor', 'claims': '0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11', 'peer': '[::1]:5'}
+    >>> asked("/ws/sensor?sensor_id=0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11&token=x")
+    {'path': '/ws/sensor', 'claims': '0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11'}
     """
     path, _, query = target.partition("?")
     claims = dict(parse_qsl(query)).get(SENSOR_ID_PARAMETER, "")
@@ -186,7 +186,7 @@ def asked(target: str, address: Any) -> dict[str, Any]:
         claimed = {"claims": str(uuid.UUID(claims))}
     except ValueError:
         claimed = {}
-    return {"path": excerpt(path), **claimed, "peer": peer_of(address)}
+    return {"path": excerpt(path), **claimed}
 
 
 def peer_of(address: Any) -> str:

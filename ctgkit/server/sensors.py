@@ -74,7 +74,7 @@ async def _call(sensor: SensorEntry, verb: str, lines: asyncio.Semaphore) -> str
         async with lines, asyncio.timeout(TIMEOUT_S):
             status = await _get(sensor.control or "", f"/api/{verb}")
     except (OSError, ValueError, EOFError) as error:  # TimeoutError is an OSError
-        log.warning("sensor %s: /api/%s: %s", sensor.id, verb, error or type(error).__name__)
+        log.warning("sensor %s: /api/%s: %s", sensor.id, verb, str(error) or type(error).__name__)
         return "could not be reached"
     if 200 <= status < 300:
         return ""
@@ -102,4 +102,4 @@ async def _get(address: str, path: str) -> int:
     except asyncio.LimitOverrunError as error:
         raise ValueError("answered, but not in HTTP") from error
     finally:
-        writer.transport.abort()
+        writer.close()

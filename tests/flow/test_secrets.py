@@ -1,6 +1,7 @@
 """Planted tokens are looked for wherever a process of ours writes."""
 
 import asyncio
+import signal
 import stat
 
 import pytest
@@ -48,6 +49,7 @@ async def test_tokens_are_nowhere(system):
     }
     assert {"audit.jsonl", "run.jsonl", "ctg.db", "ctg.db-wal", "ctg.db-shm"} <= modes.keys()
     assert set(modes.values()) == {0o600}
+    backend.send(signal.SIGHUP)  # as logrotate does: nothing happens
     in_the_log = (system.directory / "ctg.db-wal").read_bytes()
     assert await sensor.stopped() == 0
     assert await asyncio.gather(recorder.stopped(), backend.stopped()) == [0, 0]

@@ -43,6 +43,7 @@ async def test_who_came_who_was_refused_and_what_was_examined(tmp_path):
             await sensor(backend, 1, token="wrong")
         async with viewer(backend, additional_headers={"Authorization": "Bearer sesame"}):
             await until(lambda: backend.health()["viewers"] == 1)
+        await until(lambda: backend.health()["viewers"] == 0)
         async with viewer(backend) as v:
             await v.send('{"token": "wrong"}')
             await v.wait_closed()
@@ -55,6 +56,7 @@ async def test_who_came_who_was_refused_and_what_was_examined(tmp_path):
         ("disconnected", None),
         ("refused", 401),
         ("connected", None),
+        ("disconnected", None),
         ("refused", 4401),
         ("stopped", None),
     ]
