@@ -19,13 +19,13 @@ from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
 from ctgkit.answers import Answer, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
-from ctgkit.newcomers import Newcomer
 from ctgkit.samples import Sample, Status, status_of
 from ctgkit.strangers import refuse_stranger
 
@@ -121,7 +121,7 @@ class MlService:
             self._converse,
             self.settings.host,
             self.settings.port,
-            create_connection=Newcomer,
+            create_connection=BoundedConnection,
             process_request=self._route,
             compression=None,
             max_size=MAX_FRAME_BYTES,

@@ -14,9 +14,9 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from ctgkit.answers import NOT_FOUND, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
-from ctgkit.newcomers import Newcomer
 from ctgkit.recording.format import Line
 from ctgkit.strangers import refuse_stranger
 
@@ -87,7 +87,7 @@ class Stage:
                 host,
                 port,
                 process_request=self._answer,
-                create_connection=Newcomer,
+                create_connection=BoundedConnection,
                 compression=None,
                 max_size=16 * 1024,
             )

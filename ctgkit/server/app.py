@@ -16,8 +16,8 @@ from websockets.http11 import Request, Response
 
 from ctgkit import __version__
 from ctgkit.answers import PLAIN, Answer, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
-from ctgkit.newcomers import Newcomer
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
 from ctgkit.server.broadcast import Broadcast
@@ -402,7 +402,7 @@ class Backend:
         self._server = await serve(
             self._handle,
             sock=listener,
-            create_connection=Newcomer,
+            create_connection=BoundedConnection,
             process_request=self._answer,
             select_subprotocol=select_subprotocol,
             compression=None,

@@ -14,8 +14,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from ctgkit.answers import PLAIN, Answer, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.errors import Unreachable
-from ctgkit.newcomers import Newcomer
 from ctgkit.strangers import refuse_stranger
 
 PORT_MAX = 65535
@@ -75,7 +75,7 @@ def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextMa
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return serve(never, sock=sock, create_connection=Newcomer, process_request=answer)
+    return serve(never, sock=sock, create_connection=BoundedConnection, process_request=answer)
 
 
 async def _answer(target: str, switch: Switch) -> Answer:
