@@ -9,8 +9,6 @@ NEWCOMERS_MAX = 512
 """Connections that haven't finished their handshake, at a time, before slow ones have to go."""
 PATIENCE_S = 1.0
 """How long a handshake may take even then, seconds: a thousand sensors may come back at once."""
-
-
 UNREAD_PONGS_MAX_BYTES = 1 << 20
 """Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
 
