@@ -195,6 +195,12 @@ async def stop_when_none_runs(bench: Bench) -> None:
             raise Mismatch('{"message": "…"}', repr(response.body[:120]))
 
 
+@CHECKS.add("H-2.3/token", "Who may not watch may not switch sensors", needs="remote")
+async def switching_needs_the_token(bench: Bench) -> None:
+    for verb in ("start", "stop"):
+        expect(await bench.http(f"/api/sensors/{verb}"), 401)
+
+
 @CHECKS.add("H-2.2/hanging", "A sensor that hangs doesn't hold up the others", needs="control")
 async def stop_with_a_hanging_one(bench: Bench) -> None:
     async with _controls(bench) as controls:
