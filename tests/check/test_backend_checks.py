@@ -54,7 +54,7 @@ async def judge_ours(directory, checks, **more):
 
 
 async def judge_as_remote(directory):
-    """Judge V-1.2 and H-2.3 on an address that counts as remote: any that isn't loopback by name."""
+    """Judge V-1.2 and H-2.3 on an address that isn't loopback by name."""
     settings = BackendSettings(
         sensors=sensors(),
         database=directory / "ctg.db",
