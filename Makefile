@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-slow bench realism strips demo
+.PHONY: help check fix test test-slow bench realism strips audit demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -19,5 +19,10 @@ realism:    ## can a classifier tell our cohort from real recordings? (skips wit
 	python -m benchmarks.realism
 strips:     ## draw docs/scenarios/*.png and docs/scenarios.md (needs matplotlib)
 	python docs/make_strips.py
+audit:      ## known holes in the packages we depend on (asks pypi.org)
+	d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && python -m venv $$d/ours && python -m venv $$d/tool && \
+	$$d/ours/bin/pip install -q '.[fast,paper,wfdb,edf,parquet,testing]' && \
+	$$d/ours/bin/pip uninstall -q -y ctgkit && $$d/tool/bin/pip install -q pip-audit && \
+	$$d/tool/bin/pip-audit --strict --path $$(echo $$d/ours/lib/python3*/site-packages)
 demo:       ## everything at once, with a live view
 	python -m ctgkit demo

@@ -8,11 +8,12 @@ import importlib
 import logging
 import os
 import sys
+from typing import Any
 
 import click
 
 from ctgkit import __version__
-from ctgkit.errors import CtgkitError
+from ctgkit.errors import CtgkitError, printable
 
 COMMANDS = {
     "demo": ("ctgkit.demo:demo", "Backend, ML stub, sensors and live view in one command."),
@@ -70,11 +71,24 @@ def cli() -> None:
     """
 
 
+class OneLine(logging.Formatter):
+    """Keeps a message on its line: a peer's text can't forge lines or command the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        """Return the line without its traceback."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback, indented: its last lines may quote a peer."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  {printable(line)}" for line in lines)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("websockets").setLevel(logging.WARNING)  # its INFO repeats ours
     try:
         code = cli.main(prog_name="ctgkit", standalone_mode=False) or 0
@@ -84,7 +98,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except CtgkitError as error:
-        click.echo(f"ctgkit: {error}", err=True)
+        click.echo(printable(f"ctgkit: {error}"), err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130

@@ -7,7 +7,7 @@ A file looks like this; every part may be missing::
     port = 8080
     [[sensors]]
     id = "uuid"
-    token = "…"
+    token = "…"                 # may go once serve has started with it: its database has the digest
     bed = "default"             # sensors of one bed share an examination
     control = "127.0.0.1:9001"  # where /api/sensors/start|stop reach it
 
@@ -15,10 +15,11 @@ Searched: the path given, ``./ctgkit.toml``, then the user's configuration direc
 """
 
 import os
+import re
 import secrets
 import tomllib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ FILE_NAME = "ctgkit.toml"
 DEFAULT_BED = "default"
 DEFAULT_SENSORS = 3
 _SENSOR_KEYS = {"id", "token", "bed", "control"}
+_ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _TOP_KEYS = {"viewer_token", "sensors"}
 
 
@@ -37,7 +39,8 @@ class SensorEntry:
 
     id: str
     """UUID, lower case."""
-    token: str
+    token: str = field(repr=False)
+    """Empty when only the backend's database knows its digest."""
     bed: str = DEFAULT_BED
     control: str | None = None
     """``HOST:PORT`` of its control address."""
@@ -50,7 +53,7 @@ class Config:
     path: Path | None = None
     commands: dict[str, dict[str, Any]]
     sensors: tuple[SensorEntry, ...] = ()
-    viewer_token: str | None = None
+    viewer_token: str | None = field(default=None, repr=False)
 
 
 def state_dir() -> Path:
@@ -116,11 +119,13 @@ def _sensor(path: Path, n: int, entry: Any) -> SensorEntry:
     for key in entry:
         if not isinstance(entry[key], str) or not entry[key]:
             raise ConfigError(where, f"{key} must be a non-empty string")
+    if "control" in entry and not _ADDRESS.fullmatch(entry["control"]):
+        raise ConfigError(where, f"control is not HOST:PORT: {entry['control']!r}")
     try:
         sensor_id = str(uuid.UUID(entry["id"]))
         return SensorEntry(
             id=sensor_id,
-            token=entry["token"],
+            token=entry.get("token", ""),
             bed=entry.get("bed", DEFAULT_BED),
             control=entry.get("control"),
         )

@@ -20,8 +20,17 @@ def excerpt(data: bytes | str) -> str:
     """Return the start of *data*, at most 80 printable characters, safe for logs and terminals."""
     if isinstance(data, bytes):
         data = data[: 4 * EXCERPT_MAX_CHARS].decode("utf-8", "replace")
-    text = "".join(c if c.isprintable() else "�" for c in data[: EXCERPT_MAX_CHARS + 1])
+    text = printable(data[: EXCERPT_MAX_CHARS + 1])
     return text if len(text) <= EXCERPT_MAX_CHARS else text[: EXCERPT_MAX_CHARS - 1] + "…"
+
+
+def printable(text: str) -> str:
+    r"""Return *text* on one line, without what a terminal would obey or XML cannot carry.
+
+    >>> printable("a\x1b[31m\nb")
+    'a�[31m�b'
+    """
+    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 class CtgkitError(Exception):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from xml.etree import ElementTree
 
+from ctgkit.errors import printable
+
 
 class Case(NamedTuple):
     """One test case of a suite."""
@@ -26,7 +28,7 @@ def as_junit(suite: str, cases: Sequence[Case]) -> bytes:
     outcomes = [case.outcome for case in cases]
     root = ElementTree.Element(
         "testsuite",
-        name=_printable(suite),
+        name=printable(suite),
         tests=str(len(cases)),
         failures=str(outcomes.count("fail")),
         errors="0",
@@ -38,10 +40,10 @@ def as_junit(suite: str, cases: Sequence[Case]) -> bytes:
             root,
             "testcase",
             classname=case.classname,
-            name=_printable(case.name),
+            name=printable(case.name),
             time=f"{case.seconds:.3f}",
         )
-        message, text = _printable(case.message), _printable(case.text)
+        message, text = printable(case.message), "\n".join(map(printable, case.text.split("\n")))
         if case.outcome == "skipped":
             ElementTree.SubElement(element, "skipped", message=message)
         elif case.outcome == "fail":
@@ -50,10 +52,3 @@ def as_junit(suite: str, cases: Sequence[Case]) -> bytes:
             ElementTree.SubElement(element, "system-out").text = text
     document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return document
-
-
-def _printable(text: str) -> str:
-    """Return *text* without what XML cannot carry."""
-    return "\n".join(
-        "".join(c if c.isprintable() else "�" for c in line) for line in text.split("\n")
-    )

@@ -3,6 +3,7 @@
 import difflib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,8 +73,18 @@ def current_config() -> Config:
 
 
 def known_sensors() -> tuple[SensorEntry, ...]:
-    """Return the configured sensors, or those that `ctgkit serve` made for this user."""
-    return current_config().sensors or default_credentials(create=False).sensors
+    """Return the sensors with a token: configured, or made by `ctgkit serve` for this user."""
+    configured = current_config().sensors or default_credentials(create=False).sensors
+    return tuple(sensor for sensor in configured if sensor.token)
+
+
+def limit_handshakes() -> None:
+    """Let a handshake hold 64 headers of 4 KiB at most; call it before a server is imported.
+
+    The library's own limits make 1 MiB of a connection that hasn't said who it is.
+    """
+    os.environ.setdefault("WEBSOCKETS_MAX_NUM_HEADERS", "64")
+    os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", "4096")
 
 
 class Speed(click.ParamType[float]):

@@ -30,6 +30,7 @@ PURE = {
     "ctgkit.recording.labels",
     "ctgkit.events",
     "ctgkit.samples",
+    "ctgkit.strangers",
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.routes",

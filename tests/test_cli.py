@@ -74,7 +74,9 @@ def test_the_short_help_is_the_commands_own():
         (["serve", "--store", "mysql://x"], 2, "sqlite:///PATH"),
         (["serve", "--ml", "http://x"], 2, "--ml"),
         (["serve", "--tls-key", __file__], 2, "--tls-cert"),
-        (["serve", "--host", "0.0.0.0", "--config", "open.toml"], 4, "viewer_token is required"),
+        (["serve", "--host", "0.0.0.0", "--config", "open.toml"], 4, "viewer_token is missing"),
+        (["serve", "--host", "0.0.0.0", "--config", "weak.toml"], 4, "is too easy to guess"),
+        (["serve", "--public-viewers", "--host", "::", "--config", "weak.toml"], 4, "to guess"),
         (["serve", "--config", "typo.toml"], 4, "did you mean 'port'"),
         (["exam", "list", "--store", "sqlite:///missing.db"], 4, "no such file"),
         (["sensor", "--url", "ws://127.0.0.1:9/ws/sensor", "--connect-timeout", "0"], 2, "serve"),
@@ -86,7 +88,8 @@ def test_exit_codes(tmp_path, monkeypatch, arguments, code, text):
         monkeypatch.setenv(variable, str(tmp_path))
     sensor = "[[sensors]]\nid='00000000-0000-0000-0000-000000000000'\ntoken='t'\n"
     (tmp_path / "typo.toml").write_text("[serve]\nprot = 1\n" + sensor)
-    (tmp_path / "open.toml").write_text(sensor)
+    (tmp_path / "weak.toml").write_text(sensor)
+    (tmp_path / "open.toml").write_text(sensor.replace("'t'", "'hG7_kq2Zt0-xW9vB'"))
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert text in done.stdout + done.stderr

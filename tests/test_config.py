@@ -42,6 +42,9 @@ def test_an_existing_file_is_kept_unless_replaced(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+SENSOR = "[[sensors]]\nid='00000000-0000-0000-0000-000000000000'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -50,7 +53,8 @@ def test_an_existing_file_is_kept_unless_replaced(tmp_path):
         ("sensors = 1", r"\[\[sensors\]\]"),
         ("[[sensors]]\nid='x'\ntoken='t'", "not a UUID"),
         ("[[sensors]]\ntoken='t'", "id is missing"),
-        ("[[sensors]]\nid='00000000-0000-0000-0000-000000000000'", "token is missing"),
+        (SENSOR + "control='10.0.0.1:80/x?'", "control is not HOST:PORT"),
+        (SENSOR + "control='user@host:80'", "control is not HOST:PORT"),
         ("[[sensors]]\nid='00000000-0000-0000-0000-000000000000'\ntoken=''", "token must be"),
         ("[[sensors]]\nid='00000000-0000-0000-0000-000000000000'\ntokn='t'", "'tokn'"),
         ("viewer_token = ''", "viewer_token"),
@@ -63,6 +67,15 @@ def test_what_is_wrong_is_named(tmp_path, text, reason):
     with pytest.raises(ConfigError, match=reason) as error:
         read_config(path)
     assert str(path) in str(error.value)
+
+
+def test_what_is_printed_of_a_configuration_holds_no_token(tmp_path):
+    """Nor does a traceback that shows it."""
+    path = tmp_path / "c.toml"
+    path.write_text("viewer_token = 'hidden'\n" + SENSOR + "token = 'hidden'\n")
+    config = read_config(path)
+    assert config.viewer_token == config.sensors[0].token == "hidden"
+    assert "hidden" not in repr(config)
 
 
 def test_two_sensors_with_one_id(tmp_path):

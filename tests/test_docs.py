@@ -12,6 +12,7 @@ from ctgkit.cli import COMMANDS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
+THREATS = (ROOT / "SECURITY.md").read_text().split("## Threats")[1].split("\n## ")[0]
 CLAUSE = re.compile(r"\b[SMVHC]-\d+(?:\.\d+)?\b")
 
 
@@ -57,6 +58,18 @@ def test_clauses_that_code_refers_to_exist():
         cited = {c for line in path.read_text().splitlines() if "PROTOCOL" in line
                  for c in CLAUSE.findall(line)}  # fmt: skip
         assert cited <= known, f"{path}: {cited - known}"
+
+
+def test_every_threat_names_tests_that_exist():
+    """Each row of the table says what is done, and which test shows it."""
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.*) \|$", THREATS, re.MULTILINE)[1:]
+    assert len(rows) > 30
+    for threat, defence, tests in rows:
+        names = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+        assert names or "`make audit`" in defence, threat
+        for path, name in names:
+            text = (ROOT / path).read_text()
+            assert re.search(rf"^(?:async )?def {name}\(", text, re.MULTILINE), f"{path}::{name}"
 
 
 def test_the_test_command_of_the_readme_is_what_ci_runs():

@@ -194,6 +194,12 @@ async def loopback_host(bench: Bench) -> None:
     expect(await bench.http("/api/health", host=f"localhost:{bench.target.port}"), 200)
 
 
+@CHECKS.add("S-2.5/image", "An image on a foreign page switches no sensors", level="SHOULD")
+async def foreign_image(bench: Bench) -> None:
+    headers = [*bench.viewer_headers(), ("Sec-Fetch-Site", "cross-site")]
+    expect(await bench.http("/api/sensors/stop", headers), 403, 404)  # or it has no switches
+
+
 @CHECKS.add("S-2.3/limit", "One connection more than configured gets 503", needs="limit")
 async def too_many(bench: Bench) -> None:
     async with AsyncExitStack() as stack:

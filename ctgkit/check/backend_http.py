@@ -125,7 +125,7 @@ async def _controls(bench: Bench) -> AsyncIterator[Controls]:
                     servers.append(await asyncio.start_server(answer, host.strip("[]"), int(port)))
                 except OSError as error:
                     raise Skip(f"{entry.control} is in use: {error.strerror}") from error
-        await bench.http("/api/sensors/stop")
+        await bench.http("/api/sensors/stop", bench.viewer_headers())
         controls.calls.clear()
         yield controls
     finally:
@@ -136,7 +136,7 @@ async def _controls(bench: Bench) -> AsyncIterator[Controls]:
 @CHECKS.add("H-2.1/start", "start turns on the next sensor and names it", needs="control")
 async def start(bench: Bench) -> None:
     async with _controls(bench) as controls:
-        response = await bench.http("/api/sensors/start")
+        response = await bench.http("/api/sensors/start", bench.viewer_headers())
         expect(response, 200)
         body = response.json
         named = body.get("sensor") if isinstance(body, dict) else None
@@ -149,7 +149,7 @@ async def start(bench: Bench) -> None:
 @CHECKS.add("H-2.1/count", "start?count=2 starts two", needs="control")
 async def start_two(bench: Bench) -> None:
     async with _controls(bench) as controls:
-        expect(await bench.http("/api/sensors/start?count=2"), 200)
+        expect(await bench.http("/api/sensors/start?count=2", bench.viewer_headers()), 200)
         if len(controls.called("/api/on")) != 2:
             raise Mismatch("two sensors are turned on", f"{len(controls.called('/api/on'))} are")
 
@@ -159,7 +159,7 @@ async def start_when_all_run(bench: Bench) -> None:
     async with _controls(bench):
         count = sum(bool(s.control) for s in bench.settings.sensors)
         for _ in range(count):
-            await bench.http("/api/sensors/start")
+            await bench.http("/api/sensors/start", bench.viewer_headers())
         await _refused(bench)
 
 
@@ -171,7 +171,7 @@ async def start_that_fails(bench: Bench) -> None:
 
 
 async def _refused(bench: Bench) -> None:
-    response = await bench.http("/api/sensors/start")
+    response = await bench.http("/api/sensors/start", bench.viewer_headers())
     expect(response, 400)
     if not isinstance(response.json, dict) or not isinstance(response.json.get("error"), str):
         raise Mismatch('{"error": "…"}', repr(response.body[:120]))
@@ -180,8 +180,8 @@ async def _refused(bench: Bench) -> None:
 @CHECKS.add("H-2.2/stop", "stop turns off what runs", needs="control")
 async def stop(bench: Bench) -> None:
     async with _controls(bench) as controls:
-        expect(await bench.http("/api/sensors/start"), 200)
-        expect(await bench.http("/api/sensors/stop"), 200)
+        expect(await bench.http("/api/sensors/start", bench.viewer_headers()), 200)
+        expect(await bench.http("/api/sensors/stop", bench.viewer_headers()), 200)
         if not controls.called("/api/on") <= controls.called("/api/off"):
             raise Mismatch("the started sensor is turned off", "it isn't")
 
@@ -189,22 +189,28 @@ async def stop(bench: Bench) -> None:
 @CHECKS.add("H-2.2/idle", "stop is 200 with a message when none runs", needs="control")
 async def stop_when_none_runs(bench: Bench) -> None:
     async with _controls(bench):
-        response = await bench.http("/api/sensors/stop")
+        response = await bench.http("/api/sensors/stop", bench.viewer_headers())
         expect(response, 200)
         if not isinstance(response.json, dict) or not isinstance(response.json.get("message"), str):
             raise Mismatch('{"message": "…"}', repr(response.body[:120]))
 
 
+@CHECKS.add("H-2.3/token", "Who may not watch may not switch sensors", needs="remote")
+async def switching_needs_the_token(bench: Bench) -> None:
+    for verb in ("start", "stop"):
+        expect(await bench.http(f"/api/sensors/{verb}"), 401)
+
+
 @CHECKS.add("H-2.2/hanging", "A sensor that hangs doesn't hold up the others", needs="control")
 async def stop_with_a_hanging_one(bench: Bench) -> None:
     async with _controls(bench) as controls:
-        expect(await bench.http("/api/sensors/start?count=2"), 200)
+        expect(await bench.http("/api/sensors/start?count=2", bench.viewer_headers()), 200)
         started = sorted(controls.called("/api/on"))
         if len(started) < 2:
             raise Skip("start?count=2 started one only")
         controls.hanging = {started[0]}
         answer, _ = await asyncio.gather(
-            bench.http("/api/sensors/stop", timeout_s=STOP_MAX_S),
+            bench.http("/api/sensors/stop", bench.viewer_headers(), timeout_s=STOP_MAX_S),
             until(
                 lambda: started[1] in controls.called("/api/off"),
                 "the other sensor is turned off meanwhile",

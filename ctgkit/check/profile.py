@@ -16,6 +16,7 @@ ANCESTOR = {
     "S-2.1/foreign": "allows every origin",
     "S-2.1/null": "allows every origin",
     "S-2.2/foreign": "allows every Host",
+    "S-2.5/image": "obeys every page",
     "S-4.1/values": "keeps 32 bits of a number",
     "S-4.3/other": "ignores sensorID in a sample",
     **{f"S-4.4/{name}": "stores 0 for no signal" for name in ("null", "zero", "absent")},
@@ -32,6 +33,7 @@ ANCESTOR = {
     "H-1.1/health": "has no status",
     "H-1.1/degraded": "has no status",
     "H-2.1/count": "ignores count",
+    "H-2.3/token": "lets everybody switch sensors",
     **{
         f"V-2.2/{name}": "shows results only"
         for name in ("silent", "late", "lost", "error", "down")

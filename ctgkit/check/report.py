@@ -9,6 +9,7 @@ from typing import Any
 
 from ctgkit import junit
 from ctgkit.check.checks import Catalogue, Check, Outcome, Verdict
+from ctgkit.errors import printable
 
 DISCLAIMER = "a test tool, not a medical device"
 COLOURS: dict[Outcome, str] = {
@@ -23,10 +24,10 @@ _ORDER: tuple[Outcome, ...] = ("pass", "warn", "fail", "skipped")
 def details(verdict: Verdict) -> list[str]:
     """Return the lines under a verdict that explain it."""
     if verdict.outcome == "skipped":
-        return [f"skipped: {verdict.actual}"]
+        return [printable(f"skipped: {verdict.actual}")]
     if verdict.outcome == "pass":
         return []
-    return [f"expected: {verdict.expected}", f"actual:   {verdict.actual}"]
+    return [printable(f"expected: {verdict.expected}"), printable(f"actual:   {verdict.actual}")]
 
 
 def catalogue_lines(checks: Sequence[Check]) -> list[str]:

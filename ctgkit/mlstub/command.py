@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from ctgkit.options import announce, common_options
+from ctgkit.options import announce, common_options, limit_handshakes
 
 GUIDELINE_NAMES = (
     "figo",
@@ -82,6 +82,7 @@ def ml(
     Listens on /ws/ctg for a backend; GET /health, /sensors and /metrics tell how it is doing.
     A test tool, not a medical device.
     """
+    limit_handshakes()
     from ctgkit.errors import Unreachable
     from ctgkit.eventloop import run, stop_on_signals
     from ctgkit.mlstub.analyzer import AnalyzerSettings

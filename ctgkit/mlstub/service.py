@@ -14,18 +14,20 @@ from typing import Any, Self
 
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
+from ctgkit.answers import Answer, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
-from ctgkit.errors import WireError
+from ctgkit.errors import WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
 from ctgkit.samples import Sample, Status, status_of
+from ctgkit.strangers import refuse_stranger
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +45,15 @@ SEND_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 """How long clients have to answer a close frame, seconds."""
 
+CLIENTS_MAX = 100
+"""Connections at a time: a backend needs one."""
+
 SENSORS_MAX = 10_000
 """Sensors followed at a time by one process; a further one gets an error reply. Chosen: twice
 what one core can follow at 4 Hz."""
+
+SENSOR_ID_MAX_CHARS = 100
+"""Longest sensor id: UUIDs have 36 characters, and each one is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,7 @@ class MlService:
             self._converse,
             self.settings.host,
             self.settings.port,
+            create_connection=BoundedConnection,
             process_request=self._route,
             compression=None,
             max_size=MAX_FRAME_BYTES,
@@ -191,17 +200,19 @@ class MlService:
             unreadable = error.code in ("json", "utf8")
             kind = "Invalid JSON format" if unreadable else "Processing error"
             return wire.encode_error_result(f"{kind}: {error}", timestamp)
-        except Exception as error:  # a defect of the analysis must not cost the others theirs
+        except Exception:  # a defect of the analysis must not cost the others theirs
             logger.exception("analysis failed; the sensor starts afresh")
             self.counts.failures += 1
             followed.pop(sample.sensor_id, None)
-            return wire.encode_error_result(f"Processing error: {error!r}", timestamp)
+            return wire.encode_error_result("Processing error: a defect of ours", timestamp)
 
     def _follow(self, sensor_id: str, followed: dict[str, _Followed]) -> _Followed:
         state = followed.get(sensor_id)
         if state is None:
+            if len(sensor_id) > SENSOR_ID_MAX_CHARS:
+                raise WireError("limit", "frame", "the sensor id is too long", excerpt(sensor_id))
             if self.sensors >= SENSORS_MAX:
-                raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors", sensor_id)
+                raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors")
             state = followed[sensor_id] = _Followed(Analyzer(self.settings.analysis), 0.0)
         state.heard_at = monotonic()
         return state
@@ -229,25 +240,31 @@ class MlService:
 
     def _route(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
+        local_host = str(connection.local_address[0])
+        acts = request.method != "GET"
+        if refusal := refuse_stranger(request.headers.get_all, local_host, acts=acts):
+            return response(refusal)
         if path.rstrip("/") == PATH:
-            return None
-        if path.startswith("/reset/") and request.method == "POST":
+            full = len(self._clients) >= CLIENTS_MAX
+            return response(_json({"error": "too many clients"}, 503)) if full else None
+        return response(self._page(request.method, path))
+
+    def _page(self, method: str, path: str) -> Answer:
+        if path.startswith("/reset/") and method == "POST":
             return _json(self._reset(path.removeprefix("/reset/").lower()))
-        pages: dict[str, Callable[[], dict[str, Any] | Response]] = {
+        pages: dict[str, Callable[[], dict[str, Any] | Answer]] = {
             "/": self._about,
             "/health": self._health,
             "/sensors": self._sensors,
             "/metrics": self._metrics,
         }
         if path not in pages and not path.startswith("/reset/"):
-            return _json({"error": "not found"}, 404, "Not Found")
-        if path not in pages or request.method != "GET":
-            allowed = "GET" if path in pages else "POST"
-            response = _json({"error": "method not allowed"}, 405, "Method Not Allowed")
-            response.headers["Allow"] = allowed
-            return response
+            return _json({"error": "not found"}, 404)
+        if path not in pages or method != "GET":
+            allowed = ("Allow", "GET" if path in pages else "POST")
+            return _json({"error": "method not allowed"}, 405, allowed)
         page = pages[path]()
-        return page if isinstance(page, Response) else _json(page)
+        return page if isinstance(page, Answer) else _json(page)
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -279,13 +296,13 @@ class MlService:
         found = [f.pop(sensor_id, None) for f in self._clients.values()]
         return {"status": "reset" if any(found) else "not_found", "sensor_id": sensor_id}
 
-    def _metrics(self) -> Response:
+    def _metrics(self) -> Answer:
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
         registry = CollectorRegistry()
         registry.register(self)
-        return _response(200, "OK", generate_latest(registry), CONTENT_TYPE_LATEST)
+        return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST, (_READABLE,))
 
     def collect(self) -> Iterable[Any]:
         """Yield the metrics: counted as plain integers, dressed when somebody asks."""
@@ -338,17 +355,9 @@ def members(analysis: Analysis) -> dict[str, Any]:
     return extra
 
 
-def _json(body: dict[str, Any], status: int = 200, reason: str = "OK") -> Response:
-    return _response(status, reason, msgspec.json.encode(body), "application/json")
+_READABLE = ("Access-Control-Allow-Origin", "*")
+"""By every page that was let in."""
 
 
-def _response(status: int, reason: str, body: bytes, content_type: str) -> Response:
-    headers = Headers(
-        {
-            "Content-Type": content_type,
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            "Access-Control-Allow-Origin": "*",
-        }
-    )
-    return Response(status, reason, headers, body)
+def _json(body: dict[str, Any], status: int = 200, *headers: tuple[str, str]) -> Answer:
+    return json_answer(body, status, (_READABLE, *headers))

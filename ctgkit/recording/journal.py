@@ -196,6 +196,9 @@ def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _open(path: Path, mode: str) -> BinaryIO:
+    if mode != "rb":  # for its owner only: it holds what was measured
+        path.touch(mode=0o600, exist_ok=mode == "wb")
+        mode = "wb"
     if path.suffix == ".gz":  # level 6: a recorder keeps up with a ward on one core
         return cast(BinaryIO, gzip.GzipFile(path, mode, compresslevel=6))
     return cast(BinaryIO, path.open(mode))

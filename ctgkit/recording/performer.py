@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+from ctgkit.dialling import DirectConnect
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.lags import Lags
@@ -153,7 +153,7 @@ class Performer:
     async def _dial(self, give_up_at_s: float) -> RecordedClient | None:
         offered = [Subprotocol(name) for name in self._about.get("offered") or ()]
         try:
-            connection = await connect(
+            connection = await DirectConnect(
                 self._address(),
                 create_connection=RecordedClient,
                 additional_headers={TOKEN_HEADER: self.part.entry.token},

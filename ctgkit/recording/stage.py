@@ -2,24 +2,23 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
-import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
-from websockets.typing import Origin
 
+from ctgkit.answers import NOT_FOUND, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
 from ctgkit.recording.format import Line
+from ctgkit.strangers import refuse_stranger
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,6 @@ SEND_TIMEOUT_S = 5.0
 """A viewer that takes nothing for so long is closed with 1013, seconds. Until then the stream waits
 for it: a replay has time, and must not lose results at maximal speed."""
 VIEWERS_MAX = 1000
-_LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 @dataclass(slots=True)
@@ -69,7 +67,7 @@ class Stage:
                 host,
                 port,
                 process_request=self._answer,
-                origins=[None, Origin(f"http://{host}:{port}"), _LOOPBACK_ORIGIN],
+                create_connection=BoundedConnection,
                 compression=None,
                 max_size=16 * 1024,
             )
@@ -81,26 +79,21 @@ class Stage:
             shown = f"[{bound_host}]" if ":" in bound_host else bound_host
             yield f"http://{shown}:{bound_port}"
 
-    def _answer(self, _connection: ServerConnection, request: Request) -> Response | None:
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        local_host = str(connection.local_address[0])
+        if refusal := refuse_stranger(request.headers.get_all, local_host):
+            return response(refusal)
         path = request.path.partition("?")[0]
         if path in ("/ws", "/ws/"):
             return None
+        if path != "/api/health":
+            return response(NOT_FOUND)
         health = {
             "status": "ok",
             "service": "ctgkit replay (a recording, not a medical device)",
             "timestamp": utc_timestamp(),
         }
-        status, phrase, body = 404, "Not Found", b"404 page not found\n"
-        if path == "/api/health":
-            status, phrase, body = 200, "OK", json.dumps(health).encode() + b"\n"
-        headers = Headers(
-            {
-                "Content-Type": "application/json" if status == 200 else "text/plain",
-                "Content-Length": str(len(body)),
-                "Connection": "close",
-            }
-        )
-        return Response(status, phrase, headers, body)
+        return response(json_answer(health))
 
     async def _attend(self, connection: ServerConnection) -> None:
         if len(self._viewers) >= VIEWERS_MAX:

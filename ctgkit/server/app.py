@@ -15,22 +15,24 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__
+from ctgkit.answers import PLAIN, Answer, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.samples import Sample
+from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
 from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import listen, response, select_subprotocol
+from ctgkit.server.listener import listen, select_subprotocol
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.routes import (
-    Answer,
     Gate,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
-    json_answer,
+    token_digest,
 )
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -62,13 +64,18 @@ BACKFILL_BATCH = 500
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
+KNOCKING_MAX = 256
+"""Viewers that haven't sent it yet, at a time."""
 
 
 class Backend:
     """A running backend. Made by :func:`run_backend`."""
 
-    def __init__(self, settings: BackendSettings, store: Store, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, settings: BackendSettings, store: Store, audit: AuditLog, tasks: asyncio.TaskGroup
+    ) -> None:
         self._settings, self._store, self._tasks = settings, store, tasks
+        self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
         self._session = Session(
@@ -98,7 +105,7 @@ class Backend:
         )
         self._controls = SensorControls(settings.sensors, self._session.connected)
         self._gate = Gate(
-            tokens={s.id: s.token for s in settings.sensors},
+            token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
             hosts=settings.hosts | {settings.host},
             origins=settings.origins,
             viewer_token=settings.viewer_token,
@@ -106,6 +113,8 @@ class Backend:
         )
         self._server: Server | None = None
         self._stopping = False
+        self._knocking = 0
+        """Viewers whose access token is awaited."""
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self._expose_gauges()
 
@@ -231,14 +240,16 @@ class Backend:
         match route:
             case SensorEnters() | ViewerEnters():
                 assert self._server is not None
-                if len(self._server.connections) >= self._settings.max_connections:
+                if self._is_full(route):
                     route = json_answer({"error": "too many connections"}, 503)
                 else:
                     self._entering[connection] = route
                     return None
             case StartSensors(count):
+                self._note("control", connection, verb="start", count=count)
                 route = await self._controls.start(count)
             case Report("stop"):
+                self._note("control", connection, verb="stop")
                 route = await self._controls.stop()
             case Report(name):
                 route = self._report(name)
@@ -246,7 +257,23 @@ class Backend:
                 pass
         if route.status >= 400:
             self.counters.refused[route.status] += 1
+        if route.status in (401, 403, 503):
+            self._note("refused", connection, status=route.status, **asked(request.path))
         return response(route)
+
+    def _note(self, event: str, connection: ServerConnection, **details: Any) -> None:
+        self._audit.note(event, **details, peer=peer_of(connection.remote_address))
+
+    def _is_full(self, entering: SensorEnters | ViewerEnters) -> bool:
+        """Return whether there is no room: viewers can't take that of sensors."""
+        sensors, limit = self._session.connected, self._settings.max_connections
+        match entering:
+            case SensorEnters(sensor_id):
+                return sensor_id not in sensors and len(sensors) >= limit
+            case ViewerEnters(admitted=False) if self._knocking >= KNOCKING_MAX:
+                return True
+            case _:
+                return len(sensors) + len(self._broadcast) >= limit
 
     def _report(self, name: str) -> Answer:
         match name:
@@ -256,9 +283,9 @@ class Backend:
                 kind = "text/plain; version=0.0.4; charset=utf-8"
                 return Answer(200, self.counters.text(), kind)
             case "readyz" if self._stopping:
-                return Answer(503, b"stopping\n", "text/plain; charset=utf-8")
+                return Answer(503, b"stopping\n", PLAIN)
             case _:  # livez, readyz
-                return Answer(200, b"ok\n", "text/plain; charset=utf-8")
+                return Answer(200, b"ok\n", PLAIN)
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
@@ -282,7 +309,10 @@ class Backend:
                 await self._serve_sensor(connection, sensor_id)
             case ViewerEnters(backfill_s, admitted):
                 if admitted or await self._shows_token(connection):
+                    self._note("connected", connection, role="viewer")
                     await self._broadcast.serve(connection, self._past(backfill_s))
+                    code = connection.close_code
+                    self._note("disconnected", connection, role="viewer", code=code)
 
     async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
         attendance, actions = self._session.connect(sensor_id, time.monotonic())
@@ -290,6 +320,8 @@ class Backend:
         self._examination_of[sensor_id] = attendance.examination_id
         self._perform(actions)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
+        who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
+        self._note("connected", connection, **who)
         socket_of = SensorSocket(
             connection, attendance, self, self.counters, self._settings.max_rate_hz
         )
@@ -299,9 +331,11 @@ class Backend:
             del self._sockets[attendance]
             self._perform(self._session.disconnect(attendance, time.monotonic()))
             log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
+            self._note("disconnected", connection, **who, code=connection.close_code)
 
     async def _shows_token(self, connection: ServerConnection) -> bool:
         """Read a remote viewer's access token, which must be its first message."""
+        self._knocking += 1
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 first = msgspec.json.decode(await connection.recv(), type=dict[str, str])
@@ -309,6 +343,9 @@ class Backend:
                 return True
         except (TimeoutError, ConnectionClosed, msgspec.MsgspecError):
             pass  # whatever it was, it was no token
+        finally:
+            self._knocking -= 1
+        self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
         await connection.close(CLOSE_UNAUTHORIZED, "access token required")
         return False
 
@@ -319,10 +356,12 @@ class Backend:
                 case OpenExamination(examination_id, bed):
                     self._store.open_examination(examination_id, bed)
                     log.info("examination opened id=%d bed=%s", examination_id, bed)
+                    self._audit.note("examination opened", examination=examination_id, bed=bed)
                 case CloseExamination(examination_id, bed, interrupted):
                     self._store.close_examination(examination_id, interrupted=interrupted)
                     how = "interrupted" if interrupted else "closed"
                     log.info("examination %s id=%d bed=%s", how, examination_id, bed)
+                    self._audit.note(f"examination {how}", examination=examination_id, bed=bed)
                 case Displace(attendance):
                     older = self._sockets[attendance]
                     self._tasks.create_task(older.close(CLOSE_REPLACED, "replaced"))
@@ -333,7 +372,7 @@ class Backend:
             self._perform(self._session.expire(time.monotonic()))
 
     def _expose_gauges(self) -> None:
-        store, link = self._store, self._mllink
+        store, link, audit = self._store, self._mllink, self._audit.counts
         self.counters.gauges = {
             ("connections", "sensor"): lambda: len(self._session.connected),
             ("connections", "viewer"): lambda: len(self._broadcast),
@@ -344,6 +383,9 @@ class Backend:
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
             ("store_commit_failures", "store"): lambda: store.commit_failures,
+            ("audit_lines", "written"): lambda: audit["written"],
+            ("audit_lines", "suppressed"): lambda: audit["suppressed"],
+            ("audit_lines", "lost"): lambda: audit["lost"],
         }
 
     # Life
@@ -360,6 +402,7 @@ class Backend:
         self._server = await serve(
             self._handle,
             sock=listener,
+            create_connection=BoundedConnection,
             process_request=self._answer,
             select_subprotocol=select_subprotocol,
             compression=None,
@@ -368,6 +411,7 @@ class Backend:
             close_timeout=CLOSE_TIMEOUT_S,
             server_header="ctgkit",
             ssl=self._settings.tls,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._settings.tls else None,
         )
 
     async def stop(self) -> None:
@@ -397,15 +441,20 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     StoreError
         When the database cannot be used.
     ConfigError
-        When the address cannot be bound.
+        When a sensor's token is known nowhere.
+    ExceptionGroup
+        Of a ConfigError, when the address or the audit log cannot be opened.
     """
-    ids = [s.id for s in settings.sensors]
+    digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
     async with (
-        open_store(settings.database, settings.durability, ids) as store,
+        open_store(settings.database, settings.durability, digests) as store,
         asyncio.TaskGroup() as tasks,
     ):
-        backend = Backend(settings, store, tasks)
+        audit = AuditLog(settings.audit_log)
+        backend = Backend(settings, store, audit, tasks)
         listener = listen(settings.host, settings.port)
+        audit.note("started", **configuration(settings))
+        auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())
         others = [tasks.create_task(part) for part in backend.parts()]
         try:
@@ -415,5 +464,7 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
             await backend.stop()
             store.stop()
             await writer
+            audit.stop()
+            await auditor
             for task in others:
                 task.cancel()

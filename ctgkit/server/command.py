@@ -16,12 +16,14 @@ from ctgkit.config import (
     write_config,
 )
 from ctgkit.errors import ConfigError
-from ctgkit.options import announce, common_options, current_config
+from ctgkit.options import announce, common_options, current_config, limit_handshakes
 
 if TYPE_CHECKING:
     from ctgkit.server.settings import BackendSettings
 
 STORE_PREFIX = "sqlite:///"
+TOKEN_MIN_CHARS = 16
+"""Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 
 
 def database_path(store: str | None) -> Path:
@@ -91,6 +93,11 @@ store_option = click.option(
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--audit-log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append who came, who was refused, and the examinations: a JSON object per line.",
+)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the URL once it serves.")
 @click.option("--json", "as_json", is_flag=True, help="Print the URL as JSON.")
 def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
@@ -99,14 +106,15 @@ def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
     Prints its URL, then serves until SIGTERM or Ctrl-C. Without a configuration file it uses
     (and makes, at the first start) credentials for three sensors in the user's state directory.
     """
+    limit_handshakes()
     from ctgkit.eventloop import run
 
     run(_serve(_settings(current_config(), options), as_json, ready_file))
 
 
 def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
-    from ctgkit.server.routes import LOOPBACK_NAMES
     from ctgkit.server.settings import BackendSettings
+    from ctgkit.strangers import is_loopback
 
     if not config.sensors:
         config = default_credentials(create=True)
@@ -114,11 +122,13 @@ def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
     database = database_path(options["store"])
     click.echo(f"database: {database}", err=True)
     host = options["host"]
-    exposed = host not in LOOPBACK_NAMES and not options["public_viewers"]
-    if exposed and not config.viewer_token:
-        raise ConfigError(
-            str(config.path), f"viewer_token is required on {host} (or use --public-viewers)"
-        )
+    exposed = not is_loopback(host)
+    asks_viewers = exposed and not options["public_viewers"]
+    if exposed:
+        _demand_real_credentials(config, host, viewers=asks_viewers)
+    tls = _tls(options["tls_cert"], options["tls_key"])
+    if exposed and tls is None:
+        click.echo(f"on {host} without --tls-cert: tokens and data travel unencrypted", err=True)
     ml_url = None if options["ml"] == "none" else options["ml"]
     if ml_url and (urlsplit(ml_url).scheme not in ("ws", "wss") or not urlsplit(ml_url).hostname):
         raise click.BadParameter(f"{ml_url!r} is not ws://HOST:PORT/PATH", param_hint="--ml")
@@ -134,11 +144,26 @@ def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
         durability=options["durability"],
         hosts=frozenset(name.lower() for name in options["allow_host"]),
         origins=frozenset(options["origin"]),
-        viewer_token=config.viewer_token if exposed else None,
-        tls=_tls(options["tls_cert"], options["tls_key"]),
+        viewer_token=config.viewer_token if asks_viewers else None,
+        tls=tls,
         max_connections=options["max_connections"],
         max_rate_hz=options["max_rate"],
+        audit_log=options["audit_log"],
     )
+
+
+def _demand_real_credentials(config: Config, host: str, *, viewers: bool) -> None:
+    """Refuse to serve a network with tokens that somebody could guess."""
+    tokens = {f"token of sensor {s.id}": s.token for s in config.sensors if s.token}
+    if viewers:
+        tokens["viewer_token"] = config.viewer_token or ""
+    for name, token in tokens.items():
+        if len(token) < TOKEN_MIN_CHARS or len(set(token)) < TOKEN_MIN_CHARS // 2:
+            what = "is missing" if not token else "is too easy to guess"
+            hint = f"`ctgkit init` makes good ones, {TOKEN_MIN_CHARS} characters are the least"
+            if name == "viewer_token":
+                hint += "; --public-viewers needs none"
+            raise ConfigError(str(config.path), f"{name} {what}, to serve on {host}: {hint}")
 
 
 def _tls(certificate: Path | None, key: Path | None) -> Any:
@@ -158,11 +183,16 @@ def _tls(certificate: Path | None, key: Path | None) -> Any:
 
 
 async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | None) -> None:
+    import asyncio
+    import signal
+
     from ctgkit.eventloop import stop_on_signals
     from ctgkit.server.app import run_backend
 
     async with run_backend(settings) as backend:
         stop = stop_on_signals()
+        if settings.audit_log:  # logrotate's scripts send it; the log finds the new file by itself
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
         announce(backend.url, as_json=as_json, ready_file=ready_file)
         await stop.wait()
 

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.errors import CtgkitError
+from ctgkit.errors import CtgkitError, printable
 from ctgkit.options import common_options, current_config
 from ctgkit.server.command import database_path, store_option
 from ctgkit.server.store.reader import Reader, open_reader
@@ -59,7 +59,9 @@ def list_(store: str | None, as_json: bool) -> None:
     for row in rows:
         values = (row[k] for k in ("id", "bed", "state", "start_time", "end_time"))
         counts = (row[k] for k in ("sensors", "samples", "predictions"))
-        click.echo(layout.format(*("-" if v is None else v for v in values), *counts))
+        click.echo(
+            layout.format(*("-" if v is None else printable(str(v)) for v in values), *counts)
+        )
 
 
 @exam.command(epilog="Example: ctgkit exam show 3 --json")
@@ -78,10 +80,11 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
         return
     for key, value in row.items():
         if key != "by_sensor":
-            click.echo(f"{key:<12} {'-' if value is None else value}")
+            click.echo(printable(f"{key:<12} {'-' if value is None else value}"))
     for sensor in row["by_sensor"]:
         click.echo(
-            f"{sensor['uuid']}  {sensor['samples']} samples, {sensor['with_signal']} with signal, "
+            f"{printable(sensor['uuid'])}  {sensor['samples']} samples, "
+            f"{sensor['with_signal']} with signal, "
             f"{sensor['first_sec']:g} to {sensor['last_sec']:g} s"
         )
 

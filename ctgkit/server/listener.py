@@ -1,16 +1,12 @@
-"""The listening socket, and how an answer becomes an HTTP response."""
+"""The listening socket, and what is agreed on at the handshake."""
 
-import http
 import socket
 from collections.abc import Sequence
 
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
-from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from ctgkit.errors import ConfigError
-from ctgkit.server.routes import Answer
 from ctgkit.wire import SUBPROTOCOL
 
 SEND_BUFFER_BYTES = 131_072
@@ -40,19 +36,3 @@ def select_subprotocol(
 ) -> Subprotocol | None:
     """Speak ours with those who offer it, the specification's with all others."""
     return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
-
-
-def response(answer: Answer) -> Response:
-    """Return the HTTP response for an answer."""
-    headers = Headers(
-        [
-            ("Content-Type", answer.content_type),
-            ("Content-Length", str(len(answer.body))),
-            ("Connection", "close"),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            *answer.headers,
-        ]
-    )
-    status = http.HTTPStatus(answer.status)
-    return Response(status.value, status.phrase, headers, answer.body)

@@ -21,6 +21,7 @@ from ctgkit.errors import WireError
 from ctgkit.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
+from ctgkit.server.settings import without_password
 from ctgkit.wire import (
     MlFormat,
     ResultHead,
@@ -76,6 +77,7 @@ class MlLink:
         counters: Counters,
     ) -> None:
         self._url, self._format, self._retry_s = url, ml_format, retry_s
+        self._shown_url = without_password(url)
         self._on_results, self._on_unanswered = on_results, on_unanswered
         self._room, self._counters = room, counters
         self._outbox: deque[Sample] = deque()
@@ -128,7 +130,7 @@ class MlLink:
                     open_timeout=OPEN_TIMEOUT_S,
                     close_timeout=CLOSE_TIMEOUT_S,
                 ) as connection:
-                    log.info("ML service connected url=%s", self._url)
+                    log.info("ML service connected url=%s", self._shown_url)
                     self._refused_as = ""
                     self.connected.set()
                     try:
@@ -136,11 +138,11 @@ class MlLink:
                     except asyncio.CancelledError:
                         await connection.close(CloseCode.GOING_AWAY)
                         raise
-                    log.warning("ML service lost url=%s", self._url)
+                    log.warning("ML service lost url=%s", self._shown_url)
             except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
                 if str(error) != self._refused_as:
                     self._refused_as = str(error)
-                    log.warning("ML service not reached url=%s: %s", self._url, error)
+                    log.warning("ML service not reached url=%s: %s", self._shown_url, error)
             finally:
                 self.connected.clear()
                 self.stalled = False

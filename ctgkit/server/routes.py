@@ -4,31 +4,23 @@ This module performs no I/O. It turns a request into one of the values below; th
 (PROTOCOL S-1, S-2, V-1, H-1).
 """
 
+import hashlib
 import hmac
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ctgkit.answers import NOT_FOUND, PLAIN, Answer, json_answer
+from ctgkit.strangers import HeaderValues, refuse_stranger
 from ctgkit.wire import BACKFILL_PARAMETER, SENSOR_ID_PARAMETER, TOKEN_HEADER
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+CONTROL_PATH = "/api/sensors/"
+"""What lies below switches sensors on and off."""
 BACKFILL_MAX_S = 14_400.0
 """Longest past that a viewer may ask for, seconds. Chosen: what a terminal view can scroll."""
 
-_NO_SUCH_SENSOR_TOKEN = "x" * 32
-"""Compared against when the sensor is unknown, so that both refusals take the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
+_NO_SUCH_SENSOR = bytes(32)
+"""Compared against when the sensor is unknown, so that both refusals do the same work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +68,8 @@ _REPORTS = {
 class Gate:
     """Who is known and what is allowed."""
 
-    tokens: Mapping[str, str]
-    """Sensor id, lower case -> token."""
+    token_digests: Mapping[str, bytes]
+    """Sensor id, lower case -> :func:`token_digest`."""
     hosts: frozenset[str]
     """Names that a ``Host`` header may carry, besides loopback ones and the address itself."""
     origins: frozenset[str]
@@ -87,9 +79,7 @@ class Gate:
     page: Mapping[str, Answer] = field(default_factory=dict)
     """The files of the live page, by path."""
 
-    def route(
-        self, method: str, path: str, header: Callable[[str], list[str]], local_host: str
-    ) -> Route:
+    def route(self, method: str, path: str, header: HeaderValues, local_host: str) -> Route:
         """Decide about one request.
 
         Parameters
@@ -101,7 +91,10 @@ class Gate:
         local_host : str
             The address on which the connection arrived.
         """
-        refusal = self._refuse_stranger(header, local_host)
+        acts = path.startswith(CONTROL_PATH)
+        refusal = refuse_stranger(
+            header, local_host, hosts=self.hosts, origins=self.origins, acts=acts
+        )
         if refusal:
             return refusal
         try:
@@ -110,76 +103,67 @@ class Gate:
         except ValueError:
             return _problem(400, "bad request target")
         if method != "GET":
-            return Answer(405, b"", "text/plain", (("Allow", "GET"),))
+            return Answer(405, b"", PLAIN, (("Allow", "GET"),))
         if parts.path == "/ws/sensor":
             return self._sensor(query, header)
         if parts.path in ("/ws", "/ws/"):
             return self._viewer(query, header)
+        if acts and self.viewer_token is not None and not self._shows_token(header):
+            return _problem(401, "access token required")
         if parts.path == "/api/sensors/start":
             count = _number(query, "count", 1.0)
             valid = count is not None and count == int(count) and 1 <= count <= 10_000
             return StartSensors(int(count)) if valid and count else _problem(400, "bad count")
         if parts.path in _REPORTS:
             return Report(_REPORTS[parts.path])
-        return self.page.get(parts.path) or Answer(
-            404, b"404 page not found\n", "text/plain; charset=utf-8"
-        )
+        return self.page.get(parts.path, NOT_FOUND)
 
-    def _refuse_stranger(
-        self, header: Callable[[str], list[str]], local_host: str
-    ) -> Answer | None:
-        """Refuse other sites' pages (cross-site hijacking) and other names (DNS rebinding)."""
-        hosts = header("Host")
-        if len(hosts) != 1:
-            return _problem(400, "one Host header is required")
-        host = _host_name(hosts[0])
-        if host is None or host not in LOOPBACK_NAMES | self.hosts | {local_host}:
-            return _problem(403, "host not allowed")
-        for origin in header("Origin"):
-            try:
-                parts = urlsplit(origin)
-                own = parts.scheme in ("http", "https") and parts.netloc == hosts[0]
-                loopback = parts.hostname in LOOPBACK_NAMES
-            except ValueError:
-                own = loopback = False
-            if not (own or loopback or origin in self.origins):
-                return _problem(403, "origin not allowed")
-        return None
-
-    def _sensor(self, query: Mapping[str, list[str]], header: Callable[[str], list[str]]) -> Route:
+    def _sensor(self, query: Mapping[str, list[str]], header: HeaderValues) -> Route:
         sensor_id = query.get(SENSOR_ID_PARAMETER, [""])[0].lower()
         if not sensor_id:
             return _problem(400, f"{SENSOR_ID_PARAMETER} is missing")
-        token = ",".join(header(TOKEN_HEADER))
-        expected = self.tokens.get(sensor_id)
-        matches = hmac.compare_digest(token.encode(), (expected or _NO_SUCH_SENSOR_TOKEN).encode())
-        if expected is None or not matches:
+        digest = token_digest(sensor_id, ",".join(header(TOKEN_HEADER)))
+        expected = self.token_digests.get(sensor_id, _NO_SUCH_SENSOR)
+        if not hmac.compare_digest(digest, expected):
             return _problem(401, "unknown sensor or wrong token")
         return SensorEnters(sensor_id)
 
-    def _viewer(self, query: Mapping[str, list[str]], header: Callable[[str], list[str]]) -> Route:
+    def _viewer(self, query: Mapping[str, list[str]], header: HeaderValues) -> Route:
         backfill_s = _number(query, BACKFILL_PARAMETER, 0.0)
         if backfill_s is None or backfill_s < 0:
             return _problem(400, f"{BACKFILL_PARAMETER} is not a number of seconds")
-        admitted = self.viewer_token is None
-        if not admitted and (given := ",".join(header("Authorization"))):
-            if not self.is_viewer_token(given.removeprefix("Bearer ")):
-                return _problem(401, "wrong access token")
-            admitted = True
+        shown = self.viewer_token is not None and bool(header("Authorization"))
+        if shown and not self._shows_token(header):
+            return _problem(401, "wrong access token")
+        admitted = shown or self.viewer_token is None
         return ViewerEnters(min(backfill_s, BACKFILL_MAX_S), admitted)
+
+    def _shows_token(self, header: HeaderValues) -> bool:
+        return self.is_viewer_token(",".join(header("Authorization")).removeprefix("Bearer "))
 
     def is_viewer_token(self, given: str) -> bool:
         """Return whether *given* is the viewers' access token."""
-        return hmac.compare_digest(given.encode(), (self.viewer_token or "").encode())
+        expected = self.viewer_token
+        return expected is not None and hmac.compare_digest(
+            *(hashlib.sha256(text.encode()).digest() for text in (given, expected))
+        )
+
+
+def token_digest(sensor_id: str, token: str) -> bytes:
+    """Return what is kept of a sensor's token, 32 bytes.
+
+    Plain SHA-256: a random token of 192 bits can't be guessed whatever the hash, and a slow one
+    would let anybody use up our time with wrong tokens. The id goes in, so that a digest admits
+    one sensor only and equal tokens don't look equal.
+
+    >>> token_digest("a", "secret") == token_digest("b", "secret")
+    False
+    """
+    return hashlib.sha256(f"{sensor_id}\0{token}".encode()).digest()
 
 
 def _problem(status: int, reason: str) -> Answer:
     return json_answer({"error": reason}, status)
-
-
-def json_answer(content: Mapping[str, Any], status: int = 200) -> Answer:
-    """Return *content* as JSON, ended by a newline as the original backend does."""
-    return Answer(status, json.dumps(content, ensure_ascii=False).encode() + b"\n")
 
 
 def _number(query: Mapping[str, list[str]], name: str, default: float) -> float | None:
@@ -189,11 +173,3 @@ def _number(query: Mapping[str, list[str]], name: str, default: float) -> float 
     except ValueError:
         return None
     return number if abs(number) < float("inf") else None
-
-
-def _host_name(host: str) -> str | None:
-    """Return the name in ``Host: name[:port]``, lower case, without brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None

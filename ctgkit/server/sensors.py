@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Collection, Sequence
 
+from ctgkit.answers import Answer, json_answer
 from ctgkit.config import SensorEntry
-from ctgkit.server.routes import Answer, json_answer
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
 """How long one sensor may take to answer, seconds; the others don't wait for it."""
+CALLS_MAX = 100
+"""Sensors that are called at a time."""
+LINE_MAX_BYTES = 1024
 STARTING_S = 10.0
 """For so long a sensor that was told to start counts as running, seconds."""
 
@@ -33,6 +34,7 @@ class SensorControls:
         self._sensors = [s for s in sensors if s.control]
         self._connected = connected
         self._started_at_s: dict[str, float] = {}
+        self._lines = asyncio.Semaphore(CALLS_MAX)
 
     async def start(self, count: int) -> Answer:
         """Start the next *count* sensors that don't run."""
@@ -49,7 +51,7 @@ class SensorControls:
             return json_answer({"error": "all sensors are already started"}, 400)
         for sensor in waiting:  # claimed before the first await: two calls start two sensors
             self._started_at_s[sensor.id] = now_s
-        problems = await asyncio.gather(*(_call(s, "on") for s in waiting))
+        problems = await asyncio.gather(*(_call(s, "on", self._lines) for s in waiting))
         started = [s for s, problem in zip(waiting, problems, strict=True) if not problem]
         for sensor in set(waiting) - set(started):
             self._started_at_s.pop(sensor.id, None)
@@ -62,27 +64,42 @@ class SensorControls:
     async def stop(self) -> Answer:
         """Stop all sensors; does no harm when none runs."""
         self._started_at_s.clear()
-        await asyncio.gather(*(_call(s, "off") for s in self._sensors))
+        await asyncio.gather(*(_call(s, "off", self._lines) for s in self._sensors))
         return json_answer({"message": "All sensors stopped successfully"})
 
 
-async def _call(sensor: SensorEntry, verb: str) -> str:
+async def _call(sensor: SensorEntry, verb: str, lines: asyncio.Semaphore) -> str:
     """Call a control address; return what went wrong, without internal addresses, or ""."""
     try:
-        await asyncio.to_thread(_get, f"http://{sensor.control}/api/{verb}")
-    except urllib.error.HTTPError as error:
-        problem = f"returned status {error.code}"
-        error.close()
-    except (OSError, ValueError) as error:
-        log.warning("sensor %s: /api/%s: %s", sensor.id, verb, error)
+        async with lines, asyncio.timeout(TIMEOUT_S):
+            status = await _get(sensor.control or "", f"/api/{verb}")
+    except (OSError, ValueError, EOFError) as error:  # TimeoutError is an OSError
+        log.warning("sensor %s: /api/%s: %s", sensor.id, verb, str(error) or type(error).__name__)
         return "could not be reached"
-    else:
+    if 200 <= status < 300:
         return ""
-    log.info("sensor %s: /api/%s %s", sensor.id, verb, problem)
-    return problem
+    log.info("sensor %s: /api/%s returned status %d", sensor.id, verb, status)
+    return f"returned status {status}"
 
 
-def _get(url: str) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=TIMEOUT_S) as response:
-        response.read(65_536)
+async def _get(address: str, path: str) -> int:
+    """Return the status of a GET; the rest isn't read.
+
+    Not urllib: it follows redirects, by which a sensor could send us to any address in our
+    network, and its timeout starts again with each byte.
+    """
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(
+        host.strip("[]"), int(port), limit=LINE_MAX_BYTES
+    )
+    try:
+        request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        words = (await reader.readuntil(b"\n")).split()
+        if len(words) < 2 or not words[0].startswith(b"HTTP/1."):
+            raise ValueError("answered, but not in HTTP")
+        return int(words[1])
+    except asyncio.LimitOverrunError as error:
+        raise ValueError("answered, but not in HTTP") from error
+    finally:
+        writer.close()

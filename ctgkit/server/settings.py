@@ -1,9 +1,10 @@
 """Everything that can be chosen about a backend."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from ctgkit.config import SensorEntry
 from ctgkit.wire import MlFormat
@@ -26,9 +27,21 @@ class BackendSettings:
     durability: Durability = "full"
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
-    viewer_token: str | None = None
+    viewer_token: str | None = field(default=None, repr=False)
     """Asked from viewers; None lets everybody watch."""
     tls: ssl.SSLContext | None = None
     max_connections: int = 10_000
     max_rate_hz: float = 0.0
     """Samples per second and sensor; 0 for no limit."""
+    audit_log: Path | None = None
+    """Where to note who came, who was refused, and what was examined."""
+
+
+def without_password(url: str) -> str:
+    """Return an address without user name and password.
+
+    >>> without_password("ws://user:secret@ml:8081/ws/ctg")
+    'ws://ml:8081/ws/ctg'
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

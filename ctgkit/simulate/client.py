@@ -14,11 +14,12 @@ from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+from ctgkit.dialling import DirectConnect
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.lags import Lags
@@ -242,7 +243,7 @@ class SensorClient:
         parts = urlsplit(self._settings.url)
         query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
-        return await connect(
+        return await DirectConnect(
             urlunsplit(parts._replace(query=query)),
             additional_headers={TOKEN_HEADER: self._token},
             subprotocols=[Subprotocol(SUBPROTOCOL)],

@@ -4,17 +4,19 @@ The first three are what the backend's ``/api/sensors/start|stop`` and the origi
 the last one forces an event, for an instructor or a test.
 """
 
-import json
 import socket
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from http import HTTPStatus
-from typing import Protocol
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from ctgkit.answers import PLAIN, Answer, json_answer, response
+from ctgkit.bounded import BoundedConnection
 from ctgkit.errors import Unreachable
+from ctgkit.strangers import refuse_stranger
 
 PORT_MAX = 65535
 
@@ -66,51 +68,53 @@ def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextMa
     """Return a context that serves one sensor's control address on a bound socket."""
 
     async def answer(connection: ServerConnection, request: Request) -> Response:
-        try:
-            match request.path.partition("?")[0]:
-                case "/api/health":
-                    return _respond(connection, HTTPStatus.OK, {"status": "OK"})
-                case "/api/on":
-                    failed = "connect"
-                    await switch.on()
-                    return _respond(connection, HTTPStatus.OK)
-                case "/api/off":
-                    failed = "disconnect"
-                    await switch.off()
-                    return _respond(connection, HTTPStatus.OK)
-                case "/api/inject":
-                    return _inject(connection, request, switch)
-        except SwitchError as error:
-            message = f"failed to {failed}: {error}"
-            body = {"error": {"message": message, "code": 500}}
-            return _respond(connection, HTTPStatus.INTERNAL_SERVER_ERROR, body)
-        return _respond(connection, HTTPStatus.NOT_FOUND)
+        local_host = str(connection.local_address[0])
+        refusal = refuse_stranger(request.headers.get_all, local_host, acts=True)
+        return response(refusal or await _answer(request.path, switch))
 
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return serve(never, sock=sock, process_request=answer)
+    return serve(never, sock=sock, create_connection=BoundedConnection, process_request=answer)
 
 
-def _inject(connection: ServerConnection, request: Request, switch: Switch) -> Response:
+async def _answer(target: str, switch: Switch) -> Answer:
+    """Do what a request asks for."""
+    path, _, query = target.partition("?")
+    try:
+        match path:
+            case "/api/health":
+                return _json({"status": "OK"})
+            case "/api/on":
+                failed = "connect"
+                await switch.on()
+            case "/api/off":
+                failed = "disconnect"
+                await switch.off()
+            case "/api/inject":
+                return _inject(dict(parse_qsl(query)), switch)
+            case _:
+                return Answer(404, b"", PLAIN, _READABLE)
+    except SwitchError as error:
+        message = f"failed to {failed}: {error}"
+        return _json({"error": {"message": message, "code": 500}}, 500)
+    return Answer(200, b"", PLAIN, _READABLE)
+
+
+def _inject(query: Mapping[str, str], switch: Switch) -> Answer:
     """Answer ``/api/inject?event=NAME[&size=X][&duration_s=X]``."""
-    query = dict(parse_qsl(urlsplit(request.path).query))
     event = query.get("event", "")
     try:
         numbers = [float(query[k]) if k in query else None for k in ("size", "duration_s")]
         at_s = switch.inject(event, *numbers)
     except (SwitchError, ValueError) as error:
-        body = {"error": {"message": f"failed to inject: {error}", "code": 400}}
-        return _respond(connection, HTTPStatus.BAD_REQUEST, body)
-    return _respond(connection, HTTPStatus.OK, {"event": event, "at_s": at_s})
+        return _json({"error": {"message": f"failed to inject: {error}", "code": 400}}, 400)
+    return _json({"event": event, "at_s": at_s})
 
 
-def _respond(
-    connection: ServerConnection, status: HTTPStatus, body: object | None = None
-) -> Response:
-    response = connection.respond(status, "" if body is None else json.dumps(body) + "\n")
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    if body is not None:
-        del response.headers["Content-Type"]
-        response.headers["Content-Type"] = "application/json"
-    return response
+_READABLE = (("Access-Control-Allow-Origin", "*"),)
+"""By every page that was let in."""
+
+
+def _json(body: Mapping[str, Any], status: int = 200) -> Answer:
+    return json_answer(body, status, _READABLE)

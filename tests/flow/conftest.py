@@ -23,7 +23,7 @@ def made_database(tmp_path_factory):
     path = tmp_path_factory.mktemp("database") / "ctg.db"
 
     async def make():
-        async with open_store(path, "full", [entry.id for entry in new_sensors(3)]):
+        async with open_store(path, "full", {entry.id: bytes(32) for entry in new_sensors(3)}):
             pass
 
     asyncio.run(make())

@@ -74,6 +74,8 @@ def served(tmp_path_factory):
         ("GET", "/ws", host("evil.example"), 403),
         ("GET", "/api/health", {"Host": "evil.example"}, 403),
         ("GET", "/api/sensors/stop", {"Origin": "https://evil.example"}, 403),
+        ("GET", "/api/sensors/stop", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("GET", "/", {"Sec-Fetch-Site": "cross-site"}, 200),  # a link to the page
         # viewers
         ("GET", "/ws", {}, 426),
         ("GET", "/ws?backfill=600", UPGRADE, 101),
@@ -91,6 +93,12 @@ def served(tmp_path_factory):
         ("GET", "/api", {}, 404),
         ("GET", "/ws/other", UPGRADE, 404),
         ("GET", "/api/health/", {}, 404),
+        ("GET", "/page/../routes.py", {}, 404),
+        ("GET", "/page/%2e%2e/routes.py", {}, 404),
+        ("GET", "/page//etc/passwd", {}, 404),
+        ("GET", "/ws?" + "x" * 5000, UPGRADE, 414),
+        ("GET", "/ws", UPGRADE | {"Cookie": "x" * 5000}, 431),
+        ("GET", "/ws", UPGRADE | {f"X-{n}": "x" for n in range(70)}, 431),
         ("HEAD", "/api/health", {}, 405),
         ("POST", "/api/health", {}, 405),
         ("OPTIONS", "/api/sensors/start", {}, 405),

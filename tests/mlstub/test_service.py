@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ctgkit import wire
 from ctgkit.mlstub import AnalyzerSettings
+from ctgkit.mlstub import service as service_module
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.samples import Sample
 from tests.conftest import TIME_FACTOR
@@ -44,14 +45,15 @@ async def until(condition, what):
         pytest.fail(f"never happened: {what}")
 
 
-async def fetch(url, path, method="GET"):
+async def fetch(url, path, method="GET", headers=None):
     """Return status, headers and body of an HTTP request."""
 
     def go():
         base = url.replace("ws://", "http://").removesuffix("/ws/ctg")
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(base + path, method=method), timeout=10
+                urllib.request.Request(base + path, method=method, headers=headers or {}),
+                timeout=10,
             ) as reply:
                 return reply.status, reply.headers, reply.read()
         except urllib.error.HTTPError as error:
@@ -200,6 +202,35 @@ async def test_other_paths_do_not_exist():
             async with connect(service.url.replace("/ws/ctg", "/ws")):
                 pass
     assert refused.value.response.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Host": "rebound.example"}], ids=str
+)
+async def test_a_foreign_page_gets_nothing(headers):
+    """Neither the socket, nor the sensors' ids, nor a reset."""
+    async with MlService(FREE) as service, connect(service.url) as client:
+        await ask(client, request(1.0))
+        for path, method in (("/sensors", "GET"), (f"/reset/{SENSOR}", "POST")):
+            status, _, body = await fetch(service.url, path, method, headers)
+            assert (status, SENSOR.encode() in body) == (403, False)
+        if "Origin" in headers:
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(service.url, additional_headers=headers)
+            assert refused.value.response.status_code == 403
+        assert service.sensors == 1
+
+
+async def test_clients_and_ids_are_bounded(monkeypatch):
+    """More clients than a ward needs get 503; an id that is no id is kept nowhere."""
+    monkeypatch.setattr(service_module, "CLIENTS_MAX", 1)
+    async with MlService(FREE) as service, connect(service.url) as client:
+        (reply,) = await ask(client, request(1.0, sensor="x" * 1000))
+        assert reply["status"] == "error"
+        assert service.sensors == 0
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(service.url)
+        assert refused.value.response.status_code == 503
 
 
 async def test_http_pages():

@@ -260,3 +260,16 @@ def test_bad_targets_are_named(recording, tmp_path, out):
     """Before or when they are written."""
     with pytest.raises((CtgkitError, click.BadParameter), match=Path(out).name):
         run(recording, "--out", tmp_path / out)
+
+
+def test_hostile_text_stays_text(tmp_path, recording):
+    """A class with markup, mathematics and control characters in it is drawn, not obeyed."""
+    hostile = "-->]]></style><script>alert(1)</script>$\\frac$\x1b[31m"
+    (tmp_path / "marks.json").write_text(json.dumps({"figo": {"class": hostile}, "events": []}))
+    run(recording, "--out", tmp_path / "p.svg", "--events", tmp_path / "marks.json")
+    picture = tmp_path / "p.svg"
+    assert "alert(1)" in texts_of(picture)
+    names = {str(element.tag) for element in ET.parse(picture).iter()}
+    assert f"{SVG}path" in names
+    assert f"{SVG}script" not in names
+    assert "\x1b" not in picture.read_text("utf-8")

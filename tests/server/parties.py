@@ -30,12 +30,12 @@ def ws(backend, path):
     return backend.url.replace("http", "ws", 1) + path
 
 
-def sensor(backend, number=0, *, v1=True, **more):
+def sensor(backend, number=0, *, v1=True, token=None, **more):
     """Connect one sensor."""
     entry = SENSORS[number]
     return connect(
         ws(backend, f"/ws/sensor?sensor_id={entry.id}"),
-        additional_headers={TOKEN_HEADER: entry.token},
+        additional_headers={TOKEN_HEADER: entry.token if token is None else token},
         subprotocols=[SUBPROTOCOL] if v1 else None,
         compression=None,
         **more,

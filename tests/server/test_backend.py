@@ -5,12 +5,16 @@ import json
 import socket
 import ssl
 import urllib.request
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from ctgkit.errors import ConfigError
+from ctgkit.server import app
 from ctgkit.server.store.reader import open_reader
 from tests.server.parties import (
     SENSORS,
@@ -291,6 +295,53 @@ async def test_too_many_connections_are_refused(path):
         await acked(s, 1)
 
 
+async def test_a_token_may_leave_the_configuration(path):
+    """Once the database has its digest; without either the backend says whose is missing."""
+    without = tuple(replace(entry, token="") for entry in SENSORS)
+    with pytest.raises(ConfigError, match=f"sensor {SENSORS[0].id}: no token"):
+        async with backend_on(path, sensors=without[:1]):
+            pass
+    async with backend_on(path):
+        pass
+    async with backend_on(path, sensors=without) as backend:
+        async with sensor(backend) as s:
+            await s.send(message(1))
+            await acked(s, 1)
+        for token in ("wrong", ""):
+            with pytest.raises(InvalidStatus):
+                await sensor(backend, token=token)
+
+
+async def test_viewers_cannot_take_the_sensors_room(path):
+    """Whether they have shown a token or not; a sensor that comes back needs none of its own."""
+    more = {"max_connections": 2, "viewer_token": "sesame"}
+    async with backend_on(path, **more) as backend, AsyncExitStack() as stack:
+        for _ in range(2):
+            v = await stack.enter_async_context(viewer(backend))
+            await v.send('{"token": "sesame"}')
+        await until(lambda: backend.health()["viewers"] == 2)
+        for number in (0, 1, 0):
+            await stack.enter_async_context(sensor(backend, number))
+        with pytest.raises(InvalidStatus) as refused:
+            await viewer(backend)
+        assert refused.value.response.status_code == 503
+        with pytest.raises(InvalidStatus):
+            await sensor(backend, 2)
+
+
+async def test_strangers_at_the_door_are_few(path, monkeypatch):
+    """Viewers that haven't shown their token don't crowd out those who can."""
+    monkeypatch.setattr(app, "KNOCKING_MAX", 2)
+    async with backend_on(path, viewer_token="sesame") as backend, AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(viewer(backend))
+        with pytest.raises(InvalidStatus) as refused:
+            await viewer(backend)
+        assert refused.value.response.status_code == 503
+        shown = {"Authorization": "Bearer sesame"}
+        await stack.enter_async_context(viewer(backend, additional_headers=shown))
+
+
 async def test_remote_viewers_send_their_token_first(path):
     """As the first message or in the header; anything else is closed with 4401."""
     async with backend_on(path, viewer_token="sesame") as backend:
@@ -308,6 +359,13 @@ async def test_remote_viewers_send_their_token_first(path):
                 with pytest.raises(ConnectionClosed) as closed:
                     await v.recv()
                 assert closed.value.rcvd.code == 4401
+
+
+async def test_no_compression_is_negotiated(path):
+    """However it is offered: nothing can unfold to more than was sent."""
+    async with backend_on(path) as backend, viewer(backend, compression="deflate") as v:
+        assert "permessage-deflate" in v.request.headers["Sec-WebSocket-Extensions"]
+        assert v.protocol.extensions == []
 
 
 async def test_tls(path):

@@ -11,7 +11,9 @@ from ctgkit.server.routes import Gate
 
 FILES = page_files()
 ANSWERS = page_answers(ask_token=False)
-GATE = Gate(tokens={}, hosts=frozenset(), origins=frozenset(), viewer_token=None, page=ANSWERS)
+GATE = Gate(
+    token_digests={}, hosts=frozenset(), origins=frozenset(), viewer_token=None, page=ANSWERS
+)
 
 
 def answer(path):

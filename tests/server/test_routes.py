@@ -1,15 +1,26 @@
 """The gate: a table of requests and what becomes of them."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.server.routes import Answer, Gate, Report, SensorEnters, StartSensors, ViewerEnters
+from ctgkit.answers import Answer
+from ctgkit.server.routes import (
+    Gate,
+    Report,
+    SensorEnters,
+    StartSensors,
+    ViewerEnters,
+    token_digest,
+)
 
 SENSOR = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11"
 TOKEN = "secret-token"
 GATE = Gate(
-    tokens={SENSOR: TOKEN},
+    token_digests={SENSOR: token_digest(SENSOR, TOKEN)},
     hosts=frozenset({"ctg.example"}),
     origins=frozenset({"https://ward.example"}),
     viewer_token=None,
@@ -75,9 +86,40 @@ def test_paths(path, headers, outcome):
 
 def test_unknown_sensor_and_wrong_token_look_the_same():
     """Nobody can find out which ids exist."""
-    wrong = ask(SENSOR_PATH, X_Auth_Sensor_Token="wrong")
-    unknown = ask("/ws/sensor?sensor_id=unknown", X_Auth_Sensor_Token="wrong")
-    assert wrong == unknown
+    work = {}
+    for sensor_id in 2 * (SENSOR, SENSOR.replace("0c7f", "ffff")):  # once to fill caches
+        calls = []
+        sys.setprofile(
+            lambda frame, event, what, calls=calls: calls.append(
+                (event, getattr(what, "__name__", frame.f_code.co_name))
+            )
+        )
+        answer = ask(f"/ws/sensor?sensor_id={sensor_id}", X_Auth_Sensor_Token="wrong")
+        sys.setprofile(None)
+        work[sensor_id] = answer, calls
+    wrong, unknown = work.values()
+    assert wrong == unknown, "neither in what is answered, nor in what is done for it"
+    assert ("c_call", "compare_digest") in wrong[1]
+
+
+def test_a_digest_admits_one_sensor():
+    """Equal tokens don't look equal, and a digest in another's place admits nobody."""
+    other = SENSOR.replace("0c7f", "ffff")
+    assert token_digest(SENSOR, TOKEN) != token_digest(other, TOKEN)
+    moved = replace(GATE, token_digests={other: token_digest(SENSOR, TOKEN)})
+    path = f"/ws/sensor?sensor_id={other}"
+    assert status(ask(path, moved, X_Auth_Sensor_Token=TOKEN)) == 401
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [f"urn:uuid:{SENSOR}", f"{{{SENSOR}}}", SENSOR.replace("-", ""), SENSOR.replace("0", "０"),
+     SENSOR + "%00", " " + SENSOR, SENSOR + "%0a", SENSOR.replace("c", "ｃ")],
+)  # fmt: skip
+def test_other_spellings_of_an_id_are_unknown(spelling):
+    """No normalisation but case: what looks like a known sensor is none."""
+    path = f"/ws/sensor?sensor_id={spelling}"
+    assert status(ask(path, X_Auth_Sensor_Token=TOKEN)) == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "PUT", "DELETE"])
@@ -135,11 +177,28 @@ def test_origins(origin, allowed):
 
 def test_remote_viewers_show_a_token():
     """In the header, or later as the first message; a wrong one is refused at once."""
-    gate = Gate(tokens={}, hosts=frozenset(), origins=frozenset(), viewer_token="sesame")
+    gate = Gate(token_digests={}, hosts=frozenset(), origins=frozenset(), viewer_token="sesame")
     assert ask("/ws", gate) == ViewerEnters(0.0, False)
     assert ask("/ws", gate, Authorization="Bearer sesame") == ViewerEnters(0.0, True)
     assert status(ask("/ws", gate, Authorization="Bearer wrong")) == 401
     assert status(ask("/ws?token=sesame", gate)) == ViewerEnters(0.0, False)
+
+
+def test_who_may_not_watch_may_not_switch_sensors():
+    """Start and stop ask for the same token; health asks nobody."""
+    gate = replace(GATE, viewer_token="sesame")
+    for path, route in (("start", StartSensors(1)), ("stop", Report("stop"))):
+        assert status(ask(f"/api/sensors/{path}", gate)) == 401
+        assert status(ask(f"/api/sensors/{path}", gate, Authorization="Bearer wrong")) == 401
+        assert ask(f"/api/sensors/{path}", gate, Authorization="Bearer sesame") == route
+    assert ask("/api/health", gate) == Report("health")
+
+
+def test_a_foreign_page_switches_no_sensors():
+    """An image on it carries no Origin, but browsers say where it stands."""
+    for path, expected in (("/api/sensors/stop", 403), ("/api/health", Report("health"))):
+        assert status(ask(path, Sec_Fetch_Site="cross-site")) == expected
+    assert ask("/api/sensors/stop", Sec_Fetch_Site="same-origin") == Report("stop")
 
 
 @given(st.text(), st.text(), st.text())

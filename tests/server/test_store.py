@@ -12,7 +12,7 @@ from ctgkit.server.store import schema
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.sqlite import QUEUE_MAX_ROWS, open_store
 
-SENSORS = ("sensor-a", "sensor-b")
+SENSORS = {"sensor-a": bytes(32), "sensor-b": bytes(32)}
 
 
 @asynccontextmanager
@@ -35,6 +35,22 @@ def row(store, seq, *, examination=1, sensor="sensor-a", bpm=140.0):
 def query(path, sql):
     with closing(sqlite3.connect(path)) as db:
         return db.execute(sql).fetchall()
+
+
+async def test_an_older_database_is_migrated_and_learns_the_digests(tmp_path):
+    """Rows stay; a token that isn't configured any more is still known by its digest."""
+    path = tmp_path / "ctg.db"
+    with closing(sqlite3.connect(path)) as db:
+        for sql in schema.MIGRATIONS[0]:
+            db.execute(sql)
+        db.execute("INSERT INTO sensors (uuid) VALUES ('sensor-a')")
+        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.commit()
+    for sensors in (SENSORS, dict.fromkeys(SENSORS)):
+        async with open_store(path, "normal", sensors) as store:
+            assert store.recovered.sensor_keys["sensor-a"] == 1
+            assert store.recovered.token_digests == SENSORS
 
 
 async def test_rows_are_stored_as_they_came(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 
 import pytest
 
@@ -15,12 +16,14 @@ from tests.simulate.backends import Backend, running, until
 from tests.simulate.test_fleet import settings
 
 
-async def get(url):
+async def get(url, headers=None):
     """Return status, headers and body of a GET."""
+
+    asked = urllib.request.Request(url, headers=headers or {})
 
     def fetch():
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(asked, timeout=5) as answer:
                 return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -112,6 +115,56 @@ async def test_health_and_unknown_paths():
             assert (await get(f"{address}/nothing"))[0] == 404
         summary = await fleet.stop()
     assert (summary.sensors, summary.sent) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "rebound.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+async def test_a_foreign_page_switches_nothing(headers):
+    """Neither by a script, nor by an image, nor under a name pointed at this machine."""
+    backend = Backend()
+    async with running(backend) as url, asyncio.TaskGroup() as tasks:
+        fleet = Controlled(tasks, url)
+        (address,) = await fleet.bound()
+        assert (await get(f"{address}/api/on", headers))[0] == 403
+        assert backend.connections == 0
+        assert (await get(f"{address}/api/on", {"Origin": "http://localhost:5173"}))[0] == 200
+        await until(lambda: backend.live, "the connection")
+        assert (await get(f"{address}/api/off", headers))[0] == 403
+        assert backend.live
+        await fleet.stop()
+
+
+async def test_a_token_follows_no_redirect():
+    """Whoever answers at the backend's address can't have it sent to another one."""
+    elsewhere = Backend()
+
+    def redirect(connection, _request):
+        answer = connection.respond(HTTPStatus.FOUND, "")
+        answer.headers["Location"] = url
+        return answer
+
+    decoy_backend = Backend()
+    decoy_backend.gate = redirect
+    async with (
+        running(elsewhere) as url,
+        running(decoy_backend) as decoy,
+        asyncio.TaskGroup() as tasks,
+    ):
+        fleet = Controlled(tasks, decoy)
+        (address,) = await fleet.bound()
+        status, _, body = await get(f"{address}/api/on")
+        await fleet.stop()
+    assert status == 500
+    assert b"answered 302" in body
+    assert elsewhere.connections == 0
 
 
 async def test_stop_ends_running_sensors():

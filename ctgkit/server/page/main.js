@@ -95,7 +95,8 @@ function showNotes() {
 async function order(verb) {
   $("answer").textContent = "…";
   try {
-    const response = await fetch(`/api/sensors/${verb}`);
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    const response = await fetch(`/api/sensors/${verb}`, { headers });
     const answer = await response.json();
     $("answer").textContent = answer.error ? `✕ ${answer.error}` : answer.message;
   } catch (error) {

@@ -56,6 +56,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             created_at TEXT NOT NULL DEFAULT {_NOW}
         )""",
     ),
+    ("ALTER TABLE sensors ADD COLUMN token_digest BLOB",),
 )
 
 
@@ -87,8 +88,12 @@ INTERRUPT_EXAMINATION = f"""
             SELECT max(id) FROM ctg WHERE examination_id = examinations.id)), start_time)
     WHERE id = ? AND end_time IS NULL
 """
-INSERT_SENSOR = "INSERT INTO sensors (uuid) VALUES (?) ON CONFLICT (uuid) DO NOTHING"
-SELECT_SENSORS = "SELECT uuid, id FROM sensors"
+INSERT_SENSOR = """
+    INSERT INTO sensors (uuid, token_digest) VALUES (?, ?) ON CONFLICT (uuid)
+    DO UPDATE SET token_digest = coalesce(excluded.token_digest, token_digest)
+"""
+"""A sensor whose token isn't configured any more keeps the digest that is stored."""
+SELECT_SENSORS = "SELECT uuid, id, token_digest FROM sensors"
 SELECT_LAST_EXAMINATION = "SELECT coalesce(max(id), 0) FROM examinations"
 SELECT_OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL ORDER BY id"
 SELECT_OPEN_AGE = """

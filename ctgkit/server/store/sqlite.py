@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import aiosqlite
 
-from ctgkit.errors import StoreError
+from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 
@@ -50,6 +50,8 @@ class Recovered:
     """What the database says at start."""
 
     sensor_keys: dict[str, int]
+    token_digests: dict[str, bytes]
+    """Of each sensor whose token was ever configured with this database."""
     last_examination_id: int
     open_examinations: tuple[tuple[int, str, float], ...]
     """Id, bed, and age of the last sample in seconds."""
@@ -256,7 +258,7 @@ class Store:
 
 @contextlib.asynccontextmanager
 async def open_store(
-    path: Path, durability: Durability, sensor_ids: Iterable[str]
+    path: Path, durability: Durability, sensors: Mapping[str, bytes | None]
 ) -> AsyncIterator[Store]:
     """Open, migrate and read a database; close it at the end.
 
@@ -266,20 +268,25 @@ async def open_store(
         Made when missing; its directory must exist.
     durability : {"normal", "full"}
         Whether a committed sample survives a power cut (full) or only a crash of ours (normal).
-    sensor_ids : iterable of str
-        The configured sensors; each gets an integer key.
+    sensors : mapping of str to bytes or None
+        The configured sensors, and the digests of their tokens where these are known: they are
+        stored. Tokens are not.
 
     Raises
     ------
     StoreError
         When it is not a database of ours, is newer than this program, or cannot be written.
+    ConfigError
+        When the digest of a sensor's token is neither given nor stored.
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
             _probe(path)
             writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
             await _prepare(writer, path, durability)
-            recovered = await _recover(writer, sensor_ids)
+            recovered = await _recover(writer, sensors)
+            for sensor_id in sensors.keys() - recovered.token_digests.keys():
+                raise ConfigError(f"sensor {sensor_id}", f"no token, nor its digest in {path}")
             reader = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
         except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(str(path), str(error)) from error
@@ -318,10 +325,10 @@ async def _prepare(db: aiosqlite.Connection, path: Path, durability: Durability)
         await db.commit()
 
 
-async def _recover(db: aiosqlite.Connection, sensor_ids: Iterable[str]) -> Recovered:
-    await db.executemany(schema.INSERT_SENSOR, [(sensor_id,) for sensor_id in sensor_ids])
+async def _recover(db: aiosqlite.Connection, sensors: Mapping[str, bytes | None]) -> Recovered:
+    await db.executemany(schema.INSERT_SENSOR, sensors.items())
     await db.commit()
-    keys = {row[0]: row[1] for row in await db.execute_fetchall(schema.SELECT_SENSORS)}
+    known = list(await db.execute_fetchall(schema.SELECT_SENSORS))
     last = (await _one(db, schema.SELECT_LAST_EXAMINATION))[0]
     opened = [
         (row[0], row[1], (await _one(db, schema.SELECT_OPEN_AGE, row[0]))[0])
@@ -332,7 +339,11 @@ async def _recover(db: aiosqlite.Connection, sensor_ids: Iterable[str]) -> Recov
         for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)
     }
     return Recovered(
-        sensor_keys=keys, last_examination_id=last, open_examinations=tuple(opened), tails=tails
+        sensor_keys={row[0]: row[1] for row in known},
+        token_digests={row[0]: row[2] for row in known if row[2]},
+        last_examination_id=last,
+        open_examinations=tuple(opened),
+        tails=tails,
     )
 
 

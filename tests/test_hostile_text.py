@@ -1,0 +1,68 @@
+"""Texts of peers, on their way to logs, terminals and reports; views have tests of their own."""
+
+import logging
+import sqlite3
+import sys
+import xml.etree.ElementTree as ET
+from contextlib import closing
+
+import pytest
+from click.testing import CliRunner
+
+from ctgkit.check.checks import Check, Verdict
+from ctgkit.check.report import as_junit, details
+from ctgkit.cli import OneLine, cli
+from ctgkit.server.store import schema
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b31m\r\n2026-01-01 ERROR forged \u202e]]></testsuite>\x00"
+
+
+def test_a_log_line_is_one_line():
+    """A peer's text neither forges a line nor commands the terminal, nor in a traceback."""
+    record = logging.makeLogRecord({"msg": "sensor %s", "args": (HOSTILE,), "levelname": "INFO"})
+    assert OneLine("%(levelname)s %(message)s").format(record).isprintable()
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        record.exc_info = sys.exc_info()
+    _, *traceback = OneLine("%(message)s").format(record).split("\n")
+    assert "ERROR forged" in traceback[-1]
+    assert all(line.startswith("  ") and line.isprintable() for line in traceback)
+
+
+def test_reports_of_checks():
+    """On the terminal, and as XML that any CI can read."""
+
+    async def run(_bench):
+        raise AssertionError("not called")
+
+    check = Check(id="S-1.1/x", title="x", level="MUST", run=run)
+    verdicts = [Verdict(check=check, outcome="fail", expected=HOSTILE, actual=HOSTILE)]
+    assert all(line.isprintable() for line in details(verdicts[0]))
+    (failure,) = ET.fromstring(as_junit("http://x", verdicts, False)).iter("failure")
+    assert "]]></testsuite>" in failure.text
+    assert failure.get("message").isprintable()
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "1"]])
+def test_a_foreign_database_on_the_terminal(tmp_path, monkeypatch, arguments):
+    """Its texts are shown, not obeyed."""
+    for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    path = tmp_path / "ctg.db"
+    with closing(sqlite3.connect(path)) as db:
+        for statements in schema.MIGRATIONS:
+            for sql in statements:
+                db.execute(sql)
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute("INSERT INTO examinations (bed, notes) VALUES (?, ?)", (HOSTILE, HOSTILE))
+        db.execute("INSERT INTO sensors (uuid) VALUES (?)", (HOSTILE,))
+        db.execute(
+            "INSERT INTO ctg (examination_id, sec_from_start, uuid, sensor_id) VALUES (1, 0, ?, 1)",
+            (HOSTILE,),
+        )
+        db.commit()
+    shown = CliRunner().invoke(cli, ["exam", *arguments, "--store", f"sqlite:///{path}"])
+    assert shown.exit_code == 0
+    assert "forged" in shown.output
+    assert all(line.isprintable() for line in shown.output.split("\n"))
