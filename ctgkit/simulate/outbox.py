@@ -15,8 +15,8 @@ from ctgkit.samples import Sample
 class Outbox:
     """Samples with increasing ``seq``, until they are acknowledged.
 
-    Always: sent = acked + rejected + forgotten + in flight, except for rejections that name no
-    sample of ours.
+    Always: sent = acked + rejected + forgotten + withdrawn + in flight, except for rejections that
+    name no sample of ours, or a withdrawn one.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -72,8 +72,11 @@ class Outbox:
     def reject(self, seq: int | None) -> None:
         """Settle one sample that the peer refuses; sending it again would not help."""
         self.rejected += 1
-        if seq is None or seq > self._highest_sent:
-            return
+        if seq is not None and seq <= self._highest_sent:
+            self.withdraw(seq)
+
+    def withdraw(self, seq: int | None) -> None:
+        """Forget one sample: it won't be sent again."""
         for queue in (self._in_flight, self._unsent):
             for n, sample in enumerate(queue):
                 if sample.seq == seq:
