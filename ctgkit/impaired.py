@@ -60,6 +60,10 @@ class Network:
     def impair(self, impairment: Impairment) -> None:
         """Break what is to be broken now, and treat what is written from now on so."""
         self._way = impairment
+        self.break_off(impairment)
+
+    def break_off(self, impairment: Impairment) -> None:
+        """Break what is to be broken now."""
         match impairment.breaks:
             case "reset":
                 self.reset()

@@ -31,6 +31,8 @@ def number(
     whole: bool = False,
 ) -> Any:
     """Return a dataclass field for a number in [*low*, *high*]."""
+    if default is not None and not whole:
+        default = float(default)
     parameter = Parameter(name, unit, low, high, default, meaning, whole=whole)
     return field(default=default, metadata={"parameter": parameter})
 

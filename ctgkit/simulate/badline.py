@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -75,19 +74,29 @@ class BadLine:
         """Wait until the network lets a connection through; return what makes it."""
         await asyncio.sleep(self._heals_at_s - time.monotonic())
         opening, deeds = self._line.open(self._t_s)
-        self._note(deeds)
+        for deed in deeds:
+            self._note(deed)
         made: Any = functools.partial(_connection, opening)  # as good as a class to `connect`
         return cast(type[ClientConnection], made)
 
     async def send(
-        self, connection: ClientConnection, samples: Sequence[Sample], *, numbered: bool
+        self, connection: ClientConnection, samples: Sequence[Sample], shown: Sequence[Sample]
     ) -> bool:
-        """Send samples, oldest first, with or without their numbers.
+        """Send samples, oldest first.
+
+        Parameters
+        ----------
+        connection : ClientConnection
+            Made by what :meth:`before_dialling` returned.
+        samples : sequence of Sample
+            With their numbers.
+        shown : sequence of Sample
+            The same as the backend is to see them, with or without numbers.
 
         Returns
         -------
         bool
-            Whether the connection still stands.
+            Whether all were sent; otherwise a fault has reset the connection.
 
         Raises
         ------
@@ -95,20 +104,20 @@ class BadLine:
             When the connection is, or gets, closed.
         """
         assert isinstance(connection, ImpairedSensor)
-        if connection.transport.is_closing():
-            return False  # reset, and about to be lost
-        for sample in samples:
+        for sample, as_shown in zip(samples, shown, strict=True):
+            if connection.transport.is_closing():
+                return False
             assert sample.seq is not None
-            shown = sample if numbered else msgspec.structs.replace(sample, seq=None)
             n, self._t_s = sample.seq - self._first_seq, sample.sec_from_start
-            passed = self._line.take(Message(n, self._t_s, encode_sample(shown)))
-            self._note(passed.deeds)
+            passed = self._line.take(Message(n, self._t_s, encode_sample(as_shown)))
+            for deed in passed.deeds:
+                self._note(deed)
             if passed.impairment.breaks == "partition":
                 self._heals_at_s = time.monotonic() + passed.impairment.break_s
             connection.network.impair(passed.impairment)
-            if connection.transport.is_closing():
+            if passed.impairment.breaks == "reset":
                 return False
-            await self._write(connection, passed.messages)
+            await send_texts(connection, [m.frame for m in passed.messages])
             if not passed.intact:
                 self._outbox.withdraw(sample.seq)
         return True
@@ -116,15 +125,11 @@ class BadLine:
     async def flush(self, connection: ClientConnection) -> None:
         """Send what still waits to go out late; it is lost with the connection."""
         with contextlib.suppress(ConnectionClosed):
-            await self._write(connection, self._line.flush())
+            await send_texts(connection, [m.frame for m in self._line.flush()])
 
-    async def _write(self, connection: ClientConnection, messages: list[Message]) -> None:
-        await send_texts(connection, [m.frame for m in messages])
-
-    def _note(self, deeds: list[Deed]) -> None:
-        for deed in deeds:
-            self.counts[deed.fault] += 1
-            self._on_fault(deed)
+    def _note(self, deed: Deed) -> None:
+        self.counts[deed.fault] += 1
+        self._on_fault(deed)
 
 
 def _connection(opening: Impairment, *arguments: Any, **more: Any) -> ImpairedSensor:

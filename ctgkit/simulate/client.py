@@ -189,17 +189,16 @@ class SensorClient:
 
     async def _send(self, connection: ClientConnection) -> None:
         samples, n_new = self.outbox.take(BURST_SAMPLES)
-        acks = self._acks
+        numbered = samples if self._acks else [replace(s, seq=None) for s in samples]
+        stands = True
         try:
-            if self.bad_line is not None:
-                if not await self.bad_line.send(connection, samples, numbered=acks):
-                    return
-            else:
-                numbered = samples if acks else [replace(s, seq=None) for s in samples]
+            if self.bad_line is None:
                 await send_texts(connection, [encode_sample(s) for s in numbered])
+            else:
+                stands = await self.bad_line.send(connection, samples, numbered)
         except ConnectionClosed:
-            return  # they stay in flight, and the link is about to notice
-        if not acks:
+            stands = False
+        if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
         if n_new:
             now = time.monotonic()

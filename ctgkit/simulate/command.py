@@ -256,5 +256,6 @@ def _as_text(summary: "Summary") -> str:
         lag = s.lag_ms
         lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"
     if s.faults:
-        lines.append("faults: " + ", ".join(f"{n} {kind}" for kind, n in s.faults.items()))
+        struck = ", ".join(f"{n} {kind}" for kind, n in s.faults.items())
+        lines.append(f"faults: {struck}; {s.withdrawn} samples dropped, altered or late")
     return "\n".join(lines)

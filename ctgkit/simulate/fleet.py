@@ -56,8 +56,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     lag_ms: LagSummary | None
     """None at maximal speed, where nothing is due at any time."""
     faults: dict[str, int]
-    """Strikes by kind of fault; samples that faults dropped or altered are neither acknowledged
-    nor outstanding."""
+    """Strikes by kind of fault."""
+    withdrawn: int
+    """Samples that faults dropped, altered or made late: sent once at most, and neither acked nor
+    unacked. ``rejected`` has the rejections of those, too, as far as they came before the end."""
     failures: tuple[str, ...]
     """Why sensors gave up, each reason once."""
 
@@ -152,7 +154,7 @@ class _Fleet:
         self.running: dict[int, SensorClient] = {}
         self._failures: list[str] = []
         self._sent = self._resent = self._acked = self._rejected = 0
-        self._unacked = self._reconnects = 0
+        self._unacked = self._reconnects = self._withdrawn = 0
         self._faults: Counter[str] = Counter()
         self._first_sent_s, self._last_sent_s = math.inf, -math.inf
         self._steps, self._span_s = 0, 0.0
@@ -210,6 +212,7 @@ class _Fleet:
         self._acked += outbox.acked
         self._rejected += outbox.rejected
         self._unacked += len(outbox)
+        self._withdrawn += outbox.withdrawn
         self._reconnects += max(0, client.connects - 1)
         if client.bad_line is not None:
             self._faults += client.bad_line.counts
@@ -245,6 +248,7 @@ class _Fleet:
             rate_hz=round(self._steps / self._span_s, 4) if self._span_s else None,
             lag_ms=lag_ms,
             faults=dict(self._faults),
+            withdrawn=self._withdrawn,
             failures=tuple(self._failures),
         )
 

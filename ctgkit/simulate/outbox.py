@@ -26,6 +26,8 @@ class Outbox:
         """Times that a sample was taken again."""
         self.acked = 0
         self.rejected = 0
+        self.withdrawn = 0
+        """Samples sent once in such a way that nobody can acknowledge them."""
         self._capacity = capacity
         self._in_flight: deque[Sample] = deque()
         self._unsent: deque[Sample] = deque()
@@ -73,15 +75,20 @@ class Outbox:
         """Settle one sample that the peer refuses; sending it again would not help."""
         self.rejected += 1
         if seq is not None and seq <= self._highest_sent:
-            self.withdraw(seq)
+            self._forget(seq)
 
-    def withdraw(self, seq: int | None) -> None:
-        """Forget one sample: it won't be sent again."""
+    def withdraw(self, seq: int) -> None:
+        """Settle one sample that a fault kept from arriving as it is."""
+        self.withdrawn += self._forget(seq)
+
+    def _forget(self, seq: int) -> bool:
+        """Return whether there was such a sample."""
         for queue in (self._in_flight, self._unsent):
             for n, sample in enumerate(queue):
                 if sample.seq == seq:
                     del queue[n]
-                    return
+                    return True
+        return False
 
     def forget_sent(self) -> None:
         """Settle what was sent to a peer that doesn't acknowledge."""

@@ -1,0 +1,152 @@
+"""``ctgkit proxy``."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctgkit.errors import CtgkitError, Unreachable
+from ctgkit.options import Address, FaultOption, announce, common_options, websocket_option
+
+if TYPE_CHECKING:
+    from ctgkit.faults.fault import Fault
+    from ctgkit.proxy.passage import Report
+
+
+def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from ctgkit.faults.schema import listing
+
+        click.echo("\n".join(listing()))
+        ctx.exit()
+
+
+@click.command(
+    epilog="Example: ctgkit proxy --listen 127.0.0.1:9000 --to ws://127.0.0.1:8080 "
+    "--fault drop:rate=0.01 --fault partition:at=60,for=10"
+)
+@common_options
+@click.option("--listen", type=Address(), required=True, help="Where clients connect.")
+@click.option("--to", "target", required=True, metavar="URL", help="Where --listen leads.")
+@click.option(
+    "--fault",
+    "faults",
+    type=FaultOption(),
+    multiple=True,
+    help="What goes wrong (repeatable); without any everything passes unchanged.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Another one, other luck."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what was done when, as JSON lines.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="End after S seconds; default: until Ctrl-C.",
+)
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the proxy's address.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="List the faults with what can be set, and exit.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print address, faults and summary as JSON.")
+def proxy(
+    listen: tuple[str, int],
+    target: str,
+    faults: "tuple[Fault, ...]",
+    seed: int,
+    out: Path | None,
+    ready_file: Path | None,
+    as_json: bool,
+    duration: float | None,
+) -> int:
+    """Stand between two parties and let messages and connections go wrong.
+
+    Point sensors, viewers or a backend's --ml at --listen. Paths, headers, subprotocols, refusals
+    and close codes pass through. Faults strike at data times and at random; the same seed gives the
+    same ones. Exit code 1 when nothing passed, 3 when the target was never reached.
+    """
+    url = websocket_option(target, "/", "--to")
+    from ctgkit import eventloop
+    from ctgkit.proxy.passage import Report
+
+    with _lines(out) as write:
+
+        def tell(strike: dict[str, Any]) -> None:
+            write(json.dumps(strike))
+            if as_json:
+                click.echo(json.dumps(strike))
+
+        report = Report(tell)
+
+        def ready(address: str) -> None:
+            announce(address, as_json=as_json, ready_file=ready_file)
+
+        eventloop.run(_run(listen, url, faults, seed, report, duration, ready))
+    summary = {
+        "connections": report.connections,
+        "messages": dict(report.messages),
+        "faults": dict(report.faults),
+        "unreached": report.unreached,
+    }
+    click.echo(json.dumps(summary) if as_json else _as_text(report))
+    if report.unreached and not report.connections:
+        raise Unreachable(url, "could not be reached")
+    return 0 if report.messages else 1
+
+
+@contextlib.contextmanager
+def _lines(out: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield what writes a line to *out*, or nowhere."""
+    if out is None:
+        yield lambda line: None
+        return
+    try:
+        file = out.open("w", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise click.BadParameter(f"{out}: {error.strerror}", param_hint="--out") from error
+    with file:
+        try:
+            yield lambda line: print(line, file=file)
+        except OSError as error:
+            raise CtgkitError(f"{out}: {error.strerror}") from error
+
+
+async def _run(
+    listen: tuple[str, int],
+    target: str,
+    faults: "tuple[Fault, ...]",
+    seed: int,
+    report: "Report",
+    duration_s: float | None,
+    ready: Callable[[str], None],
+) -> None:
+    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.proxy.parties import Parties
+    from ctgkit.proxy.passage import faulty_relay
+
+    stop = stop_on_signals()
+    if duration_s is not None:
+        asyncio.get_running_loop().call_later(duration_s, stop.set)
+    async with faulty_relay(target, Parties(faults, seed), report).serve(*listen) as address:
+        ready(address)
+        await stop.wait()
+
+
+def _as_text(report: "Report") -> str:
+    struck = ", ".join(f"{n} {kind}" for kind, n in report.faults.items()) or "none"
+    up, down = report.messages["up"], report.messages["down"]
+    return f"{report.connections} connections; {up} messages up, {down} down; faults: {struck}"
