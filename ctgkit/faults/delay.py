@@ -12,8 +12,8 @@ class Delay(MessageFault):
     """The message comes late; those behind it don't wait for it."""
 
     kind: ClassVar[str] = "delay"
-    by_s: float = number("by", "s", 0.001, 600, 2, "How much later, in data time.")
-    jitter_s: float = number("jitter", "s", 0, 600, 0, "And up to so much more, at random.")
+    by_s: float = number("by", "s", 0.001, 120, 2, "How much later, in data time.")
+    jitter_s: float = number("jitter", "s", 0, 120, 0, "And up to so much more, at random.")
 
     def apply(self, message: Message, u: float) -> list[Message]:
         """Return it, to go out later."""

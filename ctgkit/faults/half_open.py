@@ -12,7 +12,7 @@ class HalfOpen(NetworkFault):
     """Nothing passes any more, in either direction, and nobody is told."""
 
     kind: ClassVar[str] = "half_open"
-    for_s: float = number("for", "s", 1, 86400, 300, "Then the connection is reset.")
+    for_s: float = number("for", "s", 0.01, 86400, 300, "Then the connection is reset.")
 
     def impair(self, u: float) -> Impairment:
         """Swallow everything."""

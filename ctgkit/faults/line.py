@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple
 from ctgkit.faults.fault import Direction, Fault, Impairment, Message, MessageFault, NetworkFault
 from ctgkit.faults.schedule import Schedule
 
-HELD_MAX = 4096
-"""Messages that wait to go out late; with more the oldest goes out. Chosen: 17 minutes at 4 Hz."""
+HELD_MAX = 1024
+"""Messages that wait to go out late; with more the oldest goes out. Chosen: four minutes at 4 Hz,
+as long as the longest delay."""
 
 
 class Deed(NamedTuple):
@@ -154,10 +155,13 @@ class Line:
 
     def _release(self, n: int, t_s: float, messages: list[Message]) -> list[Message]:
         """Keep what is to be late; return what goes out now."""
-        held = [m for m in self._held if m.n != n]
-        due = [m for m in held if n >= m.n + m.late and t_s >= m.t_s + m.late_s]
-        late = [m for m in messages if m.late or m.late_s]
-        self._held = [m for m in held if m not in due] + late
+        due: list[Message] = []
+        waiting: list[Message] = []
+        for m in self._held:
+            if m.n != n:
+                is_due = n >= m.n + m.late and t_s >= m.t_s + m.late_s
+                (due if is_due else waiting).append(m)
+        self._held = waiting + [m for m in messages if m.late or m.late_s]
         excess = self._held[: max(0, len(self._held) - HELD_MAX)]
         del self._held[: len(excess)]
         return [m for m in messages if not (m.late or m.late_s)] + due + excess
