@@ -9,6 +9,7 @@ import math
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 from websockets.asyncio.connection import Connection
@@ -43,7 +44,8 @@ class Network:
         self._stalled_until_s = -math.inf
         self._mute = False
         self._wants_reading = True
-        self._timers: list[asyncio.TimerHandle] = []
+        self._release_timer: asyncio.TimerHandle | None = None
+        self._break_timer: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
         self._room.set()
 
@@ -71,11 +73,16 @@ class Network:
                 self._mute = True
                 self._forget()
                 self._transport.pause_reading()
-                self._timers.append(self._loop.call_later(impairment.break_s, self.reset))
+                self._after(impairment.break_s, self.reset)
             case "partition":
                 self._stalled_until_s = self._loop.time() + impairment.break_s
                 self._transport.pause_reading()
-                self._timers.append(self._loop.call_later(impairment.break_s, self._heal))
+                self._after(impairment.break_s, self._heal)
+
+    def _after(self, delay_s: float, end: Callable[[], None]) -> None:
+        if self._break_timer is not None:
+            self._break_timer.cancel()
+        self._break_timer = self._loop.call_later(delay_s, end)
 
     def write(self, data: bytes) -> None:
         """Write now, later, or never."""
@@ -132,10 +139,12 @@ class Network:
     def end(self) -> None:
         """Let go: the connection is lost."""
         self._forget()
-        for timer in self._timers:
-            timer.cancel()
+        if self._break_timer is not None:
+            self._break_timer.cancel()
 
     def _forget(self) -> None:
+        if self._release_timer is not None:
+            self._release_timer.cancel()
         self._queue.clear()
         self._held_bytes = 0
         self._room.set()
@@ -155,12 +164,11 @@ class Network:
         if self._held_bytes > HELD_MAX_BYTES:
             self._room.clear()
         if len(self._queue) == 1:
-            self._timers = [t for t in self._timers if not t.cancelled()]
             self._wait()
 
     def _wait(self) -> None:
         at_s = max(self._queue[0][0], self._stalled_until_s)
-        self._timers.append(self._loop.call_at(at_s, self._release))
+        self._release_timer = self._loop.call_at(at_s, self._release)
 
     def _release(self) -> None:
         """Write what is due."""

@@ -10,7 +10,20 @@ import msgspec
 
 from ctgkit.errors import WireError
 from ctgkit.jsontext import read_json
+from ctgkit.samples import SEC_FROM_START_MAX_S
 from ctgkit.wire import MEMBERS
+
+
+def _visit(message: Any, member: str, change: Callable[[Any], Any]) -> bool:
+    """Change one member wherever it occurs; return whether it does."""
+    found = False
+    for item in message if isinstance(message, list) else [message]:
+        inner = item.values() if isinstance(item, dict) else ()
+        for part in (item, *inner):
+            for key in part if isinstance(part, dict) else ():
+                if key.lower() == MEMBERS[member].lower():
+                    part[key], found = change(part[key]), True
+    return found
 
 
 def with_member(frame: bytes, member: str, change: Callable[[Any], Any]) -> bytes:
@@ -34,14 +47,7 @@ def with_member(frame: bytes, member: str, change: Callable[[Any], Any]) -> byte
         message = read_json(frame)
     except WireError:
         return frame
-    found = False
-    for item in message if isinstance(message, list) else [message]:
-        inner = item.values() if isinstance(item, dict) else ()
-        for part in (item, *inner):
-            for key in part if isinstance(part, dict) else ():
-                if key.lower() == MEMBERS[member].lower():
-                    part[key], found = change(part[key]), True
-    return msgspec.json.encode(message) if found else frame
+    return msgspec.json.encode(message) if _visit(message, member, change) else frame
 
 
 def data_time_s(frame: bytes) -> float | None:
@@ -51,5 +57,15 @@ def data_time_s(frame: bytes) -> float | None:
     (1.5, None)
     """
     times: list[Any] = []
-    with_member(frame, "time", times.append)
-    return next((float(t) for t in reversed(times) if type(t) in (int, float)), None)
+    try:
+        _visit(read_json(frame), "time", times.append)
+    except WireError:
+        return None
+    return next((t for value in reversed(times) if (t := as_time_s(value)) is not None), None)
+
+
+def as_time_s(value: Any) -> float | None:
+    """Return *value* if it is a data time within the limits (PROTOCOL S-4.7), else None."""
+    if type(value) in (int, float) and 0 <= value <= SEC_FROM_START_MAX_S:
+        return float(value)
+    return None

@@ -196,8 +196,8 @@ def _default(parameter: Parameter) -> str:
 
 def listing() -> Iterator[str]:
     """Yield the lines of ``ctgkit proxy --list``."""
-    for title, base in (("messages", MessageFault), ("network", NetworkFault)):
-        yield f"Faults of {title}:" if title == "messages" else "Faults of the network:"
+    for title, base in (("messages", MessageFault), ("the network", NetworkFault)):
+        yield f"Faults of {title}:"
         for kind, cls in KINDS.items():
             if issubclass(cls, base):
                 yield f"  {kind:<19}{meaning_of(cls)}"

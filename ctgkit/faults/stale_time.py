@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ctgkit.faults.fault import Message, MessageFault
-from ctgkit.faults.members import with_member
+from ctgkit.faults.members import as_time_s, with_member
 from ctgkit.faults.parameters import number
 
 
@@ -19,7 +19,8 @@ class StaleTime(MessageFault):
         """Return it with that time; as it came when it has none."""
 
         def earlier(time: Any) -> Any:
-            return max(0.0, time - self.by_s) if isinstance(time, int | float) else time
+            time_s = as_time_s(time)
+            return time if time_s is None else max(0.0, time_s - self.by_s)
 
         frame = with_member(message.frame, "time", earlier)
         return [message._replace(frame=frame)]

@@ -34,7 +34,6 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("--to", "target", required=True, metavar="URL", help="Where --listen leads.")
 @click.option(
     "--fault",
-    "faults",
     type=FaultOption(),
     multiple=True,
     help="What goes wrong (repeatable); without any everything passes unchanged.",
@@ -66,7 +65,7 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 def proxy(
     listen: tuple[str, int],
     target: str,
-    faults: "tuple[Fault, ...]",
+    fault: "tuple[Fault, ...]",
     seed: int,
     out: Path | None,
     ready_file: Path | None,
@@ -95,7 +94,7 @@ def proxy(
         def ready(address: str) -> None:
             announce(address, as_json=as_json, ready_file=ready_file)
 
-        eventloop.run(_run(listen, url, faults, seed, report, duration, ready))
+        eventloop.run(_run(listen, url, fault, seed, report, duration, ready))
     summary = {
         "connections": report.connections,
         "messages": dict(report.messages),

@@ -103,7 +103,6 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
 )
 @click.option(
     "--fault",
-    "faults",
     type=FaultOption(),
     multiple=True,
     help="Let things go wrong between sensor and socket, e.g. drop:rate=0.01 or"
@@ -126,7 +125,7 @@ def sensor(
     sent.
     """
     _check_url(url)
-    if any(fault.direction != "up" for fault in options["faults"]):
+    if any(each.direction != "up" for each in options["fault"]):
         raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
     if recording is not None and options["rate"] is not None:
         raise click.UsageError("--rate is for scenarios; --speed changes a recording's")
@@ -139,7 +138,7 @@ def sensor(
 
     rate_hz = options["rate"] or RATE_HZ
     seed = options["seed"]
-    repertoire = Repertoire(options["scenario"], recording, seed, rate_hz, options["faults"])
+    repertoire = Repertoire(options["scenario"], recording, seed, rate_hz, options["fault"])
     summary, ended_by = eventloop.run(
         _run(
             url=url,

@@ -26,7 +26,7 @@ faults = st.lists(
     unique_by=repr,
 )
 seeds = st.integers(0, 2**32)
-COUNT = 80
+COUNT = 60
 
 
 def message(n):
@@ -68,18 +68,18 @@ def test_a_higher_rate_adds_strikes_and_removes_none(when, seed, higher):
     assert few <= many
 
 
-@given(faults, seeds, st.lists(st.integers(0, 79), max_size=6))
+@given(faults, seeds, st.lists(st.integers(0, COUNT), max_size=6))
 def test_what_is_sent_again_meets_the_same_message_faults(chosen, seed, cuts):
     """After reconnects: each message is altered as before, nothing breaks or is told twice."""
     passed, deeds = run(chosen, seed, COUNT)
     line, told, n = Line(chosen, seed=seed, party="a"), [], 0
-    for cut in [*sorted(cuts), 80]:
+    for cut in [*sorted(cuts), COUNT]:
         while n < cut:
             again = line.take(message(n))
             told += again.deeds
             assert again.intact == passed[n].intact
             n += 1
-        n = max(0, cut - 7) if cut < 80 else n
+        n = max(0, cut - 7) if cut < COUNT else n
     assert told == deeds
 
 
