@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctgkit.faults.fault import Message
@@ -41,12 +41,14 @@ def run(chosen, seed, count):
     return passed, [deed for p in passed for deed in p.deeds]
 
 
+@settings(max_examples=40)
 @given(faults, seeds, st.integers(1, 60), st.integers(1, 60))
 def test_a_longer_run_begins_with_the_shorter_one(chosen, seed, short, more):
     """Nothing looks ahead."""
     assert run(chosen, seed, short + more)[0][:short] == run(chosen, seed, short)[0]
 
 
+@settings(max_examples=40)
 @given(faults, seeds, st.data())
 def test_switching_faults_off_leaves_the_others_alone(chosen, seed, data):
     """To messages that the others don't strike the same happens as before."""
@@ -60,6 +62,7 @@ def test_switching_faults_off_leaves_the_others_alone(chosen, seed, data):
         assert [d.fault for d in with_all[n].deeds] == [d.fault for d in with_rest[n].deeds]
 
 
+@settings(max_examples=40)
 @given(whens, seeds, st.floats(0, 1))
 def test_a_higher_rate_adds_strikes_and_removes_none(when, seed, higher):
     when = replace(when, at_s=None)
@@ -68,6 +71,7 @@ def test_a_higher_rate_adds_strikes_and_removes_none(when, seed, higher):
     assert few <= many
 
 
+@settings(max_examples=40)
 @given(faults, seeds, st.lists(st.integers(0, COUNT), max_size=6))
 def test_what_is_sent_again_meets_the_same_message_faults(chosen, seed, cuts):
     """After reconnects: each message is altered as before, nothing breaks or is told twice."""
