@@ -99,7 +99,7 @@ def read_fault(table: Mapping[str, Any]) -> Fault:
     kind = table.get("kind")
     if kind is None:
         raise FaultError("kind", f"missing: one of {', '.join(KINDS)}")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise FaultError("kind", f"unknown fault {kind!r}{near(str(kind), KINDS)}")
     cls = KINDS[kind]
     own = _fields_of(cls)

@@ -1,9 +1,9 @@
 """``ctgkit proxy``."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from ctgkit.options import Address, FaultOption, announce, common_options, webso
 if TYPE_CHECKING:
     from ctgkit.faults.fault import Fault
     from ctgkit.proxy.passage import Report
+
+log = logging.getLogger(__name__)
 
 
 def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -82,19 +84,19 @@ def proxy(
     from ctgkit import eventloop
     from ctgkit.proxy.passage import Report
 
-    with _lines(out) as write:
+    lines = _Lines(out)
 
-        def tell(strike: dict[str, Any]) -> None:
-            write(json.dumps(strike))
-            if as_json:
-                click.echo(json.dumps(strike))
+    def tell(strike: dict[str, Any]) -> None:
+        lines.write(json.dumps(strike))
+        if as_json:
+            click.echo(json.dumps(strike))
 
-        report = Report(tell)
+    report = Report(tell)
 
-        def ready(address: str) -> None:
-            announce(address, as_json=as_json, ready_file=ready_file)
+    def ready(address: str) -> None:
+        announce(address, as_json=as_json, ready_file=ready_file)
 
-        eventloop.run(_run(listen, url, fault, seed, report, duration, ready))
+    eventloop.run(_run(listen, url, fault, seed, report, duration, ready))
     summary = {
         "connections": report.connections,
         "messages": dict(report.messages),
@@ -102,26 +104,38 @@ def proxy(
         "unreached": report.unreached,
     }
     click.echo(json.dumps(summary) if as_json else _as_text(report))
+    lines.close()
     if report.unreached and not report.connections:
         raise Unreachable(url, "could not be reached")
     return 0 if report.messages else 1
 
 
-@contextlib.contextmanager
-def _lines(out: Path | None) -> Iterator[Callable[[str], None]]:
-    """Yield what writes a line to *out*, or nowhere."""
-    if out is None:
-        yield lambda line: None
-        return
-    try:
-        file = out.open("w", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise click.BadParameter(f"{out}: {error.strerror}", param_hint="--out") from error
-    with file:
+class _Lines:
+    """The file of strikes; None for nowhere. It is written unbuffered, so that it can be watched."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._failure: OSError | None = None
         try:
-            yield lambda line: print(line, file=file)
+            self._file = path.open("wb", buffering=0) if path else None
         except OSError as error:
-            raise CtgkitError(f"{out}: {error.strerror}") from error
+            raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from error
+
+    def write(self, line: str) -> None:
+        """Write a line, unless writing has failed before; what passes doesn't suffer from it."""
+        if self._file is not None and self._failure is None:
+            try:
+                self._file.write(line.encode() + b"\n")
+            except OSError as error:
+                self._failure = error
+                log.error("faults are no longer written to %s: %s", self._path, error.strerror)
+
+    def close(self) -> None:
+        """Close the file; raise CtgkitError when it isn't whole."""
+        if self._file is not None:
+            self._file.close()
+        if self._failure is not None:
+            raise CtgkitError(f"{self._path}: {self._failure.strerror}")
 
 
 async def _run(

@@ -113,11 +113,13 @@ class FaultyPassage(Passage[ImpairedClientEnd, ImpairedServerEnd]):
     async def carry(self, frame: bytes, is_text: bool, *, up: bool) -> None:
         """Hand on what is left of a message."""
         party = self._party
+        target, other = (self.upstream, self.client) if up else (self.client, self.upstream)
+        if target.transport.is_closing():
+            return  # reset: what was read before is lost, and no fault is spent on it
         self._report.messages["up" if up else "down"] += 1
         passed = party.take(frame, is_text, up=up)
         for deed in passed.deeds:
             self._report.note(party, deed)
-        target, other = (self.upstream, self.client) if up else (self.client, self.upstream)
         target.network.impair(passed.impairment)
         if passed.impairment.breaks:
             other.network.break_off(passed.impairment)

@@ -50,12 +50,8 @@ class BadLine:
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Strikes by kind of fault."""
-        self._line, self._first_seq, self._outbox, self._on_fault = (
-            line,
-            first_seq,
-            outbox,
-            on_fault,
-        )
+        self._line, self._first_seq = line, first_seq
+        self._outbox, self._on_fault = outbox, on_fault
         self._t_s = 0.0
         self._heals_at_s = 0.0
 

@@ -77,6 +77,7 @@ def test_errors_name_the_parameter(text, complaint):
         ('[[fault]]\nkind = "drop"\n[[fault]]\nkind = "dely"', "fault[1].kind", "'delay'"),
         ('[[fault]]\nkind = "drop"\nrate = "often"', "fault[0].rate", "expected a number"),
         ("[[fault]]\nrate = 1", "fault[0].kind", "missing"),
+        ("[[fault]]\nkind = [1]", "fault[0].kind", "unknown fault [1]"),
         ('[fault]\nkind = "drop"', "fault", "expected [[fault]]"),
         ("fault = [3]", "fault[0]", "expected a table"),
         ('[[fault]]\nkind = "drop"\ndirection = "up"', "fault[0].direction", "what it sends"),

@@ -60,6 +60,19 @@ def test_strikes_are_told_and_counted(target, tmp_path):
     assert proxy.returncode == 0
 
 
+def test_a_full_disk_is_told_and_stops_nothing(target):
+    """Messages pass on; the exit code is 1."""
+    proxy = run("--to", target, "--out", "/dev/full", "--fault", "duplicate")
+    with connect(proxy.stdout.readline().strip()) as client:
+        client.send("a")
+        assert [client.recv(), client.recv()] == ["a", "a"]
+    proxy.send_signal(signal.SIGINT)
+    _, log = proxy.communicate(timeout=20)
+    assert "faults are no longer written to /dev/full: No space left" in log
+    assert "ctgkit: /dev/full: No space left on device" in log
+    assert proxy.returncode == 1
+
+
 def test_an_unreachable_target_is_3_and_silence_is_1():
     """Nobody listens at the target; nobody came."""
     proxy = run("--to", "127.0.0.1:1")

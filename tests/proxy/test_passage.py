@@ -111,7 +111,7 @@ async def test_reset_is_a_reset_for_both_sides():
                 await connection.recv()
         codes.put_nowait(connection.close_code)
 
-    async with between(listen, "reset:at=1") as (address, report):
+    async with between(listen, "reset:at=1", "drop:at=2") as (address, report):
         client = await connect(f"{address}/ws/sensor?sensor_id=a")
         with contextlib.suppress(ConnectionClosed):
             for n in range(40):
@@ -123,7 +123,8 @@ async def test_reset_is_a_reset_for_both_sides():
             for n in range(40):
                 await client.send(text(n))
         assert await codes.get() == 1000
-    assert [(s["fault"], s["t_s"]) for s in report.strikes] == [("reset", 1.0)]
+    assert [(s["fault"], s["t_s"]) for s in report.strikes] == [("reset", 1.0), ("drop", 2.0)]
+    assert report.strikes[1]["message"] == 4 + 1 + 8, "of the second connection"
 
 
 async def test_half_open_is_silence_until_the_reset():
