@@ -111,7 +111,7 @@ def proxy(
 
 
 class _Lines:
-    """The file of strikes; None for nowhere. It is written unbuffered, so that it can be watched."""
+    """The file of strikes, or none; unbuffered, so that it can be watched."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
