@@ -29,6 +29,7 @@ COMMANDS = {
     "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
     "replay": ("ctgkit.recording.command:replay", "Play a recording, as sensors or as a backend."),
     "convert": ("ctgkit.recording.command:convert", "Convert recordings between formats."),
+    "proxy": ("ctgkit.proxy.command:proxy", "Stand between two parties and let things go wrong."),
     "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),
     "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),

@@ -12,6 +12,9 @@
 A peer's fault is one of these; our own caller's fault is a ``ValueError`` or ``TypeError``.
 """
 
+import difflib
+from collections.abc import Iterable
+
 EXCERPT_MAX_CHARS = 80
 """Longest piece of a peer's text that is ever logged or sent back (contract: 80)."""
 
@@ -31,6 +34,12 @@ def printable(text: str) -> str:
     'a�[31m�b'
     """
     return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` when something known is close to *word*."""
+    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class CtgkitError(Exception):

@@ -1,18 +1,20 @@
 """What the commands have in common: configuration, verbosity, speed, readiness."""
 
-import difflib
 import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ctgkit.config import Config, SensorEntry, default_credentials, find_config
-from ctgkit.errors import ConfigError
+from ctgkit.errors import ConfigError, near
+
+if TYPE_CHECKING:
+    from ctgkit.faults.fault import Fault
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,9 +27,8 @@ def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None
     defaults = {key.replace("-", "_"): setting for key, setting in section.items()}
     for key in defaults:
         if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{config.path}: [{command}]", f"unknown key {key!r}{hint}")
+            reason = f"unknown key {key!r}{near(key, names)}"
+            raise ConfigError(f"{config.path}: [{command}]", reason)
     ctx.default_map = defaults
     ctx.obj = config
 
@@ -105,6 +106,50 @@ class Speed(click.ParamType[float]):
         if not speed > 0:
             self.fail(f"{value!r} is neither a positive number nor 'max'", param, ctx)
         return speed
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """``HOST:PORT``; without a host loopback, with port 0 any free one."""
+
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Return host and port."""
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+
+class FaultOption(click.ParamType["Fault"]):
+    """A fault, such as ``drop:rate=0.01``."""
+
+    name = "KIND[:NAME=VALUE,…]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Fault":
+        """Return the fault."""
+        from ctgkit.faults.schema import FaultError, parse_fault
+
+        try:
+            return parse_fault(str(value))
+        except FaultError as error:
+            self.fail(f"{value}: {error}", param, ctx)
+
+
+def websocket_option(url: str, default_path: str, option: str) -> str:
+    """Return the WebSocket address that an option's *url* means, or complain."""
+    from ctgkit.relay import websocket_url
+
+    try:
+        return websocket_url(url, default_path)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 def announce(url: str, *, as_json: bool, ready_file: Path | None) -> None:

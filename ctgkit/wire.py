@@ -4,13 +4,13 @@ This module performs no I/O. Whatever bytes come in, each decoder returns a valu
 :class:`~ctgkit.errors.WireError` that names where and what (PROTOCOL.md, clauses S-4, M-2, M-3).
 """
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from ctgkit.errors import WireError, excerpt
+from ctgkit.jsontext import read_json, read_typed, wire_error
 from ctgkit.samples import (
     FHR_MAX_BPM,
     FHR_MIN_BPM,
@@ -147,13 +147,11 @@ class Reject(msgspec.Struct, frozen=True, gc=False):
 
 _message_decoder = msgspec.json.Decoder(_Message)
 _messages_decoder = msgspec.json.Decoder(list[_Message])
-_any_decoder = msgspec.json.Decoder()
 _result_decoder = msgspec.json.Decoder(_ResultIn)
 _head_decoder = msgspec.json.Decoder(ResultHead)
 _reply_decoder = msgspec.json.Decoder(dict[str, int | str | None])
 _encoder = msgspec.json.Encoder()
 
-_T = TypeVar("_T")
 _FOLDED = {
     name.lower(): name
     for name in ("sensorID", "secFromStart", "data", "seq", "BPMChild", "uterus", "spasms")
@@ -206,7 +204,7 @@ def decode_request(frame: bytes | str) -> Sample:
 
 def _decode_request_slowly(frame: bytes | str) -> Sample:
     """Decode a flat request or other spellings of the keys, or name what is wrong."""
-    item = _parse(frame)
+    item = read_json(frame)
     if not isinstance(item, dict):
         raise WireError("type", "frame", "a JSON object is expected", excerpt(frame))
     folded = _fold(item)
@@ -284,7 +282,7 @@ def _decode_slowly(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], li
     """Decode item by item: other spellings of the keys, and a precise error for each bad one."""
     shown = excerpt(frame)
     try:
-        parsed = _parse(frame)
+        parsed = read_json(frame)
         if parsed == []:
             _empty()
     except WireError as error:
@@ -299,15 +297,6 @@ def _decode_slowly(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], li
         except WireError as error:
             errors.append(error)
     return samples, errors
-
-
-def _parse(frame: bytes | str) -> Any:
-    try:
-        return _any_decoder.decode(frame)
-    except UnicodeDecodeError as error:
-        raise WireError("utf8", "frame", "invalid UTF-8", excerpt(frame)) from error
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise WireError("json", "frame", f"invalid JSON ({error})", excerpt(frame)) from error
 
 
 def _fold(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,23 +316,20 @@ def _convert(folded: dict[str, Any], shown: str) -> _Message:
     try:
         return msgspec.convert(folded, _Message)
     except msgspec.ValidationError as error:
-        raise _wire_error(error, shown, seq) from error
+        raise wire_error(error, shown, seq) from error
 
 
-_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+# --- members of any message ---------------------------------------------------------------------
 
-
-def _wire_error(error: msgspec.ValidationError, shown: str, seq: int | None = None) -> WireError:
-    text = str(error)
-    path = _PATH.search(text)
-    where = path["path"] if path else ""
-    reason = _PATH.sub("", text)
-    if missing := _MISSING.search(text):
-        where = f"{where}.{missing['name']}" if where else missing["name"]
-        return WireError("missing", where, "missing", shown, seq)
-    code = "range" if ("` >= " in reason or "` <= " in reason or "range" in reason) else "type"
-    return WireError(code, where or "frame", reason[:1].lower() + reason[1:], shown, seq)
+MEMBERS: Final[Mapping[str, str]] = {
+    "id": "sensorID",
+    "time": "secFromStart",
+    "seq": "seq",
+    "fhr": "BPMChild",
+    "uterus": "uterus",
+    "spasms": "spasms",
+}
+"""What faults call a member of a message -> its name on the wire."""
 
 
 # --- samples out --------------------------------------------------------------------------------
@@ -446,7 +432,7 @@ def decode_result(frame: bytes | str) -> Result:
     WireError
         When it is not an object with ``sensorID``, or a member has the wrong type.
     """
-    result = _typed(_result_decoder, frame)
+    result = read_typed(_result_decoder, frame)
     data = result.data
     return Result(
         sensor_id=result.sensor_id,
@@ -472,7 +458,7 @@ def decode_result_head(frame: bytes | str) -> ResultHead:
     WireError
         When it is not an object with a ``sensorID``, or a member has the wrong type.
     """
-    head = _typed(_head_decoder, frame)
+    head = read_typed(_head_decoder, frame)
     if not head.sensor_id:
         raise WireError("missing", "sensorID", "missing", excerpt(frame))
     return head
@@ -481,17 +467,6 @@ def decode_result_head(frame: bytes | str) -> ResultHead:
 def is_error_result(frame: bytes | str) -> bool:
     """Return whether a message is an ML service's error answer, which names no sensor."""
     try:
-        return bool(_any_decoder.decode(frame).get("status") == "error")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, AttributeError):
+        return bool(read_json(frame).get("status") == "error")
+    except (WireError, AttributeError):
         return False
-
-
-def _typed(decoder: "msgspec.json.Decoder[_T]", frame: bytes | str) -> _T:
-    try:
-        return decoder.decode(frame)
-    except msgspec.ValidationError as error:
-        raise _wire_error(error, excerpt(frame)) from error
-    except UnicodeDecodeError as error:
-        raise WireError("utf8", "frame", "invalid UTF-8", excerpt(frame)) from error
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise WireError("json", "frame", f"invalid JSON ({error})", excerpt(frame)) from error

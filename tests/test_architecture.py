@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ctgkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check", "paper", "score")
+FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check", "paper", "score", "proxy")
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {
     ("simulate", "recording"),  # a recording may drive a sensor
@@ -21,8 +21,10 @@ ALLOWED = {
 PURE = {
     "ctgkit.display",
     "ctgkit.errors",
+    "ctgkit.jsontext",
     "ctgkit.junit",
     "ctgkit.lags",
+    "ctgkit.proxy.parties",
     "ctgkit.recording.casting",
     "ctgkit.recording.expect",
     "ctgkit.recording.format",
@@ -85,7 +87,7 @@ PURE = {
     "ctgkit.watch.values",
     "ctgkit.watch.view",
 }
-PURE_PACKAGES = ("ctgkit.simulate.signal",)
+PURE_PACKAGES = ("ctgkit.faults", "ctgkit.simulate.signal")
 IMPURE_IMPORTS = {
     "asyncio", "socket", "time", "random", "pathlib", "os", "sqlite3", "aiosqlite", "websockets",
     "threading", "logging", "subprocess", "click",

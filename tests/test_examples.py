@@ -10,6 +10,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PRINTS = {
     "whole_system.py": "599.75 s:",
     "check_your_backend.py": "43 pass, 2 skipped",
+    "own_fault.py": "all in steps of 10: True",
     "own_ml_service.py": "140 bpm: ok\n160 bpm: warning",
     "analyze_recording.py": "late decelerations; FIGO: ",
 }

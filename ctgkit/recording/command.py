@@ -13,7 +13,15 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from ctgkit.errors import RecordingError
-from ctgkit.options import Speed, announce, common_options, current_config, known_sensors
+from ctgkit.options import (
+    Address,
+    Speed,
+    announce,
+    common_options,
+    current_config,
+    known_sensors,
+    websocket_option,
+)
 
 if TYPE_CHECKING:
     from ctgkit.recording.expect import Difference, Verdict
@@ -24,32 +32,6 @@ if TYPE_CHECKING:
 DEFAULT_BACKEND = "http://127.0.0.1:8080"
 DIFFERENCES_SHOWN = 20
 """Differences that are printed one by one; the rest is counted."""
-
-
-class Address(click.ParamType[tuple[str, int]]):
-    """``HOST:PORT``; without a host loopback, with port 0 any free one."""
-
-    name = "HOST:PORT"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        """Return host and port."""
-        if isinstance(value, tuple):
-            return value
-        host, _, port = str(value).rpartition(":")
-        if not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
-        return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _websocket_url(url: str, default_path: str, option: str) -> str:
-    from ctgkit.recording.recorder import websocket_url
-
-    try:
-        return websocket_url(url, default_path)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 @click.command(
@@ -122,10 +104,10 @@ def record(
     settings = RecorderSettings(
         out=out,
         replace=options["force"],
-        stream_url=url and _websocket_url(url, "/ws", "--url"),
+        stream_url=url and websocket_option(url, "/ws", "--url"),
         viewer_token=_viewer_token(options["viewer_token_file"]),
         proxies=tuple(
-            (address, _websocket_url(target, "/", "--to"))
+            (address, websocket_option(target, "/", "--to"))
             for address, target in zip(listen, targets, strict=True)
         ),
         simulated=options["simulated"],
@@ -284,7 +266,7 @@ def replay(
             " with `ctgkit init`"
         )
     settings = ReplaySettings(
-        url=_websocket_url(options["url"], "/ws/sensor", "--url"),
+        url=websocket_option(options["url"], "/ws/sensor", "--url"),
         credentials=known,
         speed=options["speed"],
         loops=options["loops"],
@@ -318,7 +300,7 @@ def _replay_and_compare(
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
         journal=JournalReader(options["expect"], skip_bad=journal.skip_bad),
-        stream_url=_websocket_url(options["viewer_url"] or host, "/ws", "--viewer-url"),
+        stream_url=websocket_option(options["viewer_url"] or host, "/ws", "--viewer-url"),
         viewer_token=_viewer_token(options["viewer_token_file"]),
         tolerance=options["tolerance"],
         ignored=options["ignored"],

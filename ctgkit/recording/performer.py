@@ -19,8 +19,8 @@ from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.lags import Lags
 from ctgkit.recording.casting import Part
-from ctgkit.recording.proxy import close_alike
-from ctgkit.recording.tape import RecordedClient, Tape, how_closed
+from ctgkit.recording.tape import Tape
+from ctgkit.relay import ClientEnd, close_alike, how_closed
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
     SUBPROTOCOL,
@@ -150,12 +150,12 @@ class Performer:
         query = urlencode({SENSOR_ID_PARAMETER: self.part.entry.id})
         return urlunsplit(parts._replace(query=f"{parts.query}&{query}".lstrip("&")))
 
-    async def _dial(self, give_up_at_s: float) -> RecordedClient | None:
+    async def _dial(self, give_up_at_s: float) -> ClientEnd | None:
         offered = [Subprotocol(name) for name in self._about.get("offered") or ()]
         try:
             connection = await DirectConnect(
                 self._address(),
-                create_connection=RecordedClient,
+                create_connection=ClientEnd,
                 additional_headers={TOKEN_HEADER: self.part.entry.token},
                 subprotocols=offered or None,
                 compression=None,
@@ -173,9 +173,9 @@ class Performer:
             if final or time.monotonic() >= give_up_at_s:
                 self.failure = Unreachable(self._url, reason)
             return None
-        return cast(RecordedClient, connection)
+        return cast(ClientEnd, connection)
 
-    async def _use(self, connection: RecordedClient) -> bool:
+    async def _use(self, connection: ClientEnd) -> bool:
         """Perform over one connection; return whether everything is over."""
         self.counts["connects"] += 1
         if self._tape is not None:
@@ -217,7 +217,7 @@ class Performer:
             self.other_close = f"not closed by the backend, recorded {self._end_code}"
         return True
 
-    async def _write(self, connection: RecordedClient, *, acks: bool) -> None:
+    async def _write(self, connection: ClientEnd, *, acks: bool) -> None:
         """Send what is queued until the recorded end, then end it likewise."""
         while connection.state is State.OPEN:
             if self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
@@ -229,7 +229,7 @@ class Performer:
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _send(self, connection: RecordedClient, *, acks: bool) -> None:
+    async def _send(self, connection: ClientEnd, *, acks: bool) -> None:
         group: list[Due] = []
         while self._queue and len(group) < BURST:
             if group and not (group[0].is_text and self._queue[0].is_text):
@@ -260,7 +260,7 @@ class Performer:
         samples, _ = decode_frame(frame, self.part.entry.id)
         return max((sample.seq for sample in samples if sample.seq is not None), default=None)
 
-    async def _finish(self, connection: RecordedClient) -> None:
+    async def _finish(self, connection: ClientEnd) -> None:
         by_server = self._end_by == "server"
         judged = by_server and self._end_code not in ENVIRONMENTAL
         if not judged:
@@ -282,7 +282,7 @@ class Performer:
         else:
             await close_alike(connection, self._end_code, self._end_reason)
 
-    async def _read(self, connection: RecordedClient) -> None:
+    async def _read(self, connection: ClientEnd) -> None:
         """Settle what is acknowledged or rejected."""
         with contextlib.suppress(ConnectionClosed):
             while True:

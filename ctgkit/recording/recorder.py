@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -18,15 +18,15 @@ from ctgkit.clock import utc_timestamp
 from ctgkit.errors import CtgkitError, Unreachable, excerpt
 from ctgkit.recording.format import VERSION, Header
 from ctgkit.recording.journal import JournalWriter
-from ctgkit.recording.proxy import Proxy
-from ctgkit.recording.tape import FRAME_MAX_BYTES, RecordedClient, Tape, how_closed
+from ctgkit.recording.proxy import recording_relay
+from ctgkit.recording.tape import Tape
+from ctgkit.relay import FRAME_MAX_BYTES, ClientEnd, how_closed
 
 log = logging.getLogger(__name__)
 
 RETRY_MIN_S, RETRY_MAX_S = 0.25, 5.0
 """Pause before the first and the later attempts to connect again, seconds. Chosen."""
 OPEN_TIMEOUT_S = 5.0
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +45,6 @@ class RecorderSettings:
     """How long to dial for the first connection to the stream, seconds."""
     on_ready: Callable[[str], None] = lambda address: None
     """Called with each proxy's address once all listen."""
-
-
-def websocket_url(url: str, default_path: str) -> str:
-    """Return the WebSocket address that *url* means.
-
-    Raises
-    ------
-    ValueError
-        When it is no address of a server.
-
-    Examples
-    --------
-    >>> websocket_url("127.0.0.1:8080", "/ws"), websocket_url("https://ctg.example/live", "/ws")
-    ('ws://127.0.0.1:8080/ws', 'wss://ctg.example/live')
-    """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
-    assert parts.port is None or parts.port >= 0  # reading a bad port raises ValueError
-    path = parts.path if parts.path.strip("/") else default_path
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
 
 async def run_recorder(settings: RecorderSettings, stop: asyncio.Event) -> Tape:
@@ -98,7 +77,7 @@ async def run_recorder(settings: RecorderSettings, stop: asyncio.Event) -> Tape:
         failure: CtgkitError | None = None
         async with contextlib.AsyncExitStack() as servers:
             addresses = [
-                await servers.enter_async_context(Proxy(target, tape).serve(host, port))
+                await servers.enter_async_context(recording_relay(target, tape).serve(host, port))
                 for (host, port), target in settings.proxies
             ]
             for address in addresses:
@@ -157,7 +136,7 @@ async def follow(
         try:
             stream = await connect(
                 url,
-                create_connection=RecordedClient,
+                create_connection=ClientEnd,
                 additional_headers=headers,
                 compression=None,
                 proxy=None,
@@ -177,7 +156,7 @@ async def follow(
             connected.set()
             pause_s = RETRY_MIN_S
             log.info("recording the stream of %s", url)
-            await _record_connection(cast(RecordedClient, stream), urlsplit(url).path, tape, stop)
+            await _record_connection(cast(ClientEnd, stream), urlsplit(url).path, tape, stop)
             if not stop.is_set():
                 log.warning("the stream ended, connecting again")
         with contextlib.suppress(TimeoutError):
@@ -187,9 +166,7 @@ async def follow(
     return None
 
 
-async def _record_connection(
-    stream: RecordedClient, path: str, tape: Tape, stop: asyncio.Event
-) -> None:
+async def _record_connection(stream: ClientEnd, path: str, tape: Tape, stop: asyncio.Event) -> None:
     link = tape.open("v", {"path": path, "offered": [], "subprotocol": None})
     async with asyncio.TaskGroup() as tasks:
         closing = tasks.create_task(_close_when(stop, stream))
@@ -202,6 +179,6 @@ async def _record_connection(
     tape.close(link, "recorder" if whose == "local" else "server", code, reason)
 
 
-async def _close_when(stop: asyncio.Event, stream: RecordedClient) -> None:
+async def _close_when(stop: asyncio.Event, stream: ClientEnd) -> None:
     await stop.wait()
     await stream.close()

@@ -2,22 +2,13 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
-
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import ServerConnection
-from websockets.frames import Frame, Opcode
 
 from ctgkit.errors import RecordingError
 from ctgkit.recording.format import Line, redact_frame
 from ctgkit.recording.journal import JournalWriter
-
-FRAME_MAX_BYTES = 16 << 20
-"""Longest message that is recorded or passed on. Chosen: far above any backend's own limit, so
-that the backend's 1009 is seen and not ours."""
 
 LinkKind = Literal["s", "v", "m"]
 Closer = Literal["client", "server", "recorder"]
@@ -77,52 +68,3 @@ class Tape:
         except RecordingError as error:
             self.failure = error
             self._stop.set()
-
-
-class KindsOfFrames(Connection):
-    """A connection that remembers which messages came as text.
-
-    ``recv()`` would refuse bad UTF-8, and ``recv(decode=False)`` doesn't tell the kind.
-    """
-
-    _kinds: deque[bool]
-
-    def process_event(self, event: Any) -> None:
-        """Note the kind of each message before it is queued."""
-        if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY):
-            if not hasattr(self, "_kinds"):
-                self._kinds = deque()
-            self._kinds.append(event.opcode is Opcode.TEXT)
-        super().process_event(event)
-
-    async def receive(self) -> tuple[bytes, bool]:
-        """Return the next message as it came, and whether it was text.
-
-        Raises
-        ------
-        websockets.ConnectionClosed
-            At the end.
-        """
-        frame = await self.recv(decode=False)
-        return frame, self._kinds.popleft()
-
-
-class RecordedClient(KindsOfFrames, ClientConnection):
-    """The client's end of a recorded connection."""
-
-
-class RecordedServer(KindsOfFrames, ServerConnection):
-    """The server's end of a recorded connection."""
-
-
-def how_closed(
-    connection: Connection,
-) -> tuple[Literal["local", "remote"], int, str]:
-    """Return who closed a connection first, with which code and reason."""
-    protocol = connection.protocol
-    received, sent = protocol.close_rcvd, protocol.close_sent
-    if received is not None and (sent is None or protocol.close_rcvd_then_sent):
-        return "remote", received.code, received.reason
-    if sent is not None:
-        return "local", sent.code, sent.reason
-    return "remote", 1006, ""

@@ -111,7 +111,7 @@ class SensorSocket:
                 if sample.seq is None:
                     errors.append(WireError("missing", "seq", f"required under {SUBPROTOCOL}"))
                     continue
-                last_seq = sample.seq
+                last_seq = sample.seq if last_seq is None else max(last_seq, sample.seq)
             self._counters.accepted += 1
             self._intake.accept(attendance, sample)
         if last_seq is not None:

@@ -6,6 +6,7 @@ everything is sent, oldest first, until data time has caught up with the clock.
 """
 
 import asyncio
+import functools
 import logging
 import math
 import random
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-import msgspec
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.protocol import State
@@ -23,6 +24,7 @@ from ctgkit.dialling import DirectConnect
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.frames import send_texts
 from ctgkit.lags import Lags
+from ctgkit.simulate.badline import BadLine
 from ctgkit.simulate.outbox import Outbox
 from ctgkit.simulate.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.simulate.settings import FleetSettings
@@ -94,6 +96,8 @@ class SensorClient:
             speed=settings.speed,
             duration_s=settings.duration_s,
         )
+        self.bad_line: BadLine | None = None
+        """None when there are no faults."""
         self.connects = 0
         self.failure: Unreachable | None = None
         self.first_sent_s = self.last_sent_s = math.nan
@@ -110,6 +114,10 @@ class SensorClient:
         self._attempt = 0
         self._complained = False
         self._flush_s = settings.flush_timeout_s
+        if (line := settings.make_line(number)) is not None:
+            on_fault = functools.partial(settings.on_fault, number)
+            self.bad_line = BadLine(line, first_seq, self.outbox, on_fault)
+            self._flush_s += self.bad_line.patience_s
         self._flush: asyncio.Timeout | None = None
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()
@@ -162,6 +170,8 @@ class SensorClient:
         connection = self._writable()
         if connection is not None and self.outbox.has_unsent:
             await self._send(connection)
+        elif connection is not None and self.feed.ended and self.bad_line is not None:
+            await self.bad_line.flush(connection)
         self._check_end()
         if self._settled.is_set():
             return math.inf
@@ -180,13 +190,16 @@ class SensorClient:
 
     async def _send(self, connection: ClientConnection) -> None:
         samples, n_new = self.outbox.take(BURST_SAMPLES)
-        acks = self._acks
-        numbered = samples if acks else [msgspec.structs.replace(s, seq=None) for s in samples]
+        numbered = samples if self._acks else [replace(s, seq=None) for s in samples]
+        stands = True
         try:
-            await send_texts(connection, [encode_sample(s) for s in numbered])
+            if self.bad_line is None:
+                await send_texts(connection, [encode_sample(s) for s in numbered])
+            else:
+                stands = await self.bad_line.send(connection, samples, numbered)
         except ConnectionClosed:
-            return  # they stay in flight, and the link is about to notice
-        if not acks:
+            stands = False
+        if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
         if n_new:
             now = time.monotonic()
@@ -200,7 +213,7 @@ class SensorClient:
     def _check_end(self) -> None:
         if self.feed.ended:
             self._ended.set()
-            if not len(self.outbox):
+            if not len(self.outbox) and not (self.bad_line and self.bad_line.holds):
                 self._settled.set()
 
     async def _keep_linked(self, connect_timeout_s: float) -> None:
@@ -243,8 +256,12 @@ class SensorClient:
         parts = urlsplit(self._settings.url)
         query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
+        made_by: type[ClientConnection] = ClientConnection
+        if self.bad_line is not None:
+            made_by = await self.bad_line.before_dialling()
         return await DirectConnect(
             urlunsplit(parts._replace(query=query)),
+            create_connection=made_by,
             additional_headers={TOKEN_HEADER: self._token},
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,  # small messages: it costs more than it saves

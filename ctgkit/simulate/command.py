@@ -13,7 +13,7 @@ import click
 
 from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
-from ctgkit.options import Speed, announce, common_options, known_sensors
+from ctgkit.options import FaultOption, Speed, announce, common_options, known_sensors
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
     help="Play a recording of any format instead of a scenario; every sensor plays it.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the scenario."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the scenario and the faults.",
 )
 @click.option(
     "--rate",
@@ -98,6 +102,13 @@ TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
     "prolonged_deceleration forces an event.",
 )
 @click.option(
+    "--fault",
+    type=FaultOption(),
+    multiple=True,
+    help="Let things go wrong between sensor and socket, e.g. drop:rate=0.01 or"
+    " partition:at=60,for=10 (repeatable); `ctgkit proxy --list` names them.",
+)
+@click.option(
     "--truth",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
@@ -114,6 +125,8 @@ def sensor(
     sent.
     """
     _check_url(url)
+    if any(each.direction != "up" for each in options["fault"]):
+        raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
     if recording is not None and options["rate"] is not None:
         raise click.UsageError("--rate is for scenarios; --speed changes a recording's")
     if recording is not None and truth is not None:
@@ -124,18 +137,21 @@ def sensor(
     from ctgkit.simulate.repertoire import Repertoire
 
     rate_hz = options["rate"] or RATE_HZ
-    repertoire = Repertoire(options["scenario"], recording, options["seed"], rate_hz)
+    seed = options["seed"]
+    repertoire = Repertoire(options["scenario"], recording, seed, rate_hz, options["fault"])
     summary, ended_by = eventloop.run(
         _run(
             url=url,
             credentials=credentials,
             make_source=repertoire.source,
+            make_line=repertoire.line,
+            on_fault=repertoire.note_fault,
             first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
             speed=options["speed"],
             duration_s=options["duration"],
             ramp_s=options["ramp"],
             connect_timeout_s=options["connect_timeout"],
-            seed=options["seed"],
+            seed=seed,
             control=_address(options["control"]),
             on_control=lambda bound: announce(bound, as_json=as_json, ready_file=None),
         )
@@ -238,4 +254,7 @@ def _as_text(summary: "Summary") -> str:
     if s.lag_ms is not None:
         lag = s.lag_ms
         lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"
+    if s.faults:
+        struck = ", ".join(f"{n} {kind}" for kind, n in s.faults.items())
+        lines.append(f"faults: {struck}; {s.withdrawn} samples dropped, altered or late")
     return "\n".join(lines)

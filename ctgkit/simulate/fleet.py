@@ -6,6 +6,7 @@ import heapq
 import math
 import socket
 import time
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -54,6 +55,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Mean of the sensors' own rates."""
     lag_ms: LagSummary | None
     """None at maximal speed, where nothing is due at any time."""
+    faults: dict[str, int]
+    """Strikes by kind of fault."""
+    withdrawn: int
+    """Samples that faults dropped, altered or made late: sent once at most, and neither acked nor
+    unacked. ``rejected`` has the rejections of those, too, as far as they came before the end."""
     failures: tuple[str, ...]
     """Why sensors gave up, each reason once."""
 
@@ -148,7 +154,8 @@ class _Fleet:
         self.running: dict[int, SensorClient] = {}
         self._failures: list[str] = []
         self._sent = self._resent = self._acked = self._rejected = 0
-        self._unacked = self._reconnects = 0
+        self._unacked = self._reconnects = self._withdrawn = 0
+        self._faults: Counter[str] = Counter()
         self._first_sent_s, self._last_sent_s = math.inf, -math.inf
         self._steps, self._span_s = 0, 0.0
 
@@ -205,7 +212,10 @@ class _Fleet:
         self._acked += outbox.acked
         self._rejected += outbox.rejected
         self._unacked += len(outbox)
+        self._withdrawn += outbox.withdrawn
         self._reconnects += max(0, client.connects - 1)
+        if client.bad_line is not None:
+            self._faults += client.bad_line.counts
         # who switched a sensor on was told that it cannot connect
         told = self._settings.control is not None and not client.connects
         failure = client.failure
@@ -237,6 +247,8 @@ class _Fleet:
             samples_per_s=round(self._steps / duration_s, 3) if duration_s else None,
             rate_hz=round(self._steps / self._span_s, 4) if self._span_s else None,
             lag_ms=lag_ms,
+            faults=dict(self._faults),
+            withdrawn=self._withdrawn,
             failures=tuple(self._failures),
         )
 

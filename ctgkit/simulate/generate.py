@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ctgkit.errors import RecordingError
 from ctgkit.options import common_options
 
 if TYPE_CHECKING:
+    from ctgkit.events import Event
     from ctgkit.simulate.sensor import Rendered, Sensor
 
 TRUTH_NOTE = "nominal values of a simulation, not measurements"
@@ -49,12 +50,16 @@ def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def truth_lines(sensor: "Sensor", about: dict[str, Any]) -> bytes:
-    """Return the truth up to the sensor's position as JSON lines: a header, then one event each."""
+def truth_lines(sensor: "Sensor", about: dict[str, Any], faults: "Sequence[Event]" = ()) -> bytes:
+    """Return the truth up to the sensor's position as JSON lines: a header, then one event each.
+
+    *faults* are what happened to the samples on their way.
+    """
     import msgspec
 
+    events = sorted((*sensor.events(), *faults), key=lambda event: event.onset_s)
     header = {"simulated": True, "note": TRUTH_NOTE, **about}
-    lines = [json.dumps(header).encode(), *map(msgspec.json.encode, sensor.events())]
+    lines = [json.dumps(header).encode(), *map(msgspec.json.encode, events)]
     return b"\n".join(lines) + b"\n"
 
 

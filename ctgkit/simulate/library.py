@@ -3,8 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
-from ctgkit.errors import ScenarioError
-from ctgkit.simulate.scenario import Scenario, near, parse_scenario
+from ctgkit.errors import ScenarioError, near
+from ctgkit.simulate.scenario import Scenario, parse_scenario
 
 
 def scenario_names() -> list[str]:

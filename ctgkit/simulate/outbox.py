@@ -15,8 +15,8 @@ from ctgkit.samples import Sample
 class Outbox:
     """Samples with increasing ``seq``, until they are acknowledged.
 
-    Always: sent = acked + rejected + forgotten + in flight, except for rejections that name no
-    sample of ours.
+    Always: sent = acked + rejected + forgotten + withdrawn + in flight, except for rejections that
+    name no sample of ours, or a withdrawn one.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -26,6 +26,8 @@ class Outbox:
         """Times that a sample was taken again."""
         self.acked = 0
         self.rejected = 0
+        self.withdrawn = 0
+        """Samples sent once in such a way that nobody can acknowledge them."""
         self._capacity = capacity
         self._in_flight: deque[Sample] = deque()
         self._unsent: deque[Sample] = deque()
@@ -72,13 +74,21 @@ class Outbox:
     def reject(self, seq: int | None) -> None:
         """Settle one sample that the peer refuses; sending it again would not help."""
         self.rejected += 1
-        if seq is None or seq > self._highest_sent:
-            return
+        if seq is not None and seq <= self._highest_sent:
+            self._forget(seq)
+
+    def withdraw(self, seq: int) -> None:
+        """Settle one sample that a fault kept from arriving as it is."""
+        self.withdrawn += self._forget(seq)
+
+    def _forget(self, seq: int) -> bool:
+        """Return whether there was such a sample."""
         for queue in (self._in_flight, self._unsent):
             for n, sample in enumerate(queue):
                 if sample.seq == seq:
                     del queue[n]
-                    return
+                    return True
+        return False
 
     def forget_sent(self) -> None:
         """Settle what was sent to a peer that doesn't acknowledge."""

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctgkit.faults.fault import Fault
+from ctgkit.faults.ledger import Ledger
+from ctgkit.faults.line import Deed, Line
 from ctgkit.simulate.source import Source
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class Repertoire:
         Of the scenario, >= 0.
     rate_hz : float
         Samples per second of the scenario.
+    faults : sequence of Fault
+        Of every sensor, after those of its scenario.
 
     Raises
     ------
@@ -33,9 +38,15 @@ class Repertoire:
     """
 
     def __init__(
-        self, scenario: str, recording: Path | None = None, seed: int = 0, rate_hz: float = 4.0
+        self,
+        scenario: str,
+        recording: Path | None = None,
+        seed: int = 0,
+        rate_hz: float = 4.0,
+        faults: Sequence[Fault] = (),
     ) -> None:
-        self._seed, self._rate_hz = seed, rate_hz
+        self._seed, self._rate_hz, self._faults = seed, rate_hz, tuple(faults)
+        self._ledgers: dict[int, Ledger] = {}
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
         self._recording: Recording | None = None
@@ -62,6 +73,20 @@ class Repertoire:
         self.sensors[number] = sensor
         return sensor
 
+    def line(self, number: int) -> Line | None:
+        """Return the faults of sensor *number*, None when it has none; call :meth:`source` first.
+
+        In a mix of scenarios each sensor has those of its part.
+        """
+        sensor = self.sensors.get(number)
+        faults = (*(sensor.patient.scenario.faults if sensor else ()), *self._faults)
+        self._ledgers[number] = Ledger()
+        return Line(faults, seed=self._seed, party=str(number)) if faults else None
+
+    def note_fault(self, number: int, deed: Deed) -> None:
+        """Remember what a fault did to sensor *number*."""
+        self._ledgers[number].note(deed)
+
     def write_truth(self, path: Path, sensor_ids: Sequence[str]) -> None:
         """Write the truth of what was played as JSON lines, one file per sensor.
 
@@ -78,4 +103,6 @@ class Repertoire:
                 "rate_hz": self._rate_hz,
                 "injected": [entry._asdict() for entry in sensor.log],
             }
-            numbered(path, number, len(self.sensors)).write_bytes(truth_lines(sensor, about))
+            ledger = self._ledgers.get(number)
+            lines = truth_lines(sensor, about, ledger.events() if ledger else ())
+            numbered(path, number, len(self.sensors)).write_bytes(lines)

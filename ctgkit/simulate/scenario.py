@@ -2,12 +2,12 @@
 
 A knob is a number, or a distribution over patients given by its percentiles, such as
 ``{ p5 = 120, p50 = 138, p95 = 160 }``. A word is a word, or shares: ``{ doppler = 0.8, … }``.
-The timeline (``[[at]]``) changes knobs, suddenly or over a ramp, and forces events.
+The timeline (``[[at]]``) changes knobs, suddenly or over a ramp, and forces events. Faults
+(``[[fault]]``) strike what the sensor sends.
 
 This module performs no I/O: whoever calls :func:`parse_scenario` supplies the texts.
 """
 
-import difflib
 import math
 import re
 import tomllib
@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from ctgkit.errors import ScenarioError
+from ctgkit.errors import ScenarioError, near
+from ctgkit.faults.fault import Fault
+from ctgkit.faults.schema import FaultError, read_fault
 from ctgkit.simulate.knobs import CHOICES, FORCED, KNOBS
 
 MAX_EXTENDS = 8
@@ -95,14 +97,10 @@ class Scenario:
     """Every knob."""
     words: dict[str, Word]
     timeline: tuple[Change, ...]
+    faults: tuple[Fault, ...] = ()
+    """What happens between the sensor and its socket."""
     mix: tuple[tuple[float, "Scenario"], ...] = ()
     """Cumulative share and scenario, when this is a cohort of others."""
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` when something known is close to *word*."""
-    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 class _Reader:
@@ -222,13 +220,31 @@ class _Reader:
             phase=str(table.get("phase", "")),
         )
 
+    def fault(self, value: Any, key: str) -> Fault:
+        if not isinstance(value, Mapping):
+            raise self.fail(key, f"expected a table, got {value!r}")
+        if "direction" in value:
+            raise self.fail(f"{key}.direction", "a sensor's faults are in what it sends")
+        try:
+            return read_fault(value)
+        except FaultError as error:
+            raise self.fail(f"{key}.{error.key}", error.reason) from None
 
+    def tables(self, document: Mapping[str, Any], key: str) -> list[Any]:
+        listed = document.get(key, [])
+        if not isinstance(listed, list):
+            raise self.fail(key, f"expected [[{key}]], a list of tables")
+        return listed
+
+
+LISTS = ("at", "fault")
+"""Sections that are lists of tables; a scenario adds its own to those of what it extends."""
 SECTIONS = tuple(dict.fromkeys(path.split(".")[0] for path in (*KNOBS, *CHOICES)))
 META = ("title", "extends", "duration", "ga_weeks")
 
 
 def _merged(document: Mapping[str, Any], load: Callable[[str], str], depth: int) -> dict[str, Any]:
-    """Return *document* on top of what it extends; timelines are joined."""
+    """Return *document* on top of what it extends; timelines and faults are joined."""
     parent_name = document.get("meta", {}).get("extends")
     if parent_name is None:
         return dict(document)
@@ -238,8 +254,8 @@ def _merged(document: Mapping[str, Any], load: Callable[[str], str], depth: int)
     for section, content in document.items():
         if isinstance(content, Mapping) and isinstance(parent.get(section), Mapping):
             parent[section] = {**parent[section], **content}
-        elif section == "at" and isinstance(content, list):
-            parent["at"] = [*parent.get("at", []), *content]
+        elif section in LISTS and isinstance(content, list):
+            parent[section] = [*parent.get(section, []), *content]
         else:
             parent[section] = content
     return parent
@@ -275,7 +291,7 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
     """
     reader = _Reader(name)
     document = _merged(read_toml(load(name), name), load, 0)
-    reader.table(document, "", ("meta", "at", "mix", *SECTIONS))
+    reader.table(document, "", ("meta", "mix", *LISTS, *SECTIONS))
     meta = reader.table(document.get("meta", {}), "meta", META)
     numbers: dict[str, Number] = {path: float(k.default) for path, k in KNOBS.items()}
     words: dict[str, Word] = {path: choice.default for path, choice in CHOICES.items()}
@@ -288,9 +304,7 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
             else:
                 knob = KNOBS[path]
                 numbers[path] = reader.number(value, path, knob.low, knob.high, knob.unit)
-    changes = document.get("at", [])
-    if not isinstance(changes, list):
-        raise reader.fail("at", "expected [[at]], a list of tables")
+    changes, faults = (reader.tables(document, key) for key in LISTS)
     return Scenario(
         id=name,
         title=str(meta.get("title", "")),
@@ -299,6 +313,7 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
         numbers=numbers,
         words=words,
         timeline=tuple(reader.change(c, f"at[{i}]") for i, c in enumerate(changes)),
+        faults=tuple(reader.fault(f, f"fault[{i}]") for i, f in enumerate(faults)),
         mix=_mix(reader, document.get("mix", {}), load),
     )
 

@@ -47,6 +47,8 @@ def _change(change: "Change") -> dict[str, Any]:
 
 def as_dict(scenario: "Scenario") -> dict[str, Any]:
     """Return a scenario with every knob, ready for JSON."""
+    from ctgkit.faults.schema import fault_as_dict
+
     shares = [share for share, _ in scenario.mix]
     return {
         "id": scenario.id,
@@ -56,6 +58,7 @@ def as_dict(scenario: "Scenario") -> dict[str, Any]:
         "knobs": {path: _plain(v) for path, v in scenario.numbers.items()},
         "words": {path: _plain(v) for path, v in scenario.words.items()},
         "timeline": [_change(c) for c in scenario.timeline],
+        "faults": [fault_as_dict(fault) for fault in scenario.faults],
         "mix": {
             part.id: round(share - before, 6)
             for before, (share, part) in zip([0.0, *shares], scenario.mix, strict=False)
@@ -115,6 +118,8 @@ def show(name: str, as_json: bool) -> None:
     for change in loaded["timeline"]:
         rest = ", ".join(f"{k} {_toml(v)}" for k, v in change.items() if k != "t_s")
         click.echo(f"  at {_toml(change['t_s'])} s: {rest}")
+    for fault in loaded["faults"]:
+        click.echo("  fault " + ", ".join(f"{k} {_toml(v)}" for k, v in fault.items()))
 
 
 def _toml(value: Any) -> str:

@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ctgkit.errors import near
 from ctgkit.events import Event
 from ctgkit.samples import RATE_HZ
 from ctgkit.simulate.knobs import FORCED
 from ctgkit.simulate.patient import ForcedAt, Patient
 from ctgkit.simulate.plan import Plan
-from ctgkit.simulate.scenario import ForcedEvent, Scenario, near
+from ctgkit.simulate.scenario import ForcedEvent, Scenario
 from ctgkit.simulate.signal.belt import level, toco
 from ctgkit.simulate.signal.device import MARGIN, monitor, mother_bpm
 from ctgkit.simulate.signal.dropout import Episode

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ctgkit.config import SensorEntry
+from ctgkit.faults.line import Deed, Line
 from ctgkit.simulate.source import Source
 
 WINDOW_SAMPLES = 2400
@@ -45,5 +46,10 @@ class FleetSettings:
     the sensors then wait to be switched on. Port 0: any free ports."""
     on_control: Callable[[str], None] = lambda url: None
     """Called with each control address, once it is bound."""
+    make_line: Callable[[int], Line | None] = lambda number: None
+    """Sensor number -> the faults between it and its socket; called at each switching on, after
+    ``make_source``."""
+    on_fault: Callable[[int, Deed], None] = lambda number, deed: None
+    """Called with the sensor's number for each strike of a fault."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Set it to stop producing, flush and return."""

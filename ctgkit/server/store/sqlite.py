@@ -109,8 +109,8 @@ class Store:
         self._queued()
 
     def acknowledge(self, ack: AckFunction, seq: int) -> None:
-        """Call ``ack(seq)`` once everything queued so far is committed; the last *seq* wins."""
-        self._queue.acks[ack] = seq
+        """Call ``ack(seq)`` once everything queued so far is committed; the largest *seq* wins."""
+        self._queue.acks[ack] = max(seq, self._queue.acks.get(ack, seq))
         self._wake.set()
 
     def open_examination(self, examination_id: int, bed: str) -> None:

@@ -1,0 +1,165 @@
+"""``ctgkit proxy``."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctgkit.errors import CtgkitError, Unreachable
+from ctgkit.options import Address, FaultOption, announce, common_options, websocket_option
+
+if TYPE_CHECKING:
+    from ctgkit.faults.fault import Fault
+    from ctgkit.proxy.passage import Report
+
+log = logging.getLogger(__name__)
+
+
+def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from ctgkit.faults.schema import listing
+
+        click.echo("\n".join(listing()))
+        ctx.exit()
+
+
+@click.command(
+    epilog="Example: ctgkit proxy --listen 127.0.0.1:9000 --to ws://127.0.0.1:8080 "
+    "--fault drop:rate=0.01 --fault partition:at=60,for=10"
+)
+@common_options
+@click.option("--listen", type=Address(), required=True, help="Where clients connect.")
+@click.option("--to", "target", required=True, metavar="URL", help="Where --listen leads.")
+@click.option(
+    "--fault",
+    type=FaultOption(),
+    multiple=True,
+    help="What goes wrong (repeatable); without any everything passes unchanged.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Another one, other luck."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what was done when, as JSON lines.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="End after S seconds; default: until Ctrl-C.",
+)
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the proxy's address.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="List the faults with what can be set, and exit.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print address, faults and summary as JSON.")
+def proxy(
+    listen: tuple[str, int],
+    target: str,
+    fault: "tuple[Fault, ...]",
+    seed: int,
+    out: Path | None,
+    ready_file: Path | None,
+    as_json: bool,
+    duration: float | None,
+) -> int:
+    """Stand between two parties and let messages and connections go wrong.
+
+    Point sensors, viewers or a backend's --ml at --listen. Paths, headers, subprotocols, refusals
+    and close codes pass through. Faults strike at data times and at random; the same seed gives the
+    same ones. Exit code 1 when nothing passed, 3 when the target was never reached.
+    """
+    url = websocket_option(target, "/", "--to")
+    from ctgkit import eventloop
+    from ctgkit.proxy.passage import Report
+
+    lines = _Lines(out)
+
+    def tell(strike: dict[str, Any]) -> None:
+        lines.write(json.dumps(strike))
+        if as_json:
+            click.echo(json.dumps(strike))
+
+    report = Report(tell)
+
+    def ready(address: str) -> None:
+        announce(address, as_json=as_json, ready_file=ready_file)
+
+    eventloop.run(_run(listen, url, fault, seed, report, duration, ready))
+    summary = {
+        "connections": report.connections,
+        "messages": dict(report.messages),
+        "faults": dict(report.faults),
+        "unreached": report.unreached,
+    }
+    click.echo(json.dumps(summary) if as_json else _as_text(report))
+    lines.close()
+    if report.unreached and not report.connections:
+        raise Unreachable(url, "could not be reached")
+    return 0 if report.messages else 1
+
+
+class _Lines:
+    """The file of strikes, or none; unbuffered, so that it can be watched."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._failure: OSError | None = None
+        try:
+            self._file = path.open("wb", buffering=0) if path else None
+        except OSError as error:
+            raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from error
+
+    def write(self, line: str) -> None:
+        """Write a line, unless writing has failed before; what passes doesn't suffer from it."""
+        if self._file is not None and self._failure is None:
+            try:
+                self._file.write(line.encode() + b"\n")
+            except OSError as error:
+                self._failure = error
+                log.error("faults are no longer written to %s: %s", self._path, error.strerror)
+
+    def close(self) -> None:
+        """Close the file; raise CtgkitError when it isn't whole."""
+        if self._file is not None:
+            self._file.close()
+        if self._failure is not None:
+            raise CtgkitError(f"{self._path}: {self._failure.strerror}")
+
+
+async def _run(
+    listen: tuple[str, int],
+    target: str,
+    faults: "tuple[Fault, ...]",
+    seed: int,
+    report: "Report",
+    duration_s: float | None,
+    ready: Callable[[str], None],
+) -> None:
+    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.proxy.parties import Parties
+    from ctgkit.proxy.passage import faulty_relay
+
+    stop = stop_on_signals()
+    if duration_s is not None:
+        asyncio.get_running_loop().call_later(duration_s, stop.set)
+    async with faulty_relay(target, Parties(faults, seed), report).serve(*listen) as address:
+        ready(address)
+        await stop.wait()
+
+
+def _as_text(report: "Report") -> str:
+    struck = ", ".join(f"{n} {kind}" for kind, n in report.faults.items()) or "none"
+    up, down = report.messages["up"], report.messages["down"]
+    return f"{report.connections} connections; {up} messages up, {down} down; faults: {struck}"
