@@ -29,6 +29,7 @@ COMMANDS = {
     "replay": ("ctgkit.recording.command:replay", "Play a recording, as sensors or as a backend."),
     "convert": ("ctgkit.recording.command:convert", "Convert recordings between formats."),
     "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),
+    "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend carries."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""
