@@ -1,0 +1,77 @@
+"""A robust line through a series, and whether it is flat.
+
+This module performs no I/O.
+"""
+
+import statistics
+from dataclasses import dataclass
+from itertools import combinations
+
+JUDGED_FROM = 1 / 3
+"""Share of a series that may be warm-up; the rest must be flat."""
+MIN_POINTS = 8
+"""Fewer points say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flatness:
+    """What a series did after the warm-up."""
+
+    median: float
+    maximum: float
+    slope_per_hour: float
+    """Of the Theil-Sen line: the median of the slopes between all pairs of points, which a third
+    of wild points doesn't move."""
+    growth: float
+    """What the line gains over the judged stretch."""
+    allowed: float
+    """The bound of the growth."""
+    judged_s: float
+    """Length of the judged stretch, seconds."""
+
+    @property
+    def flat(self) -> bool:
+        """Whether it stayed within its bound; falling is flat too."""
+        return self.growth <= self.allowed
+
+
+def flatness(points, *, share, least, from_s=None):
+    """Judge a series.
+
+    Parameters
+    ----------
+    points : sequence of (float, float)
+        (seconds, value), ascending.
+    share, least : float
+        The line may gain *share* of the median or *least*, whichever is more.
+    from_s : float or None
+        Where warm-up ends; default `JUDGED_FROM` of the way.
+
+    Returns
+    -------
+    Flatness or None
+        None when there are too few points to judge.
+    """
+    if not points:
+        return None
+    begin_s, end_s = points[0][0], points[-1][0]
+    if from_s is None:
+        from_s = begin_s + JUDGED_FROM * (end_s - begin_s)
+    judged = [(t, value) for t, value in points if t >= from_s]
+    if len(judged) < MIN_POINTS:
+        return None
+    slope = statistics.median(
+        (after - before) / (t_after - t_before)
+        for (t_before, before), (t_after, after) in combinations(judged, 2)
+    )
+    values = [value for _, value in judged]
+    span_s = judged[-1][0] - judged[0][0]
+    median = statistics.median(values)
+    return Flatness(
+        median=median,
+        maximum=max(values),
+        slope_per_hour=slope * 3600,
+        growth=slope * span_s,
+        allowed=max(share * median, least),
+        judged_s=span_s,
+    )
