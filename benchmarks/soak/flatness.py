@@ -7,8 +7,6 @@ import statistics
 from dataclasses import dataclass
 from itertools import combinations
 
-JUDGED_FROM = 1 / 3
-"""Share of a series that may be warm-up; the rest must be flat."""
 MIN_POINTS = 8
 """Fewer points say nothing."""
 
@@ -35,37 +33,29 @@ class Flatness:
         return self.growth <= self.allowed
 
 
-def flatness(points, *, share, least, from_s=None):
+def flatness(points, *, share, least):
     """Judge a series.
 
     Parameters
     ----------
     points : sequence of (float, float)
-        (seconds, value), ascending.
+        (seconds, value), ascending, without the warm-up.
     share, least : float
         The line may gain *share* of the median or *least*, whichever is more.
-    from_s : float or None
-        Where warm-up ends; default `JUDGED_FROM` of the way.
 
     Returns
     -------
     Flatness or None
         None when there are too few points to judge.
     """
-    if not points:
-        return None
-    begin_s, end_s = points[0][0], points[-1][0]
-    if from_s is None:
-        from_s = begin_s + JUDGED_FROM * (end_s - begin_s)
-    judged = [(t, value) for t, value in points if t >= from_s]
-    if len(judged) < MIN_POINTS:
+    if len(points) < MIN_POINTS:
         return None
     slope = statistics.median(
         (after - before) / (t_after - t_before)
-        for (t_before, before), (t_after, after) in combinations(judged, 2)
+        for (t_before, before), (t_after, after) in combinations(points, 2)
     )
-    values = [value for _, value in judged]
-    span_s = judged[-1][0] - judged[0][0]
+    values = [value for _, value in points]
+    span_s = points[-1][0] - points[0][0]
     median = statistics.median(values)
     return Flatness(
         median=median,

@@ -3,6 +3,7 @@
 This module performs no I/O.
 """
 
+import math
 from collections.abc import Generator, Iterable, Sequence
 from typing import Literal
 
@@ -148,25 +149,45 @@ def _reasons(level: Level, max_p99_ms: float) -> Iterable[str]:
     ):
         if count > 0:
             yield f"{count} {what}"
-    if level.p99_ms is not None and level.p99_ms > max_p99_ms:
+    if level.p99_ms is None:
+        yield "nothing came back"
+    elif level.p99_ms > max_p99_ms:
         yield f"p99 is {level.p99_ms:.1f} ms"
 
 
+def best_attempts(levels: Iterable[Judged]) -> list[Judged]:
+    """Return each number of sensors once, ascending: the attempt that held, or came nearest."""
+    best: dict[int, Judged] = {}
+    for judged in sorted(levels, key=_badness, reverse=True):
+        best[judged.level.sensors] = judged
+    return [best[sensors] for sensors in sorted(best)]
+
+
+def _badness(judged: Judged) -> tuple[bool, float]:
+    p99_ms = judged.level.p99_ms
+    return judged.verdict != "held", math.inf if p99_ms is None else p99_ms
+
+
 def find_knee(levels: Sequence[Judged]) -> Knee:
-    """Return the knee of what was measured; a level that was tried twice held if it did once."""
-    held = {j.level.sensors: j.level for j in levels if j.verdict == "held"}
-    missed = [j for j in levels if j.level.sensors not in held]
-    first = min(missed, key=lambda j: j.level.sensors, default=None)
-    below = [n for n in held if first is None or n < first.level.sensors]
-    best = max(below, default=0)
-    blamed = [j for j in missed if first and j.level.sensors == first.level.sensors]
-    limited_by: Limit = "sensors"
-    if blamed:
-        limited_by = "backend" if any(j.verdict == "failed" for j in blamed) else "generator"
+    """Return the knee of what was measured, which is not nothing."""
+    holds: Judged | None = None
+    for judged in best_attempts(levels):
+        if judged.verdict != "held":
+            attempts = [j for j in levels if j.level.sensors == judged.level.sensors]
+            backend = any(j.verdict == "failed" for j in attempts)
+            return Knee(
+                sensors=holds.level.sensors if holds else 0,
+                samples_per_s=holds.level.samples_per_s if holds else 0.0,
+                limited_by="backend" if backend else "generator",
+                failed_at=judged.level.sensors,
+                why=judged.why,
+            )
+        holds = judged
+    assert holds is not None
     return Knee(
-        sensors=best,
-        samples_per_s=held[best].samples_per_s if best else 0.0,
-        limited_by=limited_by,
-        failed_at=first.level.sensors if first else None,
-        why=blamed[-1].why if blamed else "",
+        sensors=holds.level.sensors,
+        samples_per_s=holds.level.samples_per_s,
+        limited_by="sensors",
+        failed_at=None,
+        why="",
     )

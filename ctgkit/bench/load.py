@@ -31,6 +31,7 @@ BURST = 256
 UNSENT_MAX_BYTES = 65_536
 """A connection with more unwritten bytes than this gets no new ones: the backend doesn't read."""
 PING_EVERY_S = 1.0
+"""How often each sensor pings a backend that shows nothing else."""
 SETTLE_S = 3.0
 """What has not come after so long without any news is lost. Chosen: a backend shows a sample
 whose result is missing after 2 s (PROTOCOL V-2.2)."""
@@ -39,6 +40,7 @@ SETTLE_MAX_S = 20.0
 PROBE_RATE_HZ, PROBE_S = 10.0, 0.3
 """What a single sensor sends to find out where samples show up."""
 LEAVING_S = 3.0
+"""How long closing all connections may take before they are dropped."""
 
 
 async def probe(backend: Backend) -> None:
@@ -117,14 +119,8 @@ class _Run:
         self._cpu = 0.0
 
     async def connect(self) -> str:
-        """Connect the viewer and all sensors; return why some could not, or nothing."""
+        """Connect all sensors and the viewer; return why some could not, or nothing."""
         backend = self._backend
-        if backend.seen_at == "viewer":
-            try:
-                self._viewer = await backend.viewer()
-            except (OSError, InvalidHandshake) as error:
-                return f"the viewer could not connect: {reason_of(error)}"
-            self._viewer.hear = self._hear_viewer
         gate = asyncio.Semaphore(CONNECTING_MAX)
         failures: list[OSError | InvalidHandshake] = []
 
@@ -141,14 +137,20 @@ class _Run:
                 entering.create_task(enter(number)) for number in range(self._schedule.sensors)
             ]
         self._lines = [line for task in tasks if (line := task.result())]
-        if not failures:
-            for number, line in enumerate(self._lines):
-                self._listen(number, line)
-            return ""
-        reason = reason_of(failures[0])
-        if is_refusal(failures[0]):
-            raise Unreachable(backend.base, f"a sensor was {reason}")
-        return f"{len(failures)} sensors could not connect: {reason}"
+        if failures:
+            reason = reason_of(failures[0])
+            if is_refusal(failures[0]):
+                raise Unreachable(backend.base, f"a sensor was {reason}")
+            return f"{len(failures)} sensors could not connect: {reason}"
+        for number, line in enumerate(self._lines):
+            self._listen(number, line)
+        if backend.seen_at == "viewer":
+            try:
+                self._viewer = await backend.viewer()
+            except (OSError, InvalidHandshake) as error:
+                return f"the viewer could not connect: {reason_of(error)}"
+            self._viewer.hear = self._hear_viewer
+        return ""
 
     def _listen(self, number: int, line: Line) -> None:
         if self._backend.acks:
@@ -236,7 +238,8 @@ class _Run:
             self._first_seq + index if self._backend.acks else None,
         )
         data = Frame(Opcode.TEXT, encode_sample(sample)).serialize(mask=True)
-        if self._backend.seen_at == "pong" and index % math.ceil(schedule.rate_hz) == 0:
+        per_ping = math.ceil(PING_EVERY_S * schedule.rate_hz)
+        if self._backend.seen_at == "pong" and (index + sensor) % per_ping == 0:
             data += Frame(Opcode.PING, b"%d" % index).serialize(mask=True)
         line.transport.write(data)
         self._sent[sensor] = index

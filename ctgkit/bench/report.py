@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ctgkit.bench.knee import Judged, Knee
+from ctgkit.bench.knee import Judged, Knee, best_attempts
 
 DISCLAIMER = "synthetic load from a test tool, not a medical device"
 BAR_CHARACTERS = 48
@@ -130,7 +130,7 @@ def _bars(levels: Sequence[Judged], max_p99_ms: float) -> Iterator[str]:
     bound_at = round(BAR_CHARACTERS / BAR_AXIS)
     ruler = f"|<- {max_p99_ms:g} ms"
     yield f"{'sensors':>7}  p99{' ' * (bound_at - 3)}{ruler}"
-    for judged in sorted(levels, key=lambda j: j.level.sensors):
+    for judged in best_attempts(levels):
         p99_ms = judged.level.p99_ms
         if p99_ms is None:
             yield f"{judged.level.sensors:>7}  nothing seen"
