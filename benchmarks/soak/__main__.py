@@ -1,7 +1,7 @@
 """``python -m benchmarks.soak``: run it, judge it, write JSON and a picture.
 
 Real processes (`ctgkit serve`, `ml`, `sensor`), disturbed throughout: groups of sensors killed and
-restarted, the ML link cut, the ML service hanging and (in the first tenth) killed, viewers that
+restarted, the ML link cut, the ML service hanging and (in the first minutes) killed, viewers that
 vanish or never read, malformed and oversized frames.
 Exit code 1 when anything was lost, doesn't add up, died, or grew.
 """
@@ -28,6 +28,7 @@ from ctgkit.mlstub.trace import WINDOW_S
 
 BOUNDS = {
     "rss_mib": (0.05, 8.0),
+    "wal_mib": (0.1, 64.0),
     "descriptors": (0.0, 4.0),
     "threads": (0.0, 1.0),
     "tasks asyncio": (0.05, 20.0),
@@ -41,10 +42,10 @@ of the queues' bounds (docs/architecture.md)."""
 SILENCE_MAX_S = 15.0
 """Longest pause of a viewer's stream. Chosen: far above the 2 s after which samples without a
 result are shown, for busy machines."""
-ML_KILLED_UNTIL = 1 / 10
+ML_KILLED_UNTIL = 1 / 15
 """Share of the run in which the ML service may be killed: the last one lives long enough to be
 judged."""
-ML_WARM_UP_S = WINDOW_S + 60.0
+ML_WARM_UP_S = WINDOW_S + 300.0
 """From when on the ML service is judged: its analyzers' windows fill until then."""
 JUDGED_FROM = 1 / 3
 """Share of a series that may be warm-up; the rest must be flat."""

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 PANELS = {
-    "memory, MiB": ("rss_mib",),
+    "memory; SQLite's write-ahead log; MiB": ("rss_mib", "wal_mib"),
     "serve: descriptors without connections, threads; tasks": (
         "serve descriptors", "serve threads", "serve tasks asyncio",
     ),

@@ -49,6 +49,8 @@ async def sample_for_ever(system, every_s, series):
             for measure, value in vitals(process.pid).items():
                 held = value - connections if (name, measure) == SPARE else value
                 series.setdefault((name, measure), []).append((at_s, held))
+        wal_mib = os.path.getsize(f"{system.system.database}-wal") / 2**20
+        series.setdefault(("serve", "wal_mib"), []).append((at_s, wal_mib))
         for (name, label), value in _labelled(counted):
             if name in ("ctgkit_queue_depth", "ctgkit_tasks"):
                 measure = name.removeprefix("ctgkit_") + f" {label}"

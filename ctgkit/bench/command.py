@@ -49,8 +49,7 @@ class Counts(click.ParamType[tuple[int, ...]]):
 
 
 @click.command(
-    epilog="Example: ctgkit init --sensors 2000 && ctgkit serve & sleep 1;"
-    " ctgkit bench http://127.0.0.1:8080"
+    epilog="Example: ctgkit bench http://127.0.0.1:8080 --max-p99-ms 25 --min-sensors 500"
 )
 @common_options
 @click.argument("url")
