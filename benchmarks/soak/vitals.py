@@ -27,6 +27,11 @@ def vitals(pid):
     }
 
 
+def wal_mib(database):
+    """Return the size of a database's write-ahead log."""
+    return Path(f"{database}-wal").stat().st_size / 2**20
+
+
 async def metrics(url):
     """Return {name or (name, label): value} of a backend's /metrics."""
     text = (await ask(url, "/metrics")).body.decode()
@@ -49,8 +54,7 @@ async def sample_for_ever(system, every_s, series):
             for measure, value in vitals(process.pid).items():
                 held = value - connections if (name, measure) == SPARE else value
                 series.setdefault((name, measure), []).append((at_s, held))
-        wal_mib = os.path.getsize(f"{system.system.database}-wal") / 2**20
-        series.setdefault(("serve", "wal_mib"), []).append((at_s, wal_mib))
+        series.setdefault(("serve", "wal_mib"), []).append((at_s, wal_mib(system.system.database)))
         for (name, label), value in _labelled(counted):
             if name in ("ctgkit_queue_depth", "ctgkit_tasks"):
                 measure = name.removeprefix("ctgkit_") + f" {label}"

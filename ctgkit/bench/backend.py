@@ -160,6 +160,8 @@ def reason_of(error: OSError | InvalidHandshake) -> str:
     return excerpt(str(error)) or type(error).__name__
 
 
-def is_refusal(error: OSError | InvalidHandshake) -> bool:
-    """Return whether credentials or path are wrong, which no other load would change."""
-    return isinstance(error, InvalidStatus) and error.response.status_code in {400, 401, 403, 404}
+def is_final(error: OSError | InvalidHandshake) -> bool:
+    """Return whether no other load would change that: nobody listens, or credentials are wrong."""
+    if isinstance(error, InvalidStatus):
+        return error.response.status_code in {400, 401, 403, 404}
+    return isinstance(error, ConnectionRefusedError)

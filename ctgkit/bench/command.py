@@ -140,16 +140,9 @@ def bench(url: str, **options: Any) -> int:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from error
     _check_plot(options["plot"])
-    sensors = _credentials(options)
-    wanted = max(options["counts"] or (1,))
-    if max(wanted, options["min_sensors"] or 0) > len(sensors):
-        raise click.UsageError(
-            f"there are credentials for {len(sensors)} sensors; `ctgkit init --sensors N` writes"
-            " more, for `ctgkit serve` in the same directory"
-        )
     backend = Backend(
         base=base,
-        sensors=sensors[: _descriptors() - DESCRIPTORS_SPARE],
+        sensors=_sensors(options),
         viewer_token=current_config().viewer_token,
     )
     from ctgkit.eventloop import run
@@ -174,7 +167,7 @@ async def _bench(backend: "Backend", options: dict[str, Any]) -> "Findings":
     from ctgkit.bench.mlecho import ml_echo
     from ctgkit.bench.report import Findings, head
 
-    machine = str(this_machine())
+    machine = this_machine()
     named = ("rate_hz", "warm_up_s", "window_s", "max_p99_ms", "ml_listen")
     async with contextlib.AsyncExitStack() as stack:
         if options["ml_listen"]:
@@ -227,6 +220,24 @@ async def _measure_levels(backend: "Backend", options: dict[str, Any]) -> "list[
         while True:
             sensors = steps.send(await holds(sensors))
     return levels
+
+
+def _sensors(options: dict[str, Any]) -> tuple[SensorEntry, ...]:
+    """Return the sensors that may be used, as many as are wanted at least."""
+    known = _credentials(options)
+    asked = max(options["counts"] or (1,))
+    if options["counts"] and asked < (options["min_sensors"] or 1):
+        raise click.UsageError("--min-sensors is more than all of --sensors")
+    wanted = max(asked, options["min_sensors"] or 1)
+    if wanted > len(known):
+        raise click.UsageError(
+            f"there are credentials for {len(known)} sensors; `ctgkit init --sensors N` writes"
+            " more, for `ctgkit serve` in the same directory"
+        )
+    most = _descriptors() - DESCRIPTORS_SPARE
+    if wanted > most:
+        raise click.UsageError(f"this process may open only {most} connections (ulimit -n)")
+    return known[:most]
 
 
 def _credentials(options: dict[str, Any]) -> tuple[SensorEntry, ...]:

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidHandshake
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from ctgkit.bench.backend import Backend, Line, SeenAt, is_refusal, reason_of
+from ctgkit.bench.backend import Backend, Line, SeenAt, is_final, reason_of
 from ctgkit.bench.knee import Level
 from ctgkit.bench.schedule import Ledger, Schedule, quantile
 from ctgkit.errors import Unreachable, WireError
@@ -73,7 +73,7 @@ async def measure(
     Raises
     ------
     Unreachable
-        When it doesn't let a sensor in for a reason that no other load would change.
+        When it is gone, or doesn't let a sensor in for a reason that no other load would change.
     """
     luck = random.Random(sensors)  # the same level has the same phases each time
     schedule = Schedule(
@@ -139,8 +139,8 @@ class _Run:
         self._lines = [line for task in tasks if (line := task.result())]
         if failures:
             reason = reason_of(failures[0])
-            if is_refusal(failures[0]):
-                raise Unreachable(backend.base, f"a sensor was {reason}")
+            if is_final(failures[0]):
+                raise Unreachable(backend.base, f"a sensor can't connect: {reason}")
             return f"{len(failures)} sensors could not connect: {reason}"
         for number, line in enumerate(self._lines):
             self._listen(number, line)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ctgkit.bench.knee import Judged, Knee, best_attempts
+from ctgkit.bench.machine import Machine
 
 DISCLAIMER = "synthetic load from a test tool, not a medical device"
 BAR_CHARACTERS = 48
@@ -32,7 +33,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the backend acknowledges (``ctgkit.v1``)."""
     backend: dict[str, Any]
     """What its ``/api/health`` says; empty without one."""
-    machine: str
+    machine: Machine
     """The load generator's."""
     settings: dict[str, Any]
     levels: tuple[Judged, ...] = ()

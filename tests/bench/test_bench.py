@@ -1,5 +1,7 @@
 """Real runs: against our backend as processes, and against small backends of other kinds."""
 
+import platform
+
 import pytest
 
 from ctgkit.bench import load
@@ -78,10 +80,21 @@ async def test_a_full_backend_fails_the_level_and_a_wrong_token_ends_it():
             await probe(backend_at(base, token="wrong"))
 
 
+async def test_a_generator_at_its_limit_says_so():
+    """More than one process can send: not the backend's fault."""
+    async with running(Toy()) as base:
+        level = await measure(backend_at(base), 1, rate_hz=50_000, warm_up_s=0, window_s=0.03)
+        assert level.lateness_p99_ms > 5.0
+        assert judge(level, 5.0).verdict == "generator"
+
+
 async def test_nobody_listens():
-    """That is said at once."""
+    """That is said at once, also when the backend dies during the search."""
+    backend = backend_at(f"ws://127.0.0.1:{free_port()}")
     with pytest.raises(Unreachable, match=r"refused|[Cc]onnect"):
-        await probe(backend_at(f"ws://127.0.0.1:{free_port()}"))
+        await probe(backend)
+    with pytest.raises(Unreachable, match=r"refused|[Cc]onnect"):
+        await measure(backend, 3, **QUICK)
 
 
 async def test_our_own_backend_from_the_command_line(tmp_path):
@@ -105,7 +118,7 @@ async def test_our_own_backend_from_the_command_line(tmp_path):
         assert found["knee"]["sensors"] == 6
         assert (found["seen_at"], found["acks"], found["simulated"]) == ("viewer", True, True)
         assert found["backend"]["service"] == "ctgkit"
-        assert "Python" in found["machine"]
+        assert found["machine"]["python"] == platform.python_version()
         assert found["settings"]["rate_hz"] == 4.0
         assert found["levels"][1]["statuses"]["ok"] >= 12
         for text in ("sensors samples/s", "settings", "machine", "holds"):

@@ -29,7 +29,7 @@ def findings():
         seen_at="viewer",
         acks=True,
         backend={"service": "ctgkit", "ml": "up"},
-        machine=str(this_machine()),
+        machine=this_machine(),
         settings={"rate_hz": 4.0, "warm_up_s": 2.0, "window_s": 5.0, "max_p99_ms": 50.0},
         levels=levels,
         knee=find_knee(levels),
@@ -56,6 +56,7 @@ def test_json_has_it_all(findings):
     assert [n["verdict"] for n in found["levels"]] == ["held", "held", "failed", "held"]
     assert found["levels"][2]["p99_ms"] == 400.0
     assert found["knee"]["failed_at"] == 200
+    assert found["machine"]["cores"] >= 1
 
 
 @pytest.mark.parametrize(
