@@ -12,8 +12,14 @@ import click
 import msgspec
 
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError
-from ctgkit.options import common_options, current_config, known_sensors
+from ctgkit.options import (
+    TOKEN_VARIABLE,
+    address_of,
+    common_options,
+    current_config,
+    known_sensors,
+    line_of,
+)
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -21,7 +27,6 @@ if TYPE_CHECKING:
     from ctgkit.bench.knee import Judged
     from ctgkit.bench.report import Findings
 
-TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
 MAX_P99_MS = 50.0
 """Chosen: a fifth of the time between two samples at 4 Hz, which no viewer sees."""
 FIRST_SENSORS = 50
@@ -29,6 +34,8 @@ INVENTED_MAX = 10_000
 ATTEMPTS = 2
 """A level that failed is measured once more: a stall of the machine is not the backend's."""
 DESCRIPTORS_SPARE = 64
+DESCRIPTORS_MAX = 10_240
+"""Open files to ask for where the system has no limit; macOS grants no more."""
 DIALLED_WITHIN_S = 12.0
 """How long the backend may take to dial --ml-listen: twice M-1.1's period."""
 
@@ -171,7 +178,7 @@ async def _bench(backend: "Backend", options: dict[str, Any]) -> "Findings":
     named = ("rate_hz", "warm_up_s", "window_s", "max_p99_ms", "ml_listen")
     async with contextlib.AsyncExitStack() as stack:
         if options["ml_listen"]:
-            address = _address(options["ml_listen"])
+            address = address_of(options["ml_listen"], "--ml-listen")
             await stack.enter_async_context(ml_echo(*address, DIALLED_WITHIN_S))
         await probe(backend)
         findings = Findings(
@@ -224,28 +231,26 @@ async def _measure_levels(backend: "Backend", options: dict[str, Any]) -> "list[
 
 def _sensors(options: dict[str, Any]) -> tuple[SensorEntry, ...]:
     """Return the sensors that may be used, as many as are wanted at least."""
-    known = _credentials(options)
-    asked = max(options["counts"] or (1,))
-    if options["counts"] and asked < (options["min_sensors"] or 1):
+    asked, threshold = max(options["counts"] or (1,)), options["min_sensors"] or 1
+    if options["counts"] and asked < threshold:
         raise click.UsageError("--min-sensors is more than all of --sensors")
-    wanted = max(asked, options["min_sensors"] or 1)
+    wanted, most = max(asked, threshold), _descriptors() - DESCRIPTORS_SPARE
+    if wanted > most:
+        raise click.UsageError(f"this process may open only {most} connections (ulimit -n)")
+    known = _credentials(options, max(wanted, min(most, INVENTED_MAX)))
     if wanted > len(known):
         raise click.UsageError(
             f"there are credentials for {len(known)} sensors; `ctgkit init --sensors N` writes"
             " more, for `ctgkit serve` in the same directory"
         )
-    most = _descriptors() - DESCRIPTORS_SPARE
-    if wanted > most:
-        raise click.UsageError(f"this process may open only {most} connections (ulimit -n)")
     return known[:most]
 
 
-def _credentials(options: dict[str, Any]) -> tuple[SensorEntry, ...]:
+def _credentials(options: dict[str, Any], invented: int) -> tuple[SensorEntry, ...]:
     path, sensor_id = options["token_file"], options["sensor_id"]
-    token = _line_of(path) if path else os.environ.get(TOKEN_VARIABLE)
+    token = line_of(path) if path else os.environ.get(TOKEN_VARIABLE)
     if options["any_id"]:
-        count = max(options["counts"] or (options["min_sensors"] or 0, INVENTED_MAX))
-        return tuple(SensorEntry(id=str(uuid.uuid4()), token=token or "") for _ in range(count))
+        return tuple(SensorEntry(id=str(uuid.uuid4()), token=token or "") for _ in range(invented))
     if token:
         if sensor_id is None:
             raise click.UsageError("a token needs --id (whose is it?) or --any-id")
@@ -259,13 +264,6 @@ def _credentials(options: dict[str, Any]) -> tuple[SensorEntry, ...]:
             " with `ctgkit init`, or give --id and --token-file, or --any-id"
         )
     return known
-
-
-def _line_of(path: Path) -> str:
-    text = path.read_bytes().decode("ascii", "replace").strip()
-    if not (text and text.isascii() and text.isprintable()):
-        raise ConfigError(str(path), "is not one line of plain text")
-    return text
 
 
 def _check_plot(path: Path | None) -> None:
@@ -282,13 +280,6 @@ def _descriptors() -> int:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--ml-listen")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    most = max(soft, DESCRIPTORS_MAX) if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most

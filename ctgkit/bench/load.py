@@ -164,7 +164,8 @@ class _Run:
         try:
             head = decode_result_head(text)
         except WireError:
-            return  # an ML service's error answer, perhaps; whose sample it was shows in the loss
+            self._statuses["unreadable"] += 1  # an ML service's error answer, perhaps
+            return
         number = self._numbers.get(head.sensor_id.lower())
         if number is None or head.sec_from_start is None:
             return
@@ -256,9 +257,9 @@ class _Run:
             await asyncio.sleep(0.02)
 
     def _outstanding(self) -> int:
-        return (self.ledger.missing - self._held_back if self._backend.seen_at != "pong" else 0) + (
-            self._unacked()
-        )
+        silent = self._backend.seen_at == "pong"
+        missing = 0 if silent else self.ledger.missing - self._held_back
+        return missing + self._unacked()
 
     def _unacked(self) -> int:
         if not self._backend.acks:
