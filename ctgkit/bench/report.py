@@ -62,6 +62,8 @@ def head(findings: Findings) -> Iterator[str]:
     ]
     yield f"target     {findings.target}" + (f" ({', '.join(known)})" if known else "")
     yield f"machine    {findings.machine}"
+    if findings.machine.load > findings.machine.cores:
+        yield "           it was busy before the run: the figures are not the backend's alone"
     yield (
         f"settings   {settings['rate_hz']:g} Hz a sensor, warm-up {settings['warm_up_s']:g} s,"
         f" window {settings['window_s']:g} s, p99 at most {settings['max_p99_ms']:g} ms"

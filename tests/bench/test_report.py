@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from ctgkit.bench.knee import Level, find_knee, judge
@@ -50,6 +51,14 @@ def test_the_text_has_the_machine_the_settings_and_the_knee(findings):
     assert len({line.index("|") for line in bars[:3]}) == 1
 
 
+def test_a_busy_machine_is_named(findings):
+    """Else its noise would pass for the backend's."""
+    for load, said in ((0.1, False), (99.0, True)):
+        machine = msgspec.structs.replace(findings.machine, load=load)
+        shown = "\n".join(head(msgspec.structs.replace(findings, machine=machine)))
+        assert ("busy before the run" in shown) == said
+
+
 def test_json_has_it_all(findings):
     """One object, with each level's verdict beside its figures."""
     found = json.loads(json.dumps(as_dict(findings)))
@@ -72,10 +81,7 @@ def test_the_ends_of_the_scale(findings, levels, said):
         judge(Level(sensors=n, due=1, samples_per_s=1.0, p99_ms=p99_ms), 50.0)
         for n, p99_ms in levels.items()
     ]
-    findings = Findings(
-        **{f: getattr(findings, f) for f in findings.__struct_fields__}
-        | {"levels": tuple(judged), "knee": find_knee(judged)}
-    )
+    findings = msgspec.structs.replace(findings, levels=tuple(judged), knee=find_knee(judged))
     assert said in conclusion(findings)
 
 
