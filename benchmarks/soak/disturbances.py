@@ -98,6 +98,8 @@ class Disturbances:
             await self._pause(8, 20)
             number = self._luck.randrange(STEADY, GROUPS)
             fleet = soak.fleets[number]
+            if not fleet.running:
+                raise RuntimeError(f"{fleet.name} ended by itself: {fleet.err[-2000:]}")
             if self._luck.random() < 0.7:
                 fleet.kill()
                 self.counts["groups of sensors killed"] += 1

@@ -32,7 +32,6 @@ class Soak:
         self.fleets = {}
         self.ended_fleets = []
         """(group number, process) of those that were told to stop."""
-        self.killed = 0
 
     async def start(self, link):
         """Start everything; *link* is the way from the backend to the ML service."""
@@ -101,6 +100,8 @@ class Soak:
         ]
         told = Counter()
         for number, fleet in self.ended_fleets:
+            if number >= STEADY and not fleet.out:
+                continue  # told to stop before it had begun
             summary = json.loads(fleet.out)
             told[number] += summary["acked"]
             if number < STEADY:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import sys
 from pathlib import Path
 
 from tests.flow.processes import ask
@@ -47,7 +48,11 @@ async def sample_for_ever(system, every_s, series):
     clock = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(every_s)
-        counted = await metrics(system.backend.url)
+        try:
+            counted = await metrics(system.backend.url)
+        except OSError as error:  # watch() notices when it is dead rather than busy
+            print(f"no metrics this time: {error!r}", file=sys.stderr, flush=True)
+            continue
         connections = sum(v for (name, *_), v in _labelled(counted) if name == "ctgkit_connections")
         at_s = clock() - system.began_s
         for name, process in system.observed().items():
