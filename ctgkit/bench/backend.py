@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import Event
 from websockets.typing import Subprotocol
@@ -23,6 +23,11 @@ CLOSE_TIMEOUT_S = 1.0
 HEALTH_TIMEOUT_S = 3.0
 RESULT_MAX_BYTES = 1 << 20
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+DialError = OSError | InvalidHandshake | ConnectionClosed
+DIAL_ERRORS = (OSError, InvalidHandshake, ConnectionClosed)
+"""What a connection that cannot be made raises; the last one on uvloop, when the peer accepts and
+hangs up."""
 
 SeenAt = Literal["viewer", "ack", "pong"]
 """Where a sample shows up again: at a viewer, as an acknowledgement, or not at all; then a ping
@@ -98,8 +103,8 @@ class Backend:
 
         Raises
         ------
-        OSError, InvalidHandshake
-            When that fails; a TimeoutError is an OSError.
+        DIAL_ERRORS
+            When that fails.
         """
         entry = self.sensors[number]
         query = urlencode({SENSOR_ID_PARAMETER: entry.id})
@@ -152,7 +157,7 @@ async def _dial(url: str, headers: dict[str, str], offers: list[str] | None) -> 
     return connection
 
 
-def reason_of(error: OSError | InvalidHandshake) -> str:
+def reason_of(error: DialError) -> str:
     """Return why a connection could not be made."""
     if isinstance(error, InvalidStatus):
         body = bytes(error.response.body or b"").strip()
@@ -160,7 +165,7 @@ def reason_of(error: OSError | InvalidHandshake) -> str:
     return excerpt(str(error)) or type(error).__name__
 
 
-def is_final(error: OSError | InvalidHandshake) -> bool:
+def is_final(error: DialError) -> bool:
     """Return whether no other load would change that: nobody listens, or credentials are wrong."""
     if isinstance(error, InvalidStatus):
         return error.response.status_code in {400, 401, 403, 404}

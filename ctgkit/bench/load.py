@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from websockets.exceptions import InvalidHandshake
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from ctgkit.bench.backend import Backend, Line, SeenAt, is_final, reason_of
+from ctgkit.bench.backend import DIAL_ERRORS, Backend, DialError, Line, SeenAt, is_final, reason_of
 from ctgkit.bench.knee import Level
 from ctgkit.bench.schedule import Ledger, Schedule, quantile
 from ctgkit.errors import Unreachable, WireError
@@ -122,13 +121,13 @@ class _Run:
         """Connect all sensors and the viewer; return why some could not, or nothing."""
         backend = self._backend
         gate = asyncio.Semaphore(CONNECTING_MAX)
-        failures: list[OSError | InvalidHandshake] = []
+        failures: list[DialError] = []
 
         async def enter(number: int) -> Line | None:
             async with gate:
                 try:
                     return await backend.sensor(number)
-                except (OSError, InvalidHandshake) as error:
+                except DIAL_ERRORS as error:
                     failures.append(error)
                     return None
 
@@ -147,7 +146,7 @@ class _Run:
         if backend.seen_at == "viewer":
             try:
                 self._viewer = await backend.viewer()
-            except (OSError, InvalidHandshake) as error:
+            except DIAL_ERRORS as error:
                 return f"the viewer could not connect: {reason_of(error)}"
             self._viewer.hear = self._hear_viewer
         return ""
