@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-slow bench realism strips audit demo
+.PHONY: help check fix test test-slow bench soak realism strips audit demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -15,6 +15,8 @@ test-slow:  ## soak, long loops, all recordings
 	python -m pytest -q -m slow
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
+soak:       ## 30 minutes, 500 sensors, disturbed throughout: nothing lost, nothing grows? writes soak.{json,png}
+	python -m benchmarks.soak
 realism:    ## can a classifier tell our cohort from real recordings? (skips without them)
 	python -m benchmarks.realism
 strips:     ## draw docs/scenarios/*.png and docs/scenarios.md (needs matplotlib)

@@ -32,6 +32,7 @@ COMMANDS = {
     "proxy": ("ctgkit.proxy.command:proxy", "Stand between two parties and let things go wrong."),
     "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),
     "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
+    "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend carries."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
+"""The environment variable with a sensor's token: never on the command line, where all see it."""
+
 
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
     config = find_config(value)
@@ -86,6 +89,22 @@ def limit_handshakes() -> None:
     """
     os.environ.setdefault("WEBSOCKETS_MAX_NUM_HEADERS", "64")
     os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", "4096")
+
+
+def line_of(path: Path) -> str:
+    """Return the one line of plain text, a token, in a file; a ConfigError when it isn't that."""
+    text = path.read_bytes().decode("ascii", "replace").strip()
+    if not (text and text.isascii() and text.isprintable()):
+        raise ConfigError(str(path), "is not one line of plain text")
+    return text
+
+
+def address_of(text: str, option: str) -> tuple[str, int]:
+    """Return the host and the port, not 0, that *option* names as ``HOST:PORT``."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 class Speed(click.ParamType[float]):

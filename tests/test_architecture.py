@@ -7,7 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ctgkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FLATS = ("server", "simulate", "mlstub", "watch", "recording", "check", "paper", "score", "proxy")
+FLATS = (
+    "server", "simulate", "mlstub", "watch", "recording", "check", "paper", "score", "proxy", "bench",
+)  # fmt: skip
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {
     ("simulate", "recording"),  # a recording may drive a sensor
@@ -53,6 +55,9 @@ PURE = {
     "ctgkit.mlstub.variability",
     "ctgkit.mlstub.analyzer",
     "ctgkit.paper.sheet",
+    "ctgkit.bench.knee",
+    "ctgkit.bench.report",
+    "ctgkit.bench.schedule",
     "ctgkit.check.checks",
     "ctgkit.check.messages",
     "ctgkit.check.profile",

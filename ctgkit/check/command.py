@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError, Unreachable
-from ctgkit.options import common_options, current_config, known_sensors
+from ctgkit.errors import Unreachable
+from ctgkit.options import (
+    TOKEN_VARIABLE,
+    address_of,
+    common_options,
+    current_config,
+    known_sensors,
+    line_of,
+)
 
 if TYPE_CHECKING:
     from ctgkit.check.bench import BenchSettings
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
     from ctgkit.check.line import Target
 
 STORE_PREFIX = "sqlite:///"
-TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
@@ -299,7 +305,7 @@ def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":
 
 
 def _credentials(sensor_id: Any, token_file: Path | None) -> tuple[SensorEntry, ...]:
-    token = _line_of(token_file) if token_file else os.environ.get(TOKEN_VARIABLE)
+    token = line_of(token_file) if token_file else os.environ.get(TOKEN_VARIABLE)
     if token:
         if sensor_id is None:
             raise click.UsageError("a token needs --sensor-id: whose is it?")
@@ -314,15 +320,8 @@ def _credentials(sensor_id: Any, token_file: Path | None) -> tuple[SensorEntry, 
     return (*chosen, *others)
 
 
-def _line_of(path: Path) -> str:
-    text = path.read_bytes().decode("ascii", "replace").strip()
-    if not (text and text.isascii() and text.isprintable()):
-        raise ConfigError(str(path), "is not one line of plain text")
-    return text
-
-
 def _viewer_token(path: Path | None) -> str | None:
-    return _line_of(path) if path else current_config().viewer_token
+    return line_of(path) if path else current_config().viewer_token
 
 
 def _database(store: str | None) -> Path | None:
@@ -335,9 +334,4 @@ def _database(store: str | None) -> Path | None:
 
 
 def _address(text: str | None) -> tuple[str, int] | None:
-    if text is None:
-        return None
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.BadParameter(f"{text!r} is not HOST:PORT", param_hint="--ml-listen")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return address_of(text, "--ml-listen") if text else None

@@ -379,6 +379,7 @@ class Backend:
             ("queue_depth", "store"): lambda: store.depth,
             ("queue_depth", "viewer"): self._broadcast.depth,
             ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
+            ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
             ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,

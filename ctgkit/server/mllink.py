@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
@@ -139,7 +139,7 @@ class MlLink:
                         await connection.close(CloseCode.GOING_AWAY)
                         raise
                     log.warning("ML service lost url=%s", self._shown_url)
-            except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
+            except (OSError, InvalidHandshake, ConnectionClosed) as error:
                 if str(error) != self._refused_as:
                     self._refused_as = str(error)
                     log.warning("ML service not reached url=%s: %s", self._shown_url, error)

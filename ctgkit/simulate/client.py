@@ -222,7 +222,7 @@ class SensorClient:
         while True:
             try:
                 connection = await self._dial()
-            except (OSError, InvalidHandshake) as error:
+            except (OSError, InvalidHandshake, ConnectionClosed) as error:
                 reason = _reason(error)
                 final = isinstance(error, InvalidStatus) and (
                     error.response.status_code in FINAL_STATUSES
@@ -321,7 +321,7 @@ class SensorClient:
             await self.pump()
 
 
-def _reason(error: OSError | InvalidHandshake) -> str:
+def _reason(error: OSError | InvalidHandshake | ConnectionClosed) -> str:
     if isinstance(error, InvalidStatus):
         body = bytes(error.response.body or b"")
         said = f": {excerpt(body.strip())}" if body.strip() else ""

@@ -13,13 +13,18 @@ import click
 
 from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
-from ctgkit.options import FaultOption, Speed, announce, common_options, known_sensors
+from ctgkit.options import (
+    TOKEN_VARIABLE,
+    FaultOption,
+    Speed,
+    announce,
+    common_options,
+    known_sensors,
+)
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
     from ctgkit.simulate.fleet import Summary
-
-TOKEN_VARIABLE = "CTGKIT_SENSOR_TOKEN"
 
 
 @click.command(epilog="Example: ctgkit sensor --sensors 3 --duration 60 --speed 10")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from ctgkit.errors import StoreError
-from ctgkit.server.store import schema
+from ctgkit.server.store import schema, sqlite
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.sqlite import QUEUE_MAX_ROWS, open_store
 
@@ -151,6 +151,29 @@ async def test_a_locked_database_delays_and_loses_nothing(tmp_path):
         assert store.degraded == ""
     assert query(path, "SELECT seq FROM ctg ORDER BY id") == [(1,), (2,)]
     assert store.commit_failures > 0
+
+
+async def test_the_log_does_not_grow_under_steady_load(tmp_path, monkeypatch):
+    """Checkpoints let the writer begin the log anew, though it never pauses."""
+    monkeypatch.setattr(sqlite, "CHECKPOINT_EVERY_S", 0.1)
+    monkeypatch.setattr(sqlite, "WAL_MAX_PAGES", 40)
+    path, commits = tmp_path / "x.db", 0
+
+    def count(_seconds, _rows):
+        nonlocal commits
+        commits += 1
+
+    async with running(path) as store, asyncio.TaskGroup() as tasks:
+        checkpoints = tasks.create_task(store.checkpoint_forever())
+        store.on_commit = count
+        store.open_examination(1, "default")
+        seq = 0
+        while commits < 800:
+            store.add_sample(row(store, seq := seq + 1))
+            await asyncio.sleep(0)
+        log_bytes = (tmp_path / "x.db-wal").stat().st_size
+        checkpoints.cancel()
+    assert log_bytes < 3_000_000  # never begun anew: some 6 MB
 
 
 async def test_an_error_that_does_not_pass_ends_the_run(tmp_path):

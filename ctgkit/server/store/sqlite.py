@@ -37,6 +37,11 @@ SETTLE_S = 1.0
 CHECKPOINT_EVERY_S = 1.0
 """Pause between checkpoints on the second connection, seconds; done by the writer they would
 make its slowest commits four times slower (performance.md, trap 5)."""
+WAL_MAX_PAGES = 4_000
+"""Pages in the log (16 MB) beyond which the writer has to wait, some ms, until it can begin anew:
+under steady load it never finds everything checkpointed by itself, and the log would grow."""
+RESTART_TIMEOUT_S = 0.1
+"""Longest such wait, seconds, when somebody else reads the database."""
 
 SampleRow = tuple[
     int, int, int | None, float, str, float | None, float | None, float | None
@@ -237,7 +242,9 @@ class Store:
             if self._dirty:
                 self._dirty = False
                 try:
-                    await self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
+                    if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
+                        await _one(self._reader, "PRAGMA wal_checkpoint(RESTART)")
                 except sqlite3.OperationalError as error:
                     log.warning("checkpoint failed: %s", error)
 
@@ -287,7 +294,9 @@ async def open_store(
             recovered = await _recover(writer, sensors)
             for sensor_id in sensors.keys() - recovered.token_digests.keys():
                 raise ConfigError(f"sensor {sensor_id}", f"no token, nor its digest in {path}")
-            reader = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
+            reader = await stack.enter_async_context(
+                aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
+            )
         except (sqlite3.DatabaseError, OSError) as error:
             raise StoreError(str(path), str(error)) from error
         yield Store(path, writer, reader, recovered)
