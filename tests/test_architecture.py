@@ -67,6 +67,8 @@ PURE = {
     "ctgkit.watch.ink",
     "ctgkit.watch.picture",
     "ctgkit.simulate.truth",
+    "ctgkit.testing.seen",
+    "ctgkit.testing.strategies",
     "ctgkit.watch.state",
     "ctgkit.watch.strip",
     "ctgkit.watch.trace",
