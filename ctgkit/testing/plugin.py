@@ -104,9 +104,10 @@ def ctgkit_async(
 
 @pytest.fixture
 def ctgkit_ml(_ctgkit_loop: "LoopThread", ctgkit_async: "Parties") -> "Iterator[MlService]":
-    """Give an ML stub: ``url``, ``counts.requests``. The backend of the same test is connected to it.
+    """Give an ML stub, to which the backend of the same test is connected.
 
-    The marker ``ctgkit_ml_script`` tells it what to do; otherwise it analyses honestly.
+    It has ``url`` and ``counts.requests``. The marker ``ctgkit_ml_script`` tells it what to do;
+    otherwise it analyses honestly.
     """
     with _ctgkit_loop.holding(ctgkit_async.ml()) as service:
         yield service

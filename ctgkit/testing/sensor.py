@@ -64,7 +64,7 @@ class Sensor:
         *,
         sec: float | None = None,
     ) -> float:
-        """Send one sample, and return when the backend has read it.
+        """Send one sample, and return when it has arrived at the backend.
 
         Parameters
         ----------
@@ -93,9 +93,10 @@ class Sensor:
         return at_s
 
     async def send_frame(self, *frames: str | bytes) -> None:
-        """Send frames as they are, and return when the backend has read them.
+        """Send frames as they are, and return when they have arrived at the backend.
 
-        Texts go as text frames, bytes as binary ones. Raises as :meth:`send`.
+        Texts go as text frames, bytes as binary ones. Raises as :meth:`send`. A backend that ends
+        the connection because of them may take a moment to do so.
         """
         connection = self._connection or await self._connect()
         try:
