@@ -17,6 +17,7 @@ from ctgkit.config import SensorEntry
 from ctgkit.simulate.fleet import Summary
 from ctgkit.simulate.scenario import Scenario
 from ctgkit.testing import parties, sensor
+from ctgkit.testing.history import History
 from ctgkit.testing.parties import TIMEOUT_S
 from ctgkit.testing.sensor import LIVE_SPEED, PLAY_S
 
@@ -172,6 +173,10 @@ class Sensor:
     def send_frame(self, *frames: str | bytes) -> None:
         """Send frames as they are; see :meth:`ctgkit.testing.sensor.Sensor.send_frame`."""
         self._loop.run(self._sensor.send_frame(*frames))
+
+    def perform(self, history: History) -> None:
+        """Do what a history says; see :meth:`ctgkit.testing.sensor.Sensor.perform`."""
+        self._loop.run(self._sensor.perform(history))
 
     def leave(self, *, abruptly: bool = False) -> None:
         """Disconnect; see :meth:`ctgkit.testing.sensor.Sensor.leave`."""

@@ -18,6 +18,7 @@ from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor as SimulatedSensor
 from ctgkit.simulate.settings import FleetSettings
 from ctgkit.simulate.source import Source
+from ctgkit.testing.history import History, Send
 from ctgkit.wire import SENSOR_ID_PARAMETER, TOKEN_HEADER, encode_sample
 
 PLAY_S = 600.0
@@ -106,6 +107,18 @@ class Sensor:
         except ConnectionClosed as closed:
             self._connection = None
             raise Unreachable(self._url, f"the backend ended the connection: {closed}") from closed
+
+    async def perform(self, history: History) -> None:
+        """Do what a history says, and return when all of it has arrived at the backend."""
+        for step in history.steps:
+            if isinstance(step, Send):
+                await self.send_frame(step.frame)
+            elif step.how == "again" and self._connection is not None:
+                older = self._connection
+                await self._connect()
+                await older.close()
+            else:
+                await self.leave(abruptly=step.how == "drop")
 
     async def leave(self, *, abruptly: bool = False) -> None:
         """Disconnect, if connected; *abruptly* without saying so. The next use connects again."""
