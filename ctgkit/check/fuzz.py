@@ -25,6 +25,9 @@ from ctgkit.check.histories import HISTORY_MAX, PARTINGS, STEPS, Step, frame_of
 from ctgkit.check.line import Line
 from ctgkit.clock import utc_timestamp
 
+REPLACED = 4409
+"""Close code of a connection when the same sensor connects again (PROTOCOL S-1.4)."""
+
 
 @dataclass(slots=True)
 class Tape:
@@ -70,7 +73,8 @@ class _Player:
     async def _connect(self) -> Line:
         self._line = await self._stack.enter_async_context(self._bench.sensor())
         self._tape.links += 1
-        self._add("open", {"path": self._bench.sensor_path(), "subprotocol": None})
+        path = self._bench.sensor_path()
+        self._add("open", {"path": path, "subprotocol": None}, self._tape.links)
         return self._line
 
     async def _part(self, how: str) -> None:
@@ -78,14 +82,17 @@ class _Player:
         if self._line is None:
             return
         await self.arrived()
-        if how == "leave":
-            await self._line.connection.close()
-        elif how == "drop":
-            self._line.connection.transport.abort()
-        self._add("close", {"by": "client", "code": 1000 if how == "leave" else 1006})
-        self._line = None
+        link = self._tape.links
         if how == "again":
             await self._connect()
+            self._add("close", {"by": "server", "code": REPLACED}, link)
+            return
+        if how == "leave":
+            await self._line.connection.close()
+        else:
+            self._line.connection.transport.abort()
+        self._add("close", {"by": "client", "code": 1000 if how == "leave" else 1006}, link)
+        self._line = None
 
     async def arrived(self) -> None:
         """Wait for everything that must arrive."""
@@ -94,13 +101,13 @@ class _Player:
 
     def _note(self, frame: str | bytes) -> None:
         if isinstance(frame, bytes):
-            self._add(">binary", b64encode(frame).decode())
+            self._add(">binary", b64encode(frame).decode(), self._tape.links)
         else:
-            self._add(">", frame)
+            self._add(">", frame, self._tape.links)
 
-    def _add(self, what: str, detail: Any) -> None:
+    def _add(self, what: str, detail: Any, link: int) -> None:
         t_s = round(asyncio.get_running_loop().time() - self._began_s, 6)
-        self._tape.lines.append([t_s, f"s{self._tape.links} {what}", detail])
+        self._tape.lines.append([t_s, f"s{link} {what}", detail])
 
 
 async def play(bench: Bench, history: list[Step], tape: Tape) -> None:
