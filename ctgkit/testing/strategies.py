@@ -17,7 +17,16 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ctgkit.check.backend_samples import GOOD
-from ctgkit.check.histories import BAD, HISTORY_MAX, PARTINGS, STEPS, Step, frame_of
+from ctgkit.check.histories import (
+    BAD,
+    HISTORY_MAX,
+    LETTERS,
+    NOISE,
+    PARTINGS,
+    STEPS,
+    Step,
+    frame_of,
+)
 from ctgkit.samples import (
     FHR_MAX_BPM,
     FHR_MIN_BPM,
@@ -93,10 +102,9 @@ def hostile_frames(sensor_id: str = SENSOR_ID) -> st.SearchStrategy[str | bytes]
     Wrong types, values out of range, NaN, cut or nested JSON, invalid UTF-8, noise, and JSON that
     resembles a sample.
     """
-    noise = st.text(max_size=40) | st.binary(max_size=40)
     cut = samples(sensor_id).map(lambda sample: encode_sample(sample)[:-1])
     drawn: st.SearchStrategy[str | bytes] = st.one_of(
-        st.sampled_from(sorted(BAD.values(), key=repr)), noise, cut, json_values().map(json.dumps)
+        st.sampled_from(sorted(BAD.values(), key=repr)), NOISE, cut, json_values().map(json.dumps)
     )
     return drawn.filter(lambda frame: not decode_frame(frame, sensor_id)[0])
 
@@ -105,7 +113,7 @@ def json_values() -> st.SearchStrategy[Any]:
     """Draw JSON values whose members have the names of a sample's: some are one by chance."""
     example = json.loads(encode_sample(Sample(SENSOR_ID, 0.0, None, None, None, 0)))
     names = sorted({*example, *example["data"], "bpmchild"})
-    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+    scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=5)
     return st.recursive(
         scalars,
         lambda children: (
@@ -118,7 +126,7 @@ def json_values() -> st.SearchStrategy[Any]:
 
 def predictions() -> st.SearchStrategy[Prediction]:
     """Draw predictions whose risk goes with their probability."""
-    texts = st.lists(st.text(max_size=20), max_size=2)
+    texts = st.lists(st.text(LETTERS, max_size=20), max_size=2)
     share = st.floats(0, 1)
     return share.flatmap(
         lambda probability: st.builds(
