@@ -28,7 +28,7 @@ def perform(*rules, requests=None, **script):
 
 
 def test_only_an_oversized_answer_costs_its_size():
-    """A canned one is as cheap as an honest one: at full speed the backend would think it silent."""
+    """At full speed a service that builds one for nothing looks silent."""
     tracemalloc.start()
     perform(Rule(prediction=Canned(hypoxia_probability=0.9)), Rule())
     _, peak = tracemalloc.get_traced_memory()
