@@ -1,7 +1,9 @@
 """The plugin in test runs of its own: what it says, skips, refuses, and what it doesn't import."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,8 @@ from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
 from ctgkit.testing.blocking import LoopThread
 
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTATION, CONFTEST = ROOT / "docs" / "testing.md", ROOT / "tests" / "conftest.py"
 HEAVY = {"numpy", "websockets", "hypothesis", "rich", "msgspec", "sqlite3", "asyncio"}
 TESTS = """
 import pytest
@@ -125,6 +129,16 @@ def test_workers_of_xdist_share_another_backend(pytester, foreign):
     result = pytester.runpytest_subprocess("-n", "2", "-W", "error", f"--ctgkit-url={foreign.url}")
     result.assert_outcomes(passed=4, skipped=6)
     assert foreign.stored == 82
+
+
+def test_the_tests_in_the_documentation_pass(pytester):
+    """All of them, with the imports that they leave out."""
+    imports = "import pytest\nfrom hypothesis import HealthCheck, given, settings\n"
+    imports += "from ctgkit.testing import strategies\n"
+    blocks = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    pytester.makepyfile(imports + "\n".join(blocks))
+    pytester.makeconftest(CONFTEST.read_text())
+    run(pytester).assert_outcomes(passed=3)
 
 
 def test_a_backend_that_isnt_there_is_named(pytester, monkeypatch):
