@@ -141,6 +141,13 @@ def test_only_app_knows_the_other_shells_of_the_server():
             assert siblings & shells == set(), shell
 
 
+def test_nothing_depends_on_what_is_for_tests():
+    """The fixtures know everybody, nobody knows them: pytest and Hypothesis are extras."""
+    for path in MODULES:
+        if path.parent.name != "testing":
+            assert not any(i.startswith("ctgkit.testing") for i in imports_of(path)), path
+
+
 def test_wire_names_live_in_one_module():
     """The keys of the wire appear in wire.py only."""
     for path in MODULES:

@@ -8,7 +8,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -71,7 +71,10 @@ class LoopThread:
                 await leave.wait()
 
         held = asyncio.run_coroutine_threadsafe(hold(), self._loop)
-        held.add_done_callback(lambda _: entered.cancel())  # it failed: nobody is to wait for it
+        futures: tuple[Future[Any], ...] = (entered, held)
+        wait(futures, return_when=FIRST_COMPLETED)
+        if held.done():
+            held.result()  # raises what went wrong
         try:
             yield entered.result()
         finally:

@@ -33,11 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--ctgkit-seed",
-        type=int,
+        type=_seed,
         default=0,
         metavar="N",
         help="Seed of what the sensors play (default: 0).",
     )
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise ValueError
+    return seed
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,6 +97,8 @@ def ctgkit_async(
 
     seed = request.config.getoption("ctgkit_seed")
     scenario = request.node.get_closest_marker("ctgkit_scenario")
+    if scenario and len(scenario.args) != 1:
+        raise pytest.UsageError("the marker ctgkit_scenario takes one scenario")
     script = request.node.get_closest_marker("ctgkit_ml_script")
     return Parties(
         directory=tmp_path_factory.mktemp("ctgkit"),
@@ -134,6 +143,8 @@ def ctgkit_sensors(
     """Give the sensors that the backend knows, three of ours; each is another patient."""
     from ctgkit.testing.blocking import Sensor
 
+    if not ctgkit_backend.sensors:
+        pytest.skip("ctgkit.toml has fewer sensors than pytest-xdist has workers")
     with _ctgkit_loop.holding(ctgkit_async.sensors(ctgkit_backend.party)) as sensors:
         yield tuple(Sensor(_ctgkit_loop, sensor) for sensor in sensors)
 
@@ -141,8 +152,6 @@ def ctgkit_sensors(
 @pytest.fixture
 def ctgkit_sensor(ctgkit_sensors: "tuple[Sensor, ...]") -> "Sensor":
     """Give the first of the sensors."""
-    if not ctgkit_sensors:
-        pytest.skip("ctgkit.toml has no sensor for this worker of pytest-xdist")
     return ctgkit_sensors[0]
 
 

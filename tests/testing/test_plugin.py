@@ -136,7 +136,8 @@ def test_the_tests_in_the_documentation_pass(pytester):
     imports = "import pytest\nfrom hypothesis import HealthCheck, given, settings\n"
     imports += "from ctgkit.testing import strategies\n"
     blocks = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
-    pytester.makepyfile(imports + "\n".join(blocks))
+    code = "\n".join(blocks).replace("deadline=None", "deadline=None, max_examples=10")
+    pytester.makepyfile(imports + code)
     pytester.makeconftest(CONFTEST.read_text())
     run(pytester).assert_outcomes(passed=3)
 
