@@ -14,7 +14,7 @@ from ctgkit.testing.history import History, Part, Send
 from ctgkit.wire import decode_frame, decode_result
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(strategies.frames())
 def test_every_sample_of_a_valid_frame_is_accepted(frame):
     """By the reference."""
@@ -23,7 +23,7 @@ def test_every_sample_of_a_valid_frame_is_accepted(frame):
     assert errors == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(strategies.hostile_frames())
 def test_nothing_of_a_hostile_frame_is_accepted(frame):
     """And it is short enough to be read."""
@@ -33,7 +33,7 @@ def test_nothing_of_a_hostile_frame_is_accepted(frame):
     assert len(frame) <= 16_384
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(strategies.results())
 def test_results_are_what_a_viewer_reads(text):
     """Status and risk go with the probability."""
@@ -46,7 +46,7 @@ def test_results_are_what_a_viewer_reads(text):
     assert result.timestamp.endswith("Z")
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(strategies.scenarios())
 def test_every_drawn_scenario_can_be_played(scenario):
     """Its samples are in range."""
@@ -55,7 +55,7 @@ def test_every_drawn_scenario_can_be_played(scenario):
     assert ((fhr >= FHR_MIN_BPM) & (fhr <= FHR_MAX_BPM)).all()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(strategies.histories(from_s=100))
 def test_a_history_knows_what_must_arrive(history):
     """Data times are unique, and each belongs to a sample that the reference accepts."""
