@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ctgkit.config import SensorEntry
+from ctgkit.errors import CtgkitError
 from ctgkit.simulate.fleet import Summary
 from ctgkit.simulate.scenario import Scenario
 from ctgkit.testing import parties, sensor
@@ -47,6 +48,8 @@ class LoopThread:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except (AssertionError, CtgkitError) as error:
+            raise error.with_traceback(None) from None  # it says all; where we were says nothing
         except BaseException:
             future.cancel()  # Ctrl-C here must end it there
             raise

@@ -92,14 +92,27 @@ class OwnBackend(Backend):
         return self._settings.database
 
     async def start(self) -> None:
-        """Start it; a second time on the same port and database."""
+        """Start it, a second time on the same port and database, and let it find its ML service.
+
+        Raises
+        ------
+        Unreachable
+            When nobody is where the ML service should be.
+        """
         if self._running is not None:
             raise RuntimeError("the backend runs already")
-        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        ready: asyncio.Future[app.Backend] = asyncio.get_running_loop().create_future()
         self._leave.clear()
         self._running = self._tasks.create_task(self._run(ready))
-        self._target = target_of(await ready)
+        backend = await ready
+        self._target = target_of(backend.url)
         self._settings = replace(self._settings, port=self._target.port)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await backend.ml_connected()
+        except TimeoutError:
+            why = f"the backend found no ML service there within {TIMEOUT_S:g} s"
+            raise Unreachable(str(self._settings.ml_url), why) from None
 
     async def stop(self) -> None:
         """Stop it; nothing stays unwritten."""
@@ -109,10 +122,9 @@ class OwnBackend(Backend):
         await self._running
         self._running = None
 
-    async def _run(self, ready: asyncio.Future[str]) -> None:
+    async def _run(self, ready: asyncio.Future[app.Backend]) -> None:
         async with app.run_backend(self._settings) as backend:
-            await backend.ml_connected()
-            ready.set_result(backend.url)
+            ready.set_result(backend)
             await self._leave.wait()
 
 
@@ -250,7 +262,7 @@ class Parties:
         Raises
         ------
         Unreachable
-            When nothing listens at the URL of yours.
+            When nothing listens at the URL of yours, or at *ml_url*.
         unittest.SkipTest
             When yours is to use *ml_url*: it has an ML service of its own.
         """
@@ -271,6 +283,7 @@ class Parties:
             durability="normal",
         )
         async with _unwrapped(_own_backend(settings)) as backend:
+            await backend.start()
             yield backend
 
     @asynccontextmanager
@@ -314,7 +327,6 @@ class Parties:
 async def _own_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     async with asyncio.TaskGroup() as tasks:
         backend = OwnBackend(settings, tasks)
-        await backend.start()
         try:
             yield backend
         finally:
