@@ -17,10 +17,10 @@ from ctgkit.config import SensorEntry
 from ctgkit.errors import CtgkitError
 from ctgkit.simulate.fleet import Summary
 from ctgkit.simulate.scenario import Scenario
-from ctgkit.testing import parties, sensor
+from ctgkit.testing import parties, sensor, viewer
 from ctgkit.testing.history import History
-from ctgkit.testing.parties import TIMEOUT_S
 from ctgkit.testing.sensor import LIVE_SPEED, PLAY_S
+from ctgkit.testing.viewer import TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class Backend:
 class Viewer:
     """Somebody who watches the backend; the fixture ``ctgkit_viewer``."""
 
-    def __init__(self, loop: LoopThread, viewer: parties.Viewer) -> None:
+    def __init__(self, loop: LoopThread, viewer: viewer.Viewer) -> None:
         self._loop, self._viewer = loop, viewer
 
     @property
@@ -149,7 +149,7 @@ class Viewer:
         *,
         count: int = 1,
     ) -> Any:
-        """Wait for messages; see :meth:`ctgkit.testing.parties.Viewer.wait_for`."""
+        """Wait for messages; see :meth:`ctgkit.testing.viewer.Viewer.wait_for`."""
         __tracebackhide__ = True
         return self._loop.run(self._viewer.wait_for(predicate, timeout_s, count=count))
 

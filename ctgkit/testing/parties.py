@@ -6,7 +6,7 @@ same without ``await``.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from unittest import SkipTest
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
 
 from ctgkit.check.line import Target, answers, target_of
 from ctgkit.config import SensorEntry, new_sensors
@@ -24,13 +23,13 @@ from ctgkit.mlstub.script import Script, parse_script
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.server import app
 from ctgkit.server.settings import BackendSettings
-from ctgkit.testing.seen import Message, Seen, shown
 from ctgkit.testing.sensor import Sensor
+from ctgkit.testing.viewer import Viewer
 
 SENSORS = 3
 """Sensors that a backend of ours knows; they share a bed."""
-TIMEOUT_S = 10.0
-"""How long to wait for what is expected, unless told, seconds."""
+ML_TIMEOUT_S = 10.0
+"""How long a backend may take to find its ML service, seconds."""
 
 T = TypeVar("T")
 
@@ -108,10 +107,10 @@ class OwnBackend(Backend):
         self._target = target_of(backend.url)
         self._settings = replace(self._settings, port=self._target.port)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(ML_TIMEOUT_S):
                 await backend.ml_connected()
         except TimeoutError:
-            why = f"the backend found no ML service there within {TIMEOUT_S:g} s"
+            why = f"the backend found no ML service there within {ML_TIMEOUT_S:g} s"
             raise Unreachable(str(self._settings.ml_url), why) from None
 
     async def stop(self) -> None:
@@ -126,97 +125,6 @@ class OwnBackend(Backend):
         async with app.run_backend(self._settings) as backend:
             ready.set_result(backend)
             await self._leave.wait()
-
-
-class Viewer:
-    """Somebody who watches a backend. Made by :meth:`Parties.viewer`."""
-
-    def __init__(self, connection: ClientConnection, sensor_ids: frozenset[str]) -> None:
-        self._connection, self._sensor_ids = connection, sensor_ids
-        self._clock = asyncio.get_running_loop().time
-        self._seen = Seen(self._clock())
-        self._moved = asyncio.Event()
-        self._closed = ""
-
-    @property
-    def messages(self) -> list[Any]:
-        """What it got since it connected, or since :meth:`forget`: decoded JSON, oldest first."""
-        return self._seen.contents
-
-    def forget(self) -> None:
-        """Begin anew: :meth:`wait_for` considers only what comes from now on."""
-        self._seen.forget(self._clock())
-
-    async def wait_for(
-        self,
-        predicate: Callable[[Any], object] = lambda message: True,
-        timeout_s: float = TIMEOUT_S,
-        *,
-        count: int = 1,
-    ) -> Any:
-        """Wait until *count* messages satisfy *predicate*; those seen before count too.
-
-        Parameters
-        ----------
-        predicate : callable
-            Message (decoded JSON) -> whether it is meant.
-        timeout_s : float
-            How long to wait, seconds.
-        count : int
-            How many of them, >= 1.
-
-        Returns
-        -------
-        Any
-            The last of them.
-
-        Raises
-        ------
-        AssertionError
-            When they don't come in time, or the connection ends. The text shows what was seen.
-        """
-        __tracebackhide__ = True
-        found = position = 0
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    fresh, position = self._seen.after(position), self._seen.total
-                    for message in fresh:
-                        found += _holds(predicate, message)
-                        if found == count:
-                            return message
-                    if self._closed:
-                        break
-                    self._moved.clear()
-                    await self._moved.wait()
-        except TimeoutError:
-            pass
-        ended = self._closed or f"not seen within {timeout_s:g} s"
-        wanted = f"{count} messages (of which {found} came)" if count > 1 else "a message"
-        raise AssertionError(
-            f"{wanted} for which the predicate holds: {ended}\n{self._seen.report(self._clock())}"
-        )
-
-    async def read(self) -> None:
-        """Collect what comes until the connection ends."""
-        try:
-            while True:
-                text = await self._connection.recv()
-                message = Message.of(self._clock(), text)
-                if message.sensor_id is None or message.sensor_id in self._sensor_ids:
-                    self._seen.add(message)
-                    self._moved.set()
-        except ConnectionClosed as closed:
-            self._closed = f"the backend ended the connection ({closed})"
-            self._moved.set()
-
-
-def _holds(predicate: Callable[[Any], object], message: Any) -> bool:
-    try:
-        return bool(predicate(message))
-    except Exception as error:
-        error.add_note(f"the predicate was asked about {shown(message)}")
-        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

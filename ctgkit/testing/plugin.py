@@ -4,6 +4,7 @@ It is loaded with every test run of whoever has CTGKit installed, so it imports 
 fixtures do, when they are used.
 """
 
+import argparse
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -41,10 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _seed(text: str) -> int:
-    seed = int(text)
-    if seed < 0:
-        raise ValueError
-    return seed
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def pytest_configure(config: pytest.Config) -> None:

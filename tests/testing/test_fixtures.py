@@ -169,7 +169,7 @@ async def test_what_a_block_raises_comes_out_as_it_is(ctgkit_async):
 
 async def test_an_ml_service_that_isnt_there_is_named(ctgkit_async, monkeypatch):
     """Instead of waiting for ever."""
-    monkeypatch.setattr(parties, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(parties, "ML_TIMEOUT_S", 0.2)
     with pytest.raises(Unreachable, match="found no ML service"):
         async with ctgkit_async.backend("ws://127.0.0.1:9/ws/ctg"):
             pass
