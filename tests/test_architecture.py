@@ -70,7 +70,6 @@ PURE = {
     "ctgkit.simulate.truth",
     "ctgkit.testing.history",
     "ctgkit.testing.seen",
-    "ctgkit.testing.strategies",
     "ctgkit.watch.state",
     "ctgkit.watch.strip",
     "ctgkit.watch.trace",

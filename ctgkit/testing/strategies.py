@@ -1,6 +1,6 @@
 """Hypothesis strategies: what a sensor may send, what it must not, and what a viewer gets.
 
-This module performs no I/O. Each function returns a strategy::
+Each function returns a strategy::
 
     from hypothesis import given
     from ctgkit.testing import strategies
@@ -51,6 +51,7 @@ SENSOR_ID = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d00"
 """Whose samples are drawn unless told."""
 FRAME_SAMPLES_MAX = 5
 WHOLE_SEC_MAX = 1_000_000
+"""Latest data time of the samples whose spelling is the point, seconds."""
 KNOBS_MAX = 5
 """Most knobs that a drawn scenario turns."""
 
