@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +56,11 @@ def test_every_example_is_tried_and_listed():
 @pytest.mark.parametrize("name", sorted(PRINTS))
 def test_example(name, tmp_path):
     """It ends with code 0 and says what it found."""
-    command = {".py": [sys.executable], ".sh": ["sh"]}[Path(name).suffix]
+    command, path = {".py": [sys.executable], ".sh": ["sh"]}[Path(name).suffix], EXAMPLES / name
     if name.startswith("test_"):
-        command += ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=."]
-    assert PRINTS[name] in run(*command, EXAMPLES / name, cwd=tmp_path)
+        command += ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+        path = shutil.copy(path, tmp_path)  # away from our own settings of pytest
+    assert PRINTS[name] in run(*command, path, cwd=tmp_path)
 
 
 def test_the_script_of_the_ml_stub_is_valid():
