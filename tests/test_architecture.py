@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ctgkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLATS = (
-    "server", "simulate", "mlstub", "watch", "recording", "check", "paper", "score", "proxy", "bench",
+    "server", "simulate", "mlstub", "watch", "recording", "check",
+    "paper", "score", "proxy", "bench",
 )  # fmt: skip
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {
@@ -59,6 +60,7 @@ PURE = {
     "ctgkit.bench.report",
     "ctgkit.bench.schedule",
     "ctgkit.check.checks",
+    "ctgkit.check.histories",
     "ctgkit.check.messages",
     "ctgkit.check.profile",
     "ctgkit.check.report",
@@ -86,6 +88,8 @@ PURE = {
     "ctgkit.watch.ink",
     "ctgkit.watch.picture",
     "ctgkit.simulate.truth",
+    "ctgkit.testing.history",
+    "ctgkit.testing.seen",
     "ctgkit.watch.state",
     "ctgkit.watch.strip",
     "ctgkit.watch.trace",
@@ -154,6 +158,13 @@ def test_only_app_knows_the_other_shells_of_the_server():
         if path.exists():
             siblings = {i.split(".")[2] for i in imports_of(path) if i.startswith("ctgkit.server.")}
             assert siblings & shells == set(), shell
+
+
+def test_nothing_depends_on_what_is_for_tests():
+    """The fixtures know everybody, nobody knows them: pytest and Hypothesis are extras."""
+    for path in MODULES:
+        if path.parent.name != "testing":
+            assert not any(i.startswith("ctgkit.testing") for i in imports_of(path)), path
 
 
 def test_wire_names_live_in_one_module():

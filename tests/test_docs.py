@@ -11,6 +11,7 @@ from ctgkit.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SECTION = README.partition("## Test your own code")[2].partition("\n## ")[0]
 PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
 THREATS = (ROOT / "SECURITY.md").read_text().split("## Threats")[1].split("\n## ")[0]
 CLAUSE = re.compile(r"\b[SMVHC]-\d+(?:\.\d+)?\b")
@@ -36,9 +37,30 @@ def test_python_in_the_readme_runs(block, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_first_test_of_the_readme_fails_and_then_passes(tmp_path):
+    """As it says, and for the reason that it says."""
+    failing, repaired = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+    head, _, rest = failing.partition("def mean_rate")
+    passing = head + repaired + "\n\n" + rest[rest.index("@pytest") :]
+    (tmp_path / "test_failing.py").write_text(failing)
+    (tmp_path / "test_passing.py").write_text(passing)
+    command = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=."]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert "1 failed, 1 passed" in done.stdout
+    assert re.search(r"^E +TypeError: .*'NoneType'", done.stdout, re.MULTILINE)
+    assert "FAILED test_failing.py" in done.stdout
+
+
 def test_local_links_lead_somewhere():
     """No document points at a file that isn't there."""
-    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+    for document in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.errors import WireError
-from ctgkit.samples import FHR_MAX_BPM, FHR_MIN_BPM, TOCO_MAX, TOCO_MIN, Prediction, Sample
+from ctgkit.samples import FHR_MAX_BPM, FHR_MIN_BPM, TOCO_MAX, TOCO_MIN, Sample
+from ctgkit.testing import strategies
 from ctgkit.wire import (
     Ack,
     Reject,
@@ -28,16 +29,7 @@ from ctgkit.wire import (
 
 SENSOR = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11"
 
-toco = st.none() | st.floats(TOCO_MIN, TOCO_MAX)
-samples = st.builds(
-    Sample,
-    st.just(SENSOR),
-    st.floats(0, 1e6),
-    st.none() | st.floats(FHR_MIN_BPM, FHR_MAX_BPM),
-    toco,
-    toco,
-    st.none() | st.integers(0, 2**63 - 1),
-)
+samples = strategies.samples(SENSOR) | strategies.samples(SENSOR, numbered=True)
 
 
 def spec(**changes):
@@ -90,32 +82,7 @@ def test_any_bytes_give_values_or_wire_errors(frame):
     is_error_result(frame)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: (
-        st.lists(children, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "sensorID",
-                    "secFromStart",
-                    "data",
-                    "BPMChild",
-                    "bpmchild",
-                    "uterus",
-                    "spasms",
-                    "seq",
-                ]
-            ),
-            children,
-            max_size=6,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(json_values)
+@given(strategies.json_values())
 def test_any_json_gives_valid_samples_or_wire_errors(value):
     """Whatever JSON comes, what is accepted obeys the limits."""
     good, errors = decode_frame(json.dumps(value), SENSOR)
@@ -220,15 +187,7 @@ def test_a_request_needs_its_sensor():
 
 @given(
     samples,
-    st.none()
-    | st.builds(
-        Prediction,
-        hypoxia_probability=st.floats(0, 1),
-        hypoxia_risk=st.just("low"),
-        alerts=st.lists(st.text()),
-        confidence=st.floats(0, 1),
-        recommendations=st.lists(st.text()),
-    ),
+    st.none() | strategies.predictions(),
 )
 def test_results_round_trip(sample, prediction):
     """A viewer reads what the service wrote; a prediction encoded once reads the same."""

@@ -18,31 +18,15 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 
-from ctgkit.check.backend_samples import BAD_SEC, BEYOND, GOOD, MALFORMED, none_but
+from ctgkit.check.backend_samples import none_but
 from ctgkit.check.bench import Bench, Watch
 from ctgkit.check.checks import Check, Mismatch, Verdict
+from ctgkit.check.histories import HISTORY_MAX, PARTINGS, STEPS, Step, frame_of
 from ctgkit.check.line import Line
-from ctgkit.check.messages import sample
 from ctgkit.clock import utc_timestamp
 
-HISTORY_MAX = 25
-"""Steps of one history: far from the hundred bad frames that close a connection."""
-
-BAD: dict[str, str | bytes] = {**{name: frame for name, (_, frame) in MALFORMED.items()}, **BEYOND}
-Step = tuple[str, Any]
-"""What to do (good, bad, value, array, noise, leave, drop, again), and with what."""
-
-_number = st.one_of(
-    st.floats(-60, 320, width=32), st.floats(), st.sampled_from([0, 20, 300, 19.99, 300.01, -50])
-)
-STEPS: st.SearchStrategy[Step] = st.one_of(
-    st.tuples(st.just("good"), st.sampled_from(sorted(GOOD))),
-    st.tuples(st.just("bad"), st.sampled_from(sorted(BAD))),
-    st.tuples(st.just("value"), st.tuples(_number, _number)),
-    st.tuples(st.just("array"), st.lists(st.booleans(), max_size=5)),
-    st.tuples(st.just("noise"), st.one_of(st.text(max_size=40), st.binary(max_size=40))),
-    st.tuples(st.sampled_from(["leave", "drop", "again"]), st.none()),
-)
+REPLACED = 4409
+"""Close code of a connection when the same sensor connects again (PROTOCOL S-1.4)."""
 
 
 @dataclass(slots=True)
@@ -76,47 +60,21 @@ class _Player:
 
     async def play(self, step: Step) -> None:
         """Do one step."""
-        what, detail = step
-        if what in ("leave", "drop", "again"):
-            await self._part(what)
+        if step[0] in PARTINGS:
+            await self._part(step[0])
             return
         line = self._line or await self._connect()
-        frame = self._frame(what, detail)
+        frame, secs = frame_of(step, self._bench)
+        self.expected += secs
         self._note(frame)
         await line.send(frame)
         line.must_live()
 
-    def _frame(self, what: str, detail: Any) -> str | bytes:
-        if what == "bad":
-            return BAD[detail]
-        if what == "noise":
-            noise: str | bytes = detail
-            return noise
-        if what == "good":
-            sec = float(int(self._bench.leap(2)) + 1)
-            self.expected.append(sec)
-            return GOOD[detail][1](sec)
-        if what == "value":
-            return self._value(*detail)
-        return "[" + ", ".join(self._item(good) for good in detail) + "]"
-
-    def _value(self, fhr: float, uterus: float) -> str:
-        valid = (fhr == 0 or 20 <= fhr <= 300) and -50 <= uterus <= 300
-        sec = self._bench.sec() if valid else BAD_SEC
-        if isinstance(sec, float):
-            self.expected.append(sec)
-        return sample(sec, json.dumps(fhr), json.dumps(uterus))
-
-    def _item(self, good: bool) -> str:
-        if not good:
-            return sample(BAD_SEC, 999)
-        self.expected.append(self._bench.sec())
-        return sample(self.expected[-1])
-
     async def _connect(self) -> Line:
         self._line = await self._stack.enter_async_context(self._bench.sensor())
         self._tape.links += 1
-        self._add("open", {"path": self._bench.sensor_path(), "subprotocol": None})
+        path = self._bench.sensor_path()
+        self._add("open", {"path": path, "subprotocol": None}, self._tape.links)
         return self._line
 
     async def _part(self, how: str) -> None:
@@ -124,14 +82,17 @@ class _Player:
         if self._line is None:
             return
         await self.arrived()
-        if how == "leave":
-            await self._line.connection.close()
-        elif how == "drop":
-            self._line.connection.transport.abort()
-        self._add("close", {"by": "client", "code": 1000 if how == "leave" else 1006})
-        self._line = None
+        link = self._tape.links
         if how == "again":
             await self._connect()
+            self._add("close", {"by": "server", "code": REPLACED}, link)
+            return
+        if how == "leave":
+            await self._line.connection.close()
+        else:
+            self._line.connection.transport.abort()
+        self._add("close", {"by": "client", "code": 1000 if how == "leave" else 1006}, link)
+        self._line = None
 
     async def arrived(self) -> None:
         """Wait for everything that must arrive."""
@@ -140,13 +101,13 @@ class _Player:
 
     def _note(self, frame: str | bytes) -> None:
         if isinstance(frame, bytes):
-            self._add(">binary", b64encode(frame).decode())
+            self._add(">binary", b64encode(frame).decode(), self._tape.links)
         else:
-            self._add(">", frame)
+            self._add(">", frame, self._tape.links)
 
-    def _add(self, what: str, detail: Any) -> None:
+    def _add(self, what: str, detail: Any, link: int) -> None:
         t_s = round(asyncio.get_running_loop().time() - self._began_s, 6)
-        self._tape.lines.append([t_s, f"s{self._tape.links} {what}", detail])
+        self._tape.lines.append([t_s, f"s{link} {what}", detail])
 
 
 async def play(bench: Bench, history: list[Step], tape: Tape) -> None:

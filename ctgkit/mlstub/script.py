@@ -187,15 +187,17 @@ class Performance:
 def _answer(rule: Rule, sample: Sample | None, honest: bytes, timestamp: str) -> bytes | None:
     if rule.text is not None:
         return rule.text.encode()
-    fixed = {
-        "silence": None,
-        "error": wire.encode_error_result("scripted error", timestamp),
-        "garbage": GARBAGE,
-        "truncated": honest[: len(honest) // 2],
-        "oversized": honest[:-1] + b', "padding": "' + b"x" * OVERSIZED_BYTES + b'"}',
-    }
-    if rule.answer in fixed:
-        return fixed[rule.answer]
+    match rule.answer:
+        case "silence":
+            return None
+        case "error":
+            return wire.encode_error_result("scripted error", timestamp)
+        case "garbage":
+            return GARBAGE
+        case "truncated":
+            return honest[: len(honest) // 2]
+        case "oversized":
+            return honest[:-1] + b', "padding": "' + b"x" * OVERSIZED_BYTES + b'"}'
     if sample is None:
         return honest
     named = msgspec.structs.replace(sample, sensor_id=rule.sensor_id or sample.sensor_id)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -26,7 +26,7 @@ from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
-from ctgkit.samples import Sample, Status, status_of
+from ctgkit.samples import Prediction, Sample, Status, status_of
 from ctgkit.strangers import refuse_stranger
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,14 @@ SENSOR_ID_MAX_CHARS = 100
 """Longest sensor id: UUIDs have 36 characters, and each one is kept."""
 
 
+class OwnAnalyzer(Protocol):
+    """An analysis of your own, of one sensor."""
+
+    def add(self, sample: Sample) -> Prediction | None:
+        """Take one sample; return the prediction to answer it with, None for none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlSettings:
     """How the stub ML service runs."""
@@ -66,6 +74,8 @@ class MlSettings:
     idle_s: float = 600.0
     """A sensor not heard of for this long (wall time) is forgotten, seconds."""
     analysis: AnalyzerSettings = field(default_factory=AnalyzerSettings)
+    make_analyzer: Callable[[], OwnAnalyzer] | None = None
+    """Makes an analysis of your own for each sensor, instead of ours."""
     script: Script | None = None
     """What to do instead of answering honestly."""
 
@@ -74,8 +84,10 @@ class MlSettings:
 class _Followed:
     """A sensor of one connection, and the part of its replies that repeats."""
 
-    analyzer: Analyzer
-    heard_at: float
+    analyzer: Analyzer | OwnAnalyzer
+    heard_at: float = 0.0
+    samples: int = 0
+    """Of the examination, as far as the analysis tells them apart."""
     prediction: msgspec.Raw | None = None
     status: Status = "ok"
 
@@ -213,22 +225,41 @@ class MlService:
                 raise WireError("limit", "frame", "the sensor id is too long", excerpt(sensor_id))
             if self.sensors >= SENSORS_MAX:
                 raise WireError("limit", "frame", f"more than {SENSORS_MAX} sensors")
-            state = followed[sensor_id] = _Followed(Analyzer(self.settings.analysis), 0.0)
+            make = self.settings.make_analyzer
+            own = make() if make is not None else Analyzer(self.settings.analysis)
+            state = followed[sensor_id] = _Followed(own)
         state.heard_at = monotonic()
         return state
 
     def _result(self, sample: Sample, state: _Followed, timestamp: str) -> bytes:
-        analysis = state.analyzer.add(sample)
-        extra: dict[str, Any] | None = None
+        extra = None
+        if isinstance(state.analyzer, Analyzer):
+            extra = self._analyse(sample, state, state.analyzer)
+        else:
+            state.samples += 1
+            prediction = state.analyzer.add(sample)
+            state.prediction, state.status = None, "ok"
+            if prediction is not None:
+                self.counts.predictions += 1
+                state.prediction = wire.encode_prediction(prediction)
+                state.status = status_of(prediction.hypoxia_probability)
+        return wire.encode_result(sample, state.prediction, state.status, timestamp, extra)
+
+    def _analyse(
+        self, sample: Sample, state: _Followed, analyzer: Analyzer
+    ) -> dict[str, Any] | None:
+        """Let our analysis take a sample; return what it says beyond the contract."""
+        analysis = analyzer.add(sample)
+        state.samples = analyzer.samples_seen
         if analysis is not None:
             self.counts.predictions += 1
             state.prediction = wire.encode_prediction(analysis.prediction)
             state.status = status_of(analysis.prediction.hypoxia_probability)
             if self.settings.analysis.profile != "original":
-                extra = members(analysis)
-        elif state.analyzer.latest is None and state.prediction is not None:
+                return members(analysis)
+        elif analyzer.latest is None and state.prediction is not None:
             state.prediction, state.status = None, "ok"  # a new examination began
-        return wire.encode_result(sample, state.prediction, state.status, timestamp, extra)
+        return None
 
     def _count_rejected(self, error: WireError) -> None:
         rejected = self.counts.rejected
@@ -285,7 +316,7 @@ class MlService:
     def _sensors(self) -> dict[str, Any]:
         return {
             sensor_id: {
-                "data_points": state.analyzer.samples_seen,
+                "data_points": state.samples,
                 "has_prediction": state.prediction is not None,
             }
             for followed in self._clients.values()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,15 @@ def request(sec=1.0, fhr=140.0, sensor_id=SENSOR):
 def perform(*rules, requests=None, **script):
     performance = Performance(Script(rule=list(rules), **script), lambda text: honest(text))
     return [performance.act(r, NOW) for r in requests or [request()]]
+
+
+def test_only_an_oversized_answer_costs_its_size():
+    """At full speed a service that builds one for nothing looks silent."""
+    tracemalloc.start()
+    perform(Rule(prediction=Canned(hypoxia_probability=0.9)), Rule())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < OVERSIZED_BYTES / 2
 
 
 def honest(text):

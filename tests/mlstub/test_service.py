@@ -17,7 +17,7 @@ from ctgkit import wire
 from ctgkit.mlstub import AnalyzerSettings
 from ctgkit.mlstub import service as service_module
 from ctgkit.mlstub.service import MlService, MlSettings
-from ctgkit.samples import Sample
+from ctgkit.samples import Prediction, Sample
 from tests.conftest import TIME_FACTOR
 
 SENSOR = "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0001"
@@ -104,6 +104,39 @@ async def test_the_original_profile_has_exactly_the_original_members():
         for r in replies
     )
     assert replies[-1]["prediction"]["confidence"] == round(0.1 + 0.9 * 301 / 2400, 3)
+
+
+async def test_an_analysis_of_ones_own_answers_in_place_of_ours():
+    """One per sensor; each answer carries what it says about that sample; its failure is told."""
+
+    class Counting:
+        seen = 0
+
+        def add(self, sample):
+            self.seen += 1
+            if sample.fhr_bpm is None:
+                raise ValueError("no signal")
+            if self.seen == 1:
+                return None
+            return Prediction(
+                hypoxia_probability=0.6, hypoxia_risk="high", alerts=[f"number {self.seen}"],
+                confidence=1.0, recommendations=[],
+            )  # fmt: skip
+
+    async with (
+        MlService(MlSettings(port=0, make_analyzer=Counting)) as service,
+        connect(service.url) as client,
+    ):
+        first, second = await ask(client, request(0), request(1))
+        (other,) = await ask(client, request(1, sensor=OTHER))
+        _, _, sensors = await fetch(service.url, "/sensors")
+        (failed,) = await ask(client, request(2, fhr=None))
+    assert (first["status"], first["prediction"]) == ("ok", None)
+    assert (second["status"], second["prediction"]["alerts"]) == ("warning", ["number 2"])
+    assert other["prediction"] is None
+    assert json.loads(sensors)[SENSOR] == {"data_points": 2, "has_prediction": True}
+    assert failed["status"] == "error"
+    assert service.counts.predictions == 1
 
 
 async def test_flat_requests_are_understood():
