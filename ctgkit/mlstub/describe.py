@@ -108,7 +108,7 @@ def deceleration_event(
     signal = filled[zone.start : zone.end]
     depth = np.maximum(baseline_bpm[zone.start : zone.end], level) - signal
     smooth = moving_mean(depth, 3)
-    low, deep, shallow, high = _flanks(smooth)
+    low, deep, shallow, high = _flanks(smooth.tolist())
     nadir = int(np.argmax(smooth))
     fall_s = (deep - low) / FLANK_SHARE
     rise_s = (high - shallow) / FLANK_SHARE
@@ -143,15 +143,14 @@ def deceleration_event(
     )
 
 
-def _flanks(depth: Floats) -> tuple[int, int, int, int]:
+def _flanks(depth: list[float]) -> tuple[int, int, int, int]:
     """Return where the fall passes 25 and 90 % of the depth, and the rise 90 and 25 %."""
-    nadir = int(np.argmax(depth))
-    low, high = (share * depth[nadir] for share in FLANK)
-    deep = int(np.argmax(depth >= high))
-    shallow = depth.size - 1 - int(np.argmax(depth[::-1] >= high))
-    before, after = np.flatnonzero(depth[:deep] <= low), np.flatnonzero(depth[shallow:] <= low)
-    onset = int(before[-1]) if before.size else 0
-    end = shallow + int(after[0]) if after.size else depth.size
+    size = len(depth)
+    low, high = (share * max(depth) for share in FLANK)
+    deep = next(n for n in range(size) if depth[n] >= high)
+    shallow = next(n for n in reversed(range(size)) if depth[n] >= high)
+    onset = next((n for n in reversed(range(deep)) if depth[n] <= low), 0)
+    end = next((n for n in range(shallow, size) if depth[n] <= low), size)
     return onset, deep, shallow, end
 
 
