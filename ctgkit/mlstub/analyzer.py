@@ -204,13 +204,22 @@ class Analyzer:
         self._contractions.update(events, trace.now_s)
 
     def _estimate(self, trace: Trace) -> None:
-        """Estimate the baseline anew, up to now."""
+        """Estimate the baseline anew, up to now.
+
+        A prolonged deceleration that is over is no part of it; one that goes on may be a change.
+        """
         trace.judge()
-        bins = int(min(WINDOW_S, trace.ticks * TICK_S) / baseline.BIN_S)
-        self._means, self._reliability = baseline.estimate(
-            trace.mean_bpm[-bins:], trace.valid_share[-bins:]
-        )
         self._estimated_s = trace.judged_s
+        seconds = min(WINDOW_S, trace.ticks * TICK_S)
+        bins = int(seconds / baseline.BIN_S)
+        origin_s = trace.judged_s - seconds
+        share = trace.valid_share[-bins:].copy()
+        for event in self._decelerations.events:
+            over = origin_s < event.end_s < trace.judged_s - 2 * TICK_S
+            if over and event.duration_s > describe.PROLONGED_S:
+                onset = max(0, int((event.onset_s - origin_s) / baseline.BIN_S))
+                share[onset : int((event.end_s - origin_s) / baseline.BIN_S) + 1] = 0
+        self._means, self._reliability = baseline.estimate(trace.mean_bpm[-bins:], share)
 
     def _look(self, trace: Trace) -> None:
         """Look again for accelerations and decelerations of the last minutes.
