@@ -235,10 +235,10 @@ class Analyzer:
         )
         level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], self._means)
         self._baseline = level
-        if not np.isfinite(level[0]):
+        fhr_bpm = trace.fhr_1hz[-seconds:]
+        if not np.isfinite(level[0]) or not np.isfinite(fhr_bpm).any():
             return  # no signal for 20 min
         origin_s = trace.judged_s - seconds
-        fhr_bpm = trace.fhr_1hz[-seconds:]
         since = max(0, int(self._decelerations.since_s(trace.judged_s) - origin_s))
         filled = morphology.fill(fhr_bpm)
         zones = morphology.zones(fhr_bpm, filled, level, since)
