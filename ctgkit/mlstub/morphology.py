@@ -95,10 +95,10 @@ def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0)
     ends = np.append(edges, size.size)
     found = []
     for start, end in zip(starts[large].tolist(), ends[large].tolist(), strict=True):
-        if end > since and end - start < BASELINE_CHANGE_S:
+        if end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
             zone = _measured(int(side[start]), start, end, size[start:end], fhr_bpm[start:end])
             found += [zone] if zone else []
-    return _with_prolonged(found, filled, baseline_bpm, since)
+    return [z for z in _with_prolonged(found, filled, baseline_bpm) if z.end > since]
 
 
 def _measured(sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats) -> Zone | None:
@@ -111,9 +111,7 @@ def _measured(sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats) ->
     return Zone(sign, start, end, depth, float(size.sum()), missing)
 
 
-def _with_prolonged(
-    found: list[Zone], filled: Floats, baseline_bpm: Floats, since: int
-) -> list[Zone]:
+def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
     """Return the zones with prolonged decelerations followed to their true end.
 
     While the heart rate stays low for minutes, the baseline begins to follow it; what counts is
@@ -129,7 +127,7 @@ def _with_prolonged(
         below = before.sum() / before.size - filled[start : start + _FOLLOWED_S]
         bottom = int(np.argmax(below[: int(PROLONGED_S)]))
         end = bottom + _first_run(below[bottom:] < RETURN_BPM, RETURN_S)
-        if not PROLONGED_S < end <= BASELINE_CHANGE_S or start + end <= since:
+        if not PROLONGED_S < end <= BASELINE_CHANGE_S:
             continue
         area = float(below[:end].clip(0).sum())
         if below[:end].sum() >= HEIGHT_BPM[-1] * end:

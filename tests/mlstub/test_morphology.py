@@ -59,5 +59,12 @@ def test_a_prolonged_deceleration_is_followed_although_the_baseline_follows_it(m
     assert bool(found) == prolonged
 
 
+def test_a_prolonged_deceleration_stays_one_when_its_first_part_is_long_ago():
+    signal = 140 - bump(T_S, 200, 20, 160, 5, 40) - bump(T_S, 395, 5, 150, 20, 40)
+    whole = zones(signal, signal, LEVEL)
+    assert [(z.sign, z.end - z.start > 300) for z in whole] == [(-1, True)]
+    assert zones(signal, signal, LEVEL, since=450) == whole
+
+
 def test_silence_has_no_events():
     assert zones(np.full(1200, np.nan), LEVEL, LEVEL) == []
