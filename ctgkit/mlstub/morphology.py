@@ -126,6 +126,9 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
         before = baseline_bpm[max(0, start - BEFORE_S) : start - BEFORE_S // 4]
         below = before.sum() / before.size - filled[start : start + _FOLLOWED_S]
         bottom = int(np.argmax(below[: int(PROLONGED_S)]))
+        soon = below[bottom : int(PROLONGED_S) + RETURN_S] < RETURN_BPM
+        if _first_run(soon, RETURN_S) < soon.size:
+            continue  # most are over within 2 min: spare them the rest
         end = bottom + _first_run(below[bottom:] < RETURN_BPM, RETURN_S)
         if not PROLONGED_S < end <= BASELINE_CHANGE_S:
             continue
