@@ -254,7 +254,8 @@ class Analyzer:
         )
         self._decelerations.update(
             [
-                describe.deceleration_event(z, filled, level, around, origin_s)
+                self._decelerations.unmoved(origin_s + z.start, origin_s + z.end)
+                or describe.deceleration_event(z, filled, level, around, origin_s)
                 for z in zones
                 if z.sign < 0
                 and not self._decelerations.is_settled(origin_s + z.start, origin_s + z.end)

@@ -80,6 +80,13 @@ class Tracker:
             for e in reversed(self.events)
         )
 
+    def unmoved(self, onset_s: float, end_s: float) -> Event | None:
+        """Return the confirmed event between exactly these times, which needs no new description."""
+        for e in reversed(self.events):
+            if e.onset_s == onset_s and e.end_s == end_s and e.tier == "confirmed":
+                return e
+        return None
+
     def settle(self) -> None:
         """Make everything final: no more samples will come."""
         self.events = [msgspec.structs.replace(e, tier="final") for e in self.events]
