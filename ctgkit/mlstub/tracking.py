@@ -81,7 +81,7 @@ class Tracker:
         )
 
     def unmoved(self, onset_s: float, end_s: float) -> Event | None:
-        """Return the confirmed event between exactly these times, which needs no new description."""
+        """Return the confirmed event between exactly these times: it is described already."""
         for e in reversed(self.events):
             if e.onset_s == onset_s and e.end_s == end_s and e.tier == "confirmed":
                 return e
