@@ -51,6 +51,15 @@ class _Message(msgspec.Struct, gc=False, omit_defaults=True):
     seq: _Seq | None = None
 
 
+class _Request(_Data, gc=False, kw_only=True):
+    """A sample for an ML service: its values nested, or flat beside the rest."""
+
+    sensor_id: str = msgspec.field(name="sensorID")
+    sec_from_start: _Seconds = msgspec.field(name="secFromStart")
+    data: _Data | msgspec.UnsetType = msgspec.UNSET
+    seq: _Seq | None = None
+
+
 class _DataOut(msgspec.Struct, gc=False, frozen=True):
     fhr_bpm: float | None = msgspec.field(name="BPMChild")
     uterus: float | None
@@ -147,6 +156,7 @@ class Reject(msgspec.Struct, frozen=True, gc=False):
 
 _message_decoder = msgspec.json.Decoder(_Message)
 _messages_decoder = msgspec.json.Decoder(list[_Message])
+_request_decoder = msgspec.json.Decoder(_Request)
 _result_decoder = msgspec.json.Decoder(_ResultIn)
 _head_decoder = msgspec.json.Decoder(ResultHead)
 _reply_decoder = msgspec.json.Decoder(dict[str, int | str | None])
@@ -181,8 +191,10 @@ def decode_frame(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], list
     """
     try:
         if frame[:1] in (b"[", "["):
-            return [_own(m, sensor_id) for m in _messages_decoder.decode(frame)] or _empty(), []
-        return [_own(_message_decoder.decode(frame), sensor_id)], []
+            messages = _messages_decoder.decode(frame)
+            return [_own(m, m.data, sensor_id) for m in messages] or _empty(), []
+        message = _message_decoder.decode(frame)
+        return [_own(message, message.data, sensor_id)], []
     except (msgspec.MsgspecError, UnicodeDecodeError, WireError, _FoldNeeded, RecursionError):
         return _decode_slowly(frame, sensor_id)
 
@@ -196,14 +208,15 @@ def decode_request(frame: bytes | str) -> Sample:
         Naming the field and the reason.
     """
     try:
-        message = _message_decoder.decode(frame)
-        return _own(message, (message.sensor_id or "").lower())
+        message = _request_decoder.decode(frame)
+        data = message if message.data is msgspec.UNSET else message.data
+        return _own(message, data, message.sensor_id.lower())
     except (msgspec.MsgspecError, UnicodeDecodeError, WireError, _FoldNeeded, RecursionError):
         return _decode_request_slowly(frame)
 
 
 def _decode_request_slowly(frame: bytes | str) -> Sample:
-    """Decode a flat request or other spellings of the keys, or name what is wrong."""
+    """Decode other spellings of the keys and absent channels, or name what is wrong."""
     item = read_json(frame)
     if not isinstance(item, dict):
         raise WireError("type", "frame", "a JSON object is expected", excerpt(frame))
@@ -226,19 +239,13 @@ def _empty() -> list[Sample]:
     raise WireError("missing", "frame", "an array without samples")
 
 
-def _own(message: _Message, sensor_id: str) -> Sample:
+def _own(message: _Message | _Request, data: _Data, sensor_id: str) -> Sample:
     """Return the sample on the fast path: exact keys, all there."""
-    claimed, data = message.sensor_id, message.data
+    claimed = message.sensor_id
     if not sensor_id:
         raise _FoldNeeded
     if claimed and claimed != sensor_id and claimed.lower() != sensor_id:
-        raise WireError(
-            "sensor_id",
-            "sensorID",
-            "is not the authenticated sensor",
-            excerpt(claimed),
-            message.seq,
-        )
+        raise _not_own(claimed, message.seq)
     fhr, uterus, spasms = data.fhr_bpm, data.uterus, data.spasms
     if fhr is msgspec.UNSET or uterus is msgspec.UNSET or spasms is msgspec.UNSET:
         raise _FoldNeeded
@@ -253,13 +260,7 @@ def _sample(message: _Message, sensor_id: str) -> Sample:
     """Return the sample when absent channels are allowed to be absent."""
     claimed, data = message.sensor_id, message.data
     if claimed and claimed.lower() != sensor_id:
-        raise WireError(
-            "sensor_id",
-            "sensorID",
-            "is not the authenticated sensor",
-            excerpt(claimed),
-            message.seq,
-        )
+        raise _not_own(claimed, message.seq)
     fhr = None if data.fhr_bpm is msgspec.UNSET else data.fhr_bpm
     if fhr and fhr < FHR_MIN_BPM:
         raise _fhr_too_low(fhr, message.seq)
@@ -271,6 +272,11 @@ def _sample(message: _Message, sensor_id: str) -> Sample:
         None if data.spasms is msgspec.UNSET else data.spasms,
         message.seq,
     )
+
+
+def _not_own(claimed: str, seq: int | None) -> WireError:
+    reason = "is not the authenticated sensor"
+    return WireError("sensor_id", "sensorID", reason, excerpt(claimed), seq)
 
 
 def _fhr_too_low(fhr_bpm: float, seq: int | None) -> WireError:

@@ -59,11 +59,11 @@ FINAL_AFTER_MAX_S = 600.0
 Profile = Literal["ctgkit", "original"]
 Floats = NDArray[np.float64]
 _NAN: Final = float("nan")
-_MINUTE_TICKS = 60 // TICK_S
-_CONTRACTION_TICKS = 3
-_CONTRACTION_PHASE, _MINUTE_PHASE = 1, 2
-"""Which ticks look for contractions and close a minute: neither the ones that predict (every
-third), so that no sample bears all the work."""
+_LOOK_TICKS = int(PREDICTION_EVERY_S) // TICK_S
+"""The events are looked at again when something will be said of them: every third tick. The tick
+before it estimates the baseline, the one after it looks for contractions and closes minutes, so
+that no sample bears all the work."""
+
 
 _BIN_CENTRES = (np.arange(WINDOW_S / baseline.BIN_S) + 0.5) * baseline.BIN_S
 _SECONDS = np.arange(WINDOW_S) + 0.5
@@ -147,7 +147,7 @@ class Analyzer:
             slot -= TICK_SLOTS
             self._tick(trace)
         trace.put(slot, fhr_bpm, toco)
-        examined_s = trace.now_s - trace.origin_s
+        examined_s = trace.judged_s - trace.origin_s
         if examined_s < self._due_s:
             return None
         self._due_s += PREDICTION_EVERY_S * (1 + (examined_s - self._due_s) // PREDICTION_EVERY_S)
@@ -165,7 +165,7 @@ class Analyzer:
         final_after_s = self.settings.final_after_s
         self.samples_seen = 0
         self.latest = None
-        self._latest_s = sec_from_start
+        self._latest_s = self._estimated_s = sec_from_start
         self._due_s = FIRST_PREDICTION_AFTER_S
         self._row_lag_s = int(min(CONFIRMED_AFTER_S, final_after_s)) // TICK_S * TICK_S
         self._means = self._reliability = self._baseline = np.empty(0)
@@ -174,6 +174,8 @@ class Analyzer:
         self._accelerations = Tracker("acc", final_after_s, REMEMBERED_S)
         self._decelerations = Tracker("dec", final_after_s, REMEMBERED_S)
         self._contractions = Tracker("uc", final_after_s, REMEMBERED_S)
+        self._has_toco = False
+        self._captured_s = 0.0
         self._alerts = alerts.AlertBook()
         self._trace = Trace(sec_from_start)
         return self._trace
@@ -181,63 +183,101 @@ class Analyzer:
     # --- each tick ------------------------------------------------------------------------------
 
     def _tick(self, trace: Trace) -> None:
-        self._look_again(trace)
-        if trace.ticks % _MINUTE_TICKS == _MINUTE_PHASE:
+        phase = trace.ticks % _LOOK_TICKS
+        if phase == 0:
+            self._look(trace)
+        elif phase == 1:
+            self._find_contractions(trace)
             self._close_minutes(trace, self._row_lag_s)
+            recent = trace.fhr_bpm[-int(PREDICTION_WINDOW_S) * SLOT_HZ :]
+            self._captured_s = validity.captured_s(recent)
+        else:
+            self._estimate(trace)
 
-    def _look_again(self, trace: Trace) -> None:
-        """Estimate the baseline anew, and look again for events of the last minutes."""
+    def _find_contractions(self, trace: Trace) -> None:
+        self._has_toco = contractions.measured(trace.toco)
+        seconds = min(WINDOW_S, trace.ticks * TICK_S)
+        origin_s = trace.now_s - seconds
+        since = max(0, int(self._contractions.since_s(trace.now_s) - origin_s))
+        found = contractions.find(trace.toco[-seconds:], since) if self._has_toco else []
+        events = [describe.contraction_event(c, origin_s) for c in found]
+        self._contractions.update(events, trace.now_s)
+
+    def _estimate(self, trace: Trace) -> None:
+        """Estimate the baseline anew, up to now.
+
+        A prolonged deceleration that is over is no part of it; one that goes on may be a change.
+        """
+        trace.judge()
+        self._estimated_s = trace.judged_s
         seconds = min(WINDOW_S, trace.ticks * TICK_S)
         bins = int(seconds / baseline.BIN_S)
-        means, self._reliability = baseline.estimate(
-            trace.mean_bpm[-bins:], trace.valid_share[-bins:]
+        origin_s = trace.judged_s - seconds
+        share = trace.valid_share[-bins:].copy()
+        for event in self._decelerations.events:
+            over = origin_s < event.end_s < trace.judged_s - 2 * TICK_S
+            if over and event.duration_s > describe.PROLONGED_S:
+                onset = max(0, int((event.onset_s - origin_s) / baseline.BIN_S))
+                share[onset : int((event.end_s - origin_s) / baseline.BIN_S) + 1] = 0
+        self._means, self._reliability = baseline.estimate(trace.mean_bpm[-bins:], share)
+
+    def _look(self, trace: Trace) -> None:
+        """Look again for accelerations and decelerations of the last minutes.
+
+        The baseline is held from where it was estimated, the tick before, up to now.
+        """
+        trace.judge()
+        seconds = min(WINDOW_S, trace.ticks * TICK_S)
+        bins = int(seconds / baseline.BIN_S)
+        new = round((trace.judged_s - self._estimated_s) / baseline.BIN_S)
+        self._means, self._reliability = (
+            np.append(x, x[-1:].repeat(new))[-bins:] for x in (self._means, self._reliability)
         )
-        if not np.isfinite(means[0]):
-            return
-        level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], means)
-        self._means, self._baseline = means, level
-        origin_s = trace.now_s - seconds
-        if trace.ticks % _CONTRACTION_TICKS == _CONTRACTION_PHASE:
-            found = contractions.find(trace.toco[-seconds:])
-            events = [describe.contraction_event(c, origin_s) for c in found]
-            self._contractions.update(events, trace.now_s)
+        level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], self._means)
+        self._baseline = level
         fhr_bpm = trace.fhr_1hz[-seconds:]
-        since = max(0, int(self._decelerations.since_s(trace.now_s) - origin_s))
-        zones = morphology.zones(fhr_bpm, level, since)
-        if not zones and not self._decelerations.events and not self._accelerations.events:
-            return
-        known = np.flatnonzero(np.isfinite(fhr_bpm))
-        filled = np.interp(np.arange(seconds), known, fhr_bpm[known])
-        has_toco = contractions.measured(trace.toco)
-        around = self._contractions.events if has_toco else None
+        if not np.isfinite(level[0]) or not np.isfinite(fhr_bpm).any():
+            return  # no signal for 20 min
+        origin_s = trace.judged_s - seconds
+        since = max(0, int(self._decelerations.since_s(trace.judged_s) - origin_s))
+        filled = morphology.fill(fhr_bpm)
+        zones = morphology.zones(fhr_bpm, filled, level, since)
+        around = self._contractions.events if self._has_toco else None
         self._accelerations.update(
-            [describe.acceleration_event(z, filled, level, origin_s) for z in zones if z.sign > 0],
-            trace.now_s,
+            [
+                describe.acceleration_event(z, filled, level, origin_s)
+                for z in zones
+                if z.sign > 0
+                and not self._accelerations.is_settled(origin_s + z.start, origin_s + z.end)
+            ],
+            trace.judged_s,
         )
         self._decelerations.update(
             [
-                describe.deceleration_event(z, filled, level, around, origin_s)
+                self._decelerations.unmoved(origin_s + z.start, origin_s + z.end)
+                or describe.deceleration_event(z, filled, level, around, origin_s)
                 for z in zones
                 if z.sign < 0
+                and not self._decelerations.is_settled(origin_s + z.start, origin_s + z.end)
             ],
-            trace.now_s,
+            trace.judged_s,
         )
 
     def _close_minutes(self, trace: Trace, lag_s: int) -> None:
-        """Add the minutes that ended *lag_s* ago or earlier."""
-        while (self._minutes_done + 1) * 60 <= trace.ticks * TICK_S - lag_s:
+        """Add the minutes that ended *lag_s* before the last look, or earlier."""
+        looked_s = round(trace.judged_s - trace.origin_s)
+        while (self._minutes_done + 1) * 60 <= looked_s - lag_s:
             self._minutes_done += 1
-            ended_s = trace.ticks * TICK_S - 60 * self._minutes_done
-            self._minutes.append(self._minute(trace, ended_s))
+            self._minutes.append(self._minute(trace, looked_s - 60 * self._minutes_done))
 
     def _minute(self, trace: Trace, ended_s: int) -> Minute:
-        """Return the minute that ended *ended_s* before now."""
-        start_s = trace.now_s - ended_s - 60
+        """Return the minute that ended *ended_s* before the last look."""
+        start_s = trace.judged_s - ended_s - 60
         seconds, slots = _last(ended_s, 60), _last(ended_s * SLOT_HZ, 60 * SLOT_HZ)
         fhr_bpm = trace.fhr_bpm[slots]
         valid_share = float(np.count_nonzero(np.isfinite(fhr_bpm))) / fhr_bpm.size
-        tone = self._resting_tone(trace, seconds)
-        if valid_share == 0 or self._baseline.size < ended_s + 60:
+        tone = self._resting_tone(trace.toco[_last(round(trace.now_s - start_s) - 60, 60)])
+        if valid_share == 0:
             return Minute(start_s, None, 0.0, valid_share, resting_tone=tone)
         level = self._baseline[seconds]
         bins = _last(int(ended_s / baseline.BIN_S), int(60 / baseline.BIN_S))
@@ -266,10 +306,9 @@ class Analyzer:
             float(doubled.mean()),
         )
 
-    def _resting_tone(self, trace: Trace, seconds: slice) -> float | None:
-        toco = trace.toco[seconds]
+    def _resting_tone(self, toco: Floats) -> float | None:
         known = toco[np.isfinite(toco)]
-        if known.size < 30 or not contractions.measured(trace.toco):
+        if known.size < 30 or not self._has_toco:
             return None
         return float(np.sort(known)[known.size // 10])
 
@@ -288,11 +327,10 @@ class Analyzer:
     # --- each prediction ------------------------------------------------------------------------
 
     def _analysis(self, trace: Trace) -> Analysis:
-        now_s = trace.now_s
+        now_s = trace.judged_s
         events = [*self._heart_events(), *self._contractions.events]
         found = features.compute(list(self._minutes), events, now_s, self._present_baseline())
-        recent = trace.fhr_bpm[-int(PREDICTION_WINDOW_S) * SLOT_HZ :]
-        found.values["maternal_pulse_min"] = round(validity.captured_s(recent) / 60, 1)
+        found.values["maternal_pulse_min"] = round(self._captured_s / 60, 1)
         figo = FIGO.judge(found)
         asked = self.settings.guideline
         verdict = figo if asked == FIGO.name else GUIDELINES[asked].judge(found)
@@ -340,7 +378,9 @@ class Analyzer:
         if trace is None:
             return None
         trace.close_tick(TICK_SLOTS + WINDOW_S)
-        self._tick(trace)
+        self._find_contractions(trace)
+        self._estimate(trace)
+        self._look(trace)
         self._close_minutes(trace, 0)
         for tracker in (self._accelerations, self._decelerations, self._contractions):
             tracker.settle()

@@ -67,11 +67,14 @@ def estimate(mean_bpm: Floats, valid_share: Floats) -> tuple[Floats, Floats]:
     prior = valid_share * flatness(filled)
     baseline = _first_estimate(filled, prior)
     support = prior
+    rows = np.empty((2, filled.size))
     for reject_bpm in REJECT_BPM:
         distance = (filled - baseline) / reject_bpm
-        support = np.maximum(0.0, 1.0 - distance * distance) ** 2
-        weight = prior * (support + RIDGE) + 1e-12
-        smooth = kernel_sums(np.stack((weight * filled, weight)))
+        support = np.maximum(0.0, 1.0 - distance * distance)
+        support *= support
+        rows[1] = prior * (support + RIDGE) + 1e-12
+        np.multiply(rows[1], filled, out=rows[0])
+        smooth = kernel_sums(rows)
         baseline = smooth[0] / smooth[1]
     return baseline, kernel_sums(valid_share * support) / _full_support(mean_bpm.size)
 

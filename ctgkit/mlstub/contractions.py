@@ -52,13 +52,15 @@ class Contraction(NamedTuple):
     """Over the resting tone, device units."""
 
 
-def find(toco: Floats) -> list[Contraction]:
+def find(toco: Floats, since: int = 0) -> list[Contraction]:
     """Return the contractions in a window, in order.
 
     Parameters
     ----------
     toco : array of shape (n_seconds,)
         1 Hz, device units or mmHg; NaN where not measured. At least 10 min.
+    since : int
+        Index; contractions that end before it may be left out.
     """
     known = np.isfinite(toco)
     if not measured(toco):
@@ -71,6 +73,8 @@ def find(toco: Floats) -> list[Contraction]:
     prominence = max(PROMINENCE_MIN, PROMINENCE_SHARE * spread(closed[known], 5, 95))
     found = []
     for valley, _, next_valley in _peaks(closed, prominence):
+        if next_valley < since:
+            continue
         top = valley + int(np.argmax(height[valley : next_valley + 1]))
         foot = FOOT_SHARE * height[top]
         rising = np.flatnonzero(height[valley:top] <= foot)

@@ -30,6 +30,10 @@ CONTRACTION_BEFORE_S, CONTRACTION_AFTER_S = 30.0, 90.0
 """A deceleration belongs to a contraction whose peak is at most 30 s after or 90 s before its
 nadir (analysis.md 5.4)."""
 
+ONSET_BEFORE_S = 30.0
+"""It doesn't belong to one that begins this much after its onset: an effect isn't before its
+cause, but for the error of both onsets (chosen)."""
+
 LATE_ONSET_S, LATE_NADIR_S = 20.0, 10.0
 """Late: onset more than 20 s after the contraction's and nadir more than 10 s after its peak."""
 
@@ -37,8 +41,9 @@ ONSET_ERROR_S = 10.0
 """How far a measured onset may be off in ordinary variability (chosen): onsets from 10 s on count
 as late where the nadir is late."""
 
-EARLY_NADIR_S = 10.0
-"""Early: nadir within 10 s of the contraction's peak."""
+EARLY_NADIR_S = 15.0
+"""Early: nadir at the contraction's peak, within 10 s (analysis.md 5.4) and the error of a
+measured nadir, 5 s."""
 
 SLOW_RETURN_S, LONG_S, OVERSHOOT_BPM, SHOULDER_BPM = 30.0, 60.0, 8.0, 4.0
 """Atypical features of a variable deceleration (FIGO 2015, NG229; the sizes are chosen)."""
@@ -108,7 +113,7 @@ def deceleration_event(
     signal = filled[zone.start : zone.end]
     depth = np.maximum(baseline_bpm[zone.start : zone.end], level) - signal
     smooth = moving_mean(depth, 3)
-    low, deep, shallow, high = _flanks(smooth)
+    low, deep, shallow, high = _flanks(smooth.tolist())
     nadir = int(np.argmax(smooth))
     fall_s = (deep - low) / FLANK_SHARE
     rise_s = (high - shallow) / FLANK_SHARE
@@ -122,7 +127,7 @@ def deceleration_event(
         "missing_share": round(zone.missing_share, 2),
     }
     middle_s = origin_s + zone.start + (deep + shallow) / 2
-    linked = _linked(middle_s, contractions)
+    linked = _linked(origin_s + zone.start + onset, middle_s, contractions)
     if linked is not None and linked.peak_s is not None:
         details["onset_lag_s"] = round(origin_s + zone.start + onset - linked.onset_s, 1)
         details["nadir_lag_s"] = round(middle_s - linked.peak_s, 1)
@@ -143,15 +148,14 @@ def deceleration_event(
     )
 
 
-def _flanks(depth: Floats) -> tuple[int, int, int, int]:
+def _flanks(depth: list[float]) -> tuple[int, int, int, int]:
     """Return where the fall passes 25 and 90 % of the depth, and the rise 90 and 25 %."""
-    nadir = int(np.argmax(depth))
-    low, high = (share * depth[nadir] for share in FLANK)
-    deep = int(np.argmax(depth >= high))
-    shallow = depth.size - 1 - int(np.argmax(depth[::-1] >= high))
-    before, after = np.flatnonzero(depth[:deep] <= low), np.flatnonzero(depth[shallow:] <= low)
-    onset = int(before[-1]) if before.size else 0
-    end = shallow + int(after[0]) if after.size else depth.size
+    size = len(depth)
+    low, high = (share * max(depth) for share in FLANK)
+    deep = next(n for n in range(size) if depth[n] >= high)
+    shallow = next(n for n in reversed(range(size)) if depth[n] >= high)
+    onset = next((n for n in reversed(range(deep)) if depth[n] <= low), 0)
+    end = next((n for n in range(shallow, size) if depth[n] <= low), size)
     return onset, deep, shallow, end
 
 
@@ -163,12 +167,13 @@ def _inner_bandwidth(depth: Floats) -> float | None:
     return round(spread(inner - moving_mean(inner, 7), 5, 95), 1)
 
 
-def _linked(nadir_s: float, contractions: Sequence[Event] | None) -> Event | None:
+def _linked(onset_s: float, nadir_s: float, contractions: Sequence[Event] | None) -> Event | None:
     near = [
         c
         for c in contractions or ()
         if c.peak_s is not None
         and -CONTRACTION_BEFORE_S <= nadir_s - c.peak_s <= CONTRACTION_AFTER_S
+        and c.onset_s - onset_s < ONSET_BEFORE_S
     ]
     return min(near, key=lambda c: abs(nadir_s - (c.peak_s or 0.0)), default=None)
 

@@ -82,7 +82,7 @@ def compute(
         Mean of the last 10 min as they look now, beats/min.
     """
     result = Features()
-    listed = list(events)
+    listed = [e for e in events if e.end_s > now_s - LONG_MIN * 60]
     examined_min = (now_s - minutes[0].start_s) / 60 if minutes else 0.0
     result.values["examined_min"] = round(examined_min, 2)
     _signal(result, minutes, baseline_bpm)
@@ -130,24 +130,28 @@ def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | N
 
 
 def _variability_runs(result: Features, minutes: Sequence[Minute]) -> None:
-    bands = [m.variability.bandwidth_bpm for m in minutes]
-    smooth: list[float | None] = []
-    for n in range(len(bands)):
-        near = [b for b in bands[max(0, n - RUN_MEDIAN_MIN + 1) : n + 1] if b is not None]
-        smooth.append(median(near) if near else None)
+    back = minutes[::-1]
     values = result.values
-    values["reduced_variability_min"] = _run(smooth, lambda b: b < REDUCED_BPM)
-    values["increased_variability_min"] = _run(smooth, lambda b: b > INCREASED_BPM)
-    values["tachycardia_min"] = _run([m.baseline_bpm for m in minutes], lambda b: b > 160)
-    values["bradycardia_min"] = _run([m.baseline_bpm for m in minutes], lambda b: b < 110)
-    sinusoidal = _run([float(m.sinusoidal) for m in minutes], lambda flag: flag > 0)
+    values["reduced_variability_min"] = _run(_smooth_bands(minutes), lambda b: b < REDUCED_BPM)
+    values["increased_variability_min"] = _run(_smooth_bands(minutes), lambda b: b > INCREASED_BPM)
+    values["tachycardia_min"] = _run((m.baseline_bpm for m in back), lambda b: b > 160)
+    values["bradycardia_min"] = _run((m.baseline_bpm for m in back), lambda b: b < 110)
+    sinusoidal = _run((float(m.sinusoidal) for m in back), lambda flag: flag > 0)
     values["sinusoidal_min"] = sinusoidal + RECENT_MIN - 1 if sinusoidal else 0.0
 
 
-def _run(values: Sequence[float | None], holds: Callable[[float], bool]) -> float:
+def _smooth_bands(minutes: Sequence[Minute]) -> Iterable[float | None]:
+    """Yield the medians of each minute and those before it, latest first."""
+    bands = [m.variability.bandwidth_bpm for m in minutes]
+    for end in range(len(bands), 0, -1):
+        near = [b for b in bands[max(0, end - RUN_MEDIAN_MIN) : end] if b is not None]
+        yield median(near) if near else None
+
+
+def _run(latest_first: Iterable[float | None], holds: Callable[[float], bool]) -> float:
     """Return for how many minutes up to the last one *holds*; unknown minutes don't break it."""
     length = known = 0
-    for value in reversed(values):
+    for value in latest_first:
         if value is None:
             length += 1
         elif holds(value):

@@ -44,6 +44,8 @@ it for 15 s."""
 BEFORE_S = 90
 """How far back the level before a prolonged deceleration is measured, seconds."""
 
+_FOLLOWED_S = int(BASELINE_CHANGE_S) + RETURN_S
+
 STEP_BPM = 15.0
 """A baseline that falls by this within 2 x 90 s may follow a prolonged deceleration."""
 
@@ -64,49 +66,49 @@ class Zone(NamedTuple):
     missing_share: float
 
 
-def zones(fhr_bpm: Floats, baseline_bpm: Floats, since: int = 0) -> list[Zone]:
+def fill(fhr_bpm: Floats) -> Floats:
+    """Return the heart rate with its gaps bridged by lines; there has to be some."""
+    known = np.flatnonzero(np.isfinite(fhr_bpm))
+    return np.interp(np.arange(fhr_bpm.size), known, fhr_bpm[known])
+
+
+def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0) -> list[Zone]:
     """Return the accelerations and decelerations that end after *since*, in order.
 
     Parameters
     ----------
-    fhr_bpm : array of shape (n_seconds,)
-        1 Hz, beats/min; NaN where there is no signal.
+    fhr_bpm, filled : array of shape (n_seconds,)
+        1 Hz, beats/min; NaN where there is no signal, and the same with its gaps filled.
     baseline_bpm : array of shape (n_seconds,)
         Beats/min, finite.
     since : int
         Index; deviations that end before it are left out.
     """
-    known = np.isfinite(fhr_bpm)
-    if not known[since:].any():
+    if not np.isfinite(fhr_bpm[since:]).any():
         return []
-    at = np.arange(fhr_bpm.size)
-    filled = np.interp(at, at[known], fhr_bpm[known])
     deviation = moving_mean(filled - baseline_bpm, SMOOTH_S // 2)
-    side = np.where(np.abs(deviation) > TOUCH_BPM, np.sign(deviation), 0.0).astype(np.int8)
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(side)) + 1))
-    ends = np.append(starts[1:], deviation.size)
+    side = (deviation > TOUCH_BPM).astype(np.int8) - (deviation < -TOUCH_BPM)
+    edges = np.flatnonzero(side[1:] != side[:-1]) + 1
+    starts = np.concatenate(([0], edges))
     size = np.abs(deviation)
-    depth = np.maximum.reduceat(size, starts)
-    area = np.add.reduceat(size, starts)
-    beyond_s = np.add.reduceat((size >= LEVEL_BPM).astype(float), starts)
-    missing = 1 - np.add.reduceat(known.astype(float), starts) / (ends - starts)
-    down = side[starts] < 0
-    clear = (depth >= np.where(down, HEIGHT_BPM[-1], HEIGHT_BPM[1])) & (
-        beyond_s >= np.where(down, LEVEL_S[-1], LEVEL_S[1])
-    )
-    clear &= (missing <= MISSING_MAX) & (ends - starts < BASELINE_CHANGE_S) & (ends > since)
-    found = [
-        Zone(
-            int(side[starts[n]]),
-            int(starts[n]),
-            int(ends[n]),
-            float(depth[n]),
-            float(area[n]),
-            float(missing[n]),
-        )
-        for n in np.flatnonzero(clear)
-    ]
-    return _with_prolonged(found, filled, baseline_bpm)
+    large = np.maximum.reduceat(size, starts) >= min(HEIGHT_BPM.values())
+    ends = np.append(edges, size.size)
+    found = []
+    for start, end in zip(starts[large].tolist(), ends[large].tolist(), strict=True):
+        if end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
+            zone = _measured(int(side[start]), start, end, size[start:end], fhr_bpm[start:end])
+            found += [zone] if zone else []
+    return [z for z in _with_prolonged(found, filled, baseline_bpm) if z.end > since]
+
+
+def _measured(sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats) -> Zone | None:
+    """Return a deviation that is large and long enough, and measured well enough."""
+    depth = float(size.max())
+    beyond_s = np.count_nonzero(size >= LEVEL_BPM)
+    missing = int(np.count_nonzero(np.isnan(fhr_bpm))) / (end - start)
+    if depth < HEIGHT_BPM[sign] or beyond_s < LEVEL_S[sign] or missing > MISSING_MAX:
+        return None
+    return Zone(sign, start, end, depth, float(size.sum()), missing)
 
 
 def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
@@ -118,14 +120,20 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
     starts = [z.start for z in found if z.sign < 0] + _steps_down(filled, baseline_bpm)
     result: list[Zone] = []
     for start in sorted(starts):
-        if not BEFORE_S // 2 <= start < filled.size or (result and start < result[-1].end):
+        covered = bool(result) and start < result[-1].end
+        if not BEFORE_S // 2 <= start < filled.size or covered:
             continue
-        level = float(baseline_bpm[max(0, start - BEFORE_S) : start - BEFORE_S // 4].mean())
-        below = level - filled[start : start + int(BASELINE_CHANGE_S) + RETURN_S]
+        before = baseline_bpm[max(0, start - BEFORE_S) : start - BEFORE_S // 4]
+        below = before.sum() / before.size - filled[start : start + _FOLLOWED_S]
         bottom = int(np.argmax(below[: int(PROLONGED_S)]))
+        soon = below[bottom : int(PROLONGED_S) + RETURN_S] < RETURN_BPM
+        if _first_run(soon, RETURN_S) < soon.size:
+            continue  # most are over within 2 min: spare them the rest
         end = bottom + _first_run(below[bottom:] < RETURN_BPM, RETURN_S)
-        if PROLONGED_S < end <= BASELINE_CHANGE_S and below[:end].mean() >= HEIGHT_BPM[-1]:
-            area = float(below[:end].clip(0).sum())
+        if not PROLONGED_S < end <= BASELINE_CHANGE_S:
+            continue
+        area = float(below[:end].clip(0).sum())
+        if below[:end].sum() >= HEIGHT_BPM[-1] * end:
             result.append(Zone(-1, start, start + end, float(below[:end].max()), area, 0.0))
     rest = [z for z in found if not any(p.start < z.end and z.start < p.end for p in result)]
     return sorted(rest + result, key=lambda z: z.start)
@@ -150,6 +158,9 @@ def _steps_down(filled: Floats, baseline_bpm: Floats) -> list[int]:
 
 def _first_run(flags: NDArray[np.bool_], length: int) -> int:
     """Return where the first run of *length* true values starts; the size when there is none."""
-    total = np.concatenate(([0], np.cumsum(flags)))
-    complete = np.flatnonzero(total[length:] - total[:-length] == length)
-    return int(complete[0]) if complete.size else flags.size
+    run = 0
+    for n, flag in enumerate(flags.tolist()):
+        run = run + 1 if flag else 0
+        if run == length:
+            return n + 1 - length
+    return flags.size

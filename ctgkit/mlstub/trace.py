@@ -2,7 +2,7 @@
 
 Pure. Samples go into 4 Hz slots by their data time, counted from the first sample. Every 10 s of
 data time a *tick* is complete: only then is anything computed, so the result can't depend on how
-the samples arrived.
+the samples arrived. The heart rate is judged only when somebody wants to look at it.
 """
 
 from typing import Final
@@ -15,23 +15,28 @@ from ctgkit.samples import GAP_S
 
 SLOT_HZ: Final = 4
 TICK_S: Final = 10
-"""How often the baseline and the events are looked at again, seconds of data time."""
+"""How often something may be computed, seconds of data time."""
 
 WINDOW_S: Final = 1200
 """How much signal is kept, seconds; 40 min are no better for the baseline (analysis.md 4.2)."""
 
 TICK_SLOTS: Final = TICK_S * SLOT_HZ
 _HOLD_SLOTS = int(GAP_S * SLOT_HZ)
-_JUDGED_S, _SETTLED_S = 120, 60
-"""Validity is judged over the last 120 s, and rewritten for the last 60 of them: so each run has
-60 s of context on its left."""
+_CONTEXT_S, _UNSETTLED_S = 60, 60
+"""Validity is judged anew for what was judged less than 60 s after it came, because a run may turn
+out to be noise by its end; 60 s before that are context."""
+_JUDGED_MAX_S = 60
+"""Signal that is judged at once is at most this long, seconds."""
 
 Floats = NDArray[np.float64]
-_BIN_SLOTS = int(baseline.BIN_S * SLOT_HZ)
+_BIN_SECONDS = int(baseline.BIN_S)
 
 
 class Trace:
-    """Windows of equal length that end *now*; the newest value is the last one."""
+    """Windows of equal length; the newest value is the last one.
+
+    The tocogram ends *now*, the heart rate at the last :meth:`judge`.
+    """
 
     def __init__(self, origin_s: float) -> None:
         self.origin_s = origin_s
@@ -39,7 +44,9 @@ class Trace:
         self.ticks = 0
         """Complete ticks."""
         self.now_s = origin_s
-        """Data time of the end of the window, seconds."""
+        """Data time of the end of the last complete tick, seconds."""
+        self.judged_s = origin_s
+        """Data time up to which the heart rate is judged, seconds."""
         self.late = 0
         """Samples that came for a tick that was complete already, and were left out."""
         self.fhr_bpm = np.full(WINDOW_S * SLOT_HZ, np.nan)
@@ -54,7 +61,7 @@ class Trace:
         """Means over 2.5 s, beats/min."""
         self.valid_share = np.zeros(int(WINDOW_S / baseline.BIN_S))
         """Share of usable samples in each of them."""
-        self._raw = np.full(_JUDGED_S * SLOT_HZ, np.nan)
+        self._raw = np.zeros((_CONTEXT_S + _UNSETTLED_S + _JUDGED_MAX_S) * SLOT_HZ)
         self._open_fhr = [0.0] * TICK_SLOTS
         self._open_toco = [np.nan] * TICK_SLOTS
         self._filled = 0
@@ -97,7 +104,7 @@ class Trace:
         self._filled = slot
 
     def close_tick(self, next_slot: int) -> None:
-        """Complete the open tick: move the windows on by 10 s and judge what is new.
+        """Complete the open tick: move the tocogram on by 10 s.
 
         Parameters
         ----------
@@ -106,13 +113,8 @@ class Trace:
         """
         if next_slot - self._filled < _HOLD_SLOTS:
             self._hold_until(TICK_SLOTS)
-        fhr_bpm, toco = np.array(self._open_fhr), np.array(self._open_toco)
-        _shift(self._raw, fhr_bpm)
-        known = np.isfinite(toco).reshape(TICK_S, SLOT_HZ)
-        level = np.where(known, toco.reshape(TICK_S, SLOT_HZ), 0.0).sum(axis=1)
-        share = known.sum(axis=1)
-        _shift(self.toco, np.where(share > 0, level / np.maximum(share, 1), np.nan))
-        self._judge()
+        _shift(self._raw, np.array(self._open_fhr))
+        _shift(self.toco, _share(*_sums(np.array(self._open_toco))))
         held = (self._open_fhr[-1], self._open_toco[-1]) if self._filled == TICK_SLOTS else None
         self._open_fhr = [0.0] * TICK_SLOTS
         self._open_toco = [np.nan] * TICK_SLOTS
@@ -125,17 +127,23 @@ class Trace:
             self._open_toco[:reach] = [held[1]] * reach
             self._filled = reach
 
-    def _judge(self) -> None:
-        reason = validity.judge(self._raw)
-        fhr_bpm = np.where(reason == validity.Reason.GOOD, self._raw, np.nan)
-        n = _SETTLED_S * SLOT_HZ
-        fhr_bpm = fhr_bpm[-n:]
-        _rewrite(self.reason, reason[-n:], TICK_SLOTS)
-        _rewrite(self.fhr_bpm, fhr_bpm, TICK_SLOTS)
-        _rewrite(self.fhr_1hz, _means(fhr_bpm, SLOT_HZ)[0], TICK_S)
-        mean_bpm, share = _means(fhr_bpm, _BIN_SLOTS)
-        _rewrite(self.mean_bpm, mean_bpm, TICK_SLOTS // _BIN_SLOTS)
-        _rewrite(self.valid_share, share, TICK_SLOTS // _BIN_SLOTS)
+    def judge(self) -> None:
+        """Judge the heart rate up to now; at least every 60 s."""
+        new_s = round(self.now_s - self.judged_s)
+        if new_s == 0:
+            return
+        self.judged_s = self.now_s
+        n = (_UNSETTLED_S + new_s) * SLOT_HZ
+        raw = self._raw[-n - _CONTEXT_S * SLOT_HZ :]
+        reason = validity.judge(raw)[-n:]
+        fhr_bpm = np.where(reason == validity.Reason.GOOD, raw[-n:], np.nan)
+        _rewrite(self.reason, reason, new_s * SLOT_HZ)
+        _rewrite(self.fhr_bpm, fhr_bpm, new_s * SLOT_HZ)
+        total, count = _sums(fhr_bpm)
+        _rewrite(self.fhr_1hz, _share(total, count), new_s)
+        total, count = (x.reshape(-1, _BIN_SECONDS).sum(axis=1) for x in (total, count))
+        _rewrite(self.mean_bpm, _share(total, count), new_s // _BIN_SECONDS)
+        _rewrite(self.valid_share, count / (_BIN_SECONDS * SLOT_HZ), new_s // _BIN_SECONDS)
 
 
 def _shift(window: NDArray[np.generic], new: NDArray[np.generic]) -> None:
@@ -149,10 +157,17 @@ def _rewrite(window: NDArray[np.generic], tail: NDArray[np.generic], new: int) -
     window[-tail.size :] = tail
 
 
-def _means(values: Floats, group: int) -> tuple[Floats, Floats]:
-    """Return the mean and the share of the finite values in each group."""
-    rows = values.reshape(-1, group)
+def _sums(values: Floats) -> tuple[Floats, Floats]:
+    """Return the sum and the number of the finite values of each second."""
+    rows = values.reshape(-1, SLOT_HZ)
     known = np.isfinite(rows)
-    count = known.sum(axis=1)
-    total = np.where(known, rows, 0.0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan), count / group
+    if not known.all():
+        rows = np.where(known, rows, 0.0)
+    return rows.sum(axis=1), known.sum(axis=1, dtype=float)
+
+
+def _share(total: Floats, count: Floats) -> Floats:
+    """Return means; NaN where there is nothing."""
+    shares = np.full(total.size, np.nan)
+    np.divide(total, count, out=shares, where=count > 0)
+    return shares

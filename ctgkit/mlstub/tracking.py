@@ -1,10 +1,11 @@
 """Events that keep their name while more becomes known about them.
 
-Pure. Each tick the last minutes are looked at again; what is found is matched with what was
+Pure. Every 30 s the last minutes are looked at again; what is found is matched with what was
 found before. An event is *provisional* at first, *confirmed* 120 s after its end, and *final*
 some time later: a final one never changes, and nothing new appears beside it.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -17,9 +18,9 @@ CONFIRMED_AFTER_S = 120.0
 OVERLAP_S = 5.0
 """Two findings are the same event when they share more than this (FHRMA's rule)."""
 
-DISCOVERY_S = 60.0
-"""An event may come up this much after it would be final, seconds: the baseline beside it may
-settle only then. Later it is left out."""
+DISCOVERY_S = 90.0
+"""An event may come up this much after it would be final, seconds, in one of three looks: the
+baseline beside it may settle only then. Later it is left out."""
 
 
 class Tracker:
@@ -40,6 +41,7 @@ class Tracker:
         """By onset; final ones first."""
         self._prefix, self._final_after_s, self._keep_s = prefix, final_after_s, keep_s
         self._named = 0
+        self._settled_until_s = -math.inf
 
     def since_s(self, now_s: float) -> float:
         """Return the data time before which nothing changes any more, seconds."""
@@ -53,8 +55,7 @@ class Tracker:
         fresh = [
             e
             for e in found
-            if e.end_s > self.since_s(now_s)
-            and not any(_overlap_s(e, s) > OVERLAP_S for s in settled)
+            if e.end_s > self.since_s(now_s) and not self.is_settled(e.onset_s, e.end_s)
         ]
         for event in fresh:
             before = max(open_events, key=lambda o: _overlap_s(event, o), default=None)
@@ -65,8 +66,26 @@ class Tracker:
                 self._named += 1
                 name = f"{self._prefix}-{self._named}"
             tier = self._tier(now_s - event.end_s)
+            if tier == "final":
+                self._settled_until_s = max(self._settled_until_s, event.end_s)
             settled.append(msgspec.structs.replace(event, id=name, tier=tier))
         self.events = sorted(settled, key=lambda e: e.onset_s)
+
+    def is_settled(self, onset_s: float, end_s: float) -> bool:
+        """Whether what is between these times is final already."""
+        if onset_s > self._settled_until_s - OVERLAP_S:
+            return False
+        return any(
+            e.tier == "final" and min(e.end_s, end_s) - max(e.onset_s, onset_s) > OVERLAP_S
+            for e in reversed(self.events)
+        )
+
+    def unmoved(self, onset_s: float, end_s: float) -> Event | None:
+        """Return the confirmed event between exactly these times: it is described already."""
+        for e in reversed(self.events):
+            if e.onset_s == onset_s and e.end_s == end_s and e.tier == "confirmed":
+                return e
+        return None
 
     def settle(self) -> None:
         """Make everything final: no more samples will come."""

@@ -137,6 +137,12 @@ def test_a_sensor_without_a_heart_rate_says_nothing_and_breaks_nothing(rate):
     assert [a.code for a in last.alerts] == ["signal_loss"]
 
 
+def test_a_signal_that_has_left_the_window_breaks_nothing():
+    t_s = np.arange(22 * 240) / 4
+    last = feed(Analyzer(), t_s, np.where(t_s < 25, 140.0, 0.0))[-1]
+    assert last.features.values["baseline_bpm"] is None
+
+
 def test_without_a_tocogram_no_contraction_and_no_timing_is_claimed():
     t_s, fhr_bpm, _ = labour(35)
     last = feed(Analyzer(), t_s, fhr_bpm, np.zeros(t_s.size))[-1]

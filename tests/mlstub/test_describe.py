@@ -5,7 +5,7 @@ import pytest
 
 from ctgkit.events import Event
 from ctgkit.mlstub.describe import acceleration_event, deceleration_event
-from ctgkit.mlstub.morphology import zones
+from ctgkit.mlstub.morphology import fill, zones
 from tests.mlstub.signals import bump
 
 T_S = np.arange(1200) + 0.5
@@ -15,7 +15,7 @@ UC = Event(kind="contraction", id="uc-1", onset_s=400, peak_s=440, end_s=490, si
 
 def describe(deviation, contractions=(UC,)):
     signal = 140 + deviation
-    (zone,) = zones(signal, LEVEL)
+    (zone,) = zones(signal, fill(signal), LEVEL)
     return deceleration_event(zone, signal, LEVEL, contractions, 0.0)
 
 
@@ -65,7 +65,7 @@ def test_atypical_features_are_named():
 
 def test_an_acceleration_is_measured():
     signal = 140 + bump(T_S, 400, 15, 10, 15, 22)
-    (zone,) = zones(signal, LEVEL)
+    (zone,) = zones(signal, fill(signal), LEVEL)
     event = acceleration_event(zone, signal, LEVEL, 100.0)
     assert event.peak_s == pytest.approx(520, abs=5)
     assert event.size == pytest.approx(22, abs=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ctgkit.mlstub.morphology import zones
+from ctgkit.mlstub.morphology import fill, zones
 from tests.mlstub.signals import bump
 
 T_S = np.arange(1200) + 0.5
@@ -11,7 +11,7 @@ LEVEL = np.full(1200, 140.0)
 
 
 def find(deviation):
-    return zones(140 + deviation, LEVEL)
+    return zones(140 + deviation, fill(140 + deviation), LEVEL)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -44,7 +44,7 @@ def test_the_least_time_beyond_ten(sign, hold_s, found):
 def test_a_third_of_an_event_may_be_missing(lost_s, found):
     signal = 140 + bump(T_S, 400, 10, 40, 10, 30)
     signal[425 : 425 + lost_s] = np.nan
-    assert len(zones(signal, LEVEL)) == found
+    assert len(zones(signal, fill(signal), LEVEL)) == found
 
 
 def test_two_events_with_a_return_between_are_two():
@@ -55,9 +55,16 @@ def test_two_events_with_a_return_between_are_two():
 def test_a_prolonged_deceleration_is_followed_although_the_baseline_follows_it(minutes, prolonged):
     signal = 140 - bump(T_S, 200, 20, minutes * 60, 20, 60)
     follows = 140 - bump(T_S, 260, 60, max(1, minutes * 60 - 100), 60, 55)
-    found = [z for z in zones(signal, follows) if z.end - z.start > minutes * 60]
+    found = [z for z in zones(signal, fill(signal), follows) if z.end - z.start > minutes * 60]
     assert bool(found) == prolonged
 
 
+def test_a_prolonged_deceleration_stays_one_when_its_first_part_is_long_ago():
+    signal = 140 - bump(T_S, 200, 20, 160, 5, 40) - bump(T_S, 395, 5, 150, 20, 40)
+    whole = zones(signal, signal, LEVEL)
+    assert [(z.sign, z.end - z.start > 300) for z in whole] == [(-1, True)]
+    assert zones(signal, signal, LEVEL, since=450) == whole
+
+
 def test_silence_has_no_events():
-    assert zones(np.full(1200, np.nan), LEVEL) == []
+    assert zones(np.full(1200, np.nan), LEVEL, LEVEL) == []
