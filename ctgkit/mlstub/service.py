@@ -22,6 +22,7 @@ from ctgkit import __version__, wire
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError
 from ctgkit.frames import send_texts
+from ctgkit.handshakes import unless_broken
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
@@ -113,7 +114,7 @@ class MlService:
             self._converse,
             self.settings.host,
             self.settings.port,
-            process_request=self._route,
+            process_request=unless_broken(self._route),
             compression=None,
             max_size=MAX_FRAME_BYTES,
             max_queue=256,

@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
+from ctgkit.handshakes import unless_broken
 from ctgkit.samples import Sample
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
@@ -360,7 +361,7 @@ class Backend:
         self._server = await serve(
             self._handle,
             sock=listener,
-            process_request=self._answer,
+            process_request=unless_broken(self._answer),
             select_subprotocol=select_subprotocol,
             compression=None,
             max_size=FRAME_MAX_BYTES,

@@ -15,6 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from ctgkit.errors import Unreachable
+from ctgkit.handshakes import unless_broken
 
 PORT_MAX = 65535
 
@@ -89,7 +90,7 @@ def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextMa
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return serve(never, sock=sock, process_request=answer)
+    return serve(never, sock=sock, process_request=unless_broken(answer))
 
 
 def _inject(connection: ServerConnection, request: Request, switch: Switch) -> Response:
