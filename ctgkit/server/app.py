@@ -21,7 +21,7 @@ from ctgkit.samples import Sample
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
 from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import listen, response, select_subprotocol
+from ctgkit.server.listener import BACKLOG, listen, response, select_subprotocol
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.routes import (
@@ -168,6 +168,10 @@ class Backend:
     async def room(self) -> None:
         """Wait until the store can take more."""
         await self._store.room()
+
+    async def written(self) -> None:
+        """Wait until everything accepted so far is written, or given up."""
+        await self._store.written()
 
     # Results
 
@@ -361,6 +365,7 @@ class Backend:
         self._server = await serve(
             self._handle,
             sock=listener,
+            backlog=BACKLOG,
             process_request=unless_broken(self._answer),
             select_subprotocol=select_subprotocol,
             compression=None,
