@@ -64,8 +64,10 @@ async def test_a_thousand_sensors_come_back_at_once(system, record_property):
     system.configure(1_000)
     port = free_port()
     backend = await system.serve(port=port).announced()
-    arguments = ("--sensors", 1_000, "--rate", 1, "--json", "--url", sensor_url(backend.url))
-    sensor = system.start("sensor", *arguments)
+    trace = system.directory / "trace.csv"
+    trace.write_text("sec,bpm,uterus\n" + "".join(f"{n},140,10\n" for n in range(900)))
+    arguments = ("--from", trace, "--json", "--url", sensor_url(backend.url))
+    sensor = system.start("sensor", "--sensors", 1_000, *arguments)
     await until_reports(backend.url, {"sensors": 1_000}, "all play", 60)
     backend.kill()
     backend = await system.serve(port=port).announced()
