@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import resource
-
 import socket
 import statistics
 
@@ -45,8 +44,8 @@ async def test_out_of_file_descriptors(system):
                 crowd.enter_context(socket.create_connection((host, int(port))))
             await until(lambda: "Too many open files" in backend.err, "there are none left")
             used_s, acked = cpu_s(backend.pid), raw.acked
-            await asyncio.sleep(2.0)  # an interval to measure
-            assert cpu_s(backend.pid) - used_s < 1.0
+            await asyncio.sleep(1.0)  # an interval to measure
+            assert cpu_s(backend.pid) - used_s < 0.6
             assert raw.acked > acked
         assert (await ask(backend.url, "/readyz")).status == 200
         raw.stop.set()
@@ -131,9 +130,10 @@ async def test_a_flooding_sensor_does_not_hurt_the_others(system, record_propert
         flooded = await round_trips_s(backend.url, others, 100)
         pouring.cancel()
     before_s, during_s = statistics.median(calm), statistics.median(flooded)
-    print(f"median of others' acknowledgements: {1e3 * before_s:.1f} ms, under a flood"
-          f" {1e3 * during_s:.1f} ms ({during_s / before_s:.1f} x), worst {1e3 * max(flooded):.0f} ms")  # fmt: skip
-    record_property("ratio", round(during_s / before_s, 1))
+    ratio = during_s / before_s
+    print(f"median of the others' acknowledgements: {1e3 * before_s:.1f} ms without a flood,")
+    print(f"{1e3 * during_s:.1f} ms with one ({ratio:.1f} x); worst {1e3 * max(flooded):.0f} ms")
+    record_property("ratio", round(ratio, 1))
     assert len(flooded) == 500
     assert max(flooded) < 2.0 * TIME_FACTOR
     assert await backend.stopped() == 0

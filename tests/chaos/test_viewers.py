@@ -13,7 +13,7 @@ from tests.flow.test_viewers import stuck_viewer
 from tests.fuzz.targets import resident_bytes
 
 GROWTH_MAX_BYTES = 48 << 20
-"""What a backend may grow by for twenty viewers that don't read: their kernel buffers aren't its."""
+"""What a backend may grow by for twenty viewers that don't read."""
 HALF_OPEN_MAX_S = 45.0
 """After two missed pings (20 s and 20 s) a silent peer is taken for gone."""
 
@@ -50,6 +50,7 @@ async def test_viewers_that_read_one_byte_a_second(system):
     assert await backend.stopped() == 0
 
 
+@pytest.mark.chaos
 async def test_a_frozen_watch(system):
     """A stopped process (SIGSTOP) is closed like any slow viewer; awake again, it reconnects."""
     (entry,) = system.configure(1)
@@ -72,7 +73,7 @@ async def test_a_frozen_watch(system):
 
 @pytest.mark.chaos
 async def test_peers_that_vanish_without_a_word(system):
-    """Half-open sensors and viewers, silent both, are closed after two pings that nobody answers."""
+    """Half-open sensors and viewers, are closed after two pings that nobody answers."""
     gone, stays = system.configure(2)
     backend = await system.serve().announced()
     async with dial_sensor(backend.url, stays) as good:

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.guided NAME SECONDS``: atheris, led by what an input covers, on one harness."""
+"""``python -m tests.fuzz.guided NAME SECONDS``: atheris on one harness, led by what is covered."""
 
 import sys
 import tempfile

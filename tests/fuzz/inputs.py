@@ -1,4 +1,4 @@
-"""Hostile inputs: HTTP requests, WebSocket frames, messages. All drawn from one random generator."""
+"""Hostile inputs: HTTP requests, WebSocket frames, messages, drawn from a random generator."""
 
 import json
 import struct
@@ -43,7 +43,9 @@ def request(luck, paths, host):
     if kind < 4:
         return mutated(luck, handshake(luck.choice(paths), host))
     end = luck.choice(ENDS)
-    path = luck.choice((*paths, "*", "//", "/%", f"http://{host}/ws", "/ws?backfill=1e999", "/\xe9"))
+    path = luck.choice(
+        (*paths, "*", "//", "/%", f"http://{host}/ws", "/ws?backfill=1e999", "/\xe9")
+    )
     lines = [f"{luck.choice(METHODS)} {path} {luck.choice(VERSIONS)}", f"Host: {host}"]
     lines += luck.sample(HEADERS, luck.randrange(4))
     text = (end.join(lines) + luck.choice(("\r\n\r\n", "\n\n", end + end, ""))).encode("latin-1")
@@ -76,7 +78,7 @@ def frames(luck, valid):
     made = []
     for _ in range(luck.randint(1, 5)):
         text = luck.choice(valid)
-        match luck.randrange(12):
+        match luck.randrange(11):
             case 0:
                 made.append(frame(text, opcode=luck.choice((3, 4, 5, 6, 7, 11, 12, 13, 14, 15))))
             case 1:
@@ -87,21 +89,22 @@ def frames(luck, valid):
                 far = luck.choice((len(text) + 5, 16_385, 65_536, 1 << 31, (1 << 63) - 1, 1 << 63))
                 made.append(frame(text, claimed=far))
             case 4:
-                opcode = luck.choice((8, 9, 10))
-                made.append(frame(luck.randbytes(luck.choice((0, 1, 125, 126))), opcode=opcode))
+                size, fin = luck.choice((0, 1, 125, 126)), luck.random() < 0.7
+                made.append(frame(luck.randbytes(size), opcode=luck.choice((8, 9, 10)), fin=fin))
             case 5:
-                made.append(frame(text[:10], opcode=luck.choice((8, 9)), fin=False))
-            case 6:
                 cut = luck.randrange(len(text))
-                made += [frame(text[:cut], fin=False), frame(text[cut:], opcode=luck.choice((0, 1)))]
-            case 7:
+                made += [
+                    frame(text[:cut], fin=False),
+                    frame(text[cut:], opcode=luck.choice((0, 1))),
+                ]
+            case 6:
                 made.append(frame(text, opcode=0))
-            case 8:
+            case 7:
                 made.append(frame(luck.randbytes(luck.choice((16_384, 16_385, 40_000)))))
-            case 9:
+            case 8:
                 code = luck.choice((0, 999, 1000, 1005, 1006, 1015, 2999, 4999, 65_535))
                 made.append(frame(struct.pack(">H", code) + b"\xff\xfe", opcode=8))
-            case 10:
+            case 9:
                 made.append(mutated(luck, frame(text)))
             case _:
                 made.append(frame(mutated(luck, text), opcode=luck.choice((1, 2))))
