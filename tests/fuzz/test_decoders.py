@@ -12,7 +12,7 @@ from tests.fuzz.harness import NAMES, harness, valid_inputs
 from tests.fuzz.mutation import mutated
 
 NEEDS = {".edf": "edfio", ".parquet": "pyarrow"}
-INPUTS_PER_BATCH = {"wire": 400, ".edf": 10, ".parquet": 10}
+INPUTS_PER_BATCH = {"wire": 400, ".edf": 10, ".parquet": 5}
 
 
 @pytest.fixture(params=NAMES)
@@ -29,7 +29,7 @@ def test_mutations(name):
     for data in valid:
         take(data)
     for luck in lucks(8):
-        for _ in range(INPUTS_PER_BATCH.get(name, 50)):
+        for _ in range(INPUTS_PER_BATCH.get(name, 25)):
             data = mutated(luck, luck.choice(valid))
             try:
                 take(data)
