@@ -2,9 +2,11 @@
 
 import json
 import struct
+from functools import partial
 
 from tests.fuzz.mutation import mutated
 
+MASK = b"\x12\x34\x56\x78"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 METHODS = ("GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "CONNECT", "PRI", "get", "G\0T", "")
 VERSIONS = ("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/9", "")
@@ -56,7 +58,7 @@ def request(luck, paths, host):
     return text
 
 
-def frame(payload, *, opcode=1, fin=True, rsv=0, mask=b"\x12\x34\x56\x78", claimed=None):
+def frame(payload, *, opcode=1, fin=True, rsv=0, mask=MASK, claimed=None):
     """Return one WebSocket frame; *claimed* is a length that isn't the payload's."""
     length = len(payload) if claimed is None else claimed
     head = bytes([fin << 7 | rsv << 4 | opcode])
@@ -73,41 +75,43 @@ def frame(payload, *, opcode=1, fin=True, rsv=0, mask=b"\x12\x34\x56\x78", claim
     return head + payload
 
 
-def frames(luck, valid):
-    """Return some frames of which at least one breaks RFC 6455, or its content the protocol."""
+def frames(luck, valid, *, masked=True):
+    """Return some frames that break RFC 6455, or whose content breaks the protocol."""
+    right, wrong = (MASK, b"") if masked else (b"", MASK)
+    make = partial(frame, mask=right)
     made = []
     for _ in range(luck.randint(1, 5)):
         text = luck.choice(valid)
         match luck.randrange(11):
             case 0:
-                made.append(frame(text, opcode=luck.choice((3, 4, 5, 6, 7, 11, 12, 13, 14, 15))))
+                made.append(make(text, opcode=luck.choice((3, 4, 5, 6, 7, 11, 12, 13, 14, 15))))
             case 1:
-                made.append(frame(text, mask=b""))
+                made.append(frame(text, mask=wrong))
             case 2:
-                made.append(frame(text, rsv=luck.randint(1, 7)))
+                made.append(make(text, rsv=luck.randint(1, 7)))
             case 3:
                 far = luck.choice((len(text) + 5, 16_385, 65_536, 1 << 31, (1 << 63) - 1, 1 << 63))
-                made.append(frame(text, claimed=far))
+                made.append(make(text, claimed=far))
             case 4:
                 size, fin = luck.choice((0, 1, 125, 126)), luck.random() < 0.7
-                made.append(frame(luck.randbytes(size), opcode=luck.choice((8, 9, 10)), fin=fin))
+                made.append(make(luck.randbytes(size), opcode=luck.choice((8, 9, 10)), fin=fin))
             case 5:
                 cut = luck.randrange(len(text))
                 made += [
-                    frame(text[:cut], fin=False),
-                    frame(text[cut:], opcode=luck.choice((0, 1))),
+                    make(text[:cut], fin=False),
+                    make(text[cut:], opcode=luck.choice((0, 1))),
                 ]
             case 6:
-                made.append(frame(text, opcode=0))
+                made.append(make(text, opcode=0))
             case 7:
-                made.append(frame(luck.randbytes(luck.choice((16_384, 16_385, 40_000)))))
+                made.append(make(luck.randbytes(luck.choice((16_384, 16_385, 40_000)))))
             case 8:
                 code = luck.choice((0, 999, 1000, 1005, 1006, 1015, 2999, 4999, 65_535))
-                made.append(frame(struct.pack(">H", code) + b"\xff\xfe", opcode=8))
+                made.append(make(struct.pack(">H", code) + b"\xff\xfe", opcode=8))
             case 9:
-                made.append(mutated(luck, frame(text)))
+                made.append(mutated(luck, make(text)))
             case _:
-                made.append(frame(mutated(luck, text), opcode=luck.choice((1, 2))))
+                made.append(make(mutated(luck, text), opcode=luck.choice((1, 2))))
     return b"".join(made)
 
 
