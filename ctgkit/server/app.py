@@ -169,6 +169,10 @@ class Backend:
         """Wait until the store can take more."""
         await self._store.room()
 
+    def pending(self) -> object:
+        """Return the same thing until the writer has taken what is queued now."""
+        return self._store.pending
+
     async def written(self) -> None:
         """Wait until everything accepted so far is written, or given up."""
         await self._store.written()

@@ -47,6 +47,9 @@ class Intake(Protocol):
     async def room(self) -> None:
         """Wait until another sample can be taken."""
 
+    def pending(self) -> object:
+        """Return the same thing until the writer has taken what is queued now."""
+
     async def written(self) -> None:
         """Wait until everything accepted so far is written, or given up."""
 
@@ -86,6 +89,7 @@ class SensorSocket:
     async def read(self) -> None:
         """Read until the sensor leaves, or sends nothing but rubbish."""
         turn, share, due_s = 0, 0, 0.0
+        pending = self._intake.pending()
         while True:
             try:
                 frame = await self._connection.recv(decode=False)
@@ -98,6 +102,8 @@ class SensorSocket:
                     CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
                 )
                 return
+            if (queued := self._intake.pending()) is not pending:
+                pending, share = queued, 0  # what came before is being written, or is
             turn, share = turn + taken, share + taken
             if self._max_rate_hz:
                 now_s = time.monotonic()

@@ -138,11 +138,16 @@ class Store:
         """Wait until the queue is below its bound."""
         await self._room.wait()
 
+    @property
+    def pending(self) -> asyncio.Event:
+        """What is set when the group that is queued now is committed, or given up."""
+        return self._queue.over
+
     async def written(self) -> None:
         """Wait until what is queued now is committed, or given up."""
-        over = self._queue.over
+        pending = self.pending
         self._wake.set()
-        await over.wait()
+        await pending.wait()
 
     async def settled(self) -> None:
         """Wait until what is queued now is committed, :data:`SETTLE_S` at most."""
