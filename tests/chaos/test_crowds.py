@@ -14,6 +14,9 @@ from tests.flow.clients import RawSensor, dial_sensor, sample
 from tests.flow.processes import ask, free_port, sensor_url, until, until_reports
 
 DESCRIPTORS = 64
+FLOOD_RATIO_MAX, FLOOD_WORST_S = 25, 2.0
+"""How much longer the others' acknowledgements may take in the middle, and one of them at most,
+seconds; before a flooding sensor had to wait for its rows the factor was 44."""
 BACK_WITHIN_S = 20.0
 """For a thousand sensors, on a slow machine; how long it took is printed."""
 
@@ -98,13 +101,13 @@ class Flood:
                 self.sent += 50
 
 
-async def round_trips_s(url, entries, count):
+async def round_trips_s(url, entries, numbers):
     """Return how long acknowledgements take, seconds, for sensors that send one after another."""
     clock, taken = asyncio.get_running_loop().time, []
 
     async def play(entry):
         async with dial_sensor(url, entry) as connection:
-            for seq in range(10, 10 + count):
+            for seq in numbers:
                 sent_s = clock()
                 await connection.send(sample(seq))
                 while json.loads(await connection.recv()).get("ack") != seq:
@@ -122,18 +125,21 @@ async def test_a_flooding_sensor_does_not_hurt_the_others(system, record_propert
     """Their acknowledgements take longer, by a bounded factor; none is starved."""
     flooding, *others = system.configure(6)
     backend = await system.serve().announced()
-    calm = await round_trips_s(backend.url, others, 100)
-    flood = Flood()
-    async with asyncio.TaskGroup() as tasks:
-        pouring = tasks.create_task(flood.pour(backend.url, flooding))
-        await until(lambda: flood.sent > 5_000, "a flood")
-        flooded = await round_trips_s(backend.url, others, 100)
-        pouring.cancel()
+    calm, flooded = [], []
+    for first in range(1_000, 9_000, 1_000):
+        calm += await round_trips_s(backend.url, others, range(first, first + 30))
+        flood = Flood()
+        async with asyncio.TaskGroup() as tasks:
+            pouring = tasks.create_task(flood.pour(backend.url, flooding))
+            await until(lambda flood=flood: flood.sent > 5_000, "a flood")
+            numbers = range(first + 30, first + 60)
+            flooded += await round_trips_s(backend.url, others, numbers)
+            pouring.cancel()
     before_s, during_s = statistics.median(calm), statistics.median(flooded)
     ratio = during_s / before_s
     print(f"median of the others' acknowledgements: {1e3 * before_s:.1f} ms without a flood,")
     print(f"{1e3 * during_s:.1f} ms with one ({ratio:.1f} x); worst {1e3 * max(flooded):.0f} ms")
     record_property("ratio", round(ratio, 1))
-    assert len(flooded) == 500
-    assert max(flooded) < 2.0 * TIME_FACTOR
+    assert ratio < FLOOD_RATIO_MAX * TIME_FACTOR
+    assert max(flooded) < FLOOD_WORST_S * TIME_FACTOR
     assert await backend.stopped() == 0
