@@ -20,7 +20,9 @@ def excerpt(data: bytes | str) -> str:
     """Return the start of *data*, at most 80 printable characters, safe for logs and terminals."""
     if isinstance(data, bytes):
         data = data[: 4 * EXCERPT_MAX_CHARS].decode("utf-8", "replace")
-    text = "".join(c if c.isprintable() else "�" for c in data[: EXCERPT_MAX_CHARS + 1])
+    text = data[: EXCERPT_MAX_CHARS + 1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "�" for c in text)
     return text if len(text) <= EXCERPT_MAX_CHARS else text[: EXCERPT_MAX_CHARS - 1] + "…"
 
 
