@@ -26,7 +26,7 @@ VALID = {
         b'{"status": "error", "message": "no", "timestamp": "2026-01-01T00:00:00Z"}',
     ),
 }
-MESSAGES_PER_CONNECTION = 300
+MESSAGES_PER_CONNECTION = 200
 
 
 class HostileBackend:

@@ -28,7 +28,7 @@ def test_mutations(name):
     take, valid = harness(name), valid_inputs(name)
     for data in valid:
         take(data)
-    for luck in lucks(8):
+    for luck in lucks(5):
         for _ in range(INPUTS_PER_BATCH.get(name, 25)):
             data = mutated(luck, luck.choice(valid))
             try:

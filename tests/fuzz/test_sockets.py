@@ -84,7 +84,7 @@ def test_requests(targets, name):
 
     async def fire():
         target = targets.by_name[name]
-        for luck in lucks(4):
+        for luck in lucks(3):
             await target.under_fire(
                 [request(luck, PATHS[name], target.host) for _ in range(INPUTS_PER_BATCH)]
             )
@@ -120,7 +120,7 @@ def test_frames(targets, name):
     )  # fmt: skip
 
     async def fire():
-        for luck in lucks(3):
+        for luck in lucks(2):
             inputs = [frames(luck, valid) for _ in range(INPUTS_PER_BATCH)]
             await target.under_fire(inputs, upgrade)
             await targets.serve_well("ml" if name == "ml" else "serve")
@@ -143,7 +143,7 @@ def test_messages_to_the_backend(targets):
     target, entry = targets.by_name["serve"], targets.entries[2]
 
     async def fire():
-        for luck in lucks(5):
+        for luck in lucks(3):
             async with dial_sensor(target.url, entry) as connection:
                 for n in range(MESSAGES_PER_BATCH):
                     await connection.send(
@@ -174,7 +174,7 @@ def test_messages_to_the_ml_service(targets):
     target, sensor_id = targets.by_name["ml"], targets.entries[2].id
 
     async def fire():
-        for luck in lucks(5):
+        for luck in lucks(3):
             async with connect(target.url, **PLAIN) as connection:
                 for n in range(MESSAGES_PER_BATCH):
                     await connection.send(mutated(luck, sample_text(n, sensorID=sensor_id)))
