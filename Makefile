@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-slow bench soak realism strips audit demo
+.PHONY: help check fix test test-slow chaos fuzz bench soak realism strips audit demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -13,6 +13,12 @@ test:       ## the default tests
 	python -m pytest -q
 test-slow:  ## soak, long loops, all recordings
 	python -m pytest -q -m slow
+chaos:      ## processes killed 50 times, starved, flooded, frozen (one at a time: it measures)
+	python -m pytest -q -n 0 -m '' tests/chaos
+FUZZ_SECONDS ?= 300
+fuzz:       ## new random inputs: FUZZ_SECONDS (300) for each fuzz test, then all Hypothesis tests
+	CTGKIT_FUZZ_SECONDS=$(FUZZ_SECONDS) python -m pytest -q -n 0 tests/fuzz
+	CTGKIT_HYPOTHESIS=random python -m pytest -q
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
 soak:       ## 30 minutes, 500 sensors, disturbed throughout: nothing lost, nothing grows? writes soak.{json,png}

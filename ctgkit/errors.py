@@ -33,7 +33,7 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[31m\nb")
     'a�[31m�b'
     """
-    return "".join(c if c.isprintable() else "�" for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
 def near(word: str, known: Iterable[str]) -> str:

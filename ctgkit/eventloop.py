@@ -1,7 +1,10 @@
 """Run a command's coroutine on the fastest event loop at hand, until a signal ends it."""
 
 import asyncio
+import errno
 import importlib.util
+import logging
+import math
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -9,6 +12,10 @@ from typing import Any, TypeVar
 from ctgkit.errors import CtgkitError
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+ACCEPT_LOG_EVERY_S = 10.0
+"""Pause between lines that say that no connection can be accepted, seconds."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -26,6 +33,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         factory = uvloop.new_event_loop
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
+            runner.get_loop().set_exception_handler(_Complaints())
             return runner.run(main)
     except BaseExceptionGroup as group:
         ours: BaseException | None = group.subgroup(CtgkitError)
@@ -34,6 +42,26 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         if ours is None:
             raise
         raise ours from group
+
+
+class _Complaints:
+    """What the event loop complains of: one line where descriptors ran out.
+
+    asyncio pauses accepting for a second then, but logs a traceback for each place in its backlog.
+    """
+
+    def __init__(self) -> None:
+        self._silent_until_s = -math.inf
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, ValueError) and "._start_serving(" in str(context.get("handle")):
+            return  # the pause was over after the listening socket had been closed
+        if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._silent_until_s:
+            self._silent_until_s = loop.time() + ACCEPT_LOG_EVERY_S
+            log.error("new connections have to wait: %s", error.strerror)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -17,7 +17,7 @@ TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 
 DEADLINE_S = 30.0
 SLOW_DEADLINE_S = 900.0
-"""The same for tests marked slow."""
+"""The same for tests marked slow or chaos."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,7 +28,8 @@ def pytest_pyfunc_call(pyfuncitem):
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
 
-    deadline_s = SLOW_DEADLINE_S if pyfuncitem.get_closest_marker("slow") else DEADLINE_S
+    long = pyfuncitem.get_closest_marker("slow") or pyfuncitem.get_closest_marker("chaos")
+    deadline_s = SLOW_DEADLINE_S if long else DEADLINE_S
 
     async def bounded():
         async with asyncio.timeout(deadline_s * TIME_FACTOR):

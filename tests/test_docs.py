@@ -65,6 +65,18 @@ def test_local_links_lead_somewhere():
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def test_every_fault_has_its_test():
+    """docs/robustness.md promises only what a test shows."""
+    promised = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "robustness.md").read_text())
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert len(promised) > 30
+    assert set(promised) <= written
+
+
 def test_clauses_are_unique():
     """An address means one clause."""
     clauses = defined_clauses()

@@ -23,6 +23,7 @@ from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
 from ctgkit.frames import send_texts
+from ctgkit.handshakes import unless_broken
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
@@ -134,7 +135,7 @@ class MlService:
             self.settings.host,
             self.settings.port,
             create_connection=BoundedConnection,
-            process_request=self._route,
+            process_request=unless_broken(self._route),
             compression=None,
             max_size=MAX_FRAME_BYTES,
             max_queue=256,

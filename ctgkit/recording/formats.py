@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ctgkit.errors import RecordingError
+from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
 from ctgkit.recording.journal import SUFFIXES
 
@@ -23,17 +23,19 @@ class Format(NamedTuple):
     one_sensor: bool = False
     extra: str = ""
     """What `pip install "ctgkit[…]"` has to bring."""
+    foreign: bool = False
+    """Parsed by somebody else's library, which raises what it likes when the file is broken."""
 
 
 FORMATS = (
     Format("native", "native", SUFFIXES),
     Format("csv", "csv", (".csv", ".csv.gz")),
     Format("two-csv", "pairs", ("",)),
-    Format("wfdb", "wfdb", (".hea", ".dat"), one_sensor=True, extra="wfdb"),
-    Format("edf", "edf", (".edf",), one_sensor=True, extra="edf"),
+    Format("wfdb", "wfdb", (".hea", ".dat"), one_sensor=True, extra="wfdb", foreign=True),
+    Format("edf", "edf", (".edf",), one_sensor=True, extra="edf", foreign=True),
     Format("fhrma", "fhrma", (".fhr", ".fhrm"), writes=False),
-    Format("npz", "npz", (".npz",), one_sensor=True),
-    Format("parquet", "parquet", (".parquet",), extra="parquet"),
+    Format("npz", "npz", (".npz",), one_sensor=True, foreign=True),
+    Format("parquet", "parquet", (".parquet",), extra="parquet", foreign=True),
 )
 
 
@@ -74,7 +76,19 @@ def read(path: Path, name: str | None = None, *, skip_bad: bool = False) -> Iter
     module = _module(found, path)
     options = {"skip_bad": True} if skip_bad and found.name == "native" else {}
     recordings: Iterator[Recording] = module.read(path, **options)
-    return recordings
+    return _one_kind_of_error(recordings, path, found.name) if found.foreign else recordings
+
+
+def _one_kind_of_error(
+    recordings: Iterator[Recording], path: Path, name: str
+) -> Iterator[Recording]:
+    try:
+        yield from recordings
+    except RecordingError:
+        raise
+    except Exception as error:
+        reason = f"broken {name} file: {excerpt(str(error) or type(error).__name__)}"
+        raise RecordingError(str(path), 0, reason) from error
 
 
 def write(recordings: Iterable[Recording], path: Path, name: str | None = None) -> list[str]:

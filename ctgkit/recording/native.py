@@ -4,6 +4,7 @@ import heapq
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -31,8 +32,8 @@ def read(path: Path, *, skip_bad: bool = False) -> Iterator[Recording]:
     Samples that the protocol rejects, and times that were sent before, are left out.
     """
     journal = JournalReader(path, skip_bad=skip_bad)
-    with tempfile.TemporaryDirectory(prefix="ctgkit-") as directory:
-        spool = _Spool(Path(directory))
+    with tempfile.TemporaryDirectory(prefix="ctgkit-") as directory, ExitStack() as files:
+        spool = _Spool(Path(directory), files)
         for line in journal:
             spool.take(line)
         yield from spool.recordings(journal)
@@ -41,8 +42,8 @@ def read(path: Path, *, skip_bad: bool = False) -> Iterator[Recording]:
 class _Spool:
     """Sorts samples by sensor, on disk: a day of a ward doesn't fit into memory."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, open_files: ExitStack) -> None:
+        self._directory, self._open_files = directory, open_files
         self._files: dict[tuple[str, str], IO[bytes]] = {}
         self._last_s: dict[tuple[str, str], float] = {}
         self._sensors: dict[str, str] = {}
@@ -89,7 +90,8 @@ class _Spool:
             return  # sent again, or another examination
         self._last_s[key] = sample.sec_from_start
         if key not in self._files:
-            self._files[key] = (self._directory / f"{len(self._files)}").open("w+b")
+            file = (self._directory / f"{len(self._files)}").open("w+b")
+            self._files[key] = self._open_files.enter_context(file)
         nan = float("nan")
         row = (
             sample.sec_from_start,

@@ -29,7 +29,7 @@ _event_decoder = msgspec.json.Decoder(Event)
 def read(path: Path) -> Iterator[Recording]:
     """Yield the one recording of a file; ``ctgkit generate`` writes such files too."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordingError(str(path), 0, f"not an NPZ archive: {error}") from error

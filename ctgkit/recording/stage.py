@@ -17,6 +17,7 @@ from ctgkit.answers import NOT_FOUND, json_answer, response
 from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
+from ctgkit.handshakes import unless_broken
 from ctgkit.recording.format import Line
 from ctgkit.strangers import refuse_stranger
 
@@ -66,7 +67,7 @@ class Stage:
                 self._attend,
                 host,
                 port,
-                process_request=self._answer,
+                process_request=unless_broken(self._answer),
                 create_connection=BoundedConnection,
                 compression=None,
                 max_size=16 * 1024,

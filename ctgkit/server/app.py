@@ -18,12 +18,13 @@ from ctgkit import __version__
 from ctgkit.answers import PLAIN, Answer, json_answer, response
 from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
+from ctgkit.handshakes import unless_broken
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
 from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import listen, select_subprotocol
+from ctgkit.server.listener import BACKLOG, listen, select_subprotocol
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.routes import (
@@ -176,6 +177,14 @@ class Backend:
     async def room(self) -> None:
         """Wait until the store can take more."""
         await self._store.room()
+
+    def pending(self) -> object:
+        """Return the same thing until the writer has taken what is queued now."""
+        return self._store.pending
+
+    async def written(self) -> None:
+        """Wait until everything accepted so far is written, or given up."""
+        await self._store.written()
 
     # Results
 
@@ -403,8 +412,9 @@ class Backend:
         self._server = await serve(
             self._handle,
             sock=listener,
+            backlog=BACKLOG,
             create_connection=BoundedConnection,
-            process_request=self._answer,
+            process_request=unless_broken(self._answer),
             select_subprotocol=select_subprotocol,
             compression=None,
             max_size=FRAME_MAX_BYTES,

@@ -14,6 +14,11 @@ SEND_BUFFER_BYTES = 131_072
 (performance.md, trap 1)."""
 
 
+BACKLOG = 1024
+"""Connections that wait to be accepted; with fewer, sensors that all come back at once after a
+restart are turned away by the kernel and knock again only after 1 s, 3 s, 7 s."""
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Bind an address; an accepted connection inherits its buffer size.
 
@@ -24,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigError(f"{host}:{port}", error.strerror or str(error)) from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -136,7 +136,7 @@ class MlLink:
                     try:
                         await self._converse(connection)
                     except asyncio.CancelledError:
-                        await connection.close(CloseCode.GOING_AWAY)
+                        await _leave(connection)
                         raise
                     log.warning("ML service lost url=%s", self._shown_url)
             except (OSError, InvalidHandshake, ConnectionClosed) as error:
@@ -240,3 +240,12 @@ class MlLink:
         for start in range(0, len(samples), RESULTS_PER_TURN):
             self._on_unanswered(samples[start : start + RESULTS_PER_TURN])
             await asyncio.sleep(0)
+
+
+async def _leave(connection: ClientConnection) -> None:
+    """Close with 1001; a service that doesn't read is dropped, as it can't be told."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await connection.close(CloseCode.GOING_AWAY)
+    except TimeoutError:
+        connection.transport.abort()

@@ -27,12 +27,13 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe
 def json_line(frame: bytes) -> str:
     r"""Return a JSON message on one line, unchanged in meaning.
 
-    Control characters that JSON allows in strings are escaped, so that a terminal doesn't obey.
+    Control characters that JSON allows in strings are escaped, so that a terminal doesn't obey;
+    bytes that are no UTF-8, which members that nobody reads may hold, are replaced.
 
     >>> json_line('{"a":\n "\x9b31m"}'.encode())
     '{"a":"\\u009b31m"}'
     """
-    text = msgspec.json.format(frame, indent=-1).decode()
+    text = msgspec.json.format(frame, indent=-1).decode(errors="replace")
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -127,7 +128,8 @@ async def _read(
                 fold(state, decode_result(item), clock())
             except WireError as error:
                 refuse(state, str(error))
-                log.warning("unreadable message n=%d: %s", state.n_unreadable, error)
+                if state.n_unreadable.bit_count() == 1:  # 1st, 2nd, 4th …: a burst stays readable
+                    log.warning("unreadable message n=%d: %s", state.n_unreadable, error)
             if write and state.n_results > before:
                 write(json_line(item))
 

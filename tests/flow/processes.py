@@ -175,20 +175,20 @@ class System:
         write_config(self.directory / "ctgkit.toml", sensors)
         return sensors
 
-    def start(self, *arguments, preexec_fn=None):
+    def start(self, *arguments, env=None, preexec_fn=None):
         process = Process(
-            [str(a) for a in arguments], directory=self.directory, env=self._env,
+            [str(a) for a in arguments], directory=self.directory, env=self._env | (env or {}),
             number=len(self._processes), preexec_fn=preexec_fn,
         )  # fmt: skip
         self._processes.append(process)
         return process
 
-    def serve(self, *arguments, port=0, ml="none", preexec_fn=None):
+    def serve(self, *arguments, port=0, ml="none", **options):
         """Start a backend on the system's database; await its ``announced()``."""
         return self.start(
             *("serve", "--port", port, "--store", f"sqlite:///{self.database}", "--ml", ml),
             *("--ml-retry", 0.1, *arguments),
-            preexec_fn=preexec_fn,
+            **options,
         )
 
     def end(self):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import random
 from datetime import UTC, datetime
 
 import pytest
@@ -116,65 +115,6 @@ async def test_each_process_killed_and_restarted(system):
     assert system.query(sql, entries[2].id, restarted_us) == [(summary["acked"],)]
     sql = "SELECT status FROM examinations WHERE end_time IS NOT NULL ORDER BY id"
     assert system.query(sql) == [(INTERRUPTED,), (CLOSED,)]
-
-
-async def assert_survives_kills(system, times, seed):
-    """Kill the backend *times* times at random instants under load, with and without grace."""
-    luck = random.Random(seed)
-    entries = system.configure(4)
-    port = free_port()
-    backend = await system.serve(port=port).announced()
-    raw = [RawSensor(entry, window=500 * n + 1) for n, entry in enumerate(entries[1:])]
-    sensor = system.start("sensor", "--rate", 200, "--json", "--url", sensor_url(backend.url))
-    async with asyncio.TaskGroup() as tasks:
-        playing = [tasks.create_task(one.play(backend.url)) for one in raw]
-        for connects in range(1, times + 1):
-            await until(
-                lambda connects=connects: (
-                    all(one.connects == connects for one in raw)
-                    and sensor.err.count("sensor connected") == connects
-                ),
-                "all are connected",
-            )
-            await asyncio.sleep(luck.uniform(0, 0.3))  # any instant will do
-            backend.kill()
-            grace_s = 0 if connects == times else luck.choice((0, 60))
-            backend = await system.serve("--grace", grace_s, port=port).announced()
-        await until(lambda: all(one.connects > times for one in raw), "the raw sensors are back")
-        await until(lambda: sensor.err.count("sensor connected") > times, "the sensor is back")
-        assert await sensor.stopped() == 0
-        for one in raw:
-            one.stop.set()
-        await asyncio.gather(*playing)
-    assert await backend.stopped() == 0
-    summary = json.loads(sensor.out)
-    assert (summary["unacked"], summary["rejected"], summary["reconnects"]) == (0, 0, times)
-    system.assert_sound()
-    for one in raw:
-        one.assert_stored(system)
-        assert one.acked > one.first
-    sql = "SELECT count(*) FROM ctg WHERE uuid = ?"
-    assert system.query(sql, entries[0].id) == [(summary["acked"],)]
-    examinations = system.query("SELECT status, end_time, id FROM examinations ORDER BY id")
-    assert [status for status, _, _ in examinations[:-1]] == [INTERRUPTED] * (len(examinations) - 1)
-    assert examinations[-1][0] == CLOSED
-    for _, end_time, examination_id in examinations[:-1]:
-        sql = "SELECT max(created_at) FROM ctg WHERE examination_id = ?"
-        assert (end_time,) in system.query(sql, examination_id) or system.query(
-            "SELECT 1 FROM ctg WHERE examination_id = ?", examination_id
-        ) == []
-
-
-async def test_the_backend_killed_three_times(system):
-    """Nothing acknowledged is lost, nothing is stored twice."""
-    await assert_survives_kills(system, 3, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
-async def test_the_backend_killed_twenty_times(system, seed):
-    """The same, longer."""
-    await assert_survives_kills(system, 20, seed=seed)
 
 
 async def test_numbers_of_an_earlier_examination_in_a_resumed_one(system):

@@ -105,3 +105,4 @@ def test_json_lines_are_harmless_and_mean_the_same():
     line = json_line(json.dumps(message, ensure_ascii=False).encode())
     assert line.isprintable()
     assert json.loads(line) == message
+    assert json_line(b'{"ignored": "\xfe"}') == '{"ignored":"\ufffd"}'

@@ -72,6 +72,8 @@ class _Group:
     samples: list[SampleRow] = field(default_factory=list)
     predictions: list[PredictionRow] = field(default_factory=list)
     acks: dict[AckFunction, int] = field(default_factory=dict)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is committed, or given up."""
 
     def __len__(self) -> int:
         return len(self.statements) + len(self.samples) + len(self.predictions)
@@ -143,13 +145,22 @@ class Store:
         """Wait until the queue is below its bound."""
         await self._room.wait()
 
+    @property
+    def pending(self) -> asyncio.Event:
+        """What is set when the group that is queued now is committed, or given up."""
+        return self._queue.over
+
+    async def written(self) -> None:
+        """Wait until what is queued now is committed, or given up."""
+        pending = self.pending
+        self._wake.set()
+        await pending.wait()
+
     async def settled(self) -> None:
         """Wait until what is queued now is committed, :data:`SETTLE_S` at most."""
-        committed = asyncio.Event()
-        self.acknowledge(lambda _: committed.set(), 0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await committed.wait()
+                await self.written()
 
     # The writer
 
@@ -166,9 +177,10 @@ class Store:
                 self._gave_up = True
                 if len(group):
                     log.error("gave up at shutdown: %d rows not written", len(group))
-                continue
-            for ack, seq in group.acks.items():
-                ack(seq)
+            else:
+                for ack, seq in group.acks.items():
+                    ack(seq)
+            group.over.set()
 
     def hurry(self) -> None:
         """From now on give up what cannot be written within seconds, and all that follows."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ctypes
+import os
 import resource
 import signal
 import sqlite3
@@ -13,6 +15,7 @@ from tests.flow.clients import RawSensor, watching
 from tests.flow.processes import free_port, metric, until, until_reports
 
 FILE_LIMIT = 200_000
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 
 
 async def test_locked_by_somebody_else(system):
@@ -179,6 +182,31 @@ async def test_a_database_that_cannot_be_used(system, made_database, spoil, ours
     assert said in backend.err
     assert "Traceback" not in backend.err
     assert system.database.read_bytes() == before
+
+
+def obey_modes():
+    """Let this process obey files' modes even where it runs as root."""
+    if os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE)
+
+
+@pytest.mark.parametrize("mode_of", ["file", "directory"])
+async def test_a_database_that_may_only_be_read(system, made_database, mode_of):
+    """Exit code 4 and one clear line; nothing is changed."""
+    system.configure(1)
+    home = system.directory / "data"
+    home.mkdir()
+    system.database = home / "ctg.db"
+    system.database.write_bytes(made_database)
+    (home if mode_of == "directory" else system.database).chmod(
+        0o500 if mode_of == "directory" else 0o400
+    )
+    backend = system.serve(preexec_fn=obey_modes)
+    assert await backend.ended() == 4
+    assert backend.err.splitlines()[-1].startswith(f"ctgkit: database {system.database}: ")
+    assert "Traceback" not in backend.err
+    home.chmod(0o700)
+    assert system.database.read_bytes() == made_database
 
 
 async def test_a_directory_that_does_not_exist(system):
