@@ -10,7 +10,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.chaos.test_crowds import round_trips_s
-from tests.flow.clients import FlatMl, RawSensor, watching
+from tests.flow.clients import FlatMl, RawSensor, Viewer, watching
 from tests.flow.processes import free_port, metric, until, until_reports
 from tests.fuzz.targets import resident_bytes
 
@@ -99,18 +99,20 @@ async def test_it_stops_reading(system):
 
     async with misbehaving(deaf) as ml_url:
         backend = await system.serve(ml=ml_url).announced()
-        raw = RawSensor(entry, window=4_000, batch=50)
-        async with watching(backend.url) as viewer, asyncio.TaskGroup() as tasks:
+        raw, viewer = RawSensor(entry, window=4_000, batch=50), Viewer()
+        async with asyncio.TaskGroup() as tasks:
+            viewing = tasks.create_task(viewer.watch_for_ever(backend.url))
             await until_reports(backend.url, {"ml": "up"}, "it is connected")
             before = resident_bytes(backend.pid)
             playing = tasks.create_task(raw.play(backend.url))
             await until_reports(backend.url, {"ml": "stalled"}, "told so")
             acked, seen = raw.acked, len(viewer.seen)
             await until(lambda: raw.acked > acked + 2_000, "sensors notice nothing")
-            await until(lambda: len(viewer.seen) > seen + 2_000, "the trace goes on")
+            await until(lambda: len(viewer.seen) > seen + 200, "the trace goes on")
             assert resident_bytes(backend.pid) - before < GROWTH_MAX_BYTES
             raw.stop.set()
             await playing
+            viewing.cancel()
         assert await backend.stopped() == 0
     raw.assert_stored(system)
 
