@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
+import os
 import resource
 import socket
 import statistics
@@ -33,6 +35,14 @@ def cpu_s(pid):
     return (int(user) + int(system)) / 100
 
 
+def none_left(backend):
+    """Whether the process has run out; uvloop then says nothing and hangs up on newcomers."""
+    return "Too many open files" in backend.err or (
+        importlib.util.find_spec("uvloop") is not None
+        and len(os.listdir(f"/proc/{backend.pid}/fd")) >= DESCRIPTORS - 1
+    )
+
+
 async def test_out_of_file_descriptors(system):
     """Those inside are served, nobody spins, and who comes later gets in when others have left."""
     (entry,) = system.configure(1)
@@ -45,7 +55,7 @@ async def test_out_of_file_descriptors(system):
         with contextlib.ExitStack() as crowd:
             for _ in range(2 * DESCRIPTORS):
                 crowd.enter_context(socket.create_connection((host, int(port))))
-            await until(lambda: "Too many open files" in backend.err, "there are none left")
+            await until(lambda: none_left(backend), "there are none left")
             used_s, acked = cpu_s(backend.pid), raw.acked
             await asyncio.sleep(1.0)  # an interval to measure
             assert cpu_s(backend.pid) - used_s < 0.6
