@@ -51,7 +51,7 @@ async def acknowledge(connection):
     """Acknowledge each sample, whose number is its last member."""
     while True:
         message = await connection.recv(decode=False)
-        await connection.send(b'{"ack":%s}' % message[message.rindex(b":") + 1 :])
+        await connection.send(b'{"ack":%s}' % message[message.rindex(b":") + 1 : -1])
 
 
 async def answer(connection):
