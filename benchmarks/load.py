@@ -1,8 +1,9 @@
 """Floors to measure against and loads to measure with, each a process of its own.
 
-``python -m benchmarks.load ROLE JSON``, started by :func:`start`. Servers print their URL and run
-until killed. :func:`flood` sends as fast as it may, :func:`pace` at a rate; both have framed
-everything before their clock starts, print ``"ready"``, and begin when a line comes on stdin.
+``python -m benchmarks.load ROLE``, started by :class:`Role`, arguments on stdin. Servers
+print their URL and run until killed. :func:`flood` sends as fast as it may, :func:`pace` at a
+rate; both have framed everything before their clock starts, print ``"ready"``, and begin when a
+line comes on stdin.
 """
 
 import asyncio
@@ -144,9 +145,9 @@ class Client(asyncio.Protocol):
         return at
 
 
-def upgrade(path, token=""):
-    """Return the request for a WebSocket; with a token it is a sensor's."""
-    speaks = "Sec-WebSocket-Protocol: ctgkit.v1\r\n" if token else ""
+def upgrade(path, token, acks):
+    """Return the request for a WebSocket."""
+    speaks = "Sec-WebSocket-Protocol: ctgkit.v1\r\n" if acks else ""
     return (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
         f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
@@ -160,11 +161,11 @@ def address(url):
     return host, int(port)
 
 
-async def connect(url, path, token="", on_text=None):
+async def connect(url, path, token="", acks=False, on_text=None):
     """Open a WebSocket; return it."""
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(lambda: Client(on_text), *address(url))
-    client.transport.write(upgrade(path, token))
+    client.transport.write(upgrade(path, token, acks))
     await client.open
     return client
 
@@ -186,7 +187,7 @@ async def flood(url, credentials, samples, first):
         )
         path = f"/ws/sensor?sensor_id={sensor_id}&samples={samples}&last={last}"
         reader, writer = await asyncio.open_connection(*address(url))
-        writer.write(upgrade(path, token))
+        writer.write(upgrade(path, token, acks=True))
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
         sensors.append((reader, writer, frames))
 
@@ -209,8 +210,10 @@ async def flood(url, credentials, samples, first):
     print(json.dumps(time.perf_counter() - started), flush=True)
 
 
-async def pace(url, credentials, seconds, first, watch):
+async def pace(url, credentials, seconds, first, watch, acks=True):
     """Send a sample per sensor every 250 ms, evenly spread; print what came back and when.
+
+    Without *acks* the sensors speak the specification's protocol, which has none.
 
     *watch*: the path of a viewer, ``"echo"`` when each sensor gets its own samples back, or ``""``.
     """
@@ -227,7 +230,9 @@ async def pace(url, credentials, seconds, first, watch):
     for start in range(0, sensors, CONNECTS_AT_ONCE):
         clients += await asyncio.gather(
             *(
-                connect(url, f"/ws/sensor?sensor_id={i}", token, note if watch == "echo" else None)
+                connect(
+                    url, f"/ws/sensor?sensor_id={i}", token, acks, note if watch == "echo" else None
+                )
                 for i, token in credentials[start : start + CONNECTS_AT_ONCE]
             )
         )
@@ -280,11 +285,13 @@ class Role:
     """One of the processes above; ends with its context."""
 
     def __init__(self, role, **arguments):
-        command = [sys.executable, "-m", "benchmarks.load", role, json.dumps(arguments)]
+        command = [sys.executable, "-m", "benchmarks.load", role]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.pid = self._process.pid
+        self._process.stdin.write(json.dumps(arguments))
+        self.go()
         self.first = self.heard()
         """What it printed first: its URL, or that it is ready."""
 
@@ -308,5 +315,5 @@ class Role:
 
 
 if __name__ == "__main__":
-    role, arguments = sys.argv[1], json.loads(sys.argv[2])
+    role, arguments = sys.argv[1], json.loads(sys.stdin.readline())
     run(serve_floor(SERVERS[role]) if role in SERVERS else LOADS[role](**arguments))

@@ -1,7 +1,9 @@
 """The curve: cost of a sample, latency and loss from 10 to 5,000 sensors at 4 Hz.
 
 Decode → store (full durability) → ML service that answers at once → one viewer. The floor is a
-bare websockets receive loop under the same load. `--out DIR` keeps scale.csv and scale.png.
+bare websockets receive loop under the same load. Sensors speak the specification's protocol; what
+acknowledging each sample adds, a write to each sensor's own socket, is shown for one size.
+`--out DIR` keeps scale.csv and scale.png.
 The load and the ML service need a core of their own: with two cores the largest fleets crowd out
 what is measured, which shows in the latency rather than in the processor time.
 """
@@ -18,18 +20,20 @@ COMPARED = 2_000
 FIRST_EVERY = 1_000_000
 
 
-def paced_once(url, pid, credentials, seconds, first, watch):
+def paced_once(url, pid, credentials, seconds, first, watch, acks=False):
     """Return what the load saw, and the server's processor µs per sample."""
     arguments = {"url": url, "credentials": credentials, "seconds": seconds}
-    with Role("pace", **arguments, first=first, watch=watch) as load:
-        before_s = sum(cpu_s(pid).values())
+    with Role("pace", **arguments, first=first, watch=watch, acks=acks) as load:
+        before = cpu_s(pid)
         load.go()
         seen = load.heard()
-        seen["us"] = 1e6 * (sum(cpu_s(pid).values()) - before_s) / seen["sent"]
+        spent_s = [s - before.get(thread, 0.0) for thread, s in cpu_s(pid).items()]
+    seen["us"] = 1e6 * sum(spent_s) / seen["sent"]
+    seen["loop_us"] = 1e6 * spent_s[0] / seen["sent"]
     return seen
 
 
-def point(options, sensors):
+def point(options, sensors, acks=False):
     """Return [(ours, floor), …] for a number of sensors, each as :func:`paced_once` says."""
     seconds = 0.5 if options.quick else SECONDS
     with Role("answer") as ml, Role("receive") as bare:
@@ -37,7 +41,13 @@ def point(options, sensors):
         with running(sensors, options.directory, ml_url) as (system, backend, credentials):
             pairs = alternate(
                 lambda n: paced_once(
-                    backend.url, backend.pid, credentials, seconds, FIRST_EVERY * (n + 1), "/ws"
+                    backend.url,
+                    backend.pid,
+                    credentials,
+                    seconds,
+                    FIRST_EVERY * (n + 1),
+                    "/ws",
+                    acks,
                 ),
                 lambda _: paced_once(bare.first, bare.pid, credentials, seconds, 1_000, ""),
                 options.repeat,
@@ -74,6 +84,7 @@ def measure(options):
         {
             "sensors": sensors,
             "us": statistics.median(ours["us"] for ours, _ in pairs),
+            "loop_us": statistics.median(ours["loop_us"] for ours, _ in pairs),
             "bare_us": statistics.median(floor["us"] for _, floor in pairs),
             **{
                 name: statistics.median(ours[name] for ours, _ in pairs)
@@ -100,6 +111,14 @@ def measure(options):
         )
         for sensors, row in zip(sizes, table, strict=True)
     ]
+    acked = point(options, sizes[-2], acks=True)
+    figures.append(
+        Figure(
+            part="scale",
+            name=f"the same for {sizes[-2]}, each sample acknowledged",
+            values=[ours["us"] / floor["us"] for ours, floor in acked],
+        )
+    )
     largest = points[sizes[-1]]
     figures.append(
         Figure(

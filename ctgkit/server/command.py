@@ -158,11 +158,14 @@ def _tls(certificate: Path | None, key: Path | None) -> Any:
 
 
 async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | None) -> None:
+    from gc import freeze
+
     from ctgkit.eventloop import stop_on_signals
     from ctgkit.server.app import run_backend
 
     async with run_backend(settings) as backend:
         stop = stop_on_signals()
+        freeze()  # its full collections would pause the live loop for what start-up made
         announce(backend.url, as_json=as_json, ready_file=ready_file)
         await stop.wait()
 

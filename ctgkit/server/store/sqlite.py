@@ -8,6 +8,7 @@ A full disk or a locked database keeps the group queued; it is retried, and ``de
 import asyncio
 import contextlib
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -29,6 +30,9 @@ transaction: some 80 ms of writing, 2 MB of memory."""
 ROWS_PER_STATEMENT = (512, 64, 8, 1)
 """Rows that one statement inserts, as many as are there. For each statement the writer's thread
 gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
+COMMIT_EVERY_S = 0.02
+"""From one commit to the next at least, seconds: what comes meanwhile shares its cost. Nobody but
+acknowledgements waits for a commit, and the first after a pause is at once."""
 RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
@@ -170,8 +174,12 @@ class Store:
 
     async def run(self) -> None:
         """Write groups until :meth:`stop`, then what is left."""
+        next_s = -math.inf
         while not (self._closing and not len(self._queue) and not self._queue.acks):
             await self._wake.wait()
+            if not self._closing:
+                await asyncio.sleep(next_s - time.monotonic())
+            next_s = time.monotonic() + COMMIT_EVERY_S
             self._wake.clear()
             group, self._queue = self._queue, _Group()
             self.full = False
