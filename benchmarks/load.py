@@ -92,10 +92,12 @@ async def serve_floor(handler):
 # --- loads ---------------------------------------------------------------------------------------
 
 
-def sample_text(sensor_id, seq, second):
-    """Return one numbered sample."""
+def sample_text(sensor_id, seq, second, *, numbered=True):
+    """Return one sample."""
     data = {"BPMChild": 120 + seq % 160 / 4, "uterus": seq % 100 / 2, "spasms": 0.0}
-    message = {"sensorID": sensor_id, "secFromStart": second, "data": data, "seq": seq}
+    message = {"sensorID": sensor_id, "secFromStart": second, "data": data}
+    if numbered:
+        message["seq"] = seq
     return json.dumps(message, separators=(",", ":")).encode()
 
 
@@ -239,12 +241,11 @@ async def pace(url, credentials, seconds, first, watch, acks=True):
     if watch.startswith("/"):
         await connect(url, watch, on_text=note)
     writes = [client.transport.write for client in clients]
-    frames = [
-        masked(
-            sample_text(credentials[k % sensors][0], first + k // sensors, k // sensors / RATE_HZ)
-        )
-        for k in range(total)
-    ]
+    frames = []
+    for n in range(total // sensors):
+        for sensor_id, _ in credentials:
+            text = sample_text(sensor_id, first + n, n / RATE_HZ, numbered=acks)
+            frames.append(masked(text))
     await told()
     started, k, apart_s = time.perf_counter(), 0, 1 / (RATE_HZ * sensors)
     while k < total:
