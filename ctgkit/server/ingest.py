@@ -110,7 +110,7 @@ class SensorSocket:
         """Decode one frame and pass on what is good; return how many samples it held."""
         sample = decode_sample(frame, self._attendance.sensor_id)
         if sample is None or self._numbered is (sample.seq is None):
-            return self._take_closely(frame)
+            return self._take_closely(frame)  # numbers come under our subprotocol, there only
         self._counters.received += 1
         self._counters.accepted += 1
         self._bad_in_a_row = 0

@@ -115,7 +115,7 @@ class Sensor:
         self._streams = streams
         self._plan = Plan(self.patient, streams)
         self._blocks: dict[int, Rendered] = {}
-        """The last two rendered, by number."""
+        """What is rendered, by number: the present block, and in time the next."""
         self._ahead_at = int(BLOCK * (0.1 + 0.8 * (index * GOLDEN % 1)))
         for entry in injected:
             self._force(entry)
@@ -125,6 +125,7 @@ class Sensor:
         chunk = self.render(self.position, n_samples).chunk
         self.position += len(chunk.sec_from_start)
         block, inside = divmod(int(self.position * ENGINE_HZ / self.rate_hz), BLOCK)
+        self._blocks.pop(block - 1, None)
         if inside >= self._ahead_at and self._lasts_until(block + 1):
             self._at_block(block + 1)
         return chunk
@@ -221,8 +222,7 @@ class Sensor:
 
     def _at_block(self, block: int) -> Rendered:
         if block not in self._blocks:
-            if len(self._blocks) == 2:
-                del self._blocks[next(iter(self._blocks))]
+            self._blocks = {n: one for n, one in self._blocks.items() if n == block - 1}
             self._blocks[block] = self._render_block(block)
         return self._blocks[block]
 
