@@ -71,7 +71,7 @@ def draw(table, path):
     for name in ("p50", "p99"):
         delay.plot(sensors, [row[name] for row in table], "o-", label=name)
     for axes, unit in ((cost, "CPU µs per sample"), (delay, "sensor → viewer, ms")):
-        axes.set(xscale="log", xlabel="sensors at 4 Hz", ylabel=unit, ylim=(0, None))
+        axes.set(xscale="log", yscale="log", xlabel="sensors at 4 Hz", ylabel=unit)
         axes.legend()
     picture.savefig(path, dpi=120)
 
