@@ -25,9 +25,14 @@ async def send_texts(connection: Connection, texts: Iterable[bytes]) -> None:
         When the connection is, or gets, closed.
     """
     async with connection.send_context():
-        for text in texts:
-            connection.protocol.send_text(text)
-        connection.transport.write(b"".join(connection.protocol.data_to_send()))
+        write_texts(connection, texts)
+
+
+def write_texts(connection: Connection, texts: Iterable[bytes]) -> None:
+    """Write several text messages at once, without waiting, to a :func:`is_writable` peer."""
+    for text in texts:
+        connection.protocol.send_text(text)
+    connection.transport.write(b"".join(connection.protocol.data_to_send()))
 
 
 async def send_frames(connection: Connection, frames: Iterable[bytes]) -> None:
@@ -49,10 +54,17 @@ def write_frames_unless_full(connection: Connection, frames: Iterable[bytes]) ->
         False, and nothing is written, when the connection is closing or the peer has stopped
         reading.
     """
-    if (
-        connection.state is not State.OPEN
-        or connection.transport.get_write_buffer_size() > WRITE_BUFFER_MAX_BYTES
-    ):
+    if not is_writable(connection, WRITE_BUFFER_MAX_BYTES):
         return False
     connection.transport.write(b"".join(frames))
     return True
+
+
+def is_writable(connection: Connection, buffer_max_bytes: int) -> bool:
+    """Return whether the connection stands and its peer reads what it is sent."""
+    transport = connection.transport
+    return (
+        connection.state is State.OPEN
+        and not transport.is_closing()
+        and transport.get_write_buffer_size() <= buffer_max_bytes
+    )

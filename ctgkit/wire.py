@@ -162,6 +162,7 @@ _head_decoder = msgspec.json.Decoder(ResultHead)
 _reply_decoder = msgspec.json.Decoder(dict[str, int | str | None])
 _encoder = msgspec.json.Encoder()
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _FOLDED = {
     name.lower(): name
     for name in ("sensorID", "secFromStart", "data", "seq", "BPMChild", "uterus", "spasms")
@@ -189,14 +190,28 @@ def decode_frame(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], list
     errors : list of WireError
         One per rejected sample; one in all when the frame itself is unreadable.
     """
+    sample = decode_sample(frame, sensor_id)
+    if sample is not None:
+        return [sample], []
     try:
-        if frame[:1] in (b"[", "["):
-            messages = _messages_decoder.decode(frame)
-            return [_own(m, m.data, sensor_id) for m in messages] or _empty(), []
+        samples = [_plain(m, m.data, sensor_id) for m in _messages_decoder.decode(frame)]
+    except _UNREADABLE:
+        samples = []
+    plain = [sample for sample in samples if sample is not None]
+    return (plain, []) if plain and len(plain) == len(samples) else _decode_slowly(frame, sensor_id)
+
+
+def decode_sample(frame: bytes | str, sensor_id: str) -> Sample | None:
+    """Decode the usual frame: one valid sample, keys spelt as specified, no channel left out.
+
+    Return None for any other frame, good or bad: :func:`decode_frame` says what is in it. This is
+    its hot path, at half the cost.
+    """
+    try:
         message = _message_decoder.decode(frame)
-        return [_own(message, message.data, sensor_id)], []
-    except (msgspec.MsgspecError, UnicodeDecodeError, WireError, _FoldNeeded, RecursionError):
-        return _decode_slowly(frame, sensor_id)
+    except _UNREADABLE:
+        return None
+    return _plain(message, message.data, sensor_id)
 
 
 def decode_request(frame: bytes | str) -> Sample:
@@ -209,10 +224,11 @@ def decode_request(frame: bytes | str) -> Sample:
     """
     try:
         message = _request_decoder.decode(frame)
-        data = message if message.data is msgspec.UNSET else message.data
-        return _own(message, data, message.sensor_id.lower())
-    except (msgspec.MsgspecError, UnicodeDecodeError, WireError, _FoldNeeded, RecursionError):
+    except _UNREADABLE:
         return _decode_request_slowly(frame)
+    data = message if message.data is msgspec.UNSET else message.data
+    sample = _plain(message, data, message.sensor_id.lower())
+    return _decode_request_slowly(frame) if sample is None else sample
 
 
 def _decode_request_slowly(frame: bytes | str) -> Sample:
@@ -231,28 +247,18 @@ def _decode_request_slowly(frame: bytes | str) -> Sample:
     return _sample(message, message.sensor_id.lower())
 
 
-class _FoldNeeded(Exception):
-    """An expected key is absent: perhaps it is spelt in another case."""
-
-
-def _empty() -> list[Sample]:
-    raise WireError("missing", "frame", "an array without samples")
-
-
-def _own(message: _Message | _Request, data: _Data, sensor_id: str) -> Sample:
-    """Return the sample on the fast path: exact keys, all there."""
+def _plain(message: _Message | _Request, data: _Data, sensor_id: str) -> Sample | None:
+    """Return the sample when the keys are exact and all there, and it is valid."""
     claimed = message.sensor_id
-    if not sensor_id:
-        raise _FoldNeeded
-    if claimed and claimed != sensor_id and claimed.lower() != sensor_id:
-        raise _not_own(claimed, message.seq)
     fhr, uterus, spasms = data.fhr_bpm, data.uterus, data.spasms
+    if not sensor_id or (claimed and claimed != sensor_id and claimed.lower() != sensor_id):
+        return None
     if fhr is msgspec.UNSET or uterus is msgspec.UNSET or spasms is msgspec.UNSET:
-        raise _FoldNeeded
+        return None  # perhaps spelt in another case
     if not fhr:
         fhr = None
     elif fhr < FHR_MIN_BPM:
-        raise _fhr_too_low(fhr, message.seq)
+        return None
     return Sample(sensor_id, message.sec_from_start, fhr, uterus, spasms, message.seq)
 
 
@@ -290,7 +296,7 @@ def _decode_slowly(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], li
     try:
         parsed = read_json(frame)
         if parsed == []:
-            _empty()
+            raise WireError("missing", "frame", "an array without samples")
     except WireError as error:
         return [], [error]
     samples: list[Sample] = []
@@ -394,7 +400,7 @@ def decode_reply(frame: bytes | str) -> Ack | Reject:
                 return Reject(reason, seq if isinstance(seq, int) else None)
             case {"ack": int(seq)}:
                 return Ack(seq)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise WireError("json", "frame", "not a reply", excerpt(frame)) from error
     raise WireError("type", "frame", "neither ack nor error", excerpt(frame))
 

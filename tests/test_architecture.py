@@ -98,7 +98,7 @@ PURE = {
 }
 PURE_PACKAGES = ("ctgkit.faults", "ctgkit.simulate.signal")
 IMPURE_IMPORTS = {
-    "asyncio", "socket", "time", "random", "pathlib", "os", "sqlite3", "aiosqlite", "websockets",
+    "asyncio", "socket", "time", "random", "pathlib", "os", "sqlite3", "websockets",
     "threading", "logging", "subprocess", "click",
 }  # fmt: skip
 MAX_LINES = 500

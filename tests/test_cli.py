@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy():
         "from ctgkit.cli import cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'rich', 'websockets', 'aiosqlite', 'msgspec', 'asyncio'}\n"
+        "heavy = {'numpy', 'rich', 'websockets', 'msgspec', 'asyncio'}\n"
         "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -47,7 +47,7 @@ from ctgkit.server.session import (
 )
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.sqlite import Store, open_store
-from ctgkit.wire import SUBPROTOCOL, ResultHead, encode_result
+from ctgkit.wire import ResultHead, encode_result
 
 log = logging.getLogger(__name__)
 
@@ -139,14 +139,15 @@ class Backend:
 
     # Intake: what ingest calls
 
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`room` has to be awaited before the next sample."""
+        return self._store.full
+
     def accept(self, attendance: Attendance, sample: Sample) -> None:
         """Store and forward one valid sample."""
-        admission = "new"
-        seq = None
-        if self._sockets[attendance].subprotocol == SUBPROTOCOL:
-            seq = sample.seq
-            assert seq is not None
-            admission = self._session.admit(attendance, seq)
+        seq = sample.seq
+        admission = "new" if seq is None else self._session.admit(attendance, seq)
         if admission == "stored":
             if not self.counters.skipped:
                 log.warning("resent samples skipped, counted from now on id=%s", sample.sensor_id)

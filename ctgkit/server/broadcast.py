@@ -1,8 +1,10 @@
 """Viewers: every one gets every result, none waits for another.
 
-Each viewer has a queue of references to frames that were serialised once. One writer per viewer
-takes the whole queue and writes it at once. A queue that is full means a viewer that doesn't keep
-up: it is closed with 1013, what it missed is counted, and the others notice nothing.
+Results that come together are serialised and joined once, and written at once to every viewer
+that keeps up. For one that is behind, or still gets the past, references to the frames queue up;
+its writer takes the whole queue at once when there is room. A queue that is full means a viewer
+that doesn't keep up: it is closed with 1013, what it missed is counted, and the others notice
+nothing.
 """
 
 import asyncio
@@ -34,13 +36,10 @@ class _Viewer:
         self.connection = connection
         self.queue: deque[bytes] = deque()
         self.limit = QUEUE_MAX_WHILE_BACKFILLING
+        self.idle = False
+        """Whether its writer has nothing left to write, so that nothing can be overtaken."""
         self.wake = asyncio.Event()
         self.overflow = asyncio.Event()
-
-    def flush(self) -> None:
-        """Write the queue now, unless the viewer is behind or still gets the past."""
-        if self.limit == QUEUE_MAX and write_frames_unless_full(self.connection, self.queue):
-            self.queue.clear()
 
 
 class Broadcast:
@@ -68,14 +67,16 @@ class Broadcast:
         if not self._viewers:
             return
         frames = [text_frame(text) for text in texts]
+        joined = (b"".join(frames),)
         for viewer in self._viewers:
-            if len(viewer.queue) + len(frames) > viewer.limit:
-                viewer.flush()  # a burst of ours is not the viewer's slowness
+            if viewer.idle and write_frames_unless_full(viewer.connection, joined):
+                continue
             if viewer.overflow.is_set() or len(viewer.queue) + len(frames) > viewer.limit:
                 self._dropped["viewer"] += len(frames)
                 viewer.overflow.set()
             else:
                 viewer.queue.extend(frames)
+                viewer.idle = False
                 viewer.wake.set()
 
     async def serve(self, connection: ServerConnection, past: AsyncIterator[list[bytes]]) -> None:
@@ -112,7 +113,7 @@ class Broadcast:
                     viewer.queue.clear()
                     await send_frames(viewer.connection, frames)
                 else:
-                    viewer.limit = QUEUE_MAX
+                    viewer.limit, viewer.idle = QUEUE_MAX, True
                     viewer.wake.clear()
                     await viewer.wake.wait()
 

@@ -185,6 +185,7 @@ def _tls(certificate: Path | None, key: Path | None) -> Any:
 async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | None) -> None:
     import asyncio
     import signal
+    from gc import freeze
 
     from ctgkit.eventloop import stop_on_signals
     from ctgkit.server.app import run_backend
@@ -193,6 +194,7 @@ async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | 
         stop = stop_on_signals()
         if settings.audit_log:  # logrotate's scripts send it; the log finds the new file by itself
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
+        freeze()  # its full collections would pause the live loop for what start-up made
         announce(backend.url, as_json=as_json, ready_file=ready_file)
         await stop.wait()
 

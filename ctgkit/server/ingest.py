@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
@@ -19,7 +20,7 @@ from ctgkit.frames import text_frame, write_frames_unless_full
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
 from ctgkit.server.session import Attendance
-from ctgkit.wire import SUBPROTOCOL, decode_frame, encode_ack, encode_reject
+from ctgkit.wire import SUBPROTOCOL, decode_frame, decode_sample, encode_ack, encode_reject
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,12 @@ LOG_EVERY_S = 10.0
 class Intake(Protocol):
     """Where samples go."""
 
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`room` has to be awaited before the next sample."""
+
     def accept(self, attendance: Attendance, sample: Sample) -> None:
-        """Take one valid sample."""
+        """Take one valid sample; one without a number is stored and forwarded in any case."""
 
     def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
         """Call ``ack(seq)`` when everything accepted so far is committed."""
@@ -83,6 +88,7 @@ class SensorSocket:
         self._intake, self._counters = intake, counters
         self._max_rate_hz = max_rate_hz
         self._numbered = connection.subprotocol == SUBPROTOCOL
+        self._ack = self._acknowledge  # one object, which the store compares fast
         self._bad_in_a_row = 0
         self._silent_until_s = 0.0
 
@@ -95,7 +101,8 @@ class SensorSocket:
                 frame = await self._connection.recv(decode=False)
             except ConnectionClosed:
                 return
-            await self._intake.room()
+            if self._intake.full:
+                await self._intake.room()
             taken = self._take(frame)
             if self._bad_in_a_row >= BAD_FRAMES_MAX:
                 await self._connection.close(
@@ -118,27 +125,35 @@ class SensorSocket:
 
     def _take(self, frame: bytes) -> int:
         """Decode one frame and pass on what is good; return how many samples it held."""
-        attendance = self._attendance
-        samples, errors = decode_frame(frame, attendance.sensor_id)
+        sample = decode_sample(frame, self._attendance.sensor_id)
+        if sample is None or self._numbered is (sample.seq is None):
+            return self._take_closely(frame)  # numbers come under our subprotocol, there only
+        self._counters.received += 1
+        self._counters.accepted += 1
+        self._bad_in_a_row = 0
+        self._intake.accept(self._attendance, sample)
+        if sample.seq is not None:
+            self._intake.acknowledge(self._ack, sample.seq)
+        return 1
+
+    def _take_closely(self, frame: bytes) -> int:
+        """Do the same with an array, a bad sample, or a number where none belongs."""
+        samples, errors = decode_frame(frame, self._attendance.sensor_id)
         count = len(samples) + len(errors)
         self._counters.received += count
-        last_seq = None
         for sample in samples:
-            if self._numbered:
-                if sample.seq is None:
-                    errors.append(WireError("missing", "seq", f"required under {SUBPROTOCOL}"))
-                    continue
-                last_seq = sample.seq if last_seq is None else max(last_seq, sample.seq)
+            if not self._numbered:
+                sample = msgspec.structs.replace(sample, seq=None)
+            elif sample.seq is None:
+                errors.append(WireError("missing", "seq", f"required under {SUBPROTOCOL}"))
+                continue
             self._counters.accepted += 1
-            self._intake.accept(attendance, sample)
-        if last_seq is not None:
-            self._intake.acknowledge(self._acknowledge, last_seq)
+            self._intake.accept(self._attendance, sample)
+            if sample.seq is not None:
+                self._intake.acknowledge(self._ack, sample.seq)
         if errors:
             self._reject(errors)
-        if len(errors) < count:
-            self._bad_in_a_row = 0
-        else:
-            self._bad_in_a_row += 1
+        self._bad_in_a_row = 0 if len(errors) < count else self._bad_in_a_row + 1
         return count
 
     def _acknowledge(self, seq: int) -> None:

@@ -7,7 +7,6 @@ doesn't depend on reconnects. Only samples that are sent for the first time brea
 """
 
 import asyncio
-import contextlib
 import functools
 import time
 from collections import Counter
@@ -15,11 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from ctgkit.faults.fault import Impairment, Message
 from ctgkit.faults.line import Deed, Line
-from ctgkit.frames import send_texts
+from ctgkit.frames import write_texts
 from ctgkit.impaired import HELD_MAX_BYTES, Impaired
 from ctgkit.samples import Sample
 from ctgkit.simulate.outbox import Outbox
@@ -75,7 +73,7 @@ class BadLine:
         made: Any = functools.partial(_connection, opening)  # as good as a class to `connect`
         return cast(type[ClientConnection], made)
 
-    async def send(
+    def send(
         self, connection: ClientConnection, samples: Sequence[Sample], shown: Sequence[Sample]
     ) -> bool:
         """Send samples, oldest first.
@@ -83,7 +81,7 @@ class BadLine:
         Parameters
         ----------
         connection : ClientConnection
-            Made by what :meth:`before_dialling` returned.
+            Made by what :meth:`before_dialling` returned; its peer reads.
         samples : sequence of Sample
             With their numbers.
         shown : sequence of Sample
@@ -93,11 +91,6 @@ class BadLine:
         -------
         bool
             Whether all were sent; otherwise a fault has reset the connection.
-
-        Raises
-        ------
-        websockets.ConnectionClosed
-            When the connection is, or gets, closed.
         """
         assert isinstance(connection, ImpairedSensor)
         for sample, as_shown in zip(samples, shown, strict=True):
@@ -113,15 +106,14 @@ class BadLine:
             connection.network.impair(passed.impairment)
             if passed.impairment.breaks == "reset":
                 return False
-            await send_texts(connection, [m.frame for m in passed.messages])
+            write_texts(connection, [m.frame for m in passed.messages])
             if not passed.intact:
                 self._outbox.withdraw(sample.seq)
         return True
 
-    async def flush(self, connection: ClientConnection) -> None:
+    def flush(self, connection: ClientConnection) -> None:
         """Send what still waits to go out late; it is lost with the connection."""
-        with contextlib.suppress(ConnectionClosed):
-            await send_texts(connection, [m.frame for m in self._line.flush()])
+        write_texts(connection, [m.frame for m in self._line.flush()])
 
     def _note(self, deed: Deed) -> None:
         self.counts[deed.fault] += 1

@@ -17,12 +17,11 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from ctgkit.dialling import DirectConnect
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.frames import send_texts
+from ctgkit.frames import is_writable, write_texts
 from ctgkit.lags import Lags
 from ctgkit.simulate.badline import BadLine
 from ctgkit.simulate.outbox import Outbox
@@ -158,20 +157,20 @@ class SensorClient:
         if self._flush is not None and not self._settled.is_set():  # waits already, but longer
             self._flush.reschedule(asyncio.get_running_loop().time() + STOP_FLUSH_S)
 
-    async def pump(self) -> float:
+    def pump(self) -> float:
         """Produce what is due, send what can be sent, and return when to be called again.
 
         Infinity means never. It does not wait for the peer: a connection whose buffer is filled
-        is left alone, below the limit at which :func:`send_texts` would wait.
+        is left alone.
         """
         now = time.monotonic()
         if room := self.outbox.room:
             self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
         connection = self._writable()
         if connection is not None and self.outbox.has_unsent:
-            await self._send(connection)
+            self._send(connection)
         elif connection is not None and self.feed.ended and self.bad_line is not None:
-            await self.bad_line.flush(connection)
+            self.bad_line.flush(connection)
         self._check_end()
         if self._settled.is_set():
             return math.inf
@@ -183,22 +182,18 @@ class SensorClient:
 
     def _writable(self) -> ClientConnection | None:
         connection = self._connection
-        if connection is None or connection.state is not State.OPEN:
+        if connection is None or not is_writable(connection, WRITE_BUFFER_BYTES):
             return None
-        filled = connection.transport.get_write_buffer_size() >= WRITE_BUFFER_BYTES
-        return None if filled else connection
+        return connection
 
-    async def _send(self, connection: ClientConnection) -> None:
+    def _send(self, connection: ClientConnection) -> None:
         samples, n_new = self.outbox.take(BURST_SAMPLES)
         numbered = samples if self._acks else [replace(s, seq=None) for s in samples]
         stands = True
-        try:
-            if self.bad_line is None:
-                await send_texts(connection, [encode_sample(s) for s in numbered])
-            else:
-                stands = await self.bad_line.send(connection, samples, numbered)
-        except ConnectionClosed:
-            stands = False
+        if self.bad_line is None:
+            write_texts(connection, [encode_sample(s) for s in numbered])
+        else:
+            stands = self.bad_line.send(connection, samples, numbered)
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
         if n_new:
@@ -267,7 +262,7 @@ class SensorClient:
             compression=None,  # small messages: it costs more than it saves
             proxy=None,
             close_timeout=CLOSE_TIMEOUT_S,
-            write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so sending never waits
+            write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
         )
 
     async def _use(self, connection: ClientConnection) -> None:
@@ -286,18 +281,18 @@ class SensorClient:
                 self.feed.start(time.monotonic())
                 self._on_started(self)
             else:
-                await self.pump()
-            async for frame in connection:
+                self.pump()
+            while True:
+                frame = await connection.recv(decode=False)
                 if self._acks:
-                    await self._handle_reply(frame)
-            log.log(self._level, "sensor disconnected id=%s", self.sensor_id)
+                    self._handle_reply(frame)
         except ConnectionClosed as closed:
             log.log(self._level, "sensor disconnected id=%s: %s", self.sensor_id, closed)
         finally:
             self._connection = None
             await connection.close()
 
-    async def _handle_reply(self, frame: bytes | str) -> None:
+    def _handle_reply(self, frame: bytes | str) -> None:
         try:
             reply = decode_reply(frame)
         except WireError as error:
@@ -318,7 +313,7 @@ class SensorClient:
                 )
         self._check_end()
         if held_up or self.outbox.has_unsent:
-            await self.pump()
+            self.pump()
 
 
 def _reason(error: OSError | InvalidHandshake | ConnectionClosed) -> str:

@@ -125,7 +125,7 @@ class _Timer:
             while heap and heap[0][0] <= now:
                 due.append(heapq.heappop(heap))
             for _, order, client in due:
-                again_s = await client.pump()
+                again_s = client.pump()
                 if again_s < math.inf:
                     heapq.heappush(heap, (again_s, order, client))
             await self._wait(heap[0][0] if heap else math.inf)
@@ -165,18 +165,20 @@ class _Fleet:
             client.stop()
 
     async def play_all(self) -> None:
-        """Play every sensor once."""
-        step_s = self._settings.ramp_s / len(self._settings.credentials)
+        """Switch every sensor on, one after another, and play them to their end."""
+        loop, count = asyncio.get_running_loop(), len(self._settings.credentials)
+        began_s, step_s = loop.time(), self._settings.ramp_s / count
         async with asyncio.TaskGroup() as sensors:
-            for number in range(len(self._settings.credentials)):
-                sensors.create_task(self._play_after(number, number * step_s))
-
-    async def _play_after(self, number: int, delay_s: float) -> None:
-        try:
-            async with asyncio.timeout(delay_s):
-                await self._settings.stop.wait()
-        except TimeoutError:
-            await self.play(self.switch_on(number), number, self._settings.connect_timeout_s)
+            for number in range(count):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(began_s + number * step_s):
+                        await self._settings.stop.wait()
+                if self._settings.stop.is_set():
+                    return
+                client = self.switch_on(number)
+                client.feed.prepare()  # one at a time: those that play already go on in between
+                timeout_s = self._settings.connect_timeout_s
+                sensors.create_task(self.play(client, number, timeout_s))
 
     async def obey(self, tasks: asyncio.TaskGroup, sockets: list[socket.socket]) -> None:
         """Serve the control addresses until the fleet is stopped."""

@@ -86,10 +86,16 @@ class Feed:
         entry = self._source.inject(event, size=size, duration_s=duration_s)
         return entry.at_sample / self._source.rate_hz
 
+    def prepare(self) -> None:
+        """Read the first samples, which takes a simulated sensor milliseconds, before the start."""
+        if not self._ready:
+            self._refill()
+
     def start(self, now_s: float) -> None:
         """Make the first sample due at *now_s*."""
+        self.prepare()
         self._zero_s = now_s
-        self._refill()
+        self._due_s = [self.due_at(sample) for sample in self._ready]
 
     def stop(self) -> None:
         """End the feed: nothing more will be due."""
@@ -149,5 +155,6 @@ class Feed:
             n_read = len(self._ready)
             self._ready = [s for s in self._ready if s.sec_from_start < end_s]
             self._source_ended |= len(self._ready) < n_read
-        self._due_s = [self.due_at(s) for s in self._ready]
+        if self._zero_s is not None:
+            self._due_s = [self.due_at(s) for s in self._ready]
         self.next_seq = seq + len(self._ready)

@@ -4,6 +4,7 @@ Sample n is a function of (scenario, seed, sensor index, n): any chunk size, any
 any machine gives the same. This module performs no I/O.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -28,6 +29,10 @@ from ctgkit.simulate.truth import truth_events
 
 BLOCK: Final = 1024
 """Engine samples that are rendered at once: 256 s."""
+
+GOLDEN: Final = 0.618034
+"""Spreads where in a block sensors render the next one: a fleet that began together would
+otherwise stop together, for milliseconds each."""
 
 MASK_BITS: Final = {
     "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
@@ -110,8 +115,9 @@ class Sensor:
         self.patient = Patient(scenario, streams)
         self._streams = streams
         self._plan = Plan(self.patient, streams)
-        self._block = -1
-        self._rendered: Rendered | None = None
+        self._blocks: dict[int, Rendered] = {}
+        """What is rendered, by number: the present block, and in time the next."""
+        self._ahead_at = int(BLOCK * (0.1 + 0.8 * (index * GOLDEN % 1)))
         for entry in injected:
             self._force(entry)
 
@@ -119,6 +125,10 @@ class Sensor:
         """Return the next *n_samples* samples; fewer, down to none, at the end."""
         chunk = self.render(self.position, n_samples).chunk
         self.position += len(chunk.sec_from_start)
+        block, inside = divmod(int(self.position * ENGINE_HZ / self.rate_hz), BLOCK)
+        self._blocks.pop(block - 1, None)
+        if inside >= self._ahead_at and self._lasts_until(block + 1):
+            self._at_block(block + 1)
         return chunk
 
     def seek(self, sample: int) -> None:
@@ -209,12 +219,17 @@ class Sensor:
         self.log.append(entry)
         what = ForcedEvent(entry.event, entry.size, entry.duration_s)
         self._plan.force(ForcedAt(entry.at_sample / self.rate_hz, what))
-        self._block = -1  # what was rendered ahead is no longer true
+        self._blocks.clear()  # what was rendered ahead is no longer true
 
     def _at_block(self, block: int) -> Rendered:
-        if self._rendered is None or self._block != block:
-            self._rendered, self._block = self._render_block(block), block
-        return self._rendered
+        if block not in self._blocks:
+            self._blocks = {n: one for n, one in self._blocks.items() if n == block - 1}
+            self._blocks[block] = self._render_block(block)
+        return self._blocks[block]
+
+    def _lasts_until(self, block: int) -> bool:
+        last = math.inf if self.n_samples is None else self.n_samples
+        return block * BLOCK < last * ENGINE_HZ / self.rate_hz
 
     def _render_block(self, block: int) -> Rendered:
         patient, streams, plan = self.patient, self._streams, self._plan

@@ -31,7 +31,7 @@ async def fill(path):
             await s.send(message(seq, fhr=None if seq == 4 else 140.25))
         await acked(s, 8)
         while backend.counters.results["relayed"] < 8:
-            await s.ping()
+            await (await s.ping())
 
 
 def exam(*arguments):

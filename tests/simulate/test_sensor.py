@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ctgkit.simulate.knobs import FORCED, KNOBS
 from ctgkit.simulate.library import load_scenario, scenario_names, scenario_text
 from ctgkit.simulate.scenario import parse_scenario
-from ctgkit.simulate.sensor import MASK_BITS, Sensor
+from ctgkit.simulate.sensor import BLOCK, MASK_BITS, Sensor
 
 FEW = ("normal-reactive", "second-stage-pushing", "intrapartum-cohort", "doubling-halving")
 SCENARIOS = {name: load_scenario(name) for name in FEW}
@@ -231,3 +231,18 @@ def test_extreme_knobs_do_not_break_the_engine():
         for value in (knob.low, knob.high):
             chunk = Sensor(variant("active-labour", f"[{section}]\n{key} = {value!r}")).read(1200)
             assert np.isfinite(chunk.uterus).all(), path
+
+
+def test_the_next_block_is_rendered_before_it_is_needed():
+    """Each sensor of a fleet at a place of its own; none stops at the border, or beyond the end."""
+    places = set()
+    for index in range(8):
+        sensor = Sensor(load_scenario("normal-reactive"), index=index, duration_s=2 * BLOCK / 4)
+        while 1 not in sensor._blocks:
+            sensor.read(16)
+        assert sensor.position < BLOCK
+        places.add(sensor.position)
+        while len(sensor.read(16).sec_from_start):
+            pass
+        assert 2 not in sensor._blocks
+    assert len(places) == 8

@@ -4,6 +4,8 @@
 reads our files; what is ours comes after. ``PRAGMA user_version`` counts the applied migrations.
 """
 
+from functools import cache
+
 APPLICATION_ID = 0x43544731
 """Marks a file as ours ("CTG1"), so that nobody else's database is ever migrated."""
 
@@ -60,6 +62,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+@cache
 def insert_samples(rows: int) -> str:
     """Return the statement that stores *rows* samples, and drops those that are there."""
     return f"""
@@ -69,6 +72,7 @@ def insert_samples(rows: int) -> str:
     """
 
 
+@cache
 def insert_predictions(rows: int) -> str:
     """Return the statement that stores *rows* results."""
     return f"""

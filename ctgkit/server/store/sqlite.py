@@ -8,13 +8,15 @@ A full disk or a locked database keeps the group queued; it is retried, and ``de
 import asyncio
 import contextlib
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -27,9 +29,12 @@ log = logging.getLogger(__name__)
 QUEUE_MAX_ROWS = 8_000
 """Rows waiting to be written before producers have to wait, so also about the longest
 transaction: some 80 ms of writing, 2 MB of memory."""
-ROWS_PER_STATEMENT = 100
-"""Rows that one statement inserts. For each statement the writer's thread gives up the
-interpreter and has to win it back from the event loop."""
+ROWS_PER_STATEMENT = (512, 64, 8, 1)
+"""Rows that one statement inserts, as many as are there. For each statement the writer's thread
+gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
+COMMIT_EVERY_S = 0.02
+"""From one commit to the next at least, seconds: what comes meanwhile shares its cost. Nobody but
+acknowledgements waits for a commit, and the first after a pause is at once."""
 RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
@@ -48,6 +53,7 @@ SampleRow = tuple[
 ]  # as schema.insert_samples
 PredictionRow = tuple[int, int, float | None, str | None, str]  # as schema.insert_predictions
 AckFunction = Callable[[int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +85,32 @@ class _Group:
         return len(self.statements) + len(self.samples) + len(self.predictions)
 
 
+class _Writer:
+    """A connection in a thread of its own: a whole group is one trip there and back.
+
+    aiosqlite, which serves the reads, makes a trip for every statement.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
+        self._thread = ThreadPoolExecutor(1, "store")
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._db)
+
+    async def close(self) -> None:
+        """Let work that was begun end, then close."""
+        await self.run(sqlite3.Connection.close)
+        self._thread.shutdown()
+
+
 class Store:
     """The database of one backend. Made by :func:`open_store`."""
 
     def __init__(
         self,
         path: Path,
-        writer: aiosqlite.Connection,
+        writer: _Writer,
         reader: aiosqlite.Connection,
         recovered: Recovered,
     ) -> None:
@@ -98,8 +123,9 @@ class Store:
         """Why the last commit failed; empty while all is well."""
         self._queue = _Group()
         self._wake = asyncio.Event()
+        self.full = False
+        """Whether producers have to await :meth:`room`."""
         self._room = asyncio.Event()
-        self._room.set()
         self._closing = self._hurried = self._gave_up = False
         self._dirty = False
 
@@ -107,8 +133,11 @@ class Store:
 
     def add_sample(self, row: SampleRow) -> None:
         """Queue one sample."""
-        self._queue.samples.append(row)
-        self._queued()
+        samples = self._queue.samples
+        samples.append(row)
+        self._wake.set()
+        if len(samples) >= QUEUE_MAX_ROWS:
+            self.full = True
 
     def add_prediction(self, row: PredictionRow) -> None:
         """Queue one result."""
@@ -134,7 +163,7 @@ class Store:
     def _queued(self) -> None:
         self._wake.set()
         if len(self._queue) >= QUEUE_MAX_ROWS:
-            self._room.clear()
+            self.full = True
 
     @property
     def depth(self) -> int:
@@ -143,7 +172,9 @@ class Store:
 
     async def room(self) -> None:
         """Wait until the queue is below its bound."""
-        await self._room.wait()
+        if self.full:
+            self._room.clear()
+            await self._room.wait()
 
     @property
     def pending(self) -> asyncio.Event:
@@ -166,10 +197,15 @@ class Store:
 
     async def run(self) -> None:
         """Write groups until :meth:`stop`, then what is left."""
+        next_s = -math.inf
         while not (self._closing and not len(self._queue) and not self._queue.acks):
             await self._wake.wait()
+            if not self._closing:
+                await asyncio.sleep(next_s - time.monotonic())
+            next_s = time.monotonic() + COMMIT_EVERY_S
             self._wake.clear()
             group, self._queue = self._queue, _Group()
+            self.full = False
             self._room.set()
             if self._gave_up or (len(group) and not await self._commit_with_retries(group)):
                 # Acks are cumulative, and a later number stored says that the earlier ones are:
@@ -197,7 +233,7 @@ class Store:
         while True:
             started = time.perf_counter()
             try:
-                stored = await self._commit(group)
+                stored = await self._writer.run(lambda db: _write(db, group))
             except sqlite3.OperationalError as error:  # locked, full: it may pass
                 self.commit_failures += 1
                 if not self.degraded:
@@ -205,8 +241,6 @@ class Store:
                 self.degraded = str(error)
                 if self._hurried and pause_s >= RETRY_S[1]:
                     return False
-                with contextlib.suppress(sqlite3.OperationalError):
-                    await self._writer.rollback()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_S[1])
             except sqlite3.DatabaseError as error:  # corrupt: it won't
@@ -221,29 +255,6 @@ class Store:
         self._dirty = True
         self.on_commit(time.perf_counter() - started, len(group))
         return True
-
-    async def _commit(self, group: _Group) -> int:
-        """Write one group; return how many samples were new."""
-        for sql, arguments in group.statements:
-            await self._writer.execute(sql, arguments)
-        stored = await self._insert(schema.insert_samples, group.samples)
-        await self._insert(schema.insert_predictions, group.predictions)
-        await self._writer.commit()
-        return stored
-
-    async def _insert(self, sql: Callable[[int], str], rows: Sequence[tuple[Any, ...]]) -> int:
-        """Insert rows, many per statement; return how many were new."""
-        many = len(rows) - len(rows) % ROWS_PER_STATEMENT
-        stored = 0
-        if many:
-            groups = [
-                tuple(chain.from_iterable(rows[at : at + ROWS_PER_STATEMENT]))
-                for at in range(0, many, ROWS_PER_STATEMENT)
-            ]
-            stored += (await self._writer.executemany(sql(ROWS_PER_STATEMENT), groups)).rowcount
-        if many < len(rows):
-            stored += (await self._writer.executemany(sql(1), rows[many:])).rowcount
-        return stored
 
     # The second connection
 
@@ -275,6 +286,36 @@ class Store:
         return [(r[0], r[1], r[2], r[3]) for r in rows][::-1]
 
 
+def _write(db: sqlite3.Connection, group: _Group) -> int:
+    """Write one group in one transaction; return how many samples were new."""
+    with db:
+        for sql, arguments in group.statements:
+            db.execute(sql, arguments)
+        stored = _insert(db, schema.insert_samples, group.samples)
+        _insert(db, schema.insert_predictions, group.predictions)
+    return stored
+
+
+def _insert(
+    db: sqlite3.Connection, sql: Callable[[int], str], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    """Insert rows, many per statement; return how many were new."""
+    at = stored = 0
+    for size in ROWS_PER_STATEMENT:
+        end = len(rows) - (len(rows) - at) % size
+        if end > at:
+            groups = (tuple(chain.from_iterable(rows[n : n + size])) for n in range(at, end, size))
+            stored += db.executemany(sql(size), groups).rowcount
+            at = end
+    return stored
+
+
+async def _one(db: aiosqlite.Connection, sql: str) -> sqlite3.Row:
+    """Return the only row."""
+    (row,) = await db.execute_fetchall(sql)
+    return row
+
+
 @contextlib.asynccontextmanager
 async def open_store(
     path: Path, durability: Durability, sensors: Mapping[str, bytes | None]
@@ -300,10 +341,11 @@ async def open_store(
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
-            _probe(path)
-            writer = await stack.enter_async_context(aiosqlite.connect(path, timeout=1.0))
-            await _prepare(writer, path, durability)
-            recovered = await _recover(writer, sensors)
+            _touch(path)
+            writer = _Writer(path)
+            stack.push_async_callback(writer.close)
+            await writer.run(lambda db: _prepare(db, path, durability))
+            recovered = await writer.run(lambda db: _recover(db, sensors))
             for sensor_id in sensors.keys() - recovered.token_digests.keys():
                 raise ConfigError(f"sensor {sensor_id}", f"no token, nor its digest in {path}")
             reader = await stack.enter_async_context(
@@ -314,60 +356,49 @@ async def open_store(
         yield Store(path, writer, reader, recovered)
 
 
-def _probe(path: Path) -> None:
-    """Make a missing file for its owner only (it will hold what was measured), and open it once.
-
-    A file that can't be opened fails here: aiosqlite's thread would outlive the event loop.
-    """
+def _touch(path: Path) -> None:
+    """Make a missing file for its owner only: it will hold what was measured."""
     if not path.exists():
         path.touch(mode=0o600)  # SQLite gives its log the same mode
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA schema_version")
 
 
-async def _prepare(db: aiosqlite.Connection, path: Path, durability: Durability) -> None:
-    version, application = [
-        (await _one(db, f"PRAGMA {name}"))[0] for name in ("user_version", "application_id")
+def _prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None:
+    version, application, tables = [
+        db.execute(sql).fetchone()[0]
+        for sql in (
+            "PRAGMA user_version",
+            "PRAGMA application_id",
+            "SELECT count(*) FROM sqlite_master",
+        )
     ]
-    tables = (await _one(db, "SELECT count(*) FROM sqlite_master"))[0]
     if tables and application != schema.APPLICATION_ID:
         raise StoreError(str(path), "is a database, but not one of CTGKit's; nothing was changed")
     if version > len(schema.MIGRATIONS):
         raise StoreError(str(path), f"was written by a newer CTGKit (schema {version})")
-    await db.execute("PRAGMA journal_mode = WAL")
-    await db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
-    await db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
     for number, statements in enumerate(schema.MIGRATIONS[version:], version + 1):
-        await db.execute("BEGIN IMMEDIATE")
+        db.execute("BEGIN IMMEDIATE")
         for sql in statements:
-            await db.execute(sql)
-        await db.execute(f"PRAGMA user_version = {number}")
-        await db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        await db.commit()
+            db.execute(sql)
+        db.execute(f"PRAGMA user_version = {number}")
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.commit()
 
 
-async def _recover(db: aiosqlite.Connection, sensors: Mapping[str, bytes | None]) -> Recovered:
-    await db.executemany(schema.INSERT_SENSOR, sensors.items())
-    await db.commit()
-    known = list(await db.execute_fetchall(schema.SELECT_SENSORS))
-    last = (await _one(db, schema.SELECT_LAST_EXAMINATION))[0]
+def _recover(db: sqlite3.Connection, sensors: Mapping[str, bytes | None]) -> Recovered:
+    with db:
+        db.executemany(schema.INSERT_SENSOR, sensors.items())
+    known = db.execute(schema.SELECT_SENSORS).fetchall()
     opened = [
-        (row[0], row[1], (await _one(db, schema.SELECT_OPEN_AGE, row[0]))[0])
-        for row in await db.execute_fetchall(schema.SELECT_OPEN)
+        (id_, bed, db.execute(schema.SELECT_OPEN_AGE, (id_,)).fetchone()[0])
+        for id_, bed in db.execute(schema.SELECT_OPEN).fetchall()
     ]
-    tails = {
-        row[0]: (row[1], row[2], row[3])
-        for row in await db.execute_fetchall(schema.SELECT_LAST_SEQS)
-    }
     return Recovered(
-        sensor_keys={row[0]: row[1] for row in known},
-        token_digests={row[0]: row[2] for row in known if row[2]},
-        last_examination_id=last,
+        sensor_keys={uuid: key for uuid, key, _ in known},
+        token_digests={uuid: digest for uuid, _, digest in known if digest},
+        last_examination_id=db.execute(schema.SELECT_LAST_EXAMINATION).fetchone()[0],
         open_examinations=tuple(opened),
-        tails=tails,
+        tails={row[0]: (row[1], row[2], row[3]) for row in db.execute(schema.SELECT_LAST_SEQS)},
     )
-
-
-async def _one(db: aiosqlite.Connection, sql: str, *arguments: int) -> sqlite3.Row:
-    rows = list(await db.execute_fetchall(sql, arguments))
-    return rows[0]

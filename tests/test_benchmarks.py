@@ -1,0 +1,83 @@
+"""The benchmarks still run; what they say is for `make bench` on a quiet machine."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measure import Figure, Options, alternate, as_markdown, as_text
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_pairs_alternate():
+    """Each repetition measures both, and who goes first changes."""
+    order = []
+    pairs = alternate(
+        lambda n: order.append(f"ours {n}") or n, lambda n: order.append(f"floor {n}") or -n, 3
+    )
+    assert pairs == [(0, 0), (1, -1), (2, -2)]
+    assert order == ["ours 0", "floor 0", "floor 1", "ours 1", "ours 2", "floor 2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "at_least", "verdict"),
+    [
+        ((0.4, 0.5, 0.9), True, "met"),
+        ((0.7,), True, "stretch"),
+        ((0.4,), True, "missed"),
+        ((0.4,), False, "stretch"),
+        ((0.65,), False, "missed"),
+    ],
+)
+def test_the_median_is_judged(values, at_least, verdict):
+    """Against the target and the stretch, whichever way is better."""
+    limits = (0.5, 0.65) if at_least else (0.6, 0.5)
+    figure = Figure(
+        part="x", name="y", values=values, target=limits[0], stretch=limits[1], at_least=at_least
+    )
+    assert figure.verdict == verdict
+    assert as_text([figure]).splitlines()[1].split()[-1] == verdict
+    assert f"| {verdict} |" in as_markdown([figure])
+
+
+@pytest.mark.parametrize("name", ["store", "startup", "analysis"])
+def test_the_quick_ones_measure(name, tmp_path):
+    """Those that need no load give positive figures."""
+    options = Options(repeat=1, quick=True, directory=tmp_path)
+    figures = importlib.import_module(f"benchmarks.{name}").measure(options)
+    assert figures
+    assert all(figure.median > 0 for figure in figures)
+
+
+@pytest.mark.slow
+def test_all_measure(tmp_path):
+    """Every part runs, with real processes, and the table and the JSON hold its figures."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--markdown", "--json", tmp_path / "b.json",
+         "--out", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "b.json").read_text())
+    parts = {figure["part"] for figure in measured["figures"]}
+    assert parts == {
+        "startup", "ingest", "store", "latency", "fanout", "fleet", "memory", "scale", "signal",
+        "analysis",
+    }  # fmt: skip
+    assert done.stdout.count("\n| ") >= len(measured["figures"])
+    assert (tmp_path / "scale.csv").read_text().startswith("sensors,")
+
+
+@pytest.mark.slow
+def test_the_profile_names_the_parser():
+    """Half of the loop's time is the frames' parser: a profile without it is broken."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--profile"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "websockets.frames: Frame.parse" in done.stdout
