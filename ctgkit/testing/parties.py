@@ -224,11 +224,11 @@ class Parties:
             _unwrapped(asyncio.TaskGroup()) as tasks,
         ):
             viewer = Viewer(connection, frozenset(entry.id for entry in backend.sensors))
-            reading = tasks.create_task(viewer.read())
+            tasks.create_task(viewer.read())  # to the end: unread messages would hold up the close
             try:
                 yield viewer
             finally:
-                reading.cancel()
+                await connection.close()
 
 
 @asynccontextmanager

@@ -19,8 +19,10 @@ async def controlled(*answers):
 
         async def serve(reader, writer, answer=answer):
             asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            await answer(writer)
-            writer.close()
+            try:
+                await answer(writer)
+            finally:
+                writer.close()
 
         servers.append(await asyncio.start_server(serve, "127.0.0.1", 0))
     ports = [server.sockets[0].getsockname()[1] for server in servers]
