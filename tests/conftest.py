@@ -20,6 +20,11 @@ SLOW_DEADLINE_S = 900.0
 """The same for tests marked slow or chaos."""
 
 
+def pytest_xdist_auto_num_workers():
+    """Use more workers than cores: much of the run waits for processes and sockets."""
+    return max(2, (os.cpu_count() or 2) * 3 // 2)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Run coroutine tests."""

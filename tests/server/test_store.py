@@ -155,6 +155,7 @@ async def test_a_locked_database_delays_and_loses_nothing(tmp_path):
 
 async def test_the_log_does_not_grow_under_steady_load(tmp_path, monkeypatch):
     """Checkpoints let the writer begin the log anew, though it never pauses."""
+    monkeypatch.setattr(sqlite, "COMMIT_EVERY_S", 0)
     monkeypatch.setattr(sqlite, "CHECKPOINT_EVERY_S", 0.1)
     monkeypatch.setattr(sqlite, "WAL_MAX_PAGES", 40)
     path, commits = tmp_path / "x.db", 0

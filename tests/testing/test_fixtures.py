@@ -151,6 +151,18 @@ async def test_all_of_it_on_ones_own_loop(ctgkit_async):
             await late.wait_for(lambda m: m["data"]["BPMChild"] == 143)
 
 
+async def test_a_viewer_leaves_in_order_with_messages_unread(ctgkit_async):
+    """They don't hold up its close (for ten seconds, when it had stopped reading)."""
+    async with (
+        ctgkit_async.backend() as backend,
+        ctgkit_async.sensors(backend) as sensors,
+        ctgkit_async.viewer(backend) as viewer,
+    ):
+        await sensors[0].play(duration_s=600)
+    with pytest.raises(AssertionError, match=r"then received 1000 \(OK\)"):
+        await viewer.wait_for(lambda message: False)
+
+
 async def test_what_a_block_raises_comes_out_as_it_is(ctgkit_async):
     """Not in an exception group, whichever parties are around it."""
 
