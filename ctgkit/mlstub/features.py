@@ -190,7 +190,8 @@ def _contractions(
         values["contractions_per_10min"] if has_toco and window_s >= LONG_MIN * 60 else None
     )
     result.event_ids["tachysystole_per_10min"] = [e.id for e in found]
-    longest = max((e.duration_s for e in found), default=0.0)
+    over = [e.duration_s for e in found if e.tier != "provisional"]  # its end is still a guess
+    longest = max(over, default=0.0)
     values["longest_contraction_s"] = longest if has_toco else None
     paired = {e.linked_contraction for e in events if e.kind == "deceleration"}
     spans = [(e.onset_s - 15, e.end_s + 15) for e in found]

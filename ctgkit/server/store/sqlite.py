@@ -33,8 +33,8 @@ ROWS_PER_STATEMENT = (512, 64, 8, 1)
 """Rows that one statement inserts, as many as are there. For each statement the writer's thread
 gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
 COMMIT_EVERY_S = 0.02
-"""From one commit to the next at least, seconds: what comes meanwhile shares its cost. Nobody but
-acknowledgements waits for a commit, and the first after a pause is at once."""
+"""From one commit to the next at least, seconds: what comes meanwhile shares its cost. The first
+after a pause is at once, and so is one for which somebody holds back: acknowledgements don't."""
 RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
@@ -122,7 +122,7 @@ class Store:
         self.degraded = ""
         """Why the last commit failed; empty while all is well."""
         self._queue = _Group()
-        self._wake = asyncio.Event()
+        self._wake, self._urgent = asyncio.Event(), asyncio.Event()
         self.full = False
         """Whether producers have to await :meth:`room`."""
         self._room = asyncio.Event()
@@ -173,6 +173,7 @@ class Store:
     async def room(self) -> None:
         """Wait until the queue is below its bound."""
         if self.full:
+            self._urgent.set()
             self._room.clear()
             await self._room.wait()
 
@@ -185,6 +186,7 @@ class Store:
         """Wait until what is queued now is committed, or given up."""
         pending = self.pending
         self._wake.set()
+        self._urgent.set()
         await pending.wait()
 
     async def settled(self) -> None:
@@ -200,8 +202,7 @@ class Store:
         next_s = -math.inf
         while not (self._closing and not len(self._queue) and not self._queue.acks):
             await self._wake.wait()
-            if not self._closing:
-                await asyncio.sleep(next_s - time.monotonic())
+            await self._gather(next_s - time.monotonic())
             next_s = time.monotonic() + COMMIT_EVERY_S
             self._wake.clear()
             group, self._queue = self._queue, _Group()
@@ -218,6 +219,13 @@ class Store:
                     ack(seq)
             group.over.set()
 
+    async def _gather(self, pause_s: float) -> None:
+        """Let a group grow for *pause_s*, unless somebody waits for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, pause_s)):
+                await self._urgent.wait()
+        self._urgent.clear()
+
     def hurry(self) -> None:
         """From now on give up what cannot be written within seconds, and all that follows."""
         self._hurried = True
@@ -227,6 +235,7 @@ class Store:
         self.hurry()
         self._closing = True
         self._wake.set()
+        self._urgent.set()
 
     async def _commit_with_retries(self, group: _Group) -> bool:
         pause_s = RETRY_S[0]
