@@ -27,7 +27,7 @@ PROMINENCE_SHARE = 0.2
 """The same as a share of the window's 5-95 % range."""
 
 FOOT_SHARE = 0.1
-"""A contraction begins and ends at this share of its height."""
+"""A contraction begins and ends at this share of its height over the tone beside it."""
 
 VALLEY_SHARE = 0.5
 """Two peaks with a valley higher than this share of the lower one are one contraction."""
@@ -35,7 +35,9 @@ VALLEY_SHARE = 0.5
 TURN_STEP = 4
 """Peaks and valleys are looked for at every 4th second; a contraction lasts 30 s or more."""
 
-DURATION_MIN_S, DURATION_MAX_S = 30.0, 240.0
+DURATION_MIN_S, DURATION_MAX_S = 30.0, 360.0
+"""What is shorter or longer is none, seconds (analysis.md 5.3, but there 240 at most: a hypertonus
+of four minutes, measured with its feet, has to fit)."""
 KNOWN_MIN = 0.5
 """Share of the last 10 min that has to be measured, for anything to be said."""
 
@@ -76,14 +78,20 @@ def find(toco: Floats, since: int = 0) -> list[Contraction]:
         if next_valley < since:
             continue
         top = valley + int(np.argmax(height[valley : next_valley + 1]))
-        foot = FOOT_SHARE * height[top]
-        rising = np.flatnonzero(height[valley:top] <= foot)
-        falling = np.flatnonzero(height[top : next_valley + 1] <= foot)
+        rising = np.flatnonzero(height[valley:top] <= _foot(height[top], height[valley]))
+        falling = np.flatnonzero(
+            height[top : next_valley + 1] <= _foot(height[top], height[next_valley])
+        )
         start = valley + int(rising[-1]) + 1 if rising.size else valley
         end = top + int(falling[0]) if falling.size else next_valley
         if DURATION_MIN_S <= end - start <= DURATION_MAX_S:
             found.append(Contraction(start, top, end, float(height[top])))
     return found
+
+
+def _foot(top: float, valley: float) -> float:
+    """Return where a contraction begins or ends; beside it the tone may be higher than at rest."""
+    return valley + FOOT_SHARE * (top - valley) if valley > 0 else FOOT_SHARE * top
 
 
 def measured(toco: Floats) -> bool:

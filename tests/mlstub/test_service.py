@@ -5,9 +5,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
@@ -196,15 +198,15 @@ async def test_an_idle_sensor_is_forgotten_while_its_connection_lives():
 
 async def test_a_client_that_never_reads_holds_up_nobody_and_is_cut_off(monkeypatch):
     monkeypatch.setattr("ctgkit.mlstub.service.SEND_TIMEOUT_S", 0.5)
-    async with (
-        MlService(FREE) as service,
-        connect(service.url, max_queue=1) as slow,
-        connect(service.url) as client,
-    ):
-        flood = asyncio.ensure_future(_flood(slow))
-        served = await ask(client, *(request(n / 4, sensor=OTHER) for n in range(400)))
-        await until(lambda: service.sensors == 1, "the slow client was cut off")
-        await flood
+    async with MlService(FREE) as service, connect(service.url) as client:
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # soon full
+        narrow.connect(("127.0.0.1", urlsplit(service.url).port))
+        async with connect(service.url, sock=narrow, max_queue=1) as slow:
+            flood = asyncio.ensure_future(_flood(slow))
+            served = await ask(client, *(request(n / 4, sensor=OTHER) for n in range(400)))
+            await until(lambda: service.sensors == 1, "the slow client was cut off")
+            await flood
     assert [r["secFromStart"] for r in served] == [n / 4 for n in range(400)]
 
 
