@@ -43,6 +43,15 @@ def test_pushing_is_one_contraction():
     assert len(find(toco)) == 1
 
 
+def test_a_long_one_after_which_the_tone_stays_up():
+    """It ends where it has fallen to the tone beside it, not at the next one's foot."""
+    toco = 10 + noise(1200, 0.5) + contraction(T_S, 500, 65, 80) + np.where(T_S > 500, 16, 0)
+    toco += sum(contraction(T_S, p) for p in (90, 250, 1000))
+    (long,) = [c for c in find(toco) if c.height > 70]
+    assert long.start == pytest.approx(365, abs=30)
+    assert long.end == pytest.approx(650, abs=30)
+
+
 def test_gaps_are_bridged():
     toco = series()
     toco[300:330] = np.nan
