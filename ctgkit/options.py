@@ -163,7 +163,7 @@ class FaultOption(click.ParamType["Fault"]):
 
 def websocket_option(url: str, default_path: str, option: str) -> str:
     """Return the WebSocket address that an option's *url* means, or complain."""
-    from ctgkit.relay import websocket_url
+    from ctgkit.addresses import websocket_url
 
     try:
         return websocket_url(url, default_path)

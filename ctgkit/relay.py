@@ -36,30 +36,8 @@ DIAL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 _OWN_HEADERS = {"host", "connection", "upgrade", "content-length"}
 """Headers that belong to one hop; those of the handshake itself (Sec-WebSocket-…) do too."""
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 Party = Literal["client", "server"]
-
-
-def websocket_url(url: str, default_path: str) -> str:
-    """Return the WebSocket address that *url* means.
-
-    Raises
-    ------
-    ValueError
-        When it is no address of a server.
-
-    Examples
-    --------
-    >>> websocket_url("127.0.0.1:8080", "/ws"), websocket_url("https://ctg.example/live", "/ws")
-    ('ws://127.0.0.1:8080/ws', 'wss://ctg.example/live')
-    """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
-    assert parts.port is None or parts.port >= 0  # reading a bad port raises ValueError
-    path = parts.path if parts.path.strip("/") else default_path
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
 
 class KindsOfFrames(Connection):

@@ -22,6 +22,7 @@ ALLOWED = {
     ("score", "mlstub"),  # the truth is judged by the stub's clauses; our analyzer by default
 }
 PURE = {
+    "ctgkit.addresses",
     "ctgkit.display",
     "ctgkit.errors",
     "ctgkit.jsontext",

@@ -14,6 +14,7 @@ from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
+from ctgkit.addresses import websocket_url
 from ctgkit.config import SensorEntry
 from ctgkit.errors import excerpt
 from ctgkit.wire import SENSOR_ID_PARAMETER, SUBPROTOCOL, TOKEN_HEADER
@@ -22,7 +23,6 @@ OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 HEALTH_TIMEOUT_S = 3.0
 RESULT_MAX_BYTES = 1 << 20
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 DialError = OSError | InvalidHandshake | ConnectionClosed
 DIAL_ERRORS = (OSError, InvalidHandshake, ConnectionClosed)
@@ -72,13 +72,11 @@ def socket_base(url: str) -> str:
     >>> socket_base("https://ctg.example/live/ws/sensor"), socket_base("ws://127.0.0.1:8080/")
     ('wss://ctg.example/live', 'ws://127.0.0.1:8080')
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.port == 0:
-        raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
+    parts = urlsplit(websocket_url(url, "/"))
     path = parts.path.rstrip("/")
     for endpoint in ("/ws/sensor", "/ws"):
         path = path.removesuffix(endpoint)
-    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{path}"
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 @dataclass(slots=True, kw_only=True)

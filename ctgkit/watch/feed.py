@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from ctgkit.addresses import websocket_url
 from ctgkit.errors import excerpt
 from ctgkit.watch.state import LinkPhase
 from ctgkit.wire import BACKFILL_PARAMETER
@@ -16,7 +17,6 @@ from ctgkit.wire import BACKFILL_PARAMETER
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 5.0
 """Pause before the first and the later attempts to connect again, seconds. Chosen."""
 OPEN_TIMEOUT_S = 5.0
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 def viewer_url(url: str, backfill_s: float = 0.0) -> str:
@@ -41,14 +41,11 @@ def viewer_url(url: str, backfill_s: float = 0.0) -> str:
     >>> viewer_url("wss://ctg.example/live/ws/")
     'wss://ctg.example/live/ws/'
     """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.port == 0:
-        raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
+    parts = urlsplit(websocket_url(url, "/ws"))
     query = parse_qsl(parts.query)
     if backfill_s > 0 and BACKFILL_PARAMETER not in dict(query):
         query.append((BACKFILL_PARAMETER, f"{backfill_s:g}"))
-    path = parts.path if parts.path.strip("/") else "/ws"
-    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, urlencode(query), ""))
+    return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 class Link(NamedTuple):
