@@ -31,6 +31,7 @@ class Database:
             "SELECT examination_id, sec_from_start, uuid, bpm, uterus, spasms FROM ctg LIMIT 0"
         )
         self.query("SELECT id, start_time, end_time FROM examinations LIMIT 0")
+        self._before = self.last_row()
 
     def query(self, sql: str, *values: object) -> list[Any]:
         """Return the rows of a query."""
@@ -59,13 +60,17 @@ class Database:
         return int(self.query(sql, after, sensor_id)[0][0])
 
     def examination_of(self, sec: float, sensor_ids: Sequence[str]) -> int | None:
-        """Return the examination of the newest sample at a moment, None when none is stored."""
+        """Return the examination of the newest sample at a moment, None when none is stored.
+
+        What was there before this object doesn't count: an earlier run sent the same moments.
+        """
         places = ",".join("?" * len(sensor_ids))
         rows = self.query(
             f"SELECT examination_id FROM ctg WHERE lower(uuid) IN ({places})"
-            " AND sec_from_start = ? ORDER BY id DESC LIMIT 1",
+            " AND sec_from_start = ? AND id > ? ORDER BY id DESC LIMIT 1",
             *sensor_ids,
             sec,
+            self._before,
         )
         return rows[0][0] if rows else None
 

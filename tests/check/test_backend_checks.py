@@ -69,6 +69,20 @@ async def judge_as_remote(directory):
         return await judge(backend.url, settings.sensors, checks, viewer_token="let-me-see")
 
 
+async def test_a_second_run_on_the_same_database_passes_too(tmp_path):
+    """What the first one stored, at the same moments, isn't taken for its own."""
+    settings = BackendSettings(
+        sensors=sensors(), database=tmp_path / "ctg.db", port=0, ml_url=None, grace_s=0
+    )
+    async with run_backend(settings) as backend:
+        for _ in range(2):
+            verdicts = await judge(
+                backend.url, settings.sensors, BACKEND.select(["S-5"], strict=False),
+                store=settings.database,
+            )  # fmt: skip
+            assert failed(verdicts) == set(), explain(verdicts)
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
     """All checks of the default run, against our backend; in parts, which mostly wait."""
