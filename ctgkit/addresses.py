@@ -1,4 +1,4 @@
-"""What people type as an address, as the address of a WebSocket."""
+"""Addresses: what people type, and how a bound one is written."""
 
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,3 +23,12 @@ def websocket_url(url: str, default_path: str) -> str:
         raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
     path = parts.path if parts.path.strip("/") else default_path
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+
+def authority(host: str, port: int) -> str:
+    """Return ``HOST:PORT`` as it stands in an address.
+
+    >>> authority("127.0.0.1", 80), authority("::1", 80)
+    ('127.0.0.1:80', '[::1]:80')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

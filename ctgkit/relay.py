@@ -24,6 +24,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from ctgkit.addresses import authority
 from ctgkit.dialling import DirectConnect
 from ctgkit.errors import Unreachable
 
@@ -179,9 +180,8 @@ class Relay(Generic[C, S]):
             reason = f"cannot listen: {error.strerror or error}"
             raise Unreachable(f"{host}:{port}", reason) from error
         async with asyncio.TaskGroup() as self._tasks, server:
-            bound_host, bound_port = server.sockets[0].getsockname()[:2]
-            shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-            yield f"ws://{shown}:{bound_port}{self._target.path}"
+            bound = authority(*server.sockets[0].getsockname()[:2])
+            yield f"ws://{bound}{self._target.path}"
 
     def _subprotocol(
         self, connection: ServerConnection, _offered: Sequence[Subprotocol]

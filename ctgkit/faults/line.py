@@ -111,15 +111,8 @@ class Line:
 
     def open(self, t_s: float) -> tuple[Impairment, list[Deed]]:
         """Say what happens to a new connection; *t_s* is the last data time known, seconds."""
-        n, impairment, deeds = self._opened, Impairment(), []
         self._opened += 1
-        for striker in self._openings:
-            u = striker.strikes(n, t_s)
-            if u is not None:
-                assert isinstance(striker.fault, NetworkFault)
-                impairment = impairment.joined(striker.fault.impair(u))
-                deeds.append(striker.deed(n, t_s, self._direction))
-        return impairment, deeds
+        return self._impair(self._openings, self._opened - 1, t_s)
 
     def take(self, message: Message) -> Passed:
         """Say what becomes of a message.
@@ -140,18 +133,25 @@ class Line:
             if after != messages:
                 deeds.append(striker.deed(n, t_s, self._direction))
             messages = after
-        impairment = Impairment()
-        for striker in self._network:
-            u = striker.strikes(n, t_s)
-            if u is not None:
-                assert isinstance(striker.fault, NetworkFault)
-                impairment = impairment.joined(striker.fault.impair(u))
-                deeds.append(striker.deed(n, t_s, self._direction))
+        impairment, network_deeds = self._impair(self._network, n, t_s)
+        deeds += network_deeds
         if not is_new:
             impairment, deeds = impairment._replace(breaks=""), []
         return Passed(
             self._release(n, t_s, messages), impairment, deeds, intact=message in messages
         )
+
+    def _impair(
+        self, strikers: Iterable[_Striker], n: int, t_s: float
+    ) -> tuple[Impairment, list[Deed]]:
+        impairment, deeds = Impairment(), []
+        for striker in strikers:
+            u = striker.strikes(n, t_s)
+            if u is not None:
+                assert isinstance(striker.fault, NetworkFault)
+                impairment = impairment.joined(striker.fault.impair(u))
+                deeds.append(striker.deed(n, t_s, self._direction))
+        return impairment, deeds
 
     def _release(self, n: int, t_s: float, messages: list[Message]) -> list[Message]:
         """Keep what is to be late; return what goes out now."""

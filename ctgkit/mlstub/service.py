@@ -18,12 +18,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
+from ctgkit.addresses import authority
 from ctgkit.answers import Answer, json_answer, response
 from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
 from ctgkit.frames import send_texts
-from ctgkit.handshakes import unless_broken
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
@@ -121,8 +121,7 @@ class MlService:
     @property
     def url(self) -> str:
         """Where it listens, known inside ``async with``."""
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"ws://[{host}]:{port}{PATH}" if ":" in host else f"ws://{host}:{port}{PATH}"
+        return f"ws://{authority(*self._server.sockets[0].getsockname()[:2])}{PATH}"
 
     @property
     def sensors(self) -> int:
@@ -135,7 +134,7 @@ class MlService:
             self.settings.host,
             self.settings.port,
             create_connection=BoundedConnection,
-            process_request=unless_broken(self._route),
+            process_request=self._route,
             compression=None,
             max_size=MAX_FRAME_BYTES,
             max_queue=256,

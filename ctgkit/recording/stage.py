@@ -13,11 +13,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
+from ctgkit.addresses import authority
 from ctgkit.answers import NOT_FOUND, json_answer, response
 from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
-from ctgkit.handshakes import unless_broken
 from ctgkit.recording.format import Line
 from ctgkit.strangers import refuse_stranger
 
@@ -67,7 +67,7 @@ class Stage:
                 self._attend,
                 host,
                 port,
-                process_request=unless_broken(self._answer),
+                process_request=self._answer,
                 create_connection=BoundedConnection,
                 compression=None,
                 max_size=16 * 1024,
@@ -76,9 +76,8 @@ class Stage:
             reason = f"cannot listen: {error.strerror or error}"
             raise Unreachable(f"{host}:{port}", reason) from error
         async with server:
-            bound_host, bound_port = server.sockets[0].getsockname()[:2]
-            shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-            yield f"http://{shown}:{bound_port}"
+            bound = authority(*server.sockets[0].getsockname()[:2])
+            yield f"http://{bound}"
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         local_host = str(connection.local_address[0])

@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__
+from ctgkit.addresses import authority
 from ctgkit.answers import PLAIN, Answer, json_answer, response
 from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
-from ctgkit.handshakes import unless_broken
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
 from ctgkit.server.broadcast import Broadcast
@@ -123,9 +123,8 @@ class Backend:
     def url(self) -> str:
         """``http://HOST:PORT`` (or https) as bound."""
         assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
         scheme = "https" if self._settings.tls else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        return f"{scheme}://{authority(*self._server.sockets[0].getsockname()[:2])}"
 
     @property
     def stored(self) -> int:
@@ -415,7 +414,7 @@ class Backend:
             sock=listener,
             backlog=BACKLOG,
             create_connection=BoundedConnection,
-            process_request=unless_broken(self._answer),
+            process_request=self._answer,
             select_subprotocol=select_subprotocol,
             compression=None,
             max_size=FRAME_MAX_BYTES,

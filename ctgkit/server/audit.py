@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ctgkit import __version__
+from ctgkit.addresses import authority
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError, excerpt
 from ctgkit.server.settings import BackendSettings, without_password
@@ -197,7 +198,7 @@ def peer_of(address: Any) -> str:
     """
     match address:
         case (str() as host, int() as port, *_):
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            return authority(host, port)
         case _:
             return str(address)
 

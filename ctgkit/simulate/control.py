@@ -16,7 +16,6 @@ from websockets.http11 import Request, Response
 from ctgkit.answers import PLAIN, Answer, json_answer, response
 from ctgkit.bounded import BoundedConnection
 from ctgkit.errors import Unreachable
-from ctgkit.handshakes import unless_broken
 from ctgkit.strangers import refuse_stranger
 
 PORT_MAX = 65535
@@ -76,9 +75,7 @@ def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextMa
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return serve(
-        never, sock=sock, create_connection=BoundedConnection, process_request=unless_broken(answer)
-    )
+    return serve(never, sock=sock, create_connection=BoundedConnection, process_request=answer)
 
 
 async def _answer(target: str, switch: Switch) -> Answer:

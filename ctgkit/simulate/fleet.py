@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ctgkit.addresses import authority
 from ctgkit.lags import Lags
 from ctgkit.simulate.client import SensorClient
 from ctgkit.simulate.control import SwitchError, listen, serve_control
@@ -186,8 +187,7 @@ class _Fleet:
             for number, sock in enumerate(sockets):
                 switch = _Switch(self, number, tasks)
                 await servers.enter_async_context(serve_control(sock, switch))
-                host, port = sock.getsockname()[:2]
-                self._settings.on_control(f"http://{host}:{port}")
+                self._settings.on_control(f"http://{authority(*sock.getsockname()[:2])}")
             await self._settings.stop.wait()
 
     def switch_on(self, number: int) -> SensorClient:
