@@ -45,7 +45,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int = msgspec.field(name=MARK)
     created: str = ""
-    """When recording began, ISO 8601, UTC."""
+    """When recording began, or the file was made, ISO 8601, UTC."""
+    started: str = ""
+    """Wall time of second 0 of the samples, where that is known."""
     made_by: str = ""
     simulated: bool | None = None
     """Whether the data come from a simulation; None where the recorder cannot know."""
