@@ -96,6 +96,8 @@ def read_one(path: Path, options: "ReadOptions | None" = None, sensor: str = "")
 
     Parameters
     ----------
+    path, options
+        As there.
     sensor : str
         Start of the sensor's id, where the file holds several; or its number, from 1.
 

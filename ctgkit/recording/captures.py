@@ -50,7 +50,9 @@ def open_recording(
         try:
             return CaptureReader(path, max_bytes=max_bytes)
         except RecordingError:
-            reason = f"{error.reason}, and it holds no samples or results; `ctgkit record` makes one"
+            reason = (
+                f"{error.reason}, and it holds no samples or results; `ctgkit record` makes one"
+            )
             raise RecordingError(str(path), 1, reason) from error
 
 
@@ -177,8 +179,7 @@ def _of_har(entries: Any) -> Iterator[Any]:
     """Yield the WebSocket messages of a browser's archive."""
     for entry in entries if isinstance(entries, list) else ():
         messages = entry.get("_webSocketMessages") if isinstance(entry, dict) else None
-        for message in messages if isinstance(messages, list) else ():
-            yield message
+        yield from messages if isinstance(messages, list) else ()
 
 
 def _messages_of(item: Any, depth: int = 0) -> Iterator[_Message]:
@@ -234,13 +235,13 @@ def _sensor_id(item: dict[str, Any]) -> str:
 def _row(item: dict[str, Any]) -> _Message | None:
     """Return a row of an exported examination as the sample that was sent."""
     try:
-        sample = Sample(
-            str(item["uuid"]).lower(),
-            float(item["sec_from_start"]),
-            *(None if item.get(k) is None else float(item[k]) for k in ("bpm", "uterus", "spasms")),
-            seq=item["seq"] if isinstance(item.get("seq"), int) else None,
+        bpm, uterus, spasms = (
+            None if item.get(name) is None else float(item[name])
+            for name in ("bpm", "uterus", "spasms")
         )
+        seq = item["seq"] if isinstance(item.get("seq"), int) else None
+        sec = float(item["sec_from_start"])
+        sample = Sample(str(item["uuid"]).lower(), sec, bpm or None, uterus, spasms, seq)
         return _Message(sample.sec_from_start, sample.sensor_id, False, encode_sample(sample))
     except (TypeError, ValueError):
         return None
-

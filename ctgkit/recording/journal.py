@@ -118,9 +118,7 @@ class JournalReader:
         is corrupt or the file ends in the middle of one, with the line's number.
     """
 
-    def __init__(
-        self, path: Path, *, skip_bad: bool = False, max_bytes: int | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, skip_bad: bool = False, max_bytes: int | None = None) -> None:
         self.path = path
         self._max_bytes = max_bytes
         self.bad = 0

@@ -66,12 +66,16 @@ def recordings_of(
 
     Parameters
     ----------
+    path : Path
+        For errors.
     names : list of str
         As in the file.
     arrays : mapping
         Index of a name -> its values, shape (n,): numbers, texts or dates.
     chosen : Chosen
         What they are.
+    options, report : ReadOptions, Report
+        What the user says; gets what was found out.
     labels : dict
         What is known besides, as keyword arguments of a Recording.
     """

@@ -77,16 +77,19 @@ _UNITS: Final[dict[str, str]] = {
 }  # fmt: skip
 _CLOCK_UNIT = re.compile(r"h{1,2}:?mm|m{1,2}:ss|чч:мм|hh:mm:ss\S*|time/date", re.IGNORECASE)
 _SOURCES = frozenset(_BY_SOURCE.split())
-_DERIVED = frozenset(
-    "baseline mean avg average std sd var variability stv ltv accel accelerations accelerate decel"
+_DERIVED_NAMES = (
+    "baseline mean avg average std sd var variability stv ltv accel accelerations decel"
     " decelerations quality class label prediction probability risk loss gap missing valid flag"
-    " базальная базальный вариабельность mode median max min score count".split()
+    " базальная базальный вариабельность mode median max min score count"
 )
+_DERIVED = frozenset(_DERIVED_NAMES.split())
 """A name with one of these is something computed, not a channel."""
-_OF_MOTHER = frozenset("m mat mother maternal матери мать".split())
-_NAMING = _SOURCES | _OF_MOTHER | frozenset("1 2 3 a b fetus fetal twin плода".split())
+_MOTHER_WORDS = "m mat mother maternal матери мать"
+_OF_MOTHER = frozenset(_MOTHER_WORDS.split())
+_NAMING = _SOURCES | _OF_MOTHER | {"1", "2", "3", "a", "b", "fetus", "fetal", "twin", "плода"}
 """Words in brackets that are no unit."""
-_FILLERS = frozenset("twin fetus signal channel ch raw value values data ctg trace kanal канал rate".split())
+_FILLER_NAMES = "twin fetus signal channel ch raw value values data ctg trace kanal канал rate"
+_FILLERS = frozenset(_FILLER_NAMES.split())
 _FETUS = {"1": 1, "2": 2, "3": 3, "a": 1, "b": 2, "c": 3, "i": 1, "ii": 2, "iii": 3}
 HEART_UNITS = frozenset(("", "bpm", "samples"))
 TOCO_UNITS = frozenset(("", "mmHg", "%", "bpm", "samples"))
@@ -158,28 +161,31 @@ def _channel(words: list[str], unit: str) -> Channel:
         return Channel(role, rank, 0, source, unit or known)
     if _DERIVED & set(words):
         return Channel("")
-    fetus, source, rest = 0, "", []
-    for word in words:
-        if word in _FETUS and len(words) > 1:
-            fetus = fetus or _FETUS[word]
-        elif word in _SOURCES and (len(words) > 1):
-            source = source or word
-        elif word not in _FILLERS and not (word.isdecimal() and rest):
-            rest.append(word)
+    fetus, source, rest = _parts(words)
     role, rank = _ROLES.get("".join(rest), ("", 0))
     if not rest and source:
         role, rank = "fhr", 1
     if not role and len(rest) > 1:  # data.BPMChild, ctg/FHR
         role, rank = _ROLES.get(rest[-1], ("", 0))
-        if role not in ("fhr", "toco", "spasms"):
-            role = ""
     if role == "fhr" and _OF_MOTHER & set(words):
         role = "mother"
-    if role in ("fhr", "toco", "spasms", "mother"):
-        return Channel(role, rank, fetus, source if role == "fhr" else "", unit)
-    if role == "time" and len(rest) == len(words):
-        return Channel(role, rank, 0, "", unit or _TIME_UNITS.get("".join(rest), ""))
-    return Channel("number") if "".join(words) in ("unnamed0",) else Channel("")
+    if role not in ("fhr", "toco", "spasms", "mother"):
+        return Channel("")
+    return Channel(role, rank, fetus, source if role == "fhr" else "", unit)
+
+
+def _parts(words: list[str]) -> tuple[int, str, list[str]]:
+    """Return which fetus a name numbers, which probe it names, and the words that remain."""
+    fetus, source = 0, ""
+    rest: list[str] = []
+    for word in words:
+        if word in _FETUS:
+            fetus = fetus or _FETUS[word]
+        elif word in _SOURCES:
+            source = source or word
+        elif word not in _FILLERS and not (word.isdecimal() and rest):
+            rest.append(word)
+    return fetus, source, rest
 
 
 def _without_brackets(text: str) -> tuple[str, str]:
@@ -303,9 +309,7 @@ def _toco(
 ) -> int | None:
     if options.toco:
         return named(names, options.toco, "--toco", what)
-    candidates = [
-        n for n, one in enumerate(found) if one.role == "toco" and one.unit in TOCO_UNITS
-    ]
+    candidates = [n for n, one in enumerate(found) if one.role == "toco" and one.unit in TOCO_UNITS]
     candidates.sort(key=lambda n: (found[n].rank, found[n].fetus))
     if len(candidates) > 1 and found[candidates[0]][1:4] == found[candidates[1]][1:4]:
         both = f"{quoted(names[candidates[0]])} and {quoted(names[candidates[1]])}"

@@ -93,7 +93,7 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
 
 
 def _are_serial_days(values: NDArray[np.float64]) -> bool:
-    inside = _SERIAL_MIN <= values.min() and values.max() <= _SERIAL_MAX
+    inside = values.min() >= _SERIAL_MIN and values.max() <= _SERIAL_MAX
     return bool(inside and len(values) > 1 and 0 < np.median(np.abs(np.diff(values))) < 1e-3)
 
 
@@ -149,7 +149,7 @@ def from_texts(texts: Sequence[str], unit: str = "", *, elapsed: bool = False) -
 
 
 def _clock_s(text: str, two: float) -> float | None:
-    """Return the seconds of ``h:m:s``, ``m:s`` or ``h:m``; *two* is what the first of two counts."""
+    """Return the seconds of ``h:m:s``, or of two numbers whose first counts *two* seconds."""
     found = _TIME.fullmatch(text)
     if not found:
         return None

@@ -4,14 +4,11 @@ What is written has a header, then one row per sample. Remarks are in a column o
 first rows, so that every parser reads the other columns as numbers.
 """
 
-import csv
 import gzip
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
-
-import numpy as np
 
 from ctgkit.recording import Recording
 from ctgkit.recording.files import pairs

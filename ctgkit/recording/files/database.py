@@ -69,7 +69,8 @@ def _read(
     found = 0
     for number, start in wanted:
         sensors = database.execute(
-            "SELECT uuid, count(*) FROM ctg WHERE examination_id = ? GROUP BY uuid ORDER BY min(id)",
+            "SELECT uuid, count(*) FROM ctg WHERE examination_id = ? GROUP BY uuid"
+            " ORDER BY min(id)",
             (number,),
         ).fetchall()
         for uuid, n_rows in sensors:
@@ -80,7 +81,9 @@ def _read(
                 found += 1
                 started = iso_of(start) if one.sec_from_start[0] < REORDER_S else ""
                 yield _with_labels(one, number, uuid, started)
-    report.note(f"{len(wanted)} examinations" if len(wanted) != 1 else f"examination {wanted[0][0]}")
+    report.note(
+        f"{len(wanted)} examinations" if len(wanted) != 1 else f"examination {wanted[0][0]}"
+    )
     if not found:
         raise RecordingError(str(path), 0, "no samples")
 

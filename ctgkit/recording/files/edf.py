@@ -85,15 +85,14 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
             if place is not None and len(signals[place].values) == len(bits):
                 signals[place].values[bits & bit == 0] = np.nan
     present = (bits & _PRESENT) > 0
-    for one in recordings_of(path, signals, picked, options, report, labels):
-        if not present.any():
-            raise RecordingError(str(path), 0, "no samples")
-        yield without_absent(one, present) if len(one.sec_from_start) == len(present) else one
+    if not present.any():
+        raise RecordingError(str(path), 0, "no samples")
+    for whole in recordings_of(path, signals, picked, options, report, labels):
+        same = len(whole.sec_from_start) == len(present)
+        yield without_absent(whole, present) if same else whole
 
 
-def _leave_padding(
-    signals: dict[int, Signal], picked: Chosen, raw: RawEdf, report: Report
-) -> None:
+def _leave_padding(signals: dict[int, Signal], picked: Chosen, raw: RawEdf, report: Report) -> None:
     """Read the zeros that fill up the last record as no value, not as a toco of 0."""
     if picked.toco is None:
         return

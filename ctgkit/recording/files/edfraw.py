@@ -149,7 +149,9 @@ def _signal(path: Path, cells: dict[str, bytes], at: int, report: Report) -> Raw
         )
         raise RecordingError(str(path), 0, reason)
     if not 0 <= one.n <= 1_000_000:
-        raise RecordingError(str(path), 0, f"signal {excerpt(label)!r} has {one.n} samples a record")
+        raise RecordingError(
+            str(path), 0, f"signal {excerpt(label)!r} has {one.n} samples a record"
+        )
     return one
 
 
@@ -207,7 +209,7 @@ def onsets_of(
     RecordingError
         When records overlap.
     """
-    even = np.arange(len(records)) * raw.record_s
+    even: NDArray[np.float64] = np.arange(len(records), dtype=np.float64) * raw.record_s
     keeper = next((one for one in raw.signals if one.label == ANNOTATIONS), None)
     if keeper is None:
         return even
@@ -233,7 +235,8 @@ def onsets_of(
 def times_of(raw: RawEdf, one: RawSignal, onsets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a signal's times, seconds after the first record begins."""
     within = np.arange(one.n) * (raw.record_s / one.n)
-    return (onsets[:, None] + within[None, :]).reshape(-1)
+    times: NDArray[np.float64] = (onsets[:, None] + within[None, :]).reshape(-1)
+    return times
 
 
 def notes_of(raw: RawEdf, records: NDArray[np.int16]) -> list[Note]:

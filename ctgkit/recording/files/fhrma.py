@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording
@@ -48,7 +49,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     if "MHR" in names and not rows["MHR"].any():
         names.remove("MHR")
     chosen = chosen_of(path, names, [""] * len(names), options, report)
-    sec = np.arange(len(rows)) * _PERIOD_S
+    sec: NDArray[np.float64] = np.arange(len(rows), dtype=np.float64) * _PERIOD_S
     signals = {
         n: Signal(name, "", sec, rows[name].astype(float) / (2 if name == "TOCO" else 4))
         for n, name in enumerate(names)

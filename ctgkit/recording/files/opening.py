@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, cast
 
 from ctgkit.errors import RecordingError, excerpt
 
@@ -31,7 +31,7 @@ class Bounded(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any) -> int:
         """Read, and count what was read."""
         data = self._file.read(min(len(buffer), self._left + 1))
         if len(data) > self._left:
@@ -73,7 +73,8 @@ def open_bytes(path: Path, most: int) -> io.BufferedReader:
     RecordingError
         While reading, when it holds more.
     """
-    file: IO[bytes] = gzip.open(path) if is_gzip(path) else path.open("rb")
+    opened = gzip.open(path) if is_gzip(path) else path.open("rb")  # noqa: SIM115
+    file = cast(IO[bytes], opened)
     return io.BufferedReader(Bounded(file, path, most), 1 << 18)
 
 

@@ -64,9 +64,7 @@ def in_order(sec: NDArray[np.float64]) -> Ordered:
     if not first.all():
         at_s = float(sec[np.argmin(first)])
         repeated = int((~first).sum())
-        warnings.append(
-            f"{repeated} rows repeat a time and are left out, first at {at_s:g} s"
-        )
+        warnings.append(f"{repeated} rows repeat a time and are left out, first at {at_s:g} s")
         sec = sec[first]
         rows = np.flatnonzero(first) if rows is None else rows[first]
     return Ordered(sec, rows, warnings)

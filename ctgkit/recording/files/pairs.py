@@ -85,9 +85,7 @@ def _folders(path: Path) -> list[Path]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(
-        one for one in folder.iterdir() if one.name.lower().endswith((".csv", ".csv.gz"))
-    )
+    return sorted(one for one in folder.iterdir() if one.name.lower().endswith((".csv", ".csv.gz")))
 
 
 def _pair_of(path: Path) -> _Pair:
@@ -160,11 +158,15 @@ def _joined(
     elif len(parts) > 1:
         report.note(f"{case}: {len(parts)} segments joined by their times")
     named = _stem(segments[0].fhr) if len(segments) == 1 else f"{case}, {len(segments)} segments"
+    sec, fhr_bpm, uterus, spasms = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("sec_from_start", "fhr_bpm", "uterus", "spasms")
+    )
     return Recording(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("sec_from_start", "fhr_bpm", "uterus", "spasms")
-        },
+        sec_from_start=sec,
+        fhr_bpm=fhr_bpm,
+        uterus=uterus,
+        spasms=spasms,
         comments=(f"{where}/{named}".lstrip("/"), *_common(parts)),
     )
 

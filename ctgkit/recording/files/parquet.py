@@ -126,4 +126,3 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
             notes += ["events"] * bool(one.events)
         writer.add_key_value_metadata({_METADATA.decode(): json.dumps(labels)})
     return notes
-

@@ -78,9 +78,7 @@ def _heart(one: Recording, options: ReadOptions, report: Report) -> NDArray[np.f
     return clean
 
 
-def _mostly(
-    fhr_bpm: NDArray[np.float64], outside: NDArray[np.bool_], n_values: int
-) -> bool:
+def _mostly(fhr_bpm: NDArray[np.float64], outside: NDArray[np.bool_], n_values: int) -> bool:
     """Tell whether what lies outside is the channel itself, and not one mark for no signal."""
     if outside.sum() <= _OUTSIDE_MAX * n_values:
         return False

@@ -154,9 +154,7 @@ def _looked_at(
             raise RecordingError(str(path), 0, str(error)) from error
 
 
-def _logged(
-    recordings: Iterator[Recording], path: Path, report: Report
-) -> Iterator[Recording]:
+def _logged(recordings: Iterator[Recording], path: Path, report: Report) -> Iterator[Recording]:
     """Log in one line what was taken for what, once, and each warning as it comes."""
     told = warned = 0
     for one in recordings:

@@ -61,8 +61,14 @@ def recordings_of(
 
     Parameters
     ----------
+    path : Path
+        For errors.
     signals : dict
         By the index that *chosen* has; those that were chosen at least.
+    chosen : Chosen
+        What they are.
+    options, report : ReadOptions, Report
+        What the user says; gets what was found out.
     labels : dict
         What is known besides, as keyword arguments of a Recording.
     """
@@ -75,8 +81,8 @@ def recordings_of(
     for fetus, probes in sorted(chosen.hearts.items()):
         for n in probes:
             one = signals[n]
-            heart = one._replace(values=np.where(one.values == 0, np.nan, one.values))
-            measured.append((fetus, channels.quoted(one.name), heart))
+            own = one._replace(values=np.where(one.values == 0, np.nan, one.values))
+            measured.append((fetus, channels.quoted(one.name), own))
     for sec, hearts in _with_times(path, measured, options, report):
         for heart in hearts:
             yield _recording(Series(sec, heart.fhr_bpm), others, numbered(labels, heart), report)

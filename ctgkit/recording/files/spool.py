@@ -66,4 +66,3 @@ class Spool:
     def __exit__(self, *_error: object) -> None:
         if self._file is not None:
             self._file.close()
-

@@ -42,6 +42,8 @@ def add_start(labels: dict[str, Any], first: datetime, first_s: float, report: R
         When the first sample was, without an offset.
     first_s : float
         Time of the first sample, seconds.
+    report : Report
+        Gets a warning where both differ.
     """
     said = wall_time(labels.get("started", ""), first_s)
     if said is not None and abs((said - first).total_seconds()) < 1:

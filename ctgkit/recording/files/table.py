@@ -18,17 +18,18 @@ from ctgkit.recording.files.hearts import hearts_of
 from ctgkit.recording.files.labels import from_labels
 from ctgkit.recording.files.opening import too_long
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
-from ctgkit.recording.files.spool import Spool
 from ctgkit.recording.files.order import StartsAnew, in_order
+from ctgkit.recording.files.spool import Spool
 
 CHUNK_ROWS = 16_384
 EMPTY_ROWS_MAX = 1_000_000
 """Empty lines that a file may have, more than it has rows."""
 REMARKS_MAX = 1000
-_NOTHING = frozenset(
+_NOTHING_WORDS = (
     "na n/a nan nil null none - -- --- #n/a #na #value! #div/0! #num! ? * . missing empty нет н/д —"
-    " – <na>".split()
+    " – <na>"
 )
+_NOTHING = frozenset(_NOTHING_WORDS.split())
 """Words for no value."""
 
 Row = Sequence[str]
@@ -79,7 +80,8 @@ class Table:
         *,
         decimal_comma: bool = False,
     ) -> None:
-        self._path, self._options, self._report = path, options, report
+        self._path, self._options, self.report = path, options, report
+        """Who takes the table may give it another."""
         self._spool = spool
         self._names, self._chosen, self._line = header
         self._comma = decimal_comma
@@ -290,8 +292,8 @@ class Table:
             raise self._error(lines[error.row], error.reason) from error
         except Implausible as error:
             raise RecordingError(str(self._path), 0, str(error)) from error
-        self._report.note(*times.notes)
-        self._report.warn(*ordered.warnings)
+        self.report.note(*times.notes)
+        self.report.warn(*ordered.warnings)
         if ordered.rows is not None:
             values = values[ordered.rows]
         labels = from_labels([*remarks, *self._remarks[name]])
@@ -325,14 +327,14 @@ class Table:
         others = list(zip((n for n, _ in self._others), columns[n_hearts:], strict=True))
         measured = []
         for (fetus, n), column in zip(self._hearts, columns[:n_hearts], strict=True):
-            heart = np.where(column == 0, np.nan, column)
-            measured.append((fetus, channels.quoted(self._names[n]), heart))
+            values = np.where(column == 0, np.nan, column)
+            measured.append((fetus, channels.quoted(self._names[n]), values))
         try:
-            found = hearts_of(measured, self._options, self._report)
+            found = hearts_of(measured, self._options, self.report)
         except ValueError as error:
             raise RecordingError(str(self._path), 0, str(error)) from error
         for heart in found:
-            yield joined(sec, heart, others, labels, self._report)
+            yield joined(sec, heart, others, labels, self.report)
 
 
 def joined(
@@ -401,6 +403,8 @@ def find_header(
     ----------
     rows : sequence
         The first rows of a table with their line numbers.
+    options, report : ReadOptions, Report
+        What the user says; gets what was taken for what.
     """
     reason: NotFound | None = None
     if options.no_header or (rows and _is_headless(rows[0][1], options)):

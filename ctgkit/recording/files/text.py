@@ -82,6 +82,7 @@ def table_of(
         report.taken, report.unread = trial.taken, trial.unread
         report.note(*trial.notes)
         report.warn(*trial.warnings)
+        result[0].report = report
         return result
     if isinstance(last, _Unknown):
         raise last.error
@@ -141,14 +142,7 @@ def dialect_of(
     _Unknown
         When no header is found; it holds the error to show.
     """
-    separators, skipped = list(_SEPARATORS), 0
-    for number, line in enumerate(lines):
-        if line.strip():
-            if found := _SEPARATOR_LINE.fullmatch(line):
-                separators, skipped = [found[1]], number + 1
-            break
-    if options.separator:
-        separators = ["\t" if options.separator in ("\\t", "tab") else options.separator]
+    separators, skipped = _separators(lines, options)
     best: tuple[int, Header, str, Report] | None = None
     reasons: list[tuple[int, NotFound]] = []
     for is_remark in (False, True):  # numpy writes its header as a remark
@@ -173,6 +167,17 @@ def dialect_of(
     if separator != "," or comma:
         report.note(f"{_SEPARATORS.get(separator, repr(separator))}" + ", decimal commas" * comma)
     return Dialect(encoding, separator, comma, header, [line for line in before if line])
+
+
+def _separators(lines: Sequence[str], options: ReadOptions) -> tuple[list[str], int]:
+    """Return what may stand between columns, and how many lines only say that."""
+    skipped, separators = 0, list(_SEPARATORS)
+    first = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    if lines and (found := _SEPARATOR_LINE.fullmatch(lines[first])):
+        skipped, separators = first + 1, [found[1]]
+    if options.separator:
+        separators = ["\t" if options.separator in ("\\t", "tab") else options.separator]
+    return separators, skipped
 
 
 def _why_not(
@@ -230,9 +235,7 @@ def _decimal_comma(path: Path, lines: Sequence[str], header: Header, separator: 
 def _fill(
     path: Path, most: int, dialect: Dialect, options: ReadOptions, report: Report, spool: Spool
 ) -> tuple[Table, list[str]]:
-    table = Table(
-        path, dialect.header, options, report, spool, decimal_comma=dialect.decimal_comma
-    )
+    table = Table(path, dialect.header, options, report, spool, decimal_comma=dialect.decimal_comma)
     remarks = list(dialect.remarks)
     with (
         open_bytes(path, most) as raw,

@@ -108,7 +108,9 @@ def _header(path: Path) -> _Header:
     for cells in body[1:]:
         gain = re.match(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cells[2]) if len(cells) > 2 else None
         has_gain.append(bool(gain and float(gain[0])))
-    return _Header([line for line in remarks if line], has_gain, [(c[0], c[1]) for c in body[1:] if len(c) > 1])
+    return _Header(
+        [line for line in remarks if line], has_gain, [(c[0], c[1]) for c in body[1:] if len(c) > 1]
+    )
 
 
 def _chosen(
