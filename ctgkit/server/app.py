@@ -16,6 +16,7 @@ from websockets.http11 import Request, Response
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
+from ctgkit.config import SensorEntry
 from ctgkit.net.addresses import authority
 from ctgkit.net.http import PLAIN, Answer, json_answer, response
 from ctgkit.net.server import BoundedConnection
@@ -125,6 +126,11 @@ class Backend:
         assert self._server is not None
         scheme = "https" if self._settings.tls else "http"
         return f"{scheme}://{authority(*self._server.sockets[0].getsockname()[:2])}"
+
+    @property
+    def credentials(self) -> tuple[SensorEntry, ...]:
+        """The sensors that it knows."""
+        return self._settings.sensors
 
     @property
     def stored(self) -> int:
