@@ -1,7 +1,7 @@
 """JSON text <-> results of the ML service: clauses M-3 and V-3 of PROTOCOL.md. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,14 @@ class ResultOut(msgspec.Struct, frozen=True, gc=False):
     data: SampleDataOut
     prediction: Prediction | msgspec.Raw | None
     status: Status
+    timestamp: str
+
+
+class ErrorResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An ML service's answer to a request that it could not read (M-3.5)."""
+
+    status: Literal["error"] = "error"
+    message: str
     timestamp: str
 
 
@@ -103,7 +111,7 @@ def encode_result(
 
 def encode_error_result(message: str, timestamp: str) -> bytes:
     """Return an ML service's answer to a request that it could not read."""
-    return _encoder.encode({"status": "error", "message": message, "timestamp": timestamp})
+    return _encoder.encode(ErrorResult(message=message, timestamp=timestamp))
 
 
 def decode_result(frame: bytes | str) -> Result:
