@@ -112,6 +112,22 @@ def read_one(path: Path, options: "ReadOptions | None" = None, sensor: str = "")
         return only(path, recordings, sensor)
 
 
+def read_chosen(
+    path: Path, options: "ReadOptions | None" = None, sensor: str = ""
+) -> Iterator[Recording]:
+    """Read all recordings of a file, or with *sensor* the one that is meant; see :func:`read_one`.
+
+    Parameters
+    ----------
+    path, options, sensor
+        As there; without *sensor* all are meant.
+    """
+    if sensor:
+        yield read_one(path, options, sensor)
+    else:
+        yield from read_recordings(path, options)
+
+
 def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
     """Read what a viewer was sent, with the seconds since the recording began.
 

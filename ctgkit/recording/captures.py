@@ -32,7 +32,7 @@ _ROW = {"sec_from_start", "bpm"}
 
 def open_recording(
     path: Path, *, skip_bad: bool = False, max_bytes: int | None = None
-) -> "JournalReader | CaptureReader":
+) -> "AnyRecording":
     """Open a recording in the native format, or a capture of messages.
 
     Raises
@@ -245,3 +245,6 @@ def _row(item: dict[str, Any]) -> _Message | None:
         return _Message(sample.sec_from_start, sample.sensor_id, False, encode_sample(sample))
     except (TypeError, ValueError):
         return None
+
+
+AnyRecording = JournalReader | CaptureReader

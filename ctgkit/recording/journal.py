@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
+from ctgkit import private
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording.files.opening import is_gzip, open_bytes, unpacked_most
 from ctgkit.recording.format import (
@@ -211,6 +212,7 @@ def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
 
 def _create(path: Path, mode: str) -> BinaryIO:
     path.touch(mode=0o600, exist_ok=mode == "wb")  # for its owner only: it holds what was measured
+    private.restrict(path)
     if path.suffix == ".gz":  # level 6: a recorder keeps up with a ward on one core
         return cast(BinaryIO, gzip.GzipFile(path, "wb", compresslevel=6))
     return path.open("wb")

@@ -15,13 +15,13 @@ _NAMES = (
 )  # fmt: skip
 
 
-def reading_options(*, rate: str = "--rate", sensor: bool = False) -> Callable[[F], F]:
+def reading_options(*, rate: bool = True, sensor: bool = False) -> Callable[[F], F]:
     """Add ``--fhr``, ``--toco``, ``--time``, ``--rate`` and the like to a command.
 
     Parameters
     ----------
-    rate : str
-        Name of the rate's option, where ``--rate`` means something else.
+    rate : bool
+        Whether to add ``--rate``; a command that has one of its own doesn't need another.
     sensor : bool
         Whether to add ``--sensor``, the choice of one among several.
     """
@@ -34,8 +34,6 @@ def reading_options(*, rate: str = "--rate", sensor: bool = False) -> Callable[[
                          help="Column or signal with the toco."),
             click.option("--time", "time_column", default="", metavar="COL",
                          help="Column with the time."),
-            click.option(rate, "file_rate", type=click.FloatRange(0, 1000, min_open=True),
-                         metavar="HZ", help="Samples per second: times from the rows."),
             click.option("--fetus", type=click.IntRange(1, 9), default=None, metavar="N",
                          help="Which of several heart rates; default all."),
             click.option("--exam", "exam_number", type=click.IntRange(1), metavar="N",
@@ -52,6 +50,12 @@ def reading_options(*, rate: str = "--rate", sensor: bool = False) -> Callable[[
                          metavar="N", show_default=True,
                          help="Most that a file may unpack to, MiB."),
         ]  # fmt: skip
+        if rate:
+            options.append(
+                click.option("--rate", "file_rate", metavar="HZ",
+                             type=click.FloatRange(0, 1000, min_open=True),
+                             help="Samples per second: times from the rows of FILE.")
+            )  # fmt: skip
         if sensor:
             options.append(
                 click.option("--sensor", default="", metavar="ID",
@@ -64,9 +68,9 @@ def reading_options(*, rate: str = "--rate", sensor: bool = False) -> Callable[[
     return add
 
 
-def taken_from(options: dict[str, Any]) -> ReadOptions:
+def taken_from(options: dict[str, Any], *, skip_bad: bool = False) -> ReadOptions:
     """Take what :func:`reading_options` added out of a command's options."""
-    own = {name: options.pop(name) for name in _NAMES}
+    own = {name: options.pop(name, None) for name in _NAMES}
     return ReadOptions(
         fhr=own["fhr_column"],
         toco=own["toco_column"],
@@ -79,4 +83,5 @@ def taken_from(options: dict[str, Any]) -> ReadOptions:
         no_header=own["no_header"],
         accept_implausible=own["accept_implausible"],
         max_mb=own["max_mb"],
+        skip_bad=skip_bad,
     )

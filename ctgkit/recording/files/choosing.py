@@ -52,6 +52,13 @@ def only(path: PurePath, recordings: Iterable[Recording], sensor: str) -> Record
     raise RecordingError(str(path), 0, reason)
 
 
+def name_of(path: PurePath, one: Recording, number: int) -> str:
+    """Return what one of several recordings of a file is called."""
+    fetus = [line for line in one.comments if line.startswith("fetus ")]
+    parts = [*([one.sensor_id] if one.sensor_id else []), *fetus]
+    return f"{path.name} ({', '.join(parts) or number})"
+
+
 def _name(one: Recording, number: int) -> str:
     about = one.sensor_id or next(iter(one.comments), "")
     return f"{number} ({excerpt(about)})" if about else str(number)

@@ -98,7 +98,7 @@ def write_rows(
 
 def _quoted(text: str) -> str:
     """Return a cell of text, in quotes where it needs them."""
-    plain = " ".join(text.split())
+    plain = text.replace("\r", " ").replace("\n", " ")
     if any(sign in plain for sign in ',"#') or plain[:1] in tuple("=+-@"):
         return '"' + plain.replace('"', '""') + '"'
     return plain

@@ -3,9 +3,10 @@
 import heapq
 import math
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
@@ -16,12 +17,12 @@ from ctgkit.clock import utc_timestamp
 from ctgkit.errors import RecordingError, WireError
 from ctgkit.events import Event
 from ctgkit.recording import Recording
-from ctgkit.recording.captures import CaptureReader, open_recording
+from ctgkit.recording.captures import AnyRecording, CaptureReader, open_recording
 from ctgkit.recording.files.labels import unique_ids
 from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
 from ctgkit.recording.format import VERSION, Header, Line
-from ctgkit.recording.journal import JournalReader, JournalWriter
+from ctgkit.recording.journal import JournalWriter
 from ctgkit.samples import Sample
 from ctgkit.wire import SENSOR_ID_PARAMETER, SUBPROTOCOL, decode_frame, decode_result, encode_sample
 
@@ -65,21 +66,25 @@ class _Seen:
 class _Sorter:
     """Sorts samples by sensor, on disk: a day of a ward doesn't fit into memory."""
 
-    def __init__(self, journal: JournalReader | CaptureReader, spool: Spool) -> None:
+    def __init__(self, journal: AnyRecording, spool: Spool) -> None:
         self._journal, self._spool = journal, spool
         self._seen: dict[str, _Seen] = {}
         self._n_rows = 0
         self._sensors: dict[str, str] = {}
         self._viewer: str | None = None
         self._events: dict[str, list[Event]] = {}
+        self._about: dict[str, Mapping[str, Any]] = {}
         self._rejected = self._again = 0
+        self._first_again_s = 0.0
 
     def take(self, line: Line) -> None:
         """Take what a line says about samples."""
         kind = line.link[:1]
         if line.what == "open" and kind == "s":
             query = parse_qs(urlsplit(str(line.about.get("path", ""))).query)
-            self._sensors[line.link] = query.get(SENSOR_ID_PARAMETER, [""])[0].lower()
+            sensor_id = query.get(SENSOR_ID_PARAMETER, [""])[0].lower()
+            self._sensors[line.link] = sensor_id
+            self._about.setdefault("s" + sensor_id, line.about)
         elif line.what == "open" and kind == "v":
             self._viewer = self._viewer or line.link
         elif line.what == "close" and line.link == self._viewer:
@@ -126,6 +131,7 @@ class _Sorter:
         if seen is None:
             seen = self._seen[key] = _Seen()
         if sample.sec_from_start <= seen.last_s:
+            self._first_again_s = self._first_again_s if self._again else sample.sec_from_start
             self._again += 1
             return  # sent again, or another examination
         seen.last_s = sample.sec_from_start
@@ -160,6 +166,7 @@ class _Sorter:
         header = self._journal.header
         for key in chosen:
             sec, fhr_bpm, uterus, spasms = self._spool.rows(key).T.copy()
+            about = self._about.get(key, {})
             yield Recording(
                 sec_from_start=sec,
                 fhr_bpm=fhr_bpm,
@@ -167,8 +174,8 @@ class _Sorter:
                 spasms=spasms,
                 sensor_id=key[1:],
                 simulated=header.simulated,
-                started=_started(header, self._seen[key]),
-                comments=header.comments,
+                started=str(about.get("started", _started(header, self._seen[key]))),
+                comments=tuple(map(str, about.get("comments", header.comments))),
                 events=tuple(self._events.get(key[1:], ())),
             )
 
@@ -181,7 +188,10 @@ class _Sorter:
         if self._rejected:
             report.warn(f"{self._rejected} samples that the protocol rejects are left out")
         if self._again and source == "s":
-            report.note(f"{self._again} samples with times that were sent before are left out")
+            report.warn(
+                f"{self._again} samples with times that came before are left out, first at"
+                f" {self._first_again_s:g} s: sent again, or a sensor that started anew"
+            )
         if self._journal.bad and isinstance(self._journal, CaptureReader):
             report.note(f"{self._journal.bad} messages are neither samples nor results")
         elif self._journal.bad:
@@ -220,21 +230,20 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
         comments=first.comments,
     )
     with JournalWriter(path, header) as journal:
-        lines = (_lines(one, number) for number, one in enumerate(together, 1))
+        lines = (_lines(one, number, first) for number, one in enumerate(together, 1))
         for line in heapq.merge(*lines, key=lambda line: line.t_s):
             journal.write(line)
-    notes = []
-    if any(one.started != first.started for one in together):
-        notes.append("the start times of the others than the first")
-    if any(one.comments != first.comments for one in together):
-        notes.append("the remarks of the others than the first")
-    return notes
+    return []
 
 
-def _lines(recording: Recording, number: int) -> Iterator[Line]:
+def _lines(recording: Recording, number: int, first: Recording) -> Iterator[Line]:
     sensor_id, link = recording.sensor_id, f"s{number}"
     path = _PATH + urlencode({SENSOR_ID_PARAMETER: sensor_id})
-    about = {"path": path, "offered": [SUBPROTOCOL], "subprotocol": SUBPROTOCOL}
+    about: dict[str, Any] = {"path": path, "offered": [SUBPROTOCOL], "subprotocol": SUBPROTOCOL}
+    if recording.comments != first.comments:
+        about["comments"] = recording.comments
+    if recording.started != first.started:
+        about["started"] = recording.started
     sec = recording.sec_from_start
     yield Line(float(sec[0]), link, "open", about=about)
     for event in recording.events:

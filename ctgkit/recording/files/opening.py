@@ -25,6 +25,7 @@ class Bounded(io.RawIOBase):
 
     def __init__(self, file: IO[bytes], path: Path, most: int) -> None:
         self._file, self._path = file, path
+        self._read = getattr(file, "read1", file.read)
         self._left = self._most = most
 
     def readable(self) -> bool:
@@ -33,7 +34,8 @@ class Bounded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read, and count what was read."""
-        data = self._file.read(min(len(buffer), self._left + 1))
+        # read1: what came before a broken end is delivered first
+        data = self._read(min(len(buffer), self._left + 1))
         if len(data) > self._left:
             raise too_long(self._path, self._most)
         self._left -= len(data)

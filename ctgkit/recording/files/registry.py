@@ -4,9 +4,11 @@ import importlib
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ctgkit import private
 from ctgkit.errors import RecordingError, excerpt, printable
 from ctgkit.recording import Recording
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
@@ -100,10 +102,15 @@ def _module(found: Format, path: Path) -> Any:
     try:
         return importlib.import_module(f"ctgkit.recording.files.{found.module}")
     except ModuleNotFoundError as error:
-        if not found.extra or (error.name or "").startswith("ctgkit"):
-            raise
-        reason = f'{found.name} needs {error.name}: pip install "ctgkit[{found.extra}]"'
-        raise RecordingError(str(path), 0, reason) from error
+        raise _lacking(found, path, error) from error
+
+
+def _lacking(found: Format, path: Path, error: ModuleNotFoundError) -> Exception:
+    """Return what to raise where a library is missing."""
+    if not found.extra or (error.name or "").startswith("ctgkit"):
+        return error
+    reason = f'{found.name} needs {error.name}: pip install "ctgkit[{found.extra}]"'
+    return RecordingError(str(path), 0, reason)
 
 
 def read(
@@ -172,21 +179,52 @@ def excerpt_of(text: str) -> str:
     return printable(text if len(text) <= LINE_SHOWN else text[: LINE_SHOWN - 1] + "…")
 
 
-def write(recordings: Iterable[Recording], path: Path, name: str | None = None) -> list[str]:
-    """Write a file; see :func:`ctgkit.recording.write_recordings`."""
+def write(
+    recordings: Iterable[Recording], path: Path, name: str | None = None, *, replace: bool = True
+) -> list[str]:
+    """Write a file; see :func:`ctgkit.recording.write_recordings`.
+
+    What was begun is removed when *recordings* or the disk fail. *replace* says whether existing
+    files may go.
+    """
     found = format_of(path, name)
     if not found.writes:
         raise RecordingError(str(path), 0, f"{found.name} is only read")
     module = _module(found, path)
+    rest = iter(recordings)
+    first = next(rest, None)  # before anything is made
+    if first is None:
+        raise RecordingError(str(path), 0, "nothing to write: no samples")
+    everything = itertools.chain((first,), rest)
     try:
         if not found.one_sensor:
-            return list(dict.fromkeys(module.write(recordings, path)))
+            with private.writing(path), _removed_when_broken([path], replace=replace):
+                return list(dict.fromkeys(module.write(everything, path)))
         notes: list[str] = []
-        for one, own_path in _numbered(recordings, path):
-            notes += module.write(one, own_path)
+        for one, own_path in _numbered(everything, path):
+            files = [own_path, *map(own_path.with_suffix, found.suffixes)]
+            with private.writing(*files), _removed_when_broken(files, replace=replace):
+                notes += module.write(one, own_path)
         return list(dict.fromkeys(notes))
+    except ModuleNotFoundError as error:
+        raise _lacking(found, path, error) from error
     except OSError as error:
         raise RecordingError(str(path), 0, error.strerror or str(error)) from error
+
+
+@contextmanager
+def _removed_when_broken(files: list[Path], *, replace: bool) -> Iterator[None]:
+    """Remove files that could not be finished; refuse to begin where one exists already."""
+    for file in files:
+        if file.is_file() and not replace:
+            raise RecordingError(str(file), 0, "exists already; --force replaces it")
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            if file.is_file():
+                file.unlink(missing_ok=True)
+        raise
 
 
 def _numbered(recordings: Iterable[Recording], path: Path) -> Iterator[tuple[Recording, Path]]:
