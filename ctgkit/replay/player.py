@@ -16,6 +16,7 @@ import msgspec
 from ctgkit.config import SensorEntry
 from ctgkit.errors import ConfigError, Unreachable, WireError
 from ctgkit.net.lags import Lags
+from ctgkit.recording.captures import AnyRecording
 from ctgkit.recording.format import Line
 from ctgkit.recording.tape import Tape
 from ctgkit.replay.client import Due, Performer

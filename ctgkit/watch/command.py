@@ -110,12 +110,9 @@ def watch(
             )
         )
         return 0
-    from ctgkit.watch.lines import run_lines
-
-    n_results = eventloop.run(
-        run_lines(
+    return eventloop.run(
+        _lines(
             url,
-            write=_print,
             as_json=as_json,
             backfill_s=backfill_s or 0.0,
             duration_s=duration_s,
@@ -124,6 +121,13 @@ def watch(
             stream=stream,
         )
     )
+
+
+async def _lines(url: str, *, sensors: tuple[str, ...], **options: Any) -> int:
+    """Write lines, say when none came, and return the exit code."""
+    from ctgkit.watch.lines import run_lines
+
+    n_results = await run_lines(url, write=_print, sensors=sensors, **options)
     if not n_results:
         only = f" of a sensor {', '.join(sensors)}" if sensors else ""
         click.echo(f"ctgkit: {url}: no result{only} came", err=True)

@@ -130,7 +130,7 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
         (["--token-file", "ctgkit.toml"], 2, "ctgkit.toml is not one line of plain text"),
         (["--url", "http://127.0.0.1/"], 2, "scheme isn't ws or wss"),
         (["--control", "9001x"], 2, "'9001x' is not HOST:PORT"),
-        (["--from", "ctgkit.toml", "--rate", "4"], 2, "--rate is for scenarios"),
+        (["--from", "ctgkit.toml", "--rate", "4"], 4, "ctgkit.toml"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
         (["--speed", "0"], 2, "'0' is neither a positive number nor 'max'"),
         (["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"], 3, "ws://127.0.0.1:1/: "),

@@ -127,6 +127,9 @@ class Chosen(NamedTuple):
 class NotFound(ValueError):
     """The file has no channel that is needed, or more than one; the text lists what it has."""
 
+    weight = 0
+    """How much the names look like names: the reason for the likeliest header is shown."""
+
 
 def channel_of(name: str, unit: str = "") -> Channel:
     """Return what a column, signal or array is, by its name and, where it has one, its unit.
@@ -167,6 +170,7 @@ def _channel(words: list[str], unit: str) -> Channel:
         role, rank = "fhr", 1
     if not role and len(rest) > 1:  # data.BPMChild, ctg/FHR
         role, rank = _ROLES.get(rest[-1], ("", 0))
+        rank += 1  # less sure than a name without more words
     if role == "fhr" and _OF_MOTHER & set(words):
         role = "mother"
     if role not in ("fhr", "toco", "spasms", "mother"):

@@ -423,16 +423,13 @@ def find_header(
         try:
             chosen = channels.choose(names, options, trial)
         except NotFound as error:
-            longer = reason is None or len(row) > 2
-            reason = error if longer and (reason is None or not _said(reason)) else reason
+            error.weight = sum(not _is_value(name.lower()) for name in names)
+            if reason is None or error.weight > reason.weight:
+                reason = error
             continue
         report.taken, report.unread = trial.taken, trial.unread
         return Header(names, chosen, line), None
     return None, reason
-
-
-def _said(reason: NotFound) -> bool:
-    return "mean the same" in str(reason) or "numbers the samples" in str(reason)
 
 
 def _is_headless(row: Row, options: ReadOptions) -> bool:

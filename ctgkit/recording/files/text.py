@@ -27,6 +27,8 @@ _REMARKS = ("#", "%", "//")
 _OLD_ENCODINGS = ("cp1251", "cp1252", "cp866", "koi8-r")
 """Of text that isn't Unicode. The first that makes the header known wins."""
 _ENCODING_NAMES = {"cp1251": "Windows-1251", "cp1252": "Windows-1252", "cp866": "code page 866"}
+_ERROR_CELL = re.compile(r"#(N/A|NA\b|VALUE!|DIV/0!|NUM!|REF!|NAME\?|NULL!)", re.IGNORECASE)
+"""What spreadsheets write for no value; a row may begin with it."""
 _COMMA_NUMBER = re.compile(r"\s*[-+]?\d+,\d+\s*")
 _POINT_NUMBER = re.compile(r"\s*[-+]?\d+\.\d+\s*")
 
@@ -70,6 +72,7 @@ def table_of(
     with open_bytes(path, most) as file:
         start = file.read(_HEAD_BYTES)
     encodings = [options.encoding] if options.encoding else _encodings(start)
+    first: Exception | None = None
     for encoding in encodings:
         trial = Report()
         spool.clear()
@@ -77,16 +80,17 @@ def table_of(
             dialect = dialect_of(path, head_of(start, encoding), encoding, options, trial)
             result = _fill(path, most, dialect, options, trial, spool)
         except (UnicodeDecodeError, LookupError, _Unknown) as error:
-            last = error
+            if not isinstance(first, _Unknown):
+                first = error
             continue
         report.taken, report.unread = trial.taken, trial.unread
         report.note(*trial.notes)
         report.warn(*trial.warnings)
         result[0].report = report
         return result
-    if isinstance(last, _Unknown):
-        raise last.error
-    reason = f"not text in {encodings[0]}: {excerpt(str(last))}; --encoding names another"
+    if isinstance(first, _Unknown):
+        raise first.error
+    reason = f"not text in {encodings[0]}: {excerpt(str(first))}; --encoding names another"
     raise RecordingError(str(path), 0, reason)
 
 
@@ -151,7 +155,7 @@ def dialect_of(
             rows = _rows(lines, separator, skipped, is_remark)
             header, reason = find_header(rows, options, trial)
             if reason is not None:
-                reasons.append((len(max((row for _, row in rows), key=len, default=[])), reason))
+                reasons.append((reason.weight, reason))
             if header is not None and (best is None or len(trial.taken) > best[0]):
                 best = len(trial.taken), header, separator, trial
         if best is not None:
@@ -197,12 +201,16 @@ def _why_not(
     return first, f"no table with a column of heart rates: {excerpt(text)!r}"
 
 
+def _is_remark(line: str) -> bool:
+    return line.lstrip().startswith(_REMARKS) and not _ERROR_CELL.match(line.lstrip())
+
+
 def _rows(
     lines: Sequence[str], separator: str, skipped: int, is_remark: bool
 ) -> list[tuple[int, Row]]:
     rows: list[tuple[int, Row]] = []
     for number, line in enumerate(lines[skipped:], skipped + 1):
-        if line.lstrip().startswith(_REMARKS) != is_remark:
+        if _is_remark(line) != is_remark:
             continue
         text = line.lstrip().lstrip("#%/").lstrip() if is_remark else line
         try:
@@ -260,7 +268,7 @@ def _without(blocks: Iterator[list[str]], remarks: list[str]) -> Iterator[list[s
     for block in blocks:
         if any(line.startswith("#") for line in block):
             for n, line in enumerate(block):
-                if line.startswith("#"):
+                if line.startswith("#") and not _ERROR_CELL.match(line):
                     block[n] = ""
                     remark = line[1:].strip()
                     if remark not in known and len(remarks) < REMARKS_MAX:
@@ -272,7 +280,7 @@ def _without(blocks: Iterator[list[str]], remarks: list[str]) -> Iterator[list[s
 def is_one_channel(lines: Sequence[str]) -> bool:
     """Tell whether a text is a file of one channel: its columns are a time and ``value``."""
     for line in lines:
-        if not line.strip() or line.startswith(_REMARKS) or _SEPARATOR_LINE.fullmatch(line):
+        if not line.strip() or _is_remark(line) or _SEPARATOR_LINE.fullmatch(line):
             continue
         for separator in _SEPARATORS:
             roles = [channels.channel_of(cell).role for cell in line.split(separator)]
