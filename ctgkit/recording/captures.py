@@ -15,7 +15,7 @@ import msgspec
 from ctgkit.errors import RecordingError, WireError, excerpt
 from ctgkit.recording.files.opening import open_bytes, unpacked_most
 from ctgkit.recording.files.options import MAX_MB
-from ctgkit.recording.format import MARK, VERSION, Header, Line
+from ctgkit.recording.format import NOT_NATIVE, VERSION, Header, Line
 from ctgkit.recording.journal import LINE_MAX_BYTES, JournalReader
 from ctgkit.samples import Sample
 from ctgkit.wire import SENSOR_ID_PARAMETER, decode_frame, decode_result, encode_sample
@@ -45,7 +45,7 @@ def open_recording(
     try:
         return JournalReader(path, skip_bad=skip_bad, max_bytes=max_bytes)
     except RecordingError as error:
-        if MARK not in error.reason:
+        if not error.reason.startswith(NOT_NATIVE):
             raise
         try:
             return CaptureReader(path, max_bytes=max_bytes)

@@ -29,6 +29,8 @@ converter from the one before in :data:`CONVERTERS`."""
 MARK: Final = "ctgkit_recording"
 """The header's member that holds the version."""
 
+NOT_NATIVE: Final = "not a recording in the native format"
+
 What = Literal["open", "close", "refused", ">", "<", "event"]
 Raw = dict[str, Any] | list[Any]
 
@@ -128,10 +130,10 @@ def decode_header(
     try:
         raw = _raw_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"not a recording in the native format: {error}") from error
+        raise FormatError(f"{NOT_NATIVE}: {error}") from error
     version = raw.get(MARK) if isinstance(raw, dict) else None
     if type(version) is not int or version < 0:
-        raise FormatError(f"not a recording in the native format: its first line has no {MARK!r}")
+        raise FormatError(f"{NOT_NATIVE}: its first line has no {MARK!r}")
     if version > VERSION:
         raise FormatError(
             f"recorded in format {version}, this program knows up to {VERSION}: update ctgkit"

@@ -91,8 +91,7 @@ def join(heart: Series, others: list[tuple[str, Series]]) -> Joined:
         if how == "held":
             notes.append(f"{name} has one sample every {step_of(one.sec):.4g} s: held in between")
         elif how == "nearest":
-            lost = _dropped(heart.sec, one.sec)
-            notes.append(f"{name} has a clock of its own: nearest sample taken" + lost)
+            notes.append(_about_nearest(name, heart.sec, one.sec))
         if how != "same":
             sec = np.union1d(sec, _in_gaps(heart.sec, one.sec, exact=how == "shared"))
     fhr_bpm = np.full(len(sec), np.nan)
@@ -110,6 +109,8 @@ def _placing(heart_sec: NDArray[np.float64], sec: NDArray[np.float64]) -> str:
         return "shared"
     if _shortest(sec) >= _SLOWER * _shortest(heart_sec):
         return "held"
+    if _shortest(heart_sec) >= _SLOWER * _shortest(sec):
+        return "nearest"
     inside = sec[(sec >= heart_sec[0]) & (sec <= heart_sec[-1])]
     if len(inside) and np.isin(inside, heart_sec).mean() >= _SHARED:
         return "shared"
@@ -130,11 +131,11 @@ def _on_one_grid(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     return bool(np.abs(both - np.round(both)).max() < _ON_GRID)
 
 
-def _dropped(heart_sec: NDArray[np.float64], sec: NDArray[np.float64]) -> str:
-    ratio = step_of(heart_sec) / step_of(sec)
-    return f", {1 / step_of(sec):.4g} samples/s become {1 / step_of(heart_sec):.4g}" * (
-        ratio >= _SLOWER
-    )
+def _about_nearest(name: str, heart_sec: NDArray[np.float64], sec: NDArray[np.float64]) -> str:
+    hz, heart_hz = 1 / step_of(sec), 1 / step_of(heart_sec)
+    if _shortest(heart_sec) >= _SLOWER * _shortest(sec):
+        return f"{name} has {hz:.4g} samples/s, the heart rate {heart_hz:.4g}: those nearest taken"
+    return f"{name} has a clock of its own: nearest sample taken"
 
 
 def _in_gaps(

@@ -394,6 +394,10 @@ def _is_value(text: str) -> bool:
     return not text or text in _NOTHING or _is_number(text.replace(",", "."))
 
 
+def _is_name(text: str) -> bool:
+    return not _is_value(text.lower()) and any(map(str.isalpha, text))
+
+
 def find_header(
     rows: Sequence[tuple[int, Row]], options: ReadOptions, report: Report
 ) -> tuple[Header | None, NotFound | None]:
@@ -417,13 +421,13 @@ def find_header(
             return None, error
     for line, row in rows:
         names = [cell.strip(" '\"\ufeff\t") for cell in row]
-        if len(row) < 2 or all(_is_value(name.lower()) for name in names):
+        if len(row) < 2 or not any(map(_is_name, names)):
             continue
         trial = Report()
         try:
             chosen = channels.choose(names, options, trial)
         except NotFound as error:
-            error.weight = sum(not _is_value(name.lower()) for name in names)
+            error.weight = sum(map(_is_name, names))
             if reason is None or error.weight > reason.weight:
                 reason = error
             continue

@@ -1,4 +1,4 @@
-"""Recordings written the way others write them, with nothing of ours: the other side of the readers."""
+"""Recordings written the way others write them, with nothing of ours."""
 
 import contextlib
 import gzip
@@ -94,7 +94,7 @@ def text_dialect(rng, truth):
 def times_as_text(rng, truth, number):
     """Return the name of the time's column, and its cells."""
     sec = truth.sec
-    start = datetime(2025, 12, 31, 23, 58, 30)
+    start = datetime.fromisoformat("2025-12-31T23:58:30")
     match int(rng.integers(0, 9)):
         case 0:
             return "time_ms", [str(round(t * 1000)) for t in sec]

@@ -1,4 +1,4 @@
-"""Files that others wrote: equal values, gaps and times, or a refusal; never a silent difference."""
+"""Files that others wrote: equal values, gaps and times, or a refusal; no silent difference."""
 
 import importlib.util
 import os
@@ -35,8 +35,7 @@ def agrees(path, truth, tolerance=1e-6):
     """Compare what is read with what was written; True when it was read."""
     try:
         (one,) = read_recordings(path)
-    except RecordingError as error:
-        assert "\n" not in str(error)
+    except RecordingError:
         return False
     sec = one.sec_from_start - one.sec_from_start[0] + truth.sec[0]
     for mine, theirs in ((one.fhr_bpm, truth.fhr), (one.uterus, truth.toco)):
