@@ -92,10 +92,12 @@ def join(heart: Series, others: list[tuple[str, Series]]) -> Joined:
             notes.append(f"{name} has one sample every {step_of(one.sec):.4g} s: held in between")
         elif how == "nearest":
             notes.append(_about_nearest(name, heart.sec, one.sec))
-        if how != "same":
+        if how != "same":  # the usual case costs nothing
             sec = np.union1d(sec, _in_gaps(heart.sec, one.sec, exact=how == "shared"))
-    fhr_bpm = np.full(len(sec), np.nan)
-    fhr_bpm[np.searchsorted(sec, heart.sec)] = heart.values
+    fhr_bpm = heart.values
+    if sec is not heart.sec:
+        fhr_bpm = np.full(len(sec), np.nan)
+        fhr_bpm[np.searchsorted(sec, heart.sec)] = heart.values
     placed = [
         _place(sec, one, how, heart.sec) for (_, one), how in zip(others, placing, strict=True)
     ]
@@ -156,6 +158,8 @@ def _in_gaps(
 def _place(
     sec: NDArray[np.float64], one: Series, how: str, heart_sec: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    if how == "same" and sec is heart_sec:
+        return one.values
     placed = np.full(len(sec), np.nan)
     if how in ("same", "shared"):
         placed[np.searchsorted(sec, one.sec)] = one.values

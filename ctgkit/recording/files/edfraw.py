@@ -4,6 +4,7 @@ Nothing is guessed or joined: interruptions stay, numbers are as the header scal
 """
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -214,8 +215,8 @@ def onsets_of(
     if keeper is None:
         return even
     onsets = np.empty(len(records))
-    for number, record in enumerate(records[:, keeper.at : keeper.at + keeper.n]):
-        found = _TAL.match(np.ascontiguousarray(record).tobytes())
+    for number, record in enumerate(_texts_of(keeper, records)):
+        found = _TAL.match(record)
         if not found:
             report.warn("a data record has no time of its own: read as continuous")
             return even
@@ -232,6 +233,14 @@ def onsets_of(
     return even
 
 
+def _texts_of(keeper: RawSignal, records: NDArray[np.int16]) -> Iterator[bytes]:
+    """Yield what an annotation signal holds, record by record."""
+    width = 2 * keeper.n
+    data = np.ascontiguousarray(records[:, keeper.at : keeper.at + keeper.n]).tobytes()
+    for start in range(0, len(data), width):
+        yield data[start : start + width]
+
+
 def times_of(raw: RawEdf, one: RawSignal, onsets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a signal's times, seconds after the first record begins."""
     within = np.arange(one.n) * (raw.record_s / one.n)
@@ -244,9 +253,10 @@ def notes_of(raw: RawEdf, records: NDArray[np.int16]) -> list[Note]:
     found: list[Note] = []
     first_s: float | None = None
     for place, keeper in enumerate(one for one in raw.signals if one.label == ANNOTATIONS):
-        for record in records[:, keeper.at : keeper.at + keeper.n]:
-            tals = _TAL.finditer(np.ascontiguousarray(record).tobytes())
-            for number, tal in enumerate(tals):
+        for record in _texts_of(keeper, records):
+            if place == 0 and first_s is not None and record.count(b"\x14") <= 2:
+                continue  # only keeps time
+            for number, tal in enumerate(_TAL.finditer(record)):
                 onset_s = float(tal[1])
                 first_s = onset_s if first_s is None else first_s
                 texts = tal[3].split(b"\x14")[:-1]

@@ -80,18 +80,25 @@ def open_bytes(path: Path, most: int) -> io.BufferedReader:
     return io.BufferedReader(Bounded(file, path, most), 1 << 18)
 
 
-def blocks_of(stream: io.TextIOBase, path: Path) -> Iterator[list[str]]:
-    """Yield the lines of a text without their ends, many at a time, none of them absurdly long."""
+def blocks_of(stream: io.TextIOBase, path: Path) -> Iterator[tuple[list[str], bool]]:
+    """Yield the lines of a text, many at a time, none of them absurdly long.
+
+    Yields
+    ------
+    tuple
+        The lines without their ends, and whether one of them begins with ``#``.
+    """
     rest, number = "", 0
     while block := stream.read(_BLOCK_CHARS):
-        lines = (rest + block).split("\n")
+        text = rest + block
+        lines = text.split("\n")
         rest = lines.pop()
         number += len(lines)
         if len(rest) > LINE_MAX_CHARS:
             raise RecordingError(str(path), number + 1, f"longer than {LINE_MAX_CHARS} characters")
-        yield lines
+        yield lines, text.startswith("#") or "\n#" in text
     if rest:
-        yield [rest]
+        yield [rest], rest.startswith("#")
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
             table = file.read_row_groups(numbers, columns=_needed(names, chosen))
             if chosen.sensors:
                 keys = _keys(table, [names[n] for n in chosen.sensors])
-                table = table.filter(pa.array(keys == name))
+                table = table.filter(pa.compute.equal(keys, name))
             if table.num_rows > options.max_samples:
                 raise too_long(path, options.max_bytes)
             columns = {
@@ -85,15 +85,17 @@ def _groups(file: pq.ParquetFile, sensors: list[str]) -> dict[str, list[int]]:
             groups.setdefault("", []).append(group)
             continue
         keys = _keys(file.read_row_group(group, columns=sensors), sensors)
-        for name in dict.fromkeys(keys.tolist()):
+        for name in keys.unique().to_pylist():  # in the order in which they come
             groups.setdefault(name, []).append(group)
     return groups
 
 
-def _keys(table: pa.Table, sensors: list[str]) -> NDArray[Any]:
+def _keys(table: pa.Table, sensors: list[str]) -> pa.ChunkedArray:
     """Return the name of each row's sensor."""
-    columns = [table.column(name).to_pylist() for name in sensors]
-    return np.array([" ".join(map(str, row)) for row in zip(*columns, strict=True)], dtype=object)
+    columns = [table.column(name).cast(pa.string()).fill_null("") for name in sensors]
+    if len(columns) == 1:
+        return columns[0]
+    return pa.compute.binary_join_element_wise(*columns, " ")
 
 
 def _array(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -176,10 +176,16 @@ class Table:
 
     def _by_sensor(self, rows: list[Row], lines: NDArray[np.int64]) -> dict[str, list[int]]:
         cells = [self._cells(rows, lines, n) for n in self._chosen.sensors]
+        keys = cells[0] if len(cells) == 1 else list(map(" ".join, zip(*cells, strict=True)))
+        if keys.count(keys[0]) == len(keys):
+            return {keys[0].strip(): list(range(len(keys)))}
         places: dict[str, list[int]] = {}
-        for row, key in enumerate(zip(*cells, strict=True)):
-            places.setdefault(" ".join(part.strip() for part in key), []).append(row)
-        return places
+        for row, key in enumerate(keys):
+            places.setdefault(key, []).append(row)
+        merged: dict[str, list[int]] = {}
+        for key, own in places.items():
+            merged.setdefault(key.strip(), []).extend(own)
+        return merged
 
     def _put(
         self, name: str, matrix: NDArray[np.float64], texts: list[str], remarks: list[str]
@@ -218,13 +224,22 @@ class Table:
         try:
             values = np.fromiter(map(float, cells), float, len(cells))
         except ValueError:
-            values = np.array([self._number(cell, line, name) for cell, line in
-                               zip(cells, lines, strict=True)])  # fmt: skip
+            values = self._with_words(cells, lines, name)
         if np.isinf(values).any():
             at = int(np.argmax(np.isinf(values)))
             reason = f"{channels.quoted(name)} must be finite: {excerpt(cells[at])!r}"
             raise self._error(lines[at], reason)
         return values
+
+    def _with_words(
+        self, cells: list[str], lines: NDArray[np.int64], name: str
+    ) -> NDArray[np.float64]:
+        """Return a column in which some cells say that there is no value."""
+        try:
+            return np.fromiter((float(cell or "nan") for cell in cells), float, len(cells))
+        except ValueError:
+            numbers = map(self._number, cells, lines.tolist(), itertools.repeat(name))
+            return np.fromiter(numbers, float, len(cells))
 
     def _number(self, cell: str, line: int, name: str) -> float:
         text = cell.strip(" '\"\t\xa0")

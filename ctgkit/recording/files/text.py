@@ -224,20 +224,31 @@ def _rows(
 
 def _decimal_comma(path: Path, lines: Sequence[str], header: Header, separator: str) -> bool:
     """Tell whether numbers have a decimal comma, by the first rows."""
-    rows = csv.reader(lines[header.line : header.line + 40], delimiter=separator)
     chosen = header.chosen
     wanted = [n for probes in chosen.hearts.values() for n in probes]
     wanted += [n for n in (chosen.toco, chosen.spasms, chosen.time) if n is not None]
     try:
-        cells = [row[n] for row in rows for n in wanted if n < len(row)]
+        table = list(csv.reader(lines[header.line : header.line + 40], delimiter=separator))
+        cells = [row[n] for row in table for n in wanted if n < len(row)]
     except csv.Error:
         return False
+    for n in wanted:
+        _refuse_thousands(path, header, [row[n] for row in table if n < len(row)])
     commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell)]
     points = [cell for cell in cells if _POINT_NUMBER.fullmatch(cell)]
     if commas and points:
         reason = f"both {commas[0].strip()!r} and {points[0].strip()!r}: which is the decimal sign?"
         raise RecordingError(str(path), header.line + 1, reason)
     return bool(commas)
+
+
+def _refuse_thousands(path: Path, header: Header, column: list[str]) -> None:
+    """Refuse ``1,250`` where it may as well be 1250 as 1.25."""
+    commas = [cell.strip() for cell in column if _COMMA_NUMBER.fullmatch(cell)]
+    whole = [cell for cell in column if re.fullmatch(r"\s*\d{3}\s*", cell)]
+    if commas and whole and all(re.fullmatch(r"[1-9]\d{0,2},\d{3}", cell) for cell in commas):
+        reason = f"{commas[0]!r} beside {whole[0].strip()!r}: a decimal comma, or thousands?"
+        raise RecordingError(str(path), header.line + 1, reason)
 
 
 def _fill(
@@ -262,11 +273,11 @@ def _fill(
     return table, remarks
 
 
-def _without(blocks: Iterator[list[str]], remarks: list[str]) -> Iterator[list[str]]:
+def _without(blocks: Iterator[tuple[list[str], bool]], remarks: list[str]) -> Iterator[list[str]]:
     """Yield the lines; remarks (``# …``) become empty ones, so that line numbers stay true."""
     known = set(remarks)
-    for block in blocks:
-        if any(line.startswith("#") for line in block):
+    for block, has_remarks in blocks:
+        if has_remarks:
             for n, line in enumerate(block):
                 if line.startswith("#") and not _ERROR_CELL.match(line):
                     block[n] = ""
