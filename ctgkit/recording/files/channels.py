@@ -11,7 +11,18 @@ from ctgkit.errors import excerpt
 from ctgkit.recording.files.options import ReadOptions, Report
 
 Role = Literal[
-    "", "time", "date", "number", "fhr", "mother", "toco", "spasms", "sensor", "remark", "value"
+    "",
+    "time",
+    "date",
+    "number",
+    "fhr",
+    "mother",
+    "toco",
+    "spasms",
+    "sensor",
+    "remark",
+    "value",
+    "simulated",
 ]
 
 _FETAL = (
@@ -120,6 +131,7 @@ class Chosen(NamedTuple):
     number: int | None
     sensors: list[int]
     remark: int | None
+    simulated: int | None
     time_unit: str
     """``s``, ``ms``, ``min``, ``h``; empty when nothing says it."""
 
@@ -138,6 +150,8 @@ def channel_of(name: str, unit: str = "") -> Channel:
     (Channel(role='fhr', rank=0, fetus=0, source='', unit='bpm'), 's', 2)
     """
     text = name.strip(" \t'\"\ufeff").lower()
+    if text.startswith("simulated by ") or text == "simulated":
+        return Channel("simulated")
     text, bracketed = _without_brackets(text)
     unit = unit_of(unit) if unit else bracketed
     if "," in text:
@@ -256,6 +270,7 @@ def choose(
     spasms = _first(found, "spasms", taken)
     number = _first(found, "number", taken)
     date, remark = _first(found, "date", taken), _first(found, "remark", taken)
+    simulated = _first(found, "simulated", taken)
     sensors = [n for n, one in enumerate(found) if one.role == "sensor" and n not in taken]
     time, unit = None, ""
     if timed and options.rate_hz is None:
@@ -272,11 +287,11 @@ def choose(
     for label, n in (("toco", toco), ("contraction intensity", spasms)):
         if n is not None:
             report.take(label, quoted(names[n]))
-    used = taken | {spasms, time, date, number, remark, *sensors}
+    used = taken | {spasms, time, date, number, remark, simulated, *sensors}
     for n, name in enumerate(names):
         if n not in used:
             report.leave(_left(name, found[n]))
-    return Chosen(hearts, toco, spasms, time, date, number, sensors, remark, unit)
+    return Chosen(hearts, toco, spasms, time, date, number, sensors, remark, simulated, unit)
 
 
 def _hearts(

@@ -1,18 +1,21 @@
 """Tables of text, ``.csv``, ``.tsv``, ``.txt``, gzipped or not.
 
-What is written has a header, then one row per sample. Remarks are in a column of their own, in the
-first rows, so that every parser reads the other columns as numbers.
+What is written has a header, then one row per sample. A mark that data are simulated is a column of
+ones, named by what simulated them. Other remarks are in a column ``remark``, in the first rows. So
+every parser reads all other columns as numbers.
 """
 
 import gzip
+import io
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, NamedTuple, TextIO, cast
 
 from ctgkit.recording import Recording
 from ctgkit.recording.files import pairs
-from ctgkit.recording.files.labels import to_labels, unique_ids
+from ctgkit.recording.files.labels import SIMULATED, to_labels, unique_ids
 from ctgkit.recording.files.opening import one_error
 from ctgkit.recording.files.options import ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
@@ -55,45 +58,56 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     everyone = unique_ids(itertools.chain(ahead, rest)) if several else ahead
     with _create(path) as file:
         for number, one in enumerate(everyone):
-            labels = to_labels(one, with_id=not several)
+            mark, labels = _mark_and_rest(one, with_id=not several)
             if number == 0:
-                has_remarks = several or bool(labels)
-                names = ["sensor"] * several + [*COLUMNS] + ["remark"] * has_remarks
-                file.write(",".join(names) + "\n")
-            write_rows(file, one, labels if has_remarks else None, sensor=several)
+                columns = _Columns(several, mark or SIMULATED * several, several or bool(labels))
+                file.write(columns.header() + "\n")
+            _write_rows(file, one, columns, labels)
             if one.events:
                 notes.append("events")
     return notes
 
 
-def write_rows(
-    file: TextIO, one: Recording, labels: list[str] | None, *, sensor: bool = False
-) -> None:
-    """Write a recording's rows, with remarks beside the first ones.
+class _Columns(NamedTuple):
+    """Which columns there are besides those of samples."""
 
-    Parameters
-    ----------
-    file : text file
-        Behind the header.
-    one : Recording
-        With an id, if *sensor*.
-    labels : list of str or None
-        Remarks; those that have no row of their own share the last one. None for no such column.
-    sensor : bool
-        Whether the first column is the sensor.
+    sensor: bool
+    mark: str
+    """Name of the column that marks simulated data with 1; empty for none."""
+    remark: bool
+
+    def header(self) -> str:
+        """Return the first line."""
+        marks = [_quoted(self.mark)] if self.mark else []
+        return ",".join(["sensor"] * self.sensor + [*COLUMNS, *marks] + ["remark"] * self.remark)
+
+
+def _mark_and_rest(one: Recording, *, with_id: bool) -> tuple[str, list[str]]:
+    """Return the name of the column that says whether data are simulated, and other remarks."""
+    labels = to_labels(one, with_id=with_id)
+    if one.simulated is None:
+        return "", labels
+    return labels[0] if one.simulated else SIMULATED, labels[1:]
+
+
+def _write_rows(file: TextIO, one: Recording, columns: _Columns, labels: list[str]) -> None:
+    """Write a recording's rows; remarks beside the first ones, the last row takes all that remain.
+
+    Every column but these is numbers.
     """
     arrays = (one.sec_from_start, one.fhr_bpm, one.uterus, one.spasms)
     rows = zip(*(array.tolist() for array in arrays), strict=True)
-    texts = (",".join("" if v != v else f"{v:.10g}" for v in row) for row in rows)
-    prefix = _quoted(one.sensor_id) + "," if sensor else ""
-    remarks = list(labels or ())
+    prefix = _quoted(one.sensor_id) + "," if columns.sensor else ""
+    end = "," + ("" if one.simulated is None else str(int(one.simulated))) if columns.mark else ""
+    texts = (prefix + ",".join("" if v != v else f"{v:.10g}" for v in row) + end for row in rows)
+    remarks = list(labels)
     n = len(one.sec_from_start)
     if len(remarks) > n:
         remarks[n - 1 :] = [" | ".join(remarks[n - 1 :])]
     for remark in remarks:
-        file.write(f"{prefix}{next(texts)},{_quoted(remark)}\n")
-    end = "," if labels is not None else ""
-    file.writelines(f"{prefix}{text}{end}\n" for text in texts)
+        file.write(f"{next(texts)},{_quoted(remark)}\n")
+    nothing = "," if columns.remark else ""
+    file.writelines(f"{text}{nothing}\n" for text in texts)
 
 
 def _quoted(text: str) -> str:
@@ -104,7 +118,15 @@ def _quoted(text: str) -> str:
     return plain
 
 
-def _create(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "wt", encoding="utf-8", newline="")
-    return path.open("w", encoding="utf-8", newline="")
+@contextmanager
+def _create(path: Path) -> Iterator[TextIO]:
+    """Open a file to write; gzipped without a time stamp: the same rows give the same bytes."""
+    with path.open("wb") as raw, ExitStack() as stack:
+        file: IO[bytes] = raw
+        if path.suffix == ".gz":
+            packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0)
+            file = cast(IO[bytes], stack.enter_context(packed))
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()

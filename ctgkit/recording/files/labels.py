@@ -17,8 +17,10 @@ _KEYS = ("sensor_id", "started")
 def to_labels(recording: Recording, *, with_id: bool = True) -> list[str]:
     """Return a recording's remarks, one line each; the sensor's id only where it is wanted."""
     lines = []
+    marks = [line for line in recording.comments if line.startswith("simulated by ")]
     if recording.simulated is not None:
-        lines.append(SIMULATED if recording.simulated else NOT_SIMULATED)
+        mark = marks[0] if marks else SIMULATED
+        lines.append(mark if recording.simulated else NOT_SIMULATED)
     keys = _KEYS if with_id else _KEYS[1:]
     lines += [f"{key}: {getattr(recording, key)}" for key in keys if getattr(recording, key)]
     said = [line for line in recording.comments if not line.startswith("simulated by ")]

@@ -15,7 +15,7 @@ from ctgkit.recording import Recording
 from ctgkit.recording.files import channels, clock, clocks
 from ctgkit.recording.files.channels import Chosen, NotFound
 from ctgkit.recording.files.hearts import hearts_of
-from ctgkit.recording.files.labels import from_labels
+from ctgkit.recording.files.labels import NOT_SIMULATED, SIMULATED, from_labels
 from ctgkit.recording.files.opening import too_long
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
 from ctgkit.recording.files.order import StartsAnew, in_order
@@ -194,9 +194,10 @@ class Table:
         if texts:
             self._clocks.setdefault(name, []).extend(texts)
         known = self._remarks.setdefault(name, {})
-        for remark in remarks:
-            if remark and len(known) < REMARKS_MAX:
-                known[remark] = None
+        for text in dict.fromkeys(remarks):
+            for remark in text.split("\n"):
+                if remark and len(known) < REMARKS_MAX:
+                    known[remark] = None
 
     def _refuse_longer(self, rows: list[Row], lines: NDArray[np.int64], width: int) -> None:
         for row, line in zip(rows, lines, strict=True):
@@ -278,7 +279,24 @@ class Table:
         return [f"{date} {cell}" for date, cell in zip(dates, cells, strict=True)]
 
     def _remarks_of(self, rows: list[Row]) -> list[str]:
-        n = self._chosen.remark
+        remarks = self._texts_of(rows, self._chosen.remark)
+        if self._chosen.simulated is None:
+            return remarks
+        marks = self._texts_of(rows, self._chosen.simulated)
+        name = self._names[self._chosen.simulated]
+        says = {"1": name if " " in name else SIMULATED, "0": NOT_SIMULATED}
+        found = [says[mark] for mark in dict.fromkeys(marks) if mark in says]
+        # whose they are is known by the row: one sensor's chunk may say both only by mistake
+        return (
+            [*remarks, *found]
+            if not self._chosen.sensors
+            else [
+                says.get(mark, "") + ("\n" + remark if remark else "")
+                for mark, remark in zip(marks, remarks or [""] * len(marks), strict=True)
+            ]
+        )
+
+    def _texts_of(self, rows: list[Row], n: int | None) -> list[str]:
         return [row[n].strip() if n < len(row) else "" for row in rows] if n is not None else []
 
     def recordings(self, remarks: Sequence[str] = ()) -> Iterator[Recording]:

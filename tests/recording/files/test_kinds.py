@@ -181,7 +181,7 @@ def test_whole_seconds_at_four_samples_a_second(write):
 
 def test_disorder_is_sorted_and_a_second_start_is_refused(write):
     """Swapped rows and blocks are sorted; two recordings in one table aren't mixed."""
-    swapped = SECONDS[:10] + [SECONDS[11], SECONDS[10]] + SECONDS[12:]
+    swapped = [*SECONDS[:10], SECONDS[11], SECONDS[10], *SECONDS[12:]]
     for times in (swapped, SECONDS[::-1], SECONDS[20:] + SECONDS[:20]):
         hearts = [100 + 4 * t for t in times]
         (one,), report = read(write(table(times, hearts)))
@@ -347,10 +347,12 @@ def test_what_we_write_opens_everywhere(tmp_path):
     )  # fmt: skip
     assert write_recording(one, tmp_path / "x.csv") == []
     frame = pandas.read_csv(tmp_path / "x.csv")
-    assert list(frame.columns) == ["sec", "bpm", "uterus", "spasms", "remark"]
+    mark = "simulated by ctgkit: not a patient"
+    assert list(frame.columns) == ["sec", "bpm", "uterus", "spasms", mark, "remark"]
+    assert (frame[mark] == 1).all()
     assert [kind.kind in "fi" for kind in frame.dtypes[:4]] == [True] * 4
     assert frame.remark.dropna().tolist() == [
-        "simulated by ctgkit: not a patient", "sensor_id: a-1",
+        "sensor_id: a-1",
         "started: 2026-01-02T10:00:00+03:00",
         "pH, 7.1", 'said "no"', "исход",
     ]  # fmt: skip
@@ -438,8 +440,8 @@ def original_database(path):
                 for n in range(20):
                     row = (exam, n * 0.12, uuid, 0 if n == 3 else 140 + exam, 15.2, 20.0)
                     database.execute(
-                        "INSERT INTO ctg (examination_id, sec_from_start, uuid, bpm, uterus, spasms)"
-                        " VALUES (?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+                        "INSERT INTO ctg (examination_id, sec_from_start, uuid, bpm, uterus,"
+                        " spasms) VALUES (?, ?, ?, ?, ?, ?)", row)  # fmt: skip
     database.close()
     return path
 
