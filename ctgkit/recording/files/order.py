@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ctgkit.recording.files.clock import RATE_MAX_HZ
+
 _RUNS_ALIKE = 0.8
 """Share of equally long runs of one time from which on they are samples of one tick."""
 
@@ -94,7 +96,9 @@ def _spread(sec: NDArray[np.float64]) -> tuple[float, int, NDArray[np.float64]] 
     ticks = sec[starts]
     if count < 2 or (np.abs(inner - count) <= 1).mean() < _RUNS_ALIKE or (ticks % 1).any():
         return None
-    tick_s = float(np.percentile(np.diff(ticks), 50, method="lower")) if len(ticks) > 1 else 1.0
+    tick_s = float(np.percentile(np.diff(ticks), 50, method="lower")) if len(ticks) > 1 else 0.0
+    if count > tick_s * RATE_MAX_HZ:
+        return None
     within = np.arange(len(sec)) - np.repeat(starts, counts)
     slots = np.maximum(counts, count)
     slots = np.repeat(slots, counts)

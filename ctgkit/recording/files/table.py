@@ -110,12 +110,13 @@ class Table:
         """
         rest = iter(rows)
         line = first_line
+        key = self._values[0] if self._chosen.time is None else self._chosen.time
         while chunk := list(itertools.islice(rest, CHUNK_ROWS)):
             lines = np.arange(line, line + len(chunk))
             line += len(chunk)
             self.n_lines += len(chunk)
-            if not all(chunk):
-                full = np.array([bool(row) and any(map(str.strip, row)) for row in chunk])
+            if not all(chunk) or "" in [row[key] for row in chunk if len(row) > key]:
+                full = np.array([any(map(str.strip, row)) for row in chunk])
                 self._n_empty += int((~full).sum())
                 chunk = list(itertools.compress(chunk, full))
                 lines = lines[full]
