@@ -10,8 +10,8 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -81,7 +81,7 @@ class _Direct(connect):
 async def dial(
     url: str,
     *,
-    kind: type[C] = ClientConnection,  # type: ignore[assignment]
+    kind: Callable[..., C] = ClientConnection,  # type: ignore[assignment]
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     offers: Sequence[str] = (),
     open_timeout_s: float = OPEN_TIMEOUT_S,
@@ -97,8 +97,8 @@ async def dial(
     ----------
     url : str
         ``ws://…`` or ``wss://…``.
-    kind : type
-        The class of the connection.
+    kind : type or callable
+        Makes the connection.
     headers : mapping or iterable of pairs
         Further headers: tokens.
     offers : sequence of str
@@ -121,7 +121,7 @@ async def dial(
     try:
         made = await _Direct(
             url,
-            create_connection=kind,
+            create_connection=cast(type[ClientConnection], kind),
             additional_headers=headers or None,
             subprotocols=[Subprotocol(name) for name in offers] or None,
             compression=None,  # small messages: it costs more than it saves
@@ -140,8 +140,7 @@ async def dial(
             response=error.response if isinstance(error, InvalidStatus) else None,
             refused=errno.ECONNREFUSED in _errnos(error),
         ) from error
-    assert isinstance(made, kind)
-    return made
+    return cast(C, made)
 
 
 def why_failed(error: Exception, url: str, timeout_s: float = OPEN_TIMEOUT_S) -> str:

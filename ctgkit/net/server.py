@@ -140,17 +140,30 @@ OnRefused = Callable[[str, str, Answer], None]
 class Guarded(BoundedConnection):
     """A bounded connection that knows its addresses, and recognises TLS on a port without it."""
 
-    local_host, peer_host, peer = "", "", "gone"
-    """Addresses, and ``HOST:PORT`` of the peer; kept, as a broken connection has none."""
+    _local: tuple[Any, ...] = ("", 0)
+    _remote: tuple[Any, ...] = ("", 0)
 
     def connection_made(self, transport: Any) -> None:
-        """Note the addresses while there are any."""
+        """Note the addresses: a connection that broke has none, and uvloop raises for it."""
         with contextlib.suppress(OSError):  # it broke before it was accepted
-            self.local_host = str((transport.get_extra_info("sockname") or ("",))[0])
-            name = transport.get_extra_info("peername")
-            if name:
-                self.peer_host, self.peer = str(name[0]), authority(str(name[0]), int(name[1]))
+            self._local = transport.get_extra_info("sockname") or self._local
+            self._remote = transport.get_extra_info("peername") or self._remote
         super().connection_made(transport)
+
+    @property
+    def local_address(self) -> Any:
+        """Where it arrived."""
+        return self._local
+
+    @property
+    def remote_address(self) -> Any:
+        """Where it came from, also when it is broken."""
+        return self._remote
+
+    @property
+    def peer(self) -> str:
+        """``HOST:PORT`` of the peer."""
+        return authority(str(self._remote[0]), int(self._remote[1])) if self._remote[1] else "gone"
 
     def data_received(self, data: bytes) -> None:
         """Take what came; answer a TLS client in words instead of waiting for its request."""
@@ -347,7 +360,7 @@ async def open_server(
     door = _door(answer, rules, on_refused, secure=tls is not None)
 
     def note_rejected(link: Any, _request: Request, last: Response) -> None:
-        if last.status_code in (400, 426, 505):  # by the library: no WebSocket handshake
+        if link.protocol.accept_called and last.status_code >= 400:  # no WebSocket handshake
             reason = excerpt(bytes(last.body).partition(b"\n")[0])
             Seldom.of(link.server).log(
                 logging.INFO, last.status_code, "refused %d peer=%s: %s",
@@ -402,7 +415,8 @@ def _door(answer: Answers, rules: Rules, on_refused: OnRefused, *, secure: bool)
             Seldom.of(connection.server).log(
                 level, (given.status, given.body), "refused %d %s %s peer=%s: %s",
                 given.status, excerpt(request.method),
-                excerpt(request.path.partition("?")[0]), peer, given.why or "no such thing",
+                excerpt(request.path.partition("?")[0]), peer,
+                given.why or excerpt(given.body.strip()),
             )  # fmt: skip
         return response(given, with_body=request.method != "HEAD")
 
@@ -421,7 +435,7 @@ def asked_of(connection: Guarded, request: Request, *, secure: bool) -> Asked | 
         query=query,
         target=request.path,
         header=request.headers.get_all,
-        local_host=connection.local_host,
-        peer_host=connection.peer_host,
+        local_host=str(connection.local_address[0]),
+        peer_host=str(connection.remote_address[0]),
         secure=secure,
     )
