@@ -126,6 +126,8 @@ restart are turned away by the kernel and try again only after 1 s, 3 s, 7 s."""
 LOG_EVERY_S = 10.0
 """Pause between lines about the same kind of refusal, seconds."""
 
+_TELLING = {401, 403, 503, 4401}
+"""Refusals by which somebody's set-up fails."""
 _TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS client begins."""
 _NO_TLS = (
@@ -359,13 +361,10 @@ async def open_server(
     """
     door = _door(answer, rules, on_refused, secure=tls is not None)
 
-    def note_rejected(link: Any, _request: Request, last: Response) -> None:
+    def note_rejected(link: Any, request: Request, last: Response) -> None:
         if link.protocol.accept_called and last.status_code >= 400:  # no WebSocket handshake
             reason = excerpt(bytes(last.body).partition(b"\n")[0])
-            Seldom.of(link.server).log(
-                logging.INFO, last.status_code, "refused %d peer=%s: %s",
-                last.status_code, link.peer, reason,
-            )  # fmt: skip
+            log_refusal(link, last.status_code, request_line(request), reason)
 
     servers = [
         await serve(
@@ -409,15 +408,10 @@ def _door(answer: Answers, rules: Rules, on_refused: OnRefused, *, secure: bool)
         if not isinstance(given, Answer):
             return given
         if given.status >= 400 and connection.state is State.CONNECTING:
-            peer = connection.peer
-            on_refused(peer, request.path, given)
-            level = logging.WARNING if given.status in (401, 403, 503) else logging.INFO
-            Seldom.of(connection.server).log(
-                level, (given.status, given.body), "refused %d %s %s peer=%s: %s",
-                given.status, excerpt(request.method),
-                excerpt(request.path.partition("?")[0]), peer,
-                given.why or excerpt(given.body.strip()),
-            )  # fmt: skip
+            on_refused(connection.peer, request.path, given)
+            reason = given.why or excerpt(given.body.strip())
+            kind = given.body if given.status in _TELLING else b""  # its own text there
+            log_refusal(connection, given.status, request_line(request), reason, kind)
         return response(given, with_body=request.method != "HEAD")
 
     return process
@@ -438,4 +432,31 @@ def asked_of(connection: Guarded, request: Request, *, secure: bool) -> Asked | 
         local_host=str(connection.local_address[0]),
         peer_host=str(connection.remote_address[0]),
         secure=secure,
+    )
+
+
+def request_line(request: Request) -> str:
+    """Return method and path for the log: no query, in which somebody may have put a token."""
+    return f"{excerpt(request.method)} {excerpt(request.path.partition('?')[0])}"
+
+
+def log_refusal(
+    connection: Guarded, status: int, what: str, why: str, kind: bytes | str = ""
+) -> None:
+    """Write now and then a line for what is refused, so that its owner sees why.
+
+    Parameters
+    ----------
+    connection : Guarded
+        Whose request or message it was.
+    status : int
+        HTTP status or close code.
+    what, why : str
+        What was asked for, and what the refusal rests on.
+    kind : bytes or str
+        Refusals of different kinds don't silence one another; there must be few.
+    """
+    level = logging.WARNING if status in _TELLING else logging.INFO
+    Seldom.of(connection.server).log(
+        level, (status, kind), "refused %d %s peer=%s: %s", status, what, connection.peer, why
     )

@@ -17,7 +17,7 @@ from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
-from ctgkit.net.server import Guarded, OpenServer, listen, open_server
+from ctgkit.net.server import Guarded, OpenServer, listen, log_refusal, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
@@ -238,10 +238,7 @@ class Backend:
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
-        if pause_s := self._attempts.pause_s(
-            asked.peer_host, self._gate.token_was_right(route), time.monotonic()
-        ):
-            await asyncio.sleep(pause_s)
+        await self._slow_down(connection, self._gate.token_was_right(route))
         match route:
             case SensorEnters() | ViewerEnters():
                 if self._is_full(route):
@@ -343,15 +340,23 @@ class Backend:
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 first = msgspec.json.decode(await connection.recv(), type=dict[str, str])
-            if self._gate.is_viewer_token(first.get("token", "")):
-                return True
+            right = self._gate.is_viewer_token(first.get("token", ""))
+            await self._slow_down(connection, right)
         except (TimeoutError, ConnectionClosed, msgspec.MsgspecError):
-            pass  # whatever it was, it was no token
+            right = False  # whatever it was, it was no token
         finally:
             self._knocking -= 1
-        self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
-        await connection.close(CLOSE_UNAUTHORIZED, "access token required")
-        return False
+        if not right:
+            self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
+            log_refusal(connection, CLOSE_UNAUTHORIZED, "viewer", "its first message is no token")
+            await connection.close(CLOSE_UNAUTHORIZED, "access token required")
+        return right
+
+    async def _slow_down(self, connection: Guarded, right: bool | None) -> None:
+        """Let who tries tokens wait for the answer."""
+        address = str(connection.remote_address[0])
+        if pause_s := self._attempts.pause_s(address, right, time.monotonic()):
+            await asyncio.sleep(pause_s)
 
     def _perform(self, actions: Sequence[Action]) -> None:
         """Carry out what the session decided."""

@@ -24,9 +24,7 @@ from ctgkit.sensor.control import serve_control
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
 
-SENSOR = SensorEntry(
-    id="0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d00", token="a-token-nobody-guesses"
-)  # noqa: S106
+SENSOR = SensorEntry(id="0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d00", token="a-token-nobody-guesses")
 
 
 class Server:

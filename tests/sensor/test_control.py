@@ -184,7 +184,9 @@ def test_a_port_in_use_is_named():
     ((taken,),) = listen(("127.0.0.1", 0), 1)
     with taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port}: cannot listen: Address already in use"):
+        with pytest.raises(
+            Unreachable, match=rf"127\.0\.0\.1:{port}: cannot listen: Address already in use"
+        ):
             listen(("127.0.0.1", port), 2)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:65536: .*no such port"):
         listen(("127.0.0.1", 65535), 2)
