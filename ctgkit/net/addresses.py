@@ -76,7 +76,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def host_port(text: str) -> tuple[str, int]:
+def host_and_port(text: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT`` as people type it; without a host, loopback.
 
     Raises
@@ -86,8 +86,8 @@ def host_port(text: str) -> tuple[str, int]:
 
     Examples
     --------
-    >>> host_port("localhost:9001"), host_port(":0"), host_port("[::1]:80"), host_port("::1:80")
-    (('localhost', 9001), ('127.0.0.1', 0), ('::1', 80), ('::1', 80))
+    >>> host_and_port("ward-3:9001"), host_and_port("[::1]:80"), host_and_port(":0")
+    (('ward-3', 9001), ('::1', 80), ('127.0.0.1', 0))
     """
     host, colon, digits = text.rpartition(":")
     if ":" in host and not host.startswith("["):

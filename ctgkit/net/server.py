@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 from weakref import WeakKeyDictionary
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -24,89 +24,11 @@ from websockets.typing import Subprotocol
 
 from ctgkit.errors import ConfigError, Unreachable, excerpt
 from ctgkit.net.addresses import PORT_MAX, authority
+from ctgkit.net.connection import Answerer, BoundedConnection
 from ctgkit.net.http import Answer, Asked, problem, response, split_target
 from ctgkit.net.origins import Rules
 
 log = logging.getLogger(__name__)
-
-Answerer = Callable[[ServerConnection, Request], Awaitable[Response | None] | Response | None]
-
-NEWCOMERS_MAX = 512
-"""Connections that haven't finished their handshake, at a time, before slow ones have to go."""
-PATIENCE_S = 1.0
-"""How long a handshake may take even then, seconds: a thousand sensors may come back at once."""
-UNREAD_PONGS_MAX_BYTES = 1 << 20
-"""Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
-
-
-class BoundedConnection(ServerConnection):
-    """A server's connection whose peer can't make it hold any amount of anything.
-
-    One that doesn't finish its handshake makes room for others; otherwise whoever says nothing
-    could hold any number of connections, for as long as a handshake may take. One that sends pings
-    and doesn't read the pongs is dropped; the library would queue them without end. One that breaks
-    its connection while its request is answered is dropped too.
-    """
-
-    _waiting: ClassVar[WeakKeyDictionary[Server, dict[ServerConnection, float]]] = (
-        WeakKeyDictionary()
-    )
-    """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
-
-    _unread_pongs = 0
-    """Bytes that the library answered by itself since the peer had read everything."""
-
-    async def handshake(
-        self, process_request: Answerer | None = None, *arguments: Any, **more: Any
-    ) -> None:
-        """Perform the opening handshake."""
-        waiting = self._waiting.setdefault(self.server, {})
-        now_s = self.loop.time()
-        while len(waiting) >= NEWCOMERS_MAX:
-            slowest, since_s = next(iter(waiting.items()))
-            if now_s - since_s < PATIENCE_S:
-                break
-            del waiting[slowest]
-            slowest.transport.abort()
-        waiting[self] = now_s
-        try:
-            answer = process_request and _unless_broken(process_request)
-            await super().handshake(answer, *arguments, **more)
-        finally:
-            waiting.pop(self, None)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came; drop a peer that reads none of the answers that it causes."""
-        before = self.transport.get_write_buffer_size()
-        super().data_received(data)
-        waiting = self.transport.get_write_buffer_size()
-        self._unread_pongs = self._unread_pongs + waiting - before if waiting else 0
-        if self._unread_pongs > UNREAD_PONGS_MAX_BYTES:
-            self.transport.abort()
-
-
-def _unless_broken(
-    answer: Answerer,
-) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
-    """Wrap a ``process_request``: a peer whose connection broke meanwhile is dropped.
-
-    It sent bytes behind its request that are no frames (a second request, a smuggled body), or
-    half-closed while it was answered. websockets has then ended its side already: the answer would
-    fail an assertion, and log a traceback for everybody who sends a stray byte.
-    """
-
-    async def answered(connection: ServerConnection, request: Request) -> Response | None:
-        response = answer(connection, request)
-        if isawaitable(response):
-            response = await response
-        if connection.protocol.eof_sent:
-            log.info("request dropped: more than a request came peer=%s", connection.remote_address)
-            connection.transport.abort()
-            await connection.wait_closed()
-        return response
-
-    return answered
-
 
 FRAME_MAX_BYTES = 16_384
 """Largest message that a server takes unless told otherwise (contract: 16 KiB)."""
@@ -147,7 +69,7 @@ class Guarded(BoundedConnection):
 
     def connection_made(self, transport: Any) -> None:
         """Note the addresses: a connection that broke has none, and uvloop raises for it."""
-        with contextlib.suppress(OSError):  # it broke before it was accepted
+        with contextlib.suppress(OSError, ValueError):  # it broke before it was accepted
             self._local = transport.get_extra_info("sockname") or self._local
             self._remote = transport.get_extra_info("peername") or self._remote
         super().connection_made(transport)
@@ -321,7 +243,7 @@ async def open_server(
     listeners: Iterable[socket.socket],
     *,
     rules: Rules,
-    connection: type[Guarded] = Guarded,
+    connection: Callable[..., ServerConnection] = Guarded,
     on_refused: OnRefused = lambda peer, target, answer: None,
     select_subprotocol: Callable[[Any, Sequence[Subprotocol]], Subprotocol | None] | None = None,
     max_bytes: int = FRAME_MAX_BYTES,
@@ -342,8 +264,8 @@ async def open_server(
         What :func:`listen` returned.
     rules : Rules
         Which pages and host names are let through.
-    connection : type
-        The class of the connections.
+    connection : type or callable
+        Makes the connections: :class:`Guarded` ones.
     on_refused : callable
         Called for every answer of 400 and above.
     select_subprotocol : callable or None
@@ -371,7 +293,7 @@ async def open_server(
             handle,
             sock=sock,
             backlog=BACKLOG,
-            create_connection=connection,
+            create_connection=cast(type[ServerConnection], connection),
             process_request=door,
             process_response=note_rejected,
             select_subprotocol=select_subprotocol,

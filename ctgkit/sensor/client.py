@@ -10,7 +10,6 @@ import functools
 import logging
 import math
 import random
-import time
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
@@ -160,7 +160,7 @@ class SensorClient:
         Infinity means never. It does not wait for the peer: a connection whose buffer is filled
         is left alone.
         """
-        now = time.monotonic()
+        now = monotonic_s()
         if room := self.outbox.room:
             self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
         connection = self._writable()
@@ -194,7 +194,7 @@ class SensorClient:
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
         if n_new:
-            now = time.monotonic()
+            now = monotonic_s()
             self.last_sent_s = now
             if math.isnan(self.first_sent_s):
                 self.first_sent_s = now
@@ -210,21 +210,21 @@ class SensorClient:
 
     async def _keep_linked(self, connect_timeout_s: float) -> None:
         """Dial, use the connection until it is lost, and again."""
-        give_up_at = time.monotonic() + connect_timeout_s
+        give_up_at = monotonic_s() + connect_timeout_s
         while True:
             try:
                 connection = await self._dial()
             except NotConnected as error:
-                if error.is_final or (not self.connects and time.monotonic() >= give_up_at):
+                if error.is_final or (not self.connects and monotonic_s() >= give_up_at):
                     return self._fail(error.reason)
                 log.log(
                     self._level if self._attempt == 0 else logging.DEBUG,
                     "cannot connect, trying again id=%s: %s", self.sensor_id, error.reason,
                 )  # fmt: skip
             else:
-                began = time.monotonic()
+                began = monotonic_s()
                 await self._use(connection)
-                if time.monotonic() - began > BACKOFF_CAP_S:
+                if monotonic_s() - began > BACKOFF_CAP_S:
                     self._attempt = 0
                 if connection.close_code == REPLACED:
                     return self._fail(
@@ -269,7 +269,7 @@ class SensorClient:
         )  # fmt: skip
         try:
             if self.connects == 1:
-                self.feed.start(time.monotonic())
+                self.feed.start(monotonic_s())
                 self._on_started(self)
             else:
                 self.pump()
