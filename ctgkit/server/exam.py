@@ -18,6 +18,7 @@ from ctgkit.server.store.reader import Reader, open_reader
 
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
+    from ctgkit.recording.files.original import OriginalReader
 
 CSV_COLUMNS = {
     "uuid": "sensor",
@@ -36,6 +37,15 @@ def _database(store: str | None) -> Path:
     return database_path(store or current_config().commands.get("serve", {}).get("store"))
 
 
+@contextmanager
+def _opened(path: Path) -> "Iterator[Reader | OriginalReader]":
+    """Open our database, or one of the original system."""
+    from ctgkit.recording.files.original import is_original, open_original
+
+    with open_original(path) if is_original(path) else open_reader(path) as reader:
+        yield reader
+
+
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
 def exam() -> None:
     """Read back what a backend stored."""
@@ -47,7 +57,7 @@ def exam() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def list_(store: str | None, as_json: bool) -> None:
     """List the examinations, oldest first."""
-    with open_reader(_database(store)) as reader:
+    with _opened(_database(store)) as reader:
         rows = reader.examinations()
     if as_json:
         for row in rows:
@@ -72,7 +82,7 @@ def list_(store: str | None, as_json: bool) -> None:
 def show(examination_id: int, store: str | None, as_json: bool) -> None:
     """Show one examination: its times, and what each sensor contributed."""
     path = _database(store)
-    with open_reader(path) as reader:
+    with _opened(path) as reader:
         row = _find(reader, path, examination_id)
         row["by_sensor"] = reader.sensors(examination_id)
     if as_json:
@@ -107,7 +117,7 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
 def export(examination_id: int, store: str | None, out: Path | None, kind: str | None) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
     path = _database(store)
-    with open_reader(path) as reader:
+    with _opened(path) as reader:
         row = _find(reader, path, examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings
@@ -123,7 +133,7 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
                 _write_json(reader, row, file)
 
 
-def _find(reader: Reader, path: Path, examination_id: int) -> dict[str, Any]:
+def _find(reader: "Reader | OriginalReader", path: Path, examination_id: int) -> dict[str, Any]:
     for row in reader.examinations():
         if row["id"] == examination_id:
             return row
@@ -142,7 +152,7 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         raise CtgkitError(f"{out}: {error.strerror}") from error
 
 
-def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
+def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
@@ -168,14 +178,14 @@ def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
         )
 
 
-def _write_csv(reader: Reader, examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "Reader | OriginalReader", examination_id: int, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
 
 
-def _write_json(reader: Reader, row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "Reader | OriginalReader", row: dict[str, Any], file: IO[str]) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for number, sample in enumerate(reader.samples(row["id"])):
