@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ctgkit.errors import RecordingError, excerpt
-from ctgkit.recording.files import channels
 from ctgkit.recording.files.channels import NotFound
+from ctgkit.recording.files.header import Header, Row, find_header
+from ctgkit.recording.files.names import channel_of
 from ctgkit.recording.files.opening import blocks_of, open_bytes, unpacked_most
 from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
-from ctgkit.recording.files.table import REMARKS_MAX, Header, Row, Table, find_header
+from ctgkit.recording.files.table import REMARKS_MAX, Table
 
 _HEAD_BYTES = 1 << 16
 _HEAD_LINES = 80
@@ -294,7 +295,7 @@ def is_one_channel(lines: Sequence[str]) -> bool:
         if not line.strip() or _is_remark(line) or _SEPARATOR_LINE.fullmatch(line):
             continue
         for separator in _SEPARATORS:
-            roles = [channels.channel_of(cell).role for cell in line.split(separator)]
+            roles = [channel_of(cell).role for cell in line.split(separator)]
             if roles == ["time", "value"]:
                 return True
         return False
