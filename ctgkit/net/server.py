@@ -226,6 +226,8 @@ def listen(
 def _bind(host: str, port: int) -> socket.socket:
     if not 0 <= port <= PORT_MAX:
         raise ValueError("there is no such port")
+    if "\0" in host:
+        raise ValueError("there is no such host")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -283,11 +285,6 @@ async def open_server(
     """
     door = _door(answer, rules, on_refused, secure=tls is not None)
 
-    def note_rejected(link: Any, request: Request, last: Response) -> None:
-        if link.protocol.accept_called and last.status_code >= 400:  # no WebSocket handshake
-            reason = excerpt(bytes(last.body).partition(b"\n")[0])
-            log_refusal(link, last.status_code, request_line(request), reason)
-
     servers = [
         await serve(
             handle,
@@ -295,7 +292,7 @@ async def open_server(
             backlog=BACKLOG,
             create_connection=cast(type[ServerConnection], connection),
             process_request=door,
-            process_response=note_rejected,
+            process_response=_note_rejected,
             select_subprotocol=select_subprotocol,
             compression=None,
             max_size=max_bytes,
@@ -355,6 +352,13 @@ def asked_of(connection: Guarded, request: Request, *, secure: bool) -> Asked | 
         peer_host=str(connection.remote_address[0]),
         secure=secure,
     )
+
+
+def _note_rejected(link: Any, request: Request, last: Response) -> None:
+    """Log what the library refuses: a handshake that is none."""
+    if link.protocol.accept_called and last.status_code >= 400:
+        reason = excerpt(bytes(last.body).partition(b"\n")[0])
+        log_refusal(link, last.status_code, request_line(request), reason)
 
 
 def request_line(request: Request) -> str:
