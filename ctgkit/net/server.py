@@ -45,8 +45,8 @@ SEND_BUFFER_BYTES = 131_072
 BACKLOG = 1024
 """Connections that wait to be accepted; with fewer, sensors that all come back at once after a
 restart are turned away by the kernel and try again only after 1 s, 3 s, 7 s."""
-LOG_EVERY_S = 10.0
-"""Pause between lines about the same kind of refusal, seconds."""
+LOG_BURST, LOG_EVERY_S = 5, 10.0
+"""Lines about the same kind of refusal, and in how many seconds."""
 
 _TELLING = {401, 403, 503, 4401}
 """Refusals by which somebody's set-up fails."""
@@ -113,7 +113,7 @@ class Seldom:
 
     def __init__(self) -> None:
         self._kinds: dict[object, tuple[float, int]] = {}
-        """Kind -> when its last line was written, and how many were left out since."""
+        """Kind -> when its first line was written, and how many have come since."""
 
     @classmethod
     def of(cls, server: Server) -> "Seldom":
@@ -121,18 +121,19 @@ class Seldom:
         return cls._of.setdefault(server, cls())
 
     def log(self, level: int, kind: object, text: str, *values: object) -> None:
-        """Write a line, unless one of its kind was written a moment ago.
+        """Write a line, unless several of its kind were written a moment ago.
 
         There must be few kinds: none of a peer's making.
         """
         now_s = asyncio.get_running_loop().time()
-        at_s, left_out = self._kinds.get(kind, (-LOG_EVERY_S, 0))
-        if now_s - at_s < LOG_EVERY_S:
-            self._kinds[kind] = at_s, left_out + 1
-            return
-        self._kinds[kind] = now_s, 0
-        more = f" ({left_out} more like it since the last line)" if left_out else ""
-        log.log(level, text + "%s", *values, more)
+        since_s, came = self._kinds.get(kind, (-LOG_EVERY_S, 0))
+        left_out = 0
+        if now_s - since_s >= LOG_EVERY_S:
+            since_s, left_out, came = now_s, max(0, came - LOG_BURST), 0
+        self._kinds[kind] = since_s, came + 1
+        if came < LOG_BURST:
+            more = f" ({left_out} more like it before)" if left_out else ""
+            log.log(level, text + "%s", *values, more)
 
 
 class OpenServer:
