@@ -36,7 +36,7 @@ async def listen(connection):
 
 async def hang_up(connection):
     try:
-        async with asyncio.timeout(0.4):
+        async with asyncio.timeout(0.2):
             await connection.recv()
         await listen(connection)
     except TimeoutError:
@@ -52,7 +52,7 @@ async def other_code(connection):
     await connection.close(1002)
 
 
-KEEPS = {"ping_interval": 0.05, "ping_timeout": 0.1}
+KEEPS = {"ping_interval": 0.03, "ping_timeout": 0.2}
 SERVERS = {
     "keeps all": (listen, KEEPS, set()),
     "never pings": (listen, {"ping_interval": None}, {"C-2.2", "C-2.3"}),
@@ -67,9 +67,9 @@ SERVERS = {
 @pytest.mark.parametrize("name", SERVERS)
 async def test_each_fault_is_found_by_its_check(name, monkeypatch):
     """At the backend for sensor and viewer, at the ML service for its client."""
-    monkeypatch.setattr(liveness, "PING_WITHIN_S", 0.5)
-    monkeypatch.setattr(liveness, "GONE_WITHIN_S", 1.0)
-    monkeypatch.setattr(liveness, "SILENT_S", 0.8)
+    monkeypatch.setattr(liveness, "PING_WITHIN_S", 0.3)
+    monkeypatch.setattr(liveness, "GONE_WITHIN_S", 0.8)
+    monkeypatch.setattr(liveness, "SILENT_S", 0.4)
     handle, options, faults = SERVERS[name]
     async with serve(handle, "127.0.0.1", 0, close_timeout=0.2, **options) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
