@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import os
 import ssl
+import urllib.request
 
 import pytest
 import trustme
+from websockets.asyncio.client import connect
 
 from ctgkit.net.client import Backoff, NotConnected, dial
 from tests.flow.processes import free_port
@@ -110,12 +112,30 @@ async def test_tls_where_there_is_none_and_the_other_way_round():
     assert untrusted.reason.startswith("its certificate isn't trusted: ")
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"])
-async def test_no_proxy_from_the_environment(name, monkeypatch):
+async def test_no_proxy_from_the_environment(monkeypatch):
     """An office's proxy is none of ours: it would be asked for 127.0.0.1."""
-    monkeypatch.setitem(os.environ, name, f"http://127.0.0.1:{free_port()}")
-    async with server(b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n") as port:
+    asked = []
+
+    async def proxy(_reader, writer):
+        asked.append(writer)
+        writer.close()
+
+    monkeypatch.setattr(urllib.request, "getproxies", urllib.request.getproxies_environment)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with (
+        await asyncio.start_server(proxy, "127.0.0.1", 0) as office,
+        server(b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n") as port,
+    ):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setitem(
+                os.environ, name, f"http://127.0.0.1:{office.sockets[0].getsockname()[1]}"
+            )
+        with pytest.raises(Exception, match="proxy"):  # otherwise this test could not fail
+            await connect(f"ws://127.0.0.1:{port}/ws")
+        assert len(asked) == 1
         assert (await failure(f"ws://127.0.0.1:{port}/ws")).status == 418
+        assert len(asked) == 1
 
 
 @pytest.mark.skipif("uvloop" not in LOOPS, reason="uvloop is not installed")
