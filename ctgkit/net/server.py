@@ -14,8 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, ClassVar, Self, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Self, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -27,8 +26,7 @@ from ctgkit.net.addresses import PORT_MAX, authority
 from ctgkit.net.connection import Answerer, BoundedConnection
 from ctgkit.net.http import Answer, Asked, problem, response, split_target
 from ctgkit.net.origins import Rules
-
-log = logging.getLogger(__name__)
+from ctgkit.net.refusals import TELLING, Seldom, log_refusal, request_line
 
 FRAME_MAX_BYTES = 16_384
 """Largest message that a server takes unless told otherwise (contract: 16 KiB)."""
@@ -45,11 +43,6 @@ SEND_BUFFER_BYTES = 131_072
 BACKLOG = 1024
 """Connections that wait to be accepted; with fewer, sensors that all come back at once after a
 restart are turned away by the kernel and try again only after 1 s, 3 s, 7 s."""
-LOG_BURST, LOG_EVERY_S = 5, 10.0
-"""Lines about the same kind of refusal, and in how many seconds."""
-
-_TELLING = {401, 403, 503, 4401}
-"""Refusals by which somebody's set-up fails."""
 _TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS client begins."""
 _NO_TLS = (
@@ -104,36 +97,6 @@ class Guarded(BoundedConnection):
 
 Answers = Callable[[Any, Asked], Awaitable[Answer | Response | None] | Answer | Response | None]
 """Answers a request on a :class:`Guarded` connection; None lets it become a WebSocket."""
-
-
-class Seldom:
-    """Logs one line of each kind now and then, and says how many it left out."""
-
-    _of: ClassVar[WeakKeyDictionary[Server, "Seldom"]] = WeakKeyDictionary()
-
-    def __init__(self) -> None:
-        self._kinds: dict[object, tuple[float, int]] = {}
-        """Kind -> when its first line was written, and how many have come since."""
-
-    @classmethod
-    def of(cls, server: Server) -> "Seldom":
-        """Return the one of a server."""
-        return cls._of.setdefault(server, cls())
-
-    def log(self, level: int, kind: object, text: str, *values: object) -> None:
-        """Write a line, unless several of its kind were written a moment ago.
-
-        There must be few kinds: none of a peer's making.
-        """
-        now_s = asyncio.get_running_loop().time()
-        since_s, came = self._kinds.get(kind, (-LOG_EVERY_S, 0))
-        left_out = 0
-        if now_s - since_s >= LOG_EVERY_S:
-            since_s, left_out, came = now_s, max(0, came - LOG_BURST), 0
-        self._kinds[kind] = since_s, came + 1
-        if came < LOG_BURST:
-            more = f" ({left_out} more like it before)" if left_out else ""
-            log.log(level, text + "%s", *values, more)
 
 
 class OpenServer:
@@ -330,7 +293,7 @@ def _door(answer: Answers, rules: Rules, on_refused: OnRefused, *, secure: bool)
         if given.status >= 400 and connection.state is State.CONNECTING:
             on_refused(connection.peer, request.path, given)
             reason = given.why or excerpt(given.body.strip())
-            kind = given.body if given.status in _TELLING else b""  # its own text there
+            kind = given.body if given.status in TELLING else b""  # its own text there
             log_refusal(connection, given.status, request_line(request), reason, kind)
         return response(given, with_body=request.method != "HEAD")
 
@@ -360,30 +323,3 @@ def _note_rejected(link: Any, request: Request, last: Response) -> None:
     if link.protocol.accept_called and last.status_code >= 400:
         reason = excerpt(bytes(last.body).partition(b"\n")[0])
         log_refusal(link, last.status_code, request_line(request), reason)
-
-
-def request_line(request: Request) -> str:
-    """Return method and path for the log: no query, in which somebody may have put a token."""
-    return f"{excerpt(request.method)} {excerpt(request.path.partition('?')[0])}"
-
-
-def log_refusal(
-    connection: Guarded, status: int, what: str, why: str, kind: bytes | str = ""
-) -> None:
-    """Write now and then a line for what is refused, so that its owner sees why.
-
-    Parameters
-    ----------
-    connection : Guarded
-        Whose request or message it was.
-    status : int
-        HTTP status or close code.
-    what, why : str
-        What was asked for, and what the refusal rests on.
-    kind : bytes or str
-        Refusals of different kinds don't silence one another; there must be few.
-    """
-    level = logging.WARNING if status in _TELLING else logging.INFO
-    Seldom.of(connection.server).log(
-        level, (status, kind), "refused %d %s peer=%s: %s", status, what, connection.peer, why
-    )

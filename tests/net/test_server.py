@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from ctgkit.errors import ConfigError, Unreachable
-from ctgkit.net import server as module
+from ctgkit.net import refusals
 from ctgkit.net.http import Answer, split_target
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import listen, open_server
@@ -119,9 +119,9 @@ def test_a_refusal_behind_a_reverse_proxy_says_what_lets_it_in(loop, tmp_path):
             for _ in range(50):
                 await asyncio.to_thread(exchange, server, upgrade(server, "/ws", host="x.example"))
             lines = [line for line in logs.lines[before:] if line.startswith("refused")]
-            assert 0 < len(lines) < module.LOG_BURST
+            assert 0 < len(lines) < refusals.LOG_BURST
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(module, "LOG_EVERY_S", 0.0)
+                patch.setattr(refusals, "LOG_EVERY_S", 0.0)
                 await asyncio.to_thread(exchange, server, upgrade(server, "/ws", host="y.example"))
             lines = [line for line in logs.lines if line.startswith("refused")]
             assert lines[-1].endswith("more like it before)")
