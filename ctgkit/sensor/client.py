@@ -11,6 +11,7 @@ import logging
 import math
 import random
 import time
+import uuid
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -29,6 +30,7 @@ from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
+    STREAM_PARAMETER,
     SUBPROTOCOL,
     TOKEN_HEADER,
     Ack,
@@ -105,6 +107,8 @@ class SensorClient:
         """Set when the first connection stands, or none will."""
         self._settings = settings
         self._token = entry.token
+        self._stream = str(uuid.uuid4())
+        """Says to the backend that what is sent again is the same, and what isn't is not."""
         self._lags = lags if settings.speed < math.inf else None
         self._on_started = on_started
         self._random = random.Random(f"{settings.seed}/{number}")
@@ -249,7 +253,7 @@ class SensorClient:
 
     async def _dial(self) -> ClientConnection:
         parts = urlsplit(self._settings.url)
-        query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
+        query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id, STREAM_PARAMETER: self._stream})
         query = f"{parts.query}&{query}" if parts.query else query
         made_by: type[ClientConnection] = ClientConnection
         if self.bad_line is not None:

@@ -26,6 +26,7 @@ from ctgkit.wire.json import read_json, read_typed, wire_error
 SUBPROTOCOL: Final = "ctgkit.v1"
 TOKEN_HEADER: Final = "X-Auth-Sensor-Token"
 SENSOR_ID_PARAMETER: Final = "sensor_id"
+STREAM_PARAMETER: Final = "stream"
 BACKFILL_PARAMETER: Final = "backfill"
 
 MlFormat = Literal["nested", "flat", "both"]
