@@ -30,7 +30,7 @@ from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
-    STREAM_PARAMETER,
+    STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
     Ack,
@@ -253,7 +253,7 @@ class SensorClient:
 
     async def _dial(self) -> ClientConnection:
         parts = urlsplit(self._settings.url)
-        query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id, STREAM_PARAMETER: self._stream})
+        query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
         made_by: type[ClientConnection] = ClientConnection
         if self.bad_line is not None:
@@ -261,7 +261,7 @@ class SensorClient:
         return await DirectConnect(
             urlunsplit(parts._replace(query=query)),
             create_connection=made_by,
-            additional_headers={TOKEN_HEADER: self._token},
+            additional_headers={TOKEN_HEADER: self._token, STREAM_HEADER: self._stream},
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,  # small messages: it costs more than it saves
             proxy=None,

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from ctgkit.net.http import NOT_FOUND, PLAIN, Answer, json_answer
 from ctgkit.net.origins import HeaderValues, refuse_stranger
 from ctgkit.server.numbering import is_stream_id
-from ctgkit.wire import BACKFILL_PARAMETER, SENSOR_ID_PARAMETER, STREAM_PARAMETER, TOKEN_HEADER
+from ctgkit.wire import BACKFILL_PARAMETER, SENSOR_ID_PARAMETER, STREAM_HEADER, TOKEN_HEADER
 
 CONTROL_PATH = "/api/sensors/"
 """What lies below switches sensors on and off."""
@@ -129,10 +129,10 @@ class Gate:
         expected = self.token_digests.get(sensor_id, _NO_SUCH_SENSOR)
         if not hmac.compare_digest(digest, expected):
             return _problem(401, "unknown sensor or wrong token")
-        stream = query.get(STREAM_PARAMETER, [None])[0]
-        if stream is not None and not is_stream_id(stream):
-            return _problem(400, f"{STREAM_PARAMETER} is no stream id: letters, digits, -, _ and .")
-        return SensorEnters(sensor_id, stream)
+        streams = header(STREAM_HEADER)
+        if streams and not (len(streams) == 1 and is_stream_id(streams[0])):
+            return _problem(400, f"{STREAM_HEADER} is no stream id: letters, digits, -, _ and .")
+        return SensorEnters(sensor_id, streams[0] if streams else None)
 
     def _viewer(self, query: Mapping[str, list[str]], header: HeaderValues) -> Route:
         backfill_s = _number(query, BACKFILL_PARAMETER, 0.0)

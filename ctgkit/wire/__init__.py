@@ -25,8 +25,8 @@ from ctgkit.wire.json import read_json, read_typed, wire_error
 
 SUBPROTOCOL: Final = "ctgkit.v1"
 TOKEN_HEADER: Final = "X-Auth-Sensor-Token"
+STREAM_HEADER: Final = "X-Sensor-Stream"
 SENSOR_ID_PARAMETER: Final = "sensor_id"
-STREAM_PARAMETER: Final = "stream"
 BACKFILL_PARAMETER: Final = "backfill"
 
 MlFormat = Literal["nested", "flat", "both"]

@@ -7,25 +7,20 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 
 from ctgkit.errors import ConfigError, StoreError
-from ctgkit.samples import Sample
-from ctgkit.server.numbering import Attendance, Numbers, Outcome
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 from ctgkit.server.store.owner import owned
-from ctgkit.server.store.writer import Again, Group, Question, Reading, Recovered, Store, Written
+from ctgkit.server.store.transaction import Transaction
+from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Store, Written
 
 log = logging.getLogger(__name__)
 
-ROWS_PER_STATEMENT = (512, 64, 8, 1)
-"""Rows that one statement inserts, as many as are there. For each statement the writer's thread
-gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
 WAL_MAX_PAGES = 4_000
 """Pages in the log (16 MB) beyond which the writer has to wait, some ms, until it can begin anew:
 under steady load it never finds everything checkpointed by itself, and the log would grow."""
@@ -34,7 +29,7 @@ RESTART_TIMEOUT_S = 0.1
 LOG_WARN_FACTOR = 4
 """A log that many times over its usual size is mentioned: somebody reads for long."""
 COUNT_MAX_ROWS = 50_000
-"""Rows counted in one go for `exam list`, some 20 ms. Chosen."""
+"""Rows counted at a time for `exam list`, some 20 ms. Chosen: as many as one second brings at most."""
 
 EXAMINATION_ID_MAX = 2**62
 """Beyond it an id can't be one of ours; SQLite's own end is 2**63."""
@@ -75,12 +70,12 @@ class SqliteEngine:
         self._path, self._thread, self._reader = path, thread, reader
         self._keys, self.recovered = keys, recovered
         self._maintained = -1
-        self._log_is_long = False
+        self._log_is_long = self._is_behind = False
 
     async def write(self, group: Group) -> Written:
         """Write a group in one transaction."""
         with self._errors(reading=False):
-            return await self._thread.run(lambda db: _Transaction(db, self._keys, group).write())
+            return await self._thread.run(lambda db: Transaction(db, self._keys, group).write())
 
     async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
         """Return a sensor's last *limit* stored samples, oldest first."""
@@ -91,40 +86,34 @@ class SqliteEngine:
 
     async def maintain(self, stored: int) -> None:
         """Count what is new, and move committed pages from the log, away from the writer."""
-        if stored == self._maintained and not self._log_is_long:
+        if stored == self._maintained and not self._log_is_long and not self._is_behind:
             return
         with self._errors(reading=True):
-            await self._count()
-            _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
-            if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
-                how = "TRUNCATE" if pages > LOG_WARN_FACTOR * WAL_MAX_PAGES else "RESTART"
-                await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
-            too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
-            if too_long and not self._log_is_long:
-                log.warning(
-                    "somebody reads the database for long: its log has %d MB", pages * 4096 >> 20
-                )
-            self._log_is_long = too_long
+            self._is_behind = await self._count()
+            await self._checkpoint()
         self._maintained = stored
 
-    async def _count(self) -> None:
-        """Add the rows that are not counted yet to the stored counts."""
-        while True:
-            counted = tuple(await _one(self._reader, schema.SELECT_COUNTED))
-            last = tuple(await _one(self._reader, schema.SELECT_LAST_ROWS))
-            upto = tuple(min(n + COUNT_MAX_ROWS, m) for n, m in zip(counted, last, strict=True))
-            if upto == counted:
-                return
-            rows = await self._reader.execute_fetchall(
-                schema.COUNT_ROWS,
-                {
-                    "samples": counted[0],
-                    "samples_to": upto[0],
-                    "predictions": counted[1],
-                    "predictions_to": upto[1],
-                },
-            )
+    async def _checkpoint(self) -> None:
+        _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
+        if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
+            how = "TRUNCATE" if pages > LOG_WARN_FACTOR * WAL_MAX_PAGES else "RESTART"
+            await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
+        too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
+        if too_long and not self._log_is_long:
+            log.warning("somebody reads the database for long: its log has %d MB", pages >> 8)
+        self._log_is_long = too_long
+
+    async def _count(self) -> bool:
+        """Add rows that are not counted yet to the stored counts; return whether some are left."""
+        counted = tuple(await _one(self._reader, schema.SELECT_COUNTED))
+        last = tuple(await _one(self._reader, schema.SELECT_LAST_ROWS))
+        upto = tuple(min(n + COUNT_MAX_ROWS, m) for n, m in zip(counted, last, strict=True))
+        if upto != counted:
+            spans = {"samples": counted[0], "samples_to": upto[0]}
+            spans |= {"predictions": counted[1], "predictions_to": upto[1]}
+            rows = await self._reader.execute_fetchall(schema.COUNT_ROWS, spans)
             await self._thread.run(functools.partial(_add_counts, rows=rows, upto=upto))
+        return upto != last
 
     @contextlib.contextmanager
     def _errors(self, *, reading: bool) -> Iterator[None]:
@@ -142,137 +131,6 @@ class SqliteEngine:
 def _is_reading(row: Sequence[object]) -> bool:
     """Return whether a row holds numbers where numbers belong; anybody may have written to it."""
     return isinstance(row[0], float) and all(v is None or isinstance(v, float) for v in row[1:4])
-
-
-class _Transaction:
-    """One group on its way into the database, in the writer's thread."""
-
-    def __init__(self, db: sqlite3.Connection, keys: Mapping[str, int], group: Group) -> None:
-        self._db, self._keys, self._group = db, keys, group
-        self._streams: dict[Attendance, int] = {}
-        """Keys found or made here; they hold once this is committed."""
-
-    def write(self) -> Written:
-        db, group = self._db, self._group
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany(schema.INSERT_EXAMINATION, group.opened)
-            stored = self._store_new()
-            outcomes = [self._answer(question) for question in group.questions]
-            _insert(
-                db,
-                schema.insert_predictions,
-                [(exam, self._keys[sensor], *rest) for exam, sensor, *rest in group.predictions],
-            )
-            for examination_id, interrupted in group.closed:
-                db.execute(schema.CLOSE_PARTS, (examination_id,))
-                end = schema.INTERRUPT_EXAMINATION if interrupted else schema.CLOSE_EXAMINATION
-                db.execute(end, (examination_id,))
-            learned = self._learn()
-        for source, key in self._streams.items():
-            source.stream_key = key
-        return Written(stored + outcomes.count("new"), outcomes, learned)
-
-    def _store_new(self) -> int:
-        """Store the samples that are certainly new; return how many were."""
-        samples = self._group.samples
-        if not samples:
-            return 0
-        keys = {
-            source: (self._keys[source.sensor_id], self._key(source) if numbered else 0)
-            for source, numbered in {(source, sample.seq is not None) for source, sample in samples}
-        }
-        rows = [(source.examination_id, *keys[source], *_columns(s)) for source, s in samples]
-        self._db.execute("SAVEPOINT certain")
-        stored = _insert(self._db, schema.insert_samples, rows)
-        if stored < len(rows):
-            # The answer to an earlier attempt's commit was lost, or somebody else wrote here.
-            self._db.execute("ROLLBACK TO certain")
-            stored = 0
-            for source, sample in samples:
-                outcome: Outcome = "new"
-                if sample.seq is None:
-                    self._insert(source, 0, sample)
-                else:
-                    outcome = self._judge(source, sample, sample.seq)
-                if outcome == "conflict":
-                    raise sqlite3.IntegrityError(
-                        f"another program stored number {sample.seq} of sensor {sample.sensor_id}"
-                    )
-                stored += outcome == "new"
-        return stored
-
-    def _answer(self, question: Question) -> Outcome:
-        seq = question.sample.seq
-        assert seq is not None
-        return self._judge(question.source, question.sample, seq)
-
-    def _judge(self, source: Attendance, sample: Sample, seq: int) -> Outcome:
-        """Look a number up in all examinations; store the sample if it isn't there (S-6.5)."""
-        named, own = source.stream is not None, self._key(source)
-        values = (sample.sec_from_start, sample.fhr_bpm, sample.uterus, sample.spasms)
-        where = {"sensor": self._keys[source.sensor_id], "stream": own, "seq": seq}
-        found = self._db.execute(_SAMPLES_NUMBERED[named], where).fetchall()
-        if any(row[1:] == values for row in found):
-            return "again"
-        if any(row[0] == own for row in found):
-            return "conflict"
-        self._insert(source, own, sample)
-        return "new"
-
-    def _insert(self, source: Attendance, stream_key: int, sample: Sample) -> None:
-        row = (source.examination_id, self._keys[source.sensor_id], stream_key, *_columns(sample))
-        self._db.execute(schema.insert_samples(1), row)
-
-    def _key(self, source: Attendance) -> int:
-        """Return the key of a connection's stream: its own, unless it names one that is there."""
-        key = source.stream_key or self._streams.get(source)
-        if key is None:
-            sensor, name = self._keys[source.sensor_id], source.stream
-            found = name and self._db.execute(schema.SELECT_STREAM, (sensor, name)).fetchone()
-            made = found or [self._db.execute(schema.INSERT_STREAM, (sensor, name)).lastrowid]
-            key = self._streams[source] = int(made[0])
-            part = (sensor, name is not None, key, source.examination_id)
-            self._db.execute(schema.INSERT_PART, part)
-        return key
-
-    def _learn(self) -> list[tuple[Numbers, int]]:
-        """Return the largest number of each stream that was asked about for the first time."""
-        learned: dict[Numbers, int] = {}
-        for source in {q.source: None for q in self._group.questions}:
-            if not source.numbers.known and source.numbers not in learned:
-                where = {"sensor": self._keys[source.sensor_id], "stream": self._key(source)}
-                sql = _LARGEST_NUMBER[source.stream is not None]
-                largest = self._db.execute(sql, where).fetchone()[0]
-                learned[source.numbers] = -1 if largest is None else largest
-        return list(learned.items())
-
-
-_SAMPLES_NUMBERED = [schema.select_samples_numbered(named) for named in (False, True)]
-_LARGEST_NUMBER = [schema.select_largest_number(named) for named in (False, True)]
-
-
-def _columns(
-    sample: Sample,
-) -> tuple[int | None, float, str, float | None, float | None, float | None]:
-    return (
-        sample.seq, sample.sec_from_start, sample.sensor_id,
-        sample.fhr_bpm, sample.uterus, sample.spasms,
-    )  # fmt: skip
-
-
-def _insert(
-    db: sqlite3.Connection, sql: Callable[[int], str], rows: Sequence[tuple[Any, ...]]
-) -> int:
-    """Insert rows, many per statement; return how many were new."""
-    at = stored = 0
-    for size in ROWS_PER_STATEMENT:
-        end = len(rows) - (len(rows) - at) % size
-        if end > at:
-            groups = (tuple(chain.from_iterable(rows[n : n + size])) for n in range(at, end, size))
-            stored += db.executemany(sql(size), groups).rowcount
-            at = end
-    return stored
 
 
 def _add_counts(db: sqlite3.Connection, rows: Iterable[sqlite3.Row], upto: tuple[int, ...]) -> None:
