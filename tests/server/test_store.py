@@ -174,12 +174,16 @@ async def test_a_certain_number_that_is_there_after_all_is_not_dropped(tmp_path)
         put(store, 1, where)
         put(store, 2, where)
     assert query(path, "SELECT seq FROM ctg") == [(1,), (2,)]
-    with pytest.raises(ExceptionGroup) as ended:
+
+    async def write_another():
         async with running(path) as store:
             where = put(store, 7)
             await store.written()
             put(store, 7, where, bpm=99.0)
             await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await write_another()
     (error,) = ended.value.exceptions
     assert isinstance(error, StoreError)
     assert "another program stored number 7" in str(error)
