@@ -30,7 +30,7 @@ class SensorEnters:
 
     sensor_id: str
     stream: str | None = None
-    """What it calls its stream of numbers (PROTOCOL S-6.5)."""
+    """What it calls its stream of numbers (PROTOCOL S-6.7)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Session:
     ) -> tuple[Attendance, list[Action]]:
         """Let a sensor in; its earlier connection, if any, is displaced.
 
-        *stream* is what it calls its stream of numbers (PROTOCOL S-6.5), if it says.
+        *stream* is what it calls its stream of numbers (PROTOCOL S-6.7), if it says.
         """
         name = self._bed_of[sensor_id]
         actions = self.expire(at_s)

@@ -29,7 +29,7 @@ RESTART_TIMEOUT_S = 0.1
 LOG_WARN_FACTOR = 4
 """A log that many times over its usual size is mentioned: somebody reads for long."""
 COUNT_MAX_ROWS = 50_000
-"""Rows counted at a time for `exam list`, some 20 ms. Chosen: as many as one second brings at most."""
+"""Rows counted at a time for `exam list`, some 20 ms. Chosen: what a second brings at most."""
 
 EXAMINATION_ID_MAX = 2**62
 """Beyond it an id can't be one of ours; SQLite's own end is 2**63."""
