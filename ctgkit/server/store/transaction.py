@@ -29,8 +29,14 @@ class Transaction:
         with db:
             db.execute("BEGIN IMMEDIATE")
             db.executemany(schema.INSERT_EXAMINATION, group.opened)
-            stored = self._store_new()
-            outcomes = [self._answer(question) for question in group.questions]
+            outcomes: list[Outcome] = []
+            stored = begun = 0
+            for question in group.questions:
+                if question.after > begun:
+                    stored += self._store_new(group.samples[begun : question.after])
+                    begun = question.after
+                outcomes.append(self._answer(question))
+            stored += self._store_new(group.samples[begun:])
             _insert(
                 db,
                 schema.insert_predictions,
@@ -45,9 +51,8 @@ class Transaction:
             source.stream_key = key
         return Written(stored + outcomes.count("new"), outcomes, learned)
 
-    def _store_new(self) -> int:
-        """Store the samples that are certainly new; return how many were."""
-        samples = self._group.samples
+    def _store_new(self, samples: Sequence[tuple[Attendance, Sample]]) -> int:
+        """Store samples that are certainly new; return how many were."""
         if not samples:
             return 0
         keys = {

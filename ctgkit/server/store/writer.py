@@ -63,6 +63,8 @@ class Question:
     source: Attendance
     sample: Sample
     replies: Replies
+    after: int
+    """How many samples of its group came before it: rows keep the order of arrival."""
 
 
 @dataclass(slots=True)
@@ -165,7 +167,8 @@ class Store:
 
     def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
         """Queue one sample that is stored, and acknowledged, if it isn't there already."""
-        self._queue.questions.append(Question(source, sample, replies))
+        queue = self._queue
+        queue.questions.append(Question(source, sample, replies, len(queue.samples)))
         self._queued()
 
     def add_prediction(
