@@ -140,11 +140,20 @@ class Reader:
             self._add(counts, self._db.execute(schema.COUNT_ROWS, self._uncounted()))
             return counts
         unknown = None if self._last[1] > UNCOUNTED_MAX_ROWS and not self._has_counts else 0
-        for row in self._db.execute(schema.COUNT_BY_INDEX):
-            self._add(counts, [(*row, None, None, None, unknown)])
+        for row in self._parts():
+            samples = self._db.execute(schema.COUNT_PART, row).fetchone()[0]
+            self._add(counts, [(*row, samples, None, None, None, unknown)])
         if unknown == 0:
             self._add(counts, self._db.execute(schema.COUNT_PREDICTIONS))
         return counts
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        """Yield each examination with each of its sensors, by the index alone."""
+        at = self._db.execute(schema.SELECT_NEXT_EXAMINATION, (-1,)).fetchone()
+        while at is not None:
+            yield tuple(at)
+            later = self._db.execute(schema.SELECT_NEXT_SENSOR, tuple(at)).fetchone()
+            at = later or self._db.execute(schema.SELECT_NEXT_EXAMINATION, (at[0],)).fetchone()
 
     def _counts_of(self, examination_id: int) -> Mapping[int, _Count]:
         """Return the counts of one examination."""

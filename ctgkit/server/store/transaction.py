@@ -99,7 +99,8 @@ class Transaction:
 
     def _insert(self, source: Attendance, stream_key: int, sample: Sample) -> None:
         row = (source.examination_id, self._keys[source.sensor_id], stream_key, *_columns(sample))
-        self._db.execute(schema.insert_samples(1), row)
+        if self._db.execute(schema.insert_samples(1), row).rowcount != 1:
+            raise sqlite3.IntegrityError("a sample that isn't there cannot be stored")
 
     def _key(self, source: Attendance) -> int:
         """Return the key of a connection's stream: its own, unless it names one that is there."""
