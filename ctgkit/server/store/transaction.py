@@ -122,6 +122,8 @@ class Transaction:
                 where = {"sensor": self._keys[source.sensor_id], "stream": self._key(source)}
                 sql = _LARGEST_NUMBER[source.stream is not None]
                 largest = self._db.execute(sql, where).fetchone()[0]
+                if not isinstance(largest, int | None):
+                    raise sqlite3.IntegrityError("the table parts holds rubbish")
                 learned[source.numbers] = -1 if largest is None else largest
         return list(learned.items())
 
