@@ -15,6 +15,10 @@ ROWS_PER_STATEMENT = (512, 64, 8, 1)
 gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
 
 
+class _Doubt(Exception):
+    """A sample that is certainly new is there already."""
+
+
 class Transaction:
     """One group on its way into the database, in the writer's thread."""
 
@@ -25,23 +29,30 @@ class Transaction:
 
     def write(self) -> Written:
         """Write it, all or nothing; return what became of it."""
+        try:
+            return self._write(self._store_new)
+        except _Doubt:  # the answer to an earlier attempt's commit was lost, or somebody wrote here
+            self._streams.clear()
+            return self._write(self._store_in_doubt)
+
+    def _write(self, store: Callable[[Sequence[tuple[Attendance, Sample]]], int]) -> Written:
         db, group = self._db, self._group
         with db:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(schema.INSERT_EXAMINATION, group.opened)
+            if group.opened:
+                db.executemany(schema.INSERT_EXAMINATION, group.opened)
             outcomes: list[Outcome] = []
             stored = begun = 0
             for question in group.questions:
                 if question.after > begun:
-                    stored += self._store_new(group.samples[begun : question.after])
+                    stored += store(group.samples[begun : question.after])
                     begun = question.after
                 outcomes.append(self._answer(question))
-            stored += self._store_new(group.samples[begun:])
-            _insert(
-                db,
-                schema.insert_predictions,
-                [(exam, self._keys[sensor], *rest) for exam, sensor, *rest in group.predictions],
-            )
+            stored += store(group.samples[begun:] if begun else group.samples)
+            results = [
+                (exam, self._keys[sensor], *rest) for exam, sensor, *rest in group.predictions
+            ]
+            _insert(db, schema.insert_predictions, results)
             for examination_id, interrupted in group.closed:
                 db.execute(schema.CLOSE_PARTS, (examination_id,))
                 end = schema.INTERRUPT_EXAMINATION if interrupted else schema.CLOSE_EXAMINATION
@@ -53,30 +64,35 @@ class Transaction:
 
     def _store_new(self, samples: Sequence[tuple[Attendance, Sample]]) -> int:
         """Store samples that are certainly new; return how many were."""
-        if not samples:
-            return 0
-        keys = {
-            source: (self._keys[source.sensor_id], self._key(source) if numbered else 0)
-            for source, numbered in {(source, sample.seq is not None) for source, sample in samples}
+        where = {
+            source: self._place(source, numbered=one.seq is not None)
+            for source, one in dict(samples).items()
         }
-        rows = [(source.examination_id, *keys[source], *_columns(s)) for source, s in samples]
-        self._db.execute("SAVEPOINT certain")
-        stored = _insert(self._db, schema.insert_samples, rows)
-        if stored < len(rows):
-            # The answer to an earlier attempt's commit was lost, or somebody else wrote here.
-            self._db.execute("ROLLBACK TO certain")
-            stored = 0
-            for source, sample in samples:
-                outcome: Outcome = "new"
-                if sample.seq is None:
-                    self._insert(source, 0, sample)
-                else:
-                    outcome = self._judge(source, sample, sample.seq)
-                if outcome == "conflict":
-                    raise sqlite3.IntegrityError(
-                        f"another program stored number {sample.seq} of sensor {sample.sensor_id}"
-                    )
-                stored += outcome == "new"
+        rows = [
+            (
+                *where[source], s.seq, s.sec_from_start, s.sensor_id,
+                s.fhr_bpm, s.uterus, s.spasms,
+            )
+            for source, s in samples
+        ]  # fmt: skip
+        if _insert(self._db, schema.insert_samples, rows) < len(rows):
+            raise _Doubt
+        return len(rows)
+
+    def _store_in_doubt(self, samples: Sequence[tuple[Attendance, Sample]]) -> int:
+        """Do the same one by one, looking first; equal ones may be there, others may not."""
+        stored = 0
+        for source, sample in samples:
+            if sample.seq is None:
+                self._insert(source, sample)
+                stored += 1
+                continue
+            outcome = self._judge(source, sample, sample.seq)
+            if outcome == "conflict":
+                raise sqlite3.IntegrityError(
+                    f"another program stored number {sample.seq} of sensor {sample.sensor_id}"
+                )
+            stored += outcome == "new"
         return stored
 
     def _answer(self, question: Question) -> Outcome:
@@ -94,13 +110,20 @@ class Transaction:
             return "again"
         if any(row[0] == own for row in found):
             return "conflict"
-        self._insert(source, own, sample)
+        self._insert(source, sample)
         return "new"
 
-    def _insert(self, source: Attendance, stream_key: int, sample: Sample) -> None:
-        row = (source.examination_id, self._keys[source.sensor_id], stream_key, *_columns(sample))
+    def _insert(self, source: Attendance, sample: Sample) -> None:
+        place = self._place(source, numbered=sample.seq is not None)
+        values = (sample.sec_from_start, sample.sensor_id, sample.fhr_bpm, sample.uterus)
+        row = (*place, sample.seq, *values, sample.spasms)
         if self._db.execute(schema.insert_samples(1), row).rowcount != 1:
             raise sqlite3.IntegrityError("a sample that isn't there cannot be stored")
+
+    def _place(self, source: Attendance, *, numbered: bool) -> tuple[int, int, int]:
+        """Return examination, sensor and stream; without numbers there is no stream."""
+        key = self._key(source) if numbered else 0
+        return source.examination_id, self._keys[source.sensor_id], key
 
     def _key(self, source: Attendance) -> int:
         """Return the key of a connection's stream: its own, unless it names one that is there."""
@@ -130,15 +153,6 @@ class Transaction:
 
 _SAMPLES_NUMBERED = [schema.select_samples_numbered(named) for named in (False, True)]
 _LARGEST_NUMBER = [schema.select_largest_number(named) for named in (False, True)]
-
-
-def _columns(
-    sample: Sample,
-) -> tuple[int | None, float, str, float | None, float | None, float | None]:
-    return (
-        sample.seq, sample.sec_from_start, sample.sensor_id,
-        sample.fhr_bpm, sample.uterus, sample.spasms,
-    )  # fmt: skip
 
 
 def _insert(
