@@ -10,6 +10,7 @@ import pytest
 from ctgkit.errors import StoreError
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance
+from ctgkit.server.store import reader as reader_module
 from ctgkit.server.store import schema, sqlite, writer
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.sqlite import open_store
@@ -367,3 +368,83 @@ def test_the_reader_refuses_what_is_not_ours(tmp_path):
     make_foreign(tmp_path / "x.db")
     with pytest.raises(StoreError, match="not a database of"), open_reader(tmp_path / "x.db"):
         pass
+
+
+async def test_results_are_bounded_in_bytes(tmp_path):
+    """A few large ones fill the queue as many small ones do."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+        for _ in range(15):
+            store.add_prediction(1, "sensor-a", 0.0, "ok", "x" * 1024 * 1024)
+        assert not store.full
+        store.add_prediction(1, "sensor-a", 0.0, "ok", "x" * 1024 * 1024)
+        assert store.full
+        await store.room()
+        assert not store.full
+
+
+async def test_the_log_shrinks_when_a_long_reader_leaves(tmp_path, monkeypatch):
+    """While somebody reads it can only grow; afterwards it does not stay large, even when idle."""
+    monkeypatch.setattr(writer, "MAINTAIN_EVERY_S", 0.02)
+    monkeypatch.setattr(sqlite, "WAL_MAX_PAGES", 40)
+    path, log = tmp_path / "x.db", tmp_path / "x.db-wal"
+    async with running(path) as store, asyncio.TaskGroup() as tasks:
+        chores = tasks.create_task(store.maintain_forever())
+        store.open_examination(1, "one")
+        where = put(store, 0)
+        await store.written()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM ctg").fetchone()
+            seq = 0
+            while log.stat().st_size < 1_500_000:
+                for _ in range(500):
+                    put(store, seq := seq + 1, where)
+                await store.written()
+            other.execute("COMMIT")
+        while log.stat().st_size > 200_000:
+            await asyncio.sleep(0.01)
+        chores.cancel()
+
+
+async def test_counts_are_those_of_the_rows(tmp_path, monkeypatch):
+    """Counted in steps, in the middle of a run, or not at all: a reader finds the same."""
+    monkeypatch.setattr(sqlite, "COUNT_MAX_ROWS", 7)
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        for examination, sensor, count in ((1, "sensor-a", 20), (2, "sensor-b", 5)):
+            store.open_examination(examination, "one")
+            where = source(examination=examination, sensor=sensor)
+            for seq in range(count):
+                put(store, seq, where, bpm=None if seq % 4 == 0 else 140.0)
+            store.add_prediction(examination, sensor, 0.0, "ok", "{}")
+        await store.written()
+        for step in range(6):
+            with open_reader(path) as reader:
+                found = [
+                    (e["samples"], e["with_signal"], e["sensors"], e["predictions"])
+                    for e in reader.examinations()
+                ]
+                assert found == [(20, 15, 1, 1), (5, 3, 1, 1)]
+                (sensor,) = reader.examination(1)["by_sensor"]
+                assert (sensor["first_sec"], sensor["last_sec"]) == (0.0, 4.75)
+            await store._engine.maintain(step)
+    assert query(path, "SELECT * FROM counted") == [(25, 2)]
+
+
+async def test_a_large_database_that_is_not_counted(tmp_path, monkeypatch):
+    """What only reading every row could tell is unknown in the list, and known of one."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+        where = source()
+        for seq in range(20):
+            put(store, seq, where, bpm=None if seq % 4 == 0 else 140.0)
+        store.add_prediction(1, "sensor-a", 0.0, "ok", "{}")
+    monkeypatch.setattr(reader_module, "UNCOUNTED_MAX_ROWS", 10)
+    with open_reader(path) as reader:
+        (listed,) = reader.examinations()
+        assert (listed["samples"], listed["with_signal"], listed["sensors"]) == (20, None, 1)
+        shown = reader.examination(1)
+    assert (shown["samples"], shown["with_signal"], shown["predictions"]) == (20, 15, 1)
