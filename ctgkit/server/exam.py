@@ -30,6 +30,8 @@ CSV_COLUMNS = {
     "created_at": "stored_at",
 }
 """Database column -> header of the exported file; an empty cell is no signal."""
+BEGINS_WITHIN_S = 5.0
+"""First data time up to which a sensor began with its examination, seconds."""
 
 
 def _database(store: str | None) -> Path:
@@ -68,7 +70,7 @@ def list_(store: str | None, as_json: bool) -> None:
     click.echo(layout.format(*titles))
     for row in rows:
         values = (row[k] for k in ("id", "bed", "state", "start_time", "end_time"))
-        counts = (row[k] for k in ("sensors", "samples", "predictions"))
+        counts = (_shown(row[k]) for k in ("sensors", "samples", "predictions"))
         click.echo(
             layout.format(*("-" if v is None else printable(str(v)) for v in values), *counts)
         )
@@ -84,7 +86,6 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     path = _database(store)
     with _opened(path) as reader:
         row = _find(reader, path, examination_id)
-        row["by_sensor"] = reader.sensors(examination_id)
     if as_json:
         click.echo(json.dumps(row))
         return
@@ -94,8 +95,8 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     for sensor in row["by_sensor"]:
         click.echo(
             f"{printable(sensor['uuid'])}  {sensor['samples']} samples, "
-            f"{sensor['with_signal']} with signal, "
-            f"{sensor['first_sec']:g} to {sensor['last_sec']:g} s"
+            f"{_shown(sensor['with_signal'])} with signal, "
+            f"{_seconds(sensor['first_sec'])} to {_seconds(sensor['last_sec'])} s"
         )
 
 
@@ -126,6 +127,7 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
                 click.echo(f"{out.name} cannot hold: {note}", err=True)
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
+        del row["by_sensor"]  # its samples tell
         with _output(out) as file:
             if kind == "csv":
                 _write_csv(reader, examination_id, file)
@@ -134,10 +136,10 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
 
 
 def _find(reader: "Reader | OriginalReader", path: Path, examination_id: int) -> dict[str, Any]:
-    for row in reader.examinations():
-        if row["id"] == examination_id:
-            return row
-    raise CtgkitError(f"{path}: there is no examination {examination_id}")
+    row = reader.examination(examination_id)
+    if row is None:
+        raise CtgkitError(f"{path}: there is no examination {examination_id}")
+    return row
 
 
 @contextmanager
@@ -152,13 +154,22 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         raise CtgkitError(f"{out}: {error.strerror}") from error
 
 
+def _shown(count: int | None) -> str:
+    """Return a count as text; ``-`` where only reading every row could tell."""
+    return "-" if count is None else str(count)
+
+
+def _seconds(sec: object) -> str:
+    return f"{sec:g}" if isinstance(sec, int | float) else "?"
+
+
 def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
     from ctgkit.recording import Recording
 
-    for sensor in reader.sensors(row["id"]):
+    for sensor in row["by_sensor"]:
         samples: dict[float, tuple[float, ...]] = {}
         for sample in reader.samples(row["id"]):
             if sample["uuid"] == sensor["uuid"]:
@@ -173,8 +184,9 @@ def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iter
             uterus=uterus,
             spasms=spasms,
             sensor_id=sensor["uuid"],
-            started=row["start_time"],
-            comments=(f"examination {row['id']}, bed {row['bed']}",),
+            # of a sensor that came later nobody knows when its second 0 was
+            started=row["start_time"] or "" if sec[0] < BEGINS_WITHIN_S else "",
+            comments=(f"examination {row['id']}" + (f", bed {row['bed']}" if row["bed"] else ""),),
         )
 
 
