@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ctgkit.recording.files import channels
 from ctgkit.recording.files.channels import Chosen, NotFound
+from ctgkit.recording.files.names import channel_of
 from ctgkit.recording.files.options import ReadOptions, Report
 
 _NOTHING_WORDS = (
@@ -69,13 +70,14 @@ def find_header(
             return Header(names, channels.choose(names, wanted, report), rows[0][0] - 1), None
         except NotFound as error:
             return None, error
-    for line, row in rows:
+    for place, (line, row) in enumerate(rows):
         names = [cell.strip(" '\"\ufeff\t") for cell in row]
         if len(row) < 2 or not any(map(_is_name, names)):
             continue
         trial = Report()
+        below = rows[place + 1][1] if place + 1 < len(rows) else ()
         try:
-            chosen = channels.choose(names, options, trial)
+            chosen = channels.choose(names, _with_index(names, below, options), trial)
         except NotFound as error:
             error.weight = sum(map(_is_name, names))
             if reason is None or error.weight > reason.weight:
@@ -84,6 +86,17 @@ def find_header(
         report.taken, report.unread = trial.taken, trial.unread
         return Header(names, chosen, line), None
     return None, reason
+
+
+def _with_index(names: Sequence[str], below: Row, options: ReadOptions) -> ReadOptions:
+    """Name a column without a name as the time where it holds dates: pandas writes an index so."""
+    found = [channel_of(name).role for name in names]
+    if options.time or options.rate_hz is not None or "time" in found or "date" in found:
+        return options
+    for n, (role, cell) in enumerate(zip(found, below, strict=False)):
+        if role == "number" and ":" in cell and any(map(str.isdigit, cell)):
+            return replace(options, time=str(n + 1))
+    return options
 
 
 def _is_headless(row: Row, options: ReadOptions) -> bool:

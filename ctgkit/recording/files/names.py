@@ -24,7 +24,7 @@ Role = Literal[
 _FETAL = (
     "fhr bpm bpmchild childbpm fetalheartrate fetalhr foetalheartrate fetalheart fetalbpm fetal"
     " foetal babyhr babyheartrate fhf rcf fcf cardiotachogram чссплода пульсплода"
-    " сердцебиениеплода чсспл fhrsignal"
+    " сердцебиениеплода чсспл fhrsignal fetaleherzfrequenz fetalpulse ритмплода"
 )
 _BY_SOURCE = "us ultrasound doppler ecg fecg decg scalp fse узи"
 _ANY_HEART = "hr heartrate heart herzfrequenz чсс пульс"
@@ -44,11 +44,12 @@ _TIMES = {  # name -> unit; the first found is preferred
     "ms": "ms msec msecs millisecond milliseconds мс",
     "min": "min mins minute minutes мин минуты",
     "h": "h hour hours час часы",
-    "": "t time elapsed elapsedtime timefromstart relativetime время zeit temps timestamp datetime"
+    "": "t time elapsed elapsedtime timefromstart relativetime время zeit temps uhrzeit heure hora tijd czas"
+    " timestamp datetime"
     " dateandtime timeofday clock clocktime unix unixtime epoch epochtime датавремя дата_и_время"
     " датаивремя utc createdat storedat",
 }
-_DATES = "date дата datum"
+_DATES = "date дата datum fecha"
 _NUMBERS = (
     "index idx sample samples sampleno samplenumber sampleindex n no nr num number row rowno frame"
     " i unnamed unnamed0 номер № id"

@@ -41,6 +41,8 @@ class Dialect(NamedTuple):
     separator: str
     decimal_comma: bool
     header: Header
+    header_text: str
+    """Its line; numpy writes it as a remark."""
     remarks: list[str]
     """Lines before the header."""
 
@@ -73,6 +75,8 @@ def table_of(
     with open_bytes(path, most) as file:
         start = file.read(_HEAD_BYTES)
     encodings = [options.encoding] if options.encoding else _encodings(start)
+    if b"\0" in start and not any("utf-16" in encoding for encoding in encodings):
+        raise RecordingError(str(path), 0, "binary, and none of the formats that are read")
     first: Exception | None = None
     for encoding in encodings:
         trial = Report()
@@ -171,7 +175,8 @@ def dialect_of(
         report.note(f"text in {_ENCODING_NAMES.get(encoding, encoding)}")
     if separator != "," or comma:
         report.note(f"{_SEPARATORS.get(separator, repr(separator))}" + ", decimal commas" * comma)
-    return Dialect(encoding, separator, comma, header, [line for line in before if line])
+    text = lines[header.line - 1] if header.line else ""
+    return Dialect(encoding, separator, comma, header, text, [line for line in before if line])
 
 
 def _separators(lines: Sequence[str], options: ReadOptions) -> tuple[list[str], int]:
@@ -261,7 +266,9 @@ def _fill(
         open_bytes(path, most) as raw,
         io.TextIOWrapper(raw, dialect.encoding, newline=None) as stream,
     ):
-        lines = itertools.chain.from_iterable(_without(blocks_of(stream, path), remarks))
+        lines = itertools.chain.from_iterable(
+            _without(blocks_of(stream, path), remarks, dialect.header_text)
+        )
         body = itertools.islice(lines, dialect.header.line, None)
         reader = csv.reader(body, delimiter=dialect.separator, skipinitialspace=True)
         try:
@@ -274,9 +281,11 @@ def _fill(
     return table, remarks
 
 
-def _without(blocks: Iterator[tuple[list[str], bool]], remarks: list[str]) -> Iterator[list[str]]:
+def _without(
+    blocks: Iterator[tuple[list[str], bool]], remarks: list[str], header_text: str
+) -> Iterator[list[str]]:
     """Yield the lines; remarks (``# …``) become empty ones, so that line numbers stay true."""
-    known = set(remarks)
+    known = {*remarks, header_text[1:].strip()}
     for block, has_remarks in blocks:
         if has_remarks:
             for n, line in enumerate(block):
