@@ -31,6 +31,8 @@ _DOCUMENTS: Final = (".json", ".har")
 _WRAPPERS = ("data", "payload", "payloadData", "message", "msg", "text", "body", "frame", "content")
 """Members in which tools keep the message itself."""
 _DEPTH = 4
+DOCUMENT_MAX_BYTES: Final = 256 << 20
+"""Longest JSON document, which is held whole; lines of any length are not."""
 EMPTY_LINES_MAX: Final = 1_000_000
 _ROW = {"sec_from_start", "bpm"}
 """What a row of an exported examination has."""
@@ -123,6 +125,8 @@ class CaptureReader:
 
     def _load(self) -> Any:
         most = unpacked_most(self.path, self._max_bytes, MAX_MB << 20)
+        if self._max_bytes == MAX_MB << 20:
+            most = min(most, DOCUMENT_MAX_BYTES)
         try:
             with open_bytes(self.path, most) as file:
                 return msgspec.json.decode(file.read())

@@ -44,7 +44,8 @@ _TIMES = {  # name -> unit; the first found is preferred
     "ms": "ms msec msecs millisecond milliseconds мс",
     "min": "min mins minute minutes мин минуты",
     "h": "h hour hours час часы",
-    "": "t time elapsed elapsedtime timefromstart relativetime время zeit temps uhrzeit heure hora tijd czas"
+    "": "t time elapsed elapsedtime timefromstart relativetime время zeit temps uhrzeit heure hora"
+    " tijd czas"
     " timestamp datetime"
     " dateandtime timeofday clock clocktime unix unixtime epoch epochtime датавремя дата_и_время"
     " датаивремя utc createdat storedat",

@@ -294,6 +294,10 @@ class Table:
         """
         if not self._spool.keys:
             raise RecordingError(str(self._path), 0, "no samples")
+        if self._n_rows >= 20 and len(self._spool.keys) > self._n_rows / 2:
+            named = " and ".join(channels.quoted(self._names[n]) for n in self._chosen.sensors)
+            reason = f"{named} is another in almost every row: sensors, or numbers of rows?"
+            raise RecordingError(str(self._path), 0, reason)
         for name in self._spool.keys:
             yield from self._recordings(name, remarks)
 
