@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from ctgkit.errors import Unreachable, WireError
+from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.net.client import Backoff, NotConnected, dial
 from ctgkit.net.frames import send_texts
 from ctgkit.net.lags import Lags
