@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -29,6 +30,7 @@ from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
+    STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
     Ack,
@@ -107,6 +109,8 @@ class SensorClient:
         """Set when the first connection stands, or none will."""
         self._settings = settings
         self._token = entry.token
+        self._stream = str(uuid.uuid4())
+        """Says to the backend that what is sent again is the same, and what isn't is not."""
         self._lags = lags if settings.speed < math.inf else None
         self._on_started = on_started
         self._random = random.Random(f"{settings.seed}/{number}")
@@ -255,7 +259,7 @@ class SensorClient:
         return await dial(
             urlunsplit(parts._replace(query=query)),
             kind=made_by,
-            headers={TOKEN_HEADER: self._token},
+            headers={TOKEN_HEADER: self._token, STREAM_HEADER: self._stream},
             offers=[SUBPROTOCOL],
             close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
