@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.net.addresses import authority
-from ctgkit.net.connection import BoundedConnection
+from ctgkit.net.connection import FRAMES_PER_TURN, BoundedConnection
 from ctgkit.net.http import PLAIN, Answer, json_answer, response
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
@@ -350,6 +350,7 @@ class Backend:
             select_subprotocol=select_subprotocol,
             compression=None,
             max_size=FRAME_MAX_BYTES,
+            max_queue=FRAMES_PER_TURN,
             open_timeout=HANDSHAKE_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
             server_header="ctgkit",
