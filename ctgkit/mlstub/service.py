@@ -6,6 +6,7 @@ is waited for by another.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -24,7 +25,7 @@ from ctgkit.errors import WireError, excerpt
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.script import Script
 from ctgkit.net.addresses import authority
-from ctgkit.net.connection import BoundedConnection
+from ctgkit.net.connection import FRAMES_PER_TURN, BoundedConnection
 from ctgkit.net.frames import send_texts
 from ctgkit.net.http import Answer, json_answer, response
 from ctgkit.net.origins import refuse_stranger
@@ -36,9 +37,9 @@ PATH = "/ws/ctg"
 MAX_FRAME_BYTES = 16 * 1024
 """Largest request (contract: 16 KiB); a larger one closes the connection with 1009."""
 
-REPLIES_MAX = 1024
+REPLIES_MAX, REPLIES_MAX_BYTES = 1024, 1 << 20
 """Replies of one connection that wait for its client; when full, its requests aren't read.
-Chosen: some 300 KiB."""
+Chosen: some 300 KiB as they usually are."""
 
 SEND_TIMEOUT_S = 30.0
 """A client that doesn't read its replies for this long is cut off, seconds."""
@@ -99,6 +100,8 @@ class _Counts:
     rejected: dict[str, int] = field(default_factory=dict)
     predictions: int = 0
     failures: int = 0
+    closed: Counter[str] = field(default_factory=Counter)
+    """Connections closed for what their clients did, by what: ``flood``."""
 
 
 class MlService:
@@ -133,11 +136,11 @@ class MlService:
             self._converse,
             self.settings.host,
             self.settings.port,
-            create_connection=BoundedConnection,
+            create_connection=BoundedConnection.counting(self.counts.closed),
             process_request=self._route,
             compression=None,
             max_size=MAX_FRAME_BYTES,
-            max_queue=256,
+            max_queue=FRAMES_PER_TURN,
             close_timeout=CLOSE_TIMEOUT_S,
         )
         self._tasks = asyncio.TaskGroup()
@@ -176,6 +179,7 @@ class MlService:
     async def _converse(self, connection: ServerConnection) -> None:
         followed: dict[str, _Followed] = {}
         replies: list[bytes] = []
+        waiting_bytes = 0
         self._clients[connection] = followed
         peer = connection.remote_address
         logger.info("client %s connected", peer)
@@ -190,8 +194,9 @@ class MlService:
                 writer = tasks.create_task(_write(connection, replies, wanted, taken))
                 async for message in connection:
                     replies.append(self._reply(message, followed))
+                    waiting_bytes = len(replies[-1]) + (waiting_bytes if len(replies) > 1 else 0)
                     wanted.set()
-                    if len(replies) >= REPLIES_MAX:
+                    if len(replies) >= REPLIES_MAX or waiting_bytes >= REPLIES_MAX_BYTES:
                         taken.clear()
                         await taken.wait()
                 writer.cancel()
@@ -310,6 +315,7 @@ class MlService:
             "status": "healthy",
             "active_analyzers": self.sensors,
             "clients": len(self._clients),
+            "flooders_closed": self.counts.closed["flood"],
             "timestamp": utc_timestamp(),
         }
 
@@ -343,6 +349,12 @@ class MlService:
         yield CounterMetricFamily("ctgkit_ml_requests", "Requests", value=counts.requests)
         yield CounterMetricFamily("ctgkit_ml_predictions", "Predictions", value=counts.predictions)
         yield CounterMetricFamily("ctgkit_ml_failures", "Failed analyses", value=counts.failures)
+        closed = CounterMetricFamily(
+            "ctgkit_ml_connections_closed", "Clients closed for what they did", labels=["reason"]
+        )
+        for reason, count in counts.closed.items():
+            closed.add_metric([reason], count)
+        yield closed
         rejected = CounterMetricFamily("ctgkit_ml_rejected", "Rejected requests", labels=["reason"])
         for reason, count in counts.rejected.items():
             rejected.add_metric([reason], count)

@@ -254,8 +254,8 @@ class BoundedConnection(FairConnection, ServerConnection):
     """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
 
     @classmethod
-    def counting(cls, closings: Counter[str]) -> Callable[..., ServerConnection]:
-        """Return what makes connections that count in *closings*: for ``create_connection``."""
+    def counting(cls, closings: Counter[str]) -> type[ServerConnection]:
+        """Return a class of connections that count in *closings*."""
         return type(cls.__name__, (cls,), {"closings": closings})
 
     async def handshake(

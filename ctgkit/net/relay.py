@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -27,6 +26,7 @@ from websockets.typing import Subprotocol
 from ctgkit.errors import Unreachable
 from ctgkit.net.addresses import authority
 from ctgkit.net.client import DirectConnect
+from ctgkit.net.connection import BoundedClient, BoundedConnection, FairConnection
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,14 @@ _OWN_HEADERS = {"host", "connection", "upgrade", "content-length"}
 Party = Literal["client", "server"]
 
 
-class KindsOfFrames(Connection):
+class KindsOfFrames(FairConnection):
     """A connection that remembers which messages came as text.
 
-    ``recv()`` would refuse bad UTF-8, and ``recv(decode=False)`` doesn't tell the kind.
+    ``recv()`` would refuse bad UTF-8, and ``recv(decode=False)`` doesn't tell the kind. Messages
+    of any length are the other side's business; pings and pongs end here, and are budgeted.
     """
 
+    message_min_bytes = 0
     _kinds: deque[bool]
 
     def process_event(self, event: Any) -> None:
@@ -69,11 +71,11 @@ class KindsOfFrames(Connection):
         return frame, self._kinds.popleft()
 
 
-class ClientEnd(KindsOfFrames, ClientConnection):
+class ClientEnd(KindsOfFrames, BoundedClient):
     """The client's end of a connection, ours towards a server."""
 
 
-class ServerEnd(KindsOfFrames, ServerConnection):
+class ServerEnd(KindsOfFrames, BoundedConnection):
     """The server's end of a connection, ours towards a client."""
 
 

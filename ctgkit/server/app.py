@@ -87,7 +87,7 @@ class Backend:
         self._entering: WeakKeyDictionary[ServerConnection, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
-        self._broadcast = Broadcast(self.counters.dropped)
+        self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
             store,
             self._broadcast,
@@ -248,21 +248,24 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        ml = self._mllink.state if self._mllink else "off"
-        healthy = not self._store.degraded and ml in ("up", "off")
+        link = self._mllink
+        healthy = not self._store.degraded and (link is None or link.healthy)
         return {
             "status": "ok" if healthy else "degraded",
             "service": "ctgkit",
             "timestamp": utc_timestamp(),
             "version": __version__,
             "store": self._store.degraded or "ok",
-            "ml": ml,
+            "ml": link.state if link else "off",
+            "ml_unanswered_share": round(link.unanswered_share, 3) if link else 0.0,
             "sensors": len(self._session.connected),
             "viewers": len(self._broadcast),
             "examinations_open": len(self._session.open_examinations()),
+            "flooders_closed": self.counters.closed["flood"],
         }
 
     async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, BoundedConnection)
         match self._entering.pop(connection):
             case SensorEnters(sensor_id):
                 await self._serve_sensor(connection, sensor_id)
@@ -273,7 +276,7 @@ class Backend:
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
-    async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
+    async def _serve_sensor(self, connection: BoundedConnection, sensor_id: str) -> None:
         attendance, actions = self._session.connect(sensor_id, time.monotonic())
         self._sockets[attendance] = connection
         self._results.examination_of[sensor_id] = attendance.examination_id
@@ -345,7 +348,7 @@ class Backend:
             self._handle,
             sock=listener,
             backlog=BACKLOG,
-            create_connection=BoundedConnection,
+            create_connection=BoundedConnection.counting(self.counters.closed),
             process_request=self._answer,
             select_subprotocol=select_subprotocol,
             compression=None,

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import text_frame, write_frames_unless_full
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
@@ -32,6 +32,9 @@ SHARE_MAX = 1_000
 """Samples of one sensor in the writer's queue. One that floods waits for them to be written, so
 that the others' acknowledgements don't queue behind thousands of its rows. Chosen: an eighth of
 the queue, some 10 ms of writing, four minutes of a usual sensor."""
+REPLIES_WAIT_S = 2.0
+"""How long a sensor that doesn't read its error replies isn't read either, seconds; after that they
+are dropped, and counted, until it reads again: it may be one that sends first and then reads."""
 LOG_EVERY_S = 10.0
 """A burst of bad samples is logged once in this time per connection, seconds."""
 
@@ -64,7 +67,7 @@ class SensorSocket:
 
     Parameters
     ----------
-    connection : ServerConnection
+    connection : BoundedConnection
         Open, authenticated.
     attendance : Attendance
         What the session says about it.
@@ -78,7 +81,7 @@ class SensorSocket:
 
     def __init__(
         self,
-        connection: ServerConnection,
+        connection: BoundedConnection,
         attendance: Attendance,
         intake: Intake,
         counters: Counters,
@@ -89,6 +92,11 @@ class SensorSocket:
         self._max_rate_hz = max_rate_hz
         self._numbered = connection.subprotocol == SUBPROTOCOL
         self._ack = self._acknowledge  # one object, which the store compares fast
+        self._ack_due: int | None = None
+        """What to acknowledge when the sensor has read what it was sent."""
+        self._reads = True
+        """Whether it reads its replies, as far as is known."""
+        connection.on_writable = self._make_good
         self._bad_in_a_row = 0
         self._silent_until_s = 0.0
 
@@ -104,6 +112,8 @@ class SensorSocket:
             if self._intake.full:
                 await self._intake.room()
             taken = self._take(frame)
+            if self._connection.paused and self._reads:
+                await self._replies_read()
             if self._bad_in_a_row >= BAD_FRAMES_MAX:
                 await self._connection.close(
                     CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
@@ -157,15 +167,33 @@ class SensorSocket:
         return count
 
     def _acknowledge(self, seq: int) -> None:
-        # Cumulative: one that finds the buffer full is made good by the next.
-        write_frames_unless_full(self._connection, (text_frame(encode_ack(seq)),))
+        # Cumulative: while the buffer is full, only the last one has to be kept.
+        written = write_frames_unless_full(self._connection, (text_frame(encode_ack(seq)),))
+        self._ack_due = None if written else seq
+
+    def _make_good(self) -> None:
+        """Acknowledge what could not be acknowledged: there is room again."""
+        self._reads = True
+        if self._ack_due is not None:
+            self._acknowledge(self._ack_due)
+
+    async def _replies_read(self) -> None:
+        """Let the sensor read its replies before it is read again."""
+        try:
+            async with asyncio.timeout(REPLIES_WAIT_S):
+                await self._connection.drain()
+        except TimeoutError:
+            self._reads = False
+        except OSError:
+            pass  # the connection is lost, which the next read says
 
     def _reject(self, errors: list[WireError]) -> None:
         for error in errors:
             self._counters.rejected[error.code] += 1
         if self._numbered:
             frames = [text_frame(encode_reject(error)) for error in errors]
-            write_frames_unless_full(self._connection, frames)
+            if not write_frames_unless_full(self._connection, frames):
+                self._counters.dropped["reply"] += len(frames)
         now_s = time.monotonic()
         if now_s >= self._silent_until_s:
             self._silent_until_s = now_s + LOG_EVERY_S

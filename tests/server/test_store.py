@@ -9,7 +9,7 @@ import pytest
 
 from ctgkit.errors import StoreError
 from ctgkit.server.store import schema, sqlite
-from ctgkit.server.store.reader import open_reader
+from ctgkit.server.store.reader import PAGE_ROWS, open_reader
 from ctgkit.server.store.sqlite import QUEUE_MAX_ROWS, open_store
 
 SENSORS = {"sensor-a": bytes(32), "sensor-b": bytes(32)}
@@ -225,7 +225,27 @@ async def test_recent_samples_come_oldest_first(tmp_path):
         store.acknowledge(acked.put_nowait, 0)
         await acked.get()
         key = store.recovered.sensor_keys["sensor-a"]
-        assert await store.recent(1, key, 3) == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
+        rows = [row async for page in store.recent(1, key, 0.5) for row in page]
+        assert rows == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
+
+
+@pytest.mark.parametrize("numbers", [range(1000), [None] * 1000, [None] * 400 + [*range(600)]])
+async def test_the_past_is_read_in_pages(tmp_path, numbers):
+    """No page is large, each row comes once, and nothing that is stored meanwhile."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        key = store.recovered.sensor_keys["sensor-a"]
+        store.open_examination(1, "one")
+        for n, seq in enumerate(numbers):
+            store.add_sample((1, key, seq, n / 4, "sensor-a", float(n % 99), 10.0, None))
+        await store.written()
+        seen = []
+        async for page in store.recent(1, key, 200.0):
+            assert len(page) <= PAGE_ROWS
+            seen += page
+            store.add_sample((1, key, 5_000 + len(seen), 249.9, "sensor-a", 1.0, 1.0, None))
+            await store.written()
+    assert seen == [(n / 4, float(n % 99), 10.0, None) for n in range(199, 1000)]
 
 
 async def test_only_the_owner_may_read_the_database(tmp_path):

@@ -122,11 +122,21 @@ SELECT_LAST_SEQS = """
 """Each sensor's last examination (of the newest hundred), the last number stored in it, and the
 one before its first: numbers up to that were stored before, so they can only be resent."""
 
-SELECT_RECENT = """
-    SELECT sec_from_start, bpm, uterus, spasms FROM ctg
-    WHERE examination_id = ? AND sensor_id = ?
-    ORDER BY examination_id DESC, sensor_id DESC, seq DESC, id DESC LIMIT ?
+SELECT_NEWEST = """
+    SELECT sec_from_start, seq, id FROM ctg WHERE examination_id = ? AND sensor_id = ?
+    ORDER BY examination_id DESC, sensor_id DESC, seq DESC, id DESC LIMIT 1 OFFSET ?
 """
+SELECT_PAGE = """
+    SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
+    WHERE examination_id = ? AND sensor_id = ? AND seq > ? AND seq <= ?
+    ORDER BY examination_id, sensor_id, seq LIMIT ?
+"""
+SELECT_PAGE_WITHOUT_NUMBERS = """
+    SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
+    WHERE examination_id = ? AND sensor_id = ? AND seq IS NULL AND id > ? AND id <= ?
+    ORDER BY examination_id, sensor_id, seq, id LIMIT ?
+"""
+"""Each page begins where the last one ended: the index goes there at once."""
 SELECT_EXAMINATIONS = f"""
     SELECT e.id, e.bed,
         CASE WHEN e.status = {INTERRUPTED} THEN 'interrupted'

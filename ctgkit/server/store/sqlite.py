@@ -23,12 +23,15 @@ import aiosqlite
 from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
+from ctgkit.server.store.reader import PastRow, recent_pages
 
 log = logging.getLogger(__name__)
 
 QUEUE_MAX_ROWS = 8_000
 """Rows waiting to be written before producers have to wait, so also about the longest
 transaction: some 80 ms of writing, 2 MB of memory."""
+QUEUE_MAX_BYTES = 8 << 20
+"""The same in bytes of results, whose size is the ML service's choice: 25,000 usual ones."""
 ROWS_PER_STATEMENT = (512, 64, 8, 1)
 """Rows that one statement inserts, as many as are there. For each statement the writer's thread
 gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
@@ -77,6 +80,7 @@ class _Group:
     statements: list[tuple[str, tuple[int | str, ...]]] = field(default_factory=list)
     samples: list[SampleRow] = field(default_factory=list)
     predictions: list[PredictionRow] = field(default_factory=list)
+    prediction_bytes: int = 0
     acks: dict[AckFunction, int] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it is committed, or given up."""
@@ -142,6 +146,7 @@ class Store:
     def add_prediction(self, row: PredictionRow) -> None:
         """Queue one result."""
         self._queue.predictions.append(row)
+        self._queue.prediction_bytes += len(row[-1])
         self._queued()
 
     def acknowledge(self, ack: AckFunction, seq: int) -> None:
@@ -162,8 +167,14 @@ class Store:
 
     def _queued(self) -> None:
         self._wake.set()
-        if len(self._queue) >= QUEUE_MAX_ROWS:
+        queue = self._queue
+        if len(queue) >= QUEUE_MAX_ROWS or queue.prediction_bytes >= QUEUE_MAX_BYTES:
             self.full = True
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of results waiting."""
+        return self._queue.prediction_bytes
 
     @property
     def depth(self) -> int:
@@ -280,19 +291,11 @@ class Store:
                 except sqlite3.OperationalError as error:
                     log.warning("checkpoint failed: %s", error)
 
-    async def recent(
-        self, examination_id: int, sensor_key: int, limit: int
-    ) -> list[tuple[float, float | None, float | None, float | None]]:
-        """Return a sensor's last *limit* stored samples, oldest first.
-
-        Returns
-        -------
-        list of (sec_from_start, fhr_bpm, uterus, spasms)
-        """
-        rows = await self._reader.execute_fetchall(
-            schema.SELECT_RECENT, (examination_id, sensor_key, limit)
-        )
-        return [(r[0], r[1], r[2], r[3]) for r in rows][::-1]
+    def recent(
+        self, examination_id: int, sensor_key: int, past_s: float
+    ) -> AsyncIterator[list[PastRow]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds of data time, in pages."""
+        return recent_pages(self._reader, examination_id, sensor_key, past_s)
 
 
 def _write(db: sqlite3.Connection, group: _Group) -> int:
