@@ -105,7 +105,7 @@ class FairConnection(Connection):
         while at < len(rest) and frames < FRAMES_PER_TURN and not self._must_wait():
             end = self._end_of_slice(rest, at, size)
             count = self._parse(rest[at:end])
-            if count < FRAMES_PER_TURN // 4:
+            if count < FRAMES_PER_TURN // 4 and end == at + size <= len(rest):
                 size = min(2 * size, SLICE_MAX_BYTES)
             elif count > FRAMES_PER_TURN:
                 size = SLICE_BYTES
