@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from websockets.asyncio.client import ClientConnection
@@ -77,6 +77,11 @@ class FairConnection(Connection):
     _unread_pongs = 0
     """Bytes that were answered here since the peer had read everything."""
 
+    @classmethod
+    def counting(cls, closings: Counter[str]) -> type[Self]:
+        """Return a class of such connections that count in *closings*."""
+        return type(cls.__name__, (cls,), {"closings": closings})
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the queue of messages hold back the parser, not only the socket."""
         super().connection_made(transport)
@@ -118,7 +123,7 @@ class FairConnection(Connection):
         if self._rest and not self._must_wait():
             self._next_turn()
         reads = not (self._rest or (self.recv_messages.paused and not self._flooded))
-        if reads is not self._reads:
+        if reads is not self._reads and not self.transport.is_closing():
             self._reads = reads
             (self.transport.resume_reading if reads else self.transport.pause_reading)()
 
@@ -220,6 +225,7 @@ class FairConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what wasn't parsed."""
         self._rest, self._rest_at = b"", 0
+        self.recv_messages.resume = _nothing
         if self._turn is not None:
             self._turn.cancel()
         super().connection_lost(exc)
@@ -252,11 +258,6 @@ class BoundedConnection(FairConnection, ServerConnection):
         WeakKeyDictionary()
     )
     """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
-
-    @classmethod
-    def counting(cls, closings: Counter[str]) -> type[ServerConnection]:
-        """Return a class of connections that count in *closings*."""
-        return type(cls.__name__, (cls,), {"closings": closings})
 
     async def handshake(
         self, process_request: Answerer | None = None, *arguments: Any, **more: Any

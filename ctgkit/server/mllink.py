@@ -143,7 +143,7 @@ class MlLink:
             try:
                 async with connect(
                     self._url,
-                    create_connection=BoundedClient,
+                    create_connection=BoundedClient.counting(self._counters.closed),
                     compression=None,
                     proxy=None,
                     max_size=RESULT_MAX_BYTES,

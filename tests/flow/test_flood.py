@@ -183,6 +183,34 @@ def test_a_turn_has_few_frames(loop, kind, monkeypatch):
     on(loop, turns())
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_ml_service_that_floods(loop, tmp_path):
+    """It is closed as well; sensors are acknowledged and their samples shown meanwhile."""
+
+    async def pour(connection):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                async with connection.send_context():
+                    connection.transport.write(b"\x89\x00" * 10_000)
+
+    async def suffer():
+        async with serve(pour, "127.0.0.1", 0, compression=None) as server:
+            ml_url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws/ctg"
+            async with (
+                backend_on(tmp_path / "x.db", ml_url=ml_url, ml_retry_s=0.05) as backend,
+                viewer(backend) as v,
+                sensor(backend) as s,
+            ):
+                seq = 0
+                while backend.health()["flooders_closed"] < 3:
+                    seq += 1
+                    await s.send(message(seq))
+                    await acked(s, seq)
+                    assert json.loads(await v.recv())["status"] == "error"
+
+    on(loop, suffer())
+
+
 async def test_who_pings_with_every_sample_is_no_flooder(tmp_path):
     """Nor who sends hundreds of pings at once."""
     async with backend_on(tmp_path / "x.db") as backend, sensor(backend) as s, viewer(backend) as v:
