@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import common_options
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
+from ctgkit.drawing import load_matplotlib, plain_style
 from ctgkit.errors import ConfigError, CtgkitError
+from ctgkit.recording.reading_options import reading_options, taken_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +22,6 @@ if TYPE_CHECKING:
 
 _RANGES = {f"{scale.lo:g}-{scale.hi:g}": scale for scale in FHR_SCALES}
 _KINDS = (".pdf", ".png", ".svg")
-_SETTINGS: dict[Any, Any] = {
-    "svg.hashsalt": "ctgkit",
-    "font.family": "DejaVu Sans",
-    "path.simplify": False,
-}
-"""The same input gives the same file, with the font that comes with matplotlib."""
 _METADATA = {
     ".pdf": {"Creator": "ctgkit", "CreationDate": None},
     ".svg": {"Creator": "ctgkit", "Date": None},
@@ -34,7 +31,8 @@ _METADATA = {
 
 @click.command(epilog="Example: ctgkit paper labour.csv.gz --out labour.pdf --speed-cm-min 3")
 @common_options
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
+@reading_options()
 @click.option(
     "--out",
     required=True,
@@ -81,22 +79,20 @@ def paper(
     to_s: float | None,
     simulated: bool | None,
     dpi: int,
+    **options: Any,
 ) -> None:
     """Print FILE on CTG paper, true to scale: a centimetre is a centimetre.
 
-    FILE is a recording, or an examination from `ctgkit exam export --format json`. PDF is printed
+    FILE is a recording of any format, or an examination from `ctgkit exam export`. PDF is printed
     at 100 %. A test tool, not a medical device.
     """
     if out.suffix not in _KINDS:
         raise click.BadParameter(f"{out}: none of {', '.join(_KINDS)}", param_hint="--out")
-    try:
-        import matplotlib  # noqa: F401 - the extra may be missing
-    except ImportError as error:
-        raise CtgkitError("paper needs matplotlib: pip install 'ctgkit[paper]'") from error
+    load_matplotlib("paper")
     from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
     from ctgkit.paper.subject import read_findings, read_subject
 
-    subject = read_subject(file, sensor)
+    subject = read_subject(file, sensor, taken_from(options))
     if events:
         subject.findings = read_findings(events, sensor)
     if simulated is None:
@@ -139,12 +135,11 @@ def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Ite
 
 
 def _write(out: Path, figures: "Iterator[Figure]", dpi: int) -> None:
-    import matplotlib
     from matplotlib.backends.backend_pdf import PdfPages
 
     metadata = _METADATA[out.suffix]
     try:
-        with matplotlib.rc_context(_SETTINGS):
+        with plain_style(), private.writing(out):
             if out.suffix == ".pdf":
                 with PdfPages(out, metadata=metadata) as pages:
                     for figure in figures:

@@ -7,7 +7,7 @@ from typing import Protocol
 from ctgkit.clock import utc_timestamp
 from ctgkit.samples import Sample, Status
 from ctgkit.server.counters import Counters
-from ctgkit.server.store.sqlite import Store
+from ctgkit.server.store.writer import Store
 from ctgkit.wire import encode_result
 from ctgkit.wire.checked import CheckedResult
 
@@ -38,8 +38,6 @@ class Results:
         Get them.
     counters : Counters
         Count them.
-    sensor_keys : mapping of str to int
-        Sensor -> its key in the database.
     open_examinations : callable
         Returns id -> bed of the examinations that are open.
     """
@@ -49,11 +47,10 @@ class Results:
         store: Store,
         viewers: Viewers,
         counters: Counters,
-        sensor_keys: Mapping[str, int],
         open_examinations: Callable[[], Mapping[int, str]],
     ) -> None:
         self._store, self._viewers, self._counters = store, viewers, counters
-        self._keys, self._open_examinations = sensor_keys, open_examinations
+        self._open_examinations = open_examinations
         self.examination_of: dict[str, int] = {}
         """Sensor -> its examination in this run, kept after it left: results may come late."""
         self._latest: dict[str, bytes] = {}
@@ -70,9 +67,9 @@ class Results:
             if examination_id is None:
                 self._counters.results["garbage"] += 1
                 continue
-            key = self._keys[sensor_id]
-            row = (examination_id, key, head.sec_from_start, head.status, body)
-            self._store.add_prediction(row)
+            self._store.add_prediction(
+                examination_id, sensor_id, head.sec_from_start, head.status, body
+            )
             if head.prediction is not None:
                 self._keep(sensor_id, text)
             texts.append(text)
@@ -112,7 +109,7 @@ class Results:
         for sensor_id, examination_id in sorted(self.examination_of.items()):
             if examination_id not in self._open_examinations():
                 continue
-            pages = self._store.recent(examination_id, self._keys[sensor_id], backfill_s)
+            pages = self._store.recent(examination_id, sensor_id, backfill_s)
             while True:
                 async with self._pages:
                     rows = await anext(pages, None)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from benchmarks.flood import suffered
-from ctgkit.server.store.sqlite import QUEUE_MAX_BYTES
+from ctgkit.server.store.writer import QUEUE_MAX_BYTES
 from tests.flow.clients import RawSensor
 from tests.flow.processes import metric, until, until_reports
 
