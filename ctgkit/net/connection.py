@@ -25,8 +25,8 @@ Answerer = Callable[[ServerConnection, Request], Awaitable[Response | None] | Re
 
 FRAMES_PER_TURN = 64
 """Frames of one connection before the others get their turn. Chosen: half a millisecond."""
-SLICE_BYTES, SLICE_MAX_BYTES = 1024, 8192
-"""What is parsed at a time: at first 170 of the smallest frames, by which a turn may exceed its
+SLICE_BYTES, SLICE_MAX_BYTES = 512, 8192
+"""What is parsed at a time: at first 85 of the smallest frames, by which a turn may exceed its
 bound; more as long as that is few frames."""
 UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
