@@ -11,6 +11,7 @@ import logging
 import math
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -54,6 +55,8 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
+REASONS_MAX = 20
+"""Reasons of rejections that are told apart."""
 REPLACED = 4409
 """Close code when the same sensor connected again (contract, section 2)."""
 
@@ -97,6 +100,8 @@ class SensorClient:
         self.bad_line: BadLine | None = None
         """None when there are no faults."""
         self.connects = 0
+        self.reject_reasons: Counter[str] = Counter()
+        """Why the backend rejected samples; of very many reasons the first."""
         self.failure: Unreachable | None = None
         self.first_sent_s = self.last_sent_s = math.nan
         """Times of the first and the last write of a new sample, seconds of the monotonic clock."""
@@ -301,6 +306,9 @@ class SensorClient:
                 self.outbox.ack(seq)
                 self._attempt = 0  # this connection is worth something
             case Reject(error=reason, seq=seq):
+                shown = excerpt(reason)
+                if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:
+                    self.reject_reasons[shown] += 1
                 self.outbox.reject(seq)
                 level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
                 log.log(

@@ -18,7 +18,8 @@ from ctgkit.config import SensorEntry
 from ctgkit.errors import ConfigError
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
-from ctgkit.net.server import Guarded, OpenServer, listen, log_refusal, open_server
+from ctgkit.net.refusals import log_refusal
+from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast

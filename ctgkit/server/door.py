@@ -10,8 +10,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from websockets.typing import Subprotocol
+from typing import Any
 
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
@@ -256,6 +255,6 @@ def _number(query: Mapping[str, list[str]], name: str, default: float) -> float 
     return number if abs(number) < float("inf") else None
 
 
-def select_subprotocol(_connection: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+def select_subprotocol(_connection: object, offered: Sequence[str]) -> Any:
     """Speak ours with those who offer it, the specification's with all others."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
