@@ -38,7 +38,7 @@ from ctgkit.server.door import (
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
-from ctgkit.server.numbering import Attendance
+from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -156,7 +156,11 @@ class Backend:
         self._store.add_sample(attendance, sample)
         if sample.seq is not None:
             self._store.acknowledge(replies, sample.seq)
-        self._forward(sample)
+        waiting = attendance.numbers.waiting
+        if waiting:
+            waiting.append(Turn(sample, is_due=True))
+        else:
+            self._forward(sample)
         return True
 
     def _forward(self, sample: Sample) -> None:
