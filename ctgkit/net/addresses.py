@@ -1,8 +1,13 @@
 """Addresses: what people type, and how a bound one is written."""
 
+import ipaddress
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from ctgkit.errors import excerpt
+
+_IN_URL = re.compile(r"[^\s\\#<>\"{}|^`\x00-\x1f\x7f\ud800-\udfff]+")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _HOST_PORT = re.compile(r"(|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
@@ -20,11 +25,35 @@ def websocket_url(url: str, default_path: str) -> str:
     >>> websocket_url("127.0.0.1:8080", "/ws"), websocket_url("https://ctg.example/live", "/ws")
     ('ws://127.0.0.1:8080/ws', 'wss://ctg.example/live')
     """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.port == 0:
-        raise ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
+    shown = excerpt(url)
+    try:
+        parts = urlsplit(url if "://" in url else f"ws://{url}")
+        if parts.scheme not in _SCHEMES or parts.port == 0 or not _IN_URL.fullmatch(url):
+            raise ValueError
+        checked_host(parts.hostname or "")
+    except ValueError:
+        raise ValueError(f"{shown!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT") from None
     path = parts.path if parts.path.strip("/") else default_path
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+
+def checked_host(name: str) -> str:
+    """Return the name or number of a host, if it is one that can be looked up.
+
+    Raises
+    ------
+    ValueError
+        When it is empty, too long, or has characters that no name has.
+    """
+    try:
+        if ":" in name:
+            return str(ipaddress.ip_address(name))
+        looked_up = name.encode("idna").decode()
+        if _NAME.fullmatch(looked_up) and (name.isascii() or "xn--" in looked_up):
+            return name  # other digits and letters that mean ASCII ones are look-alikes
+    except ValueError:
+        pass
+    raise ValueError(f"{excerpt(name)!r} is no name of a host")
 
 
 def authority(host: str, port: int) -> str:
@@ -51,5 +80,5 @@ def host_and_port(text: str) -> tuple[str, int]:
     """
     match = _HOST_PORT.fullmatch(text)
     if match is None or int(match[2]) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise ValueError(f"{excerpt(text.removeprefix(':'))!r} is not HOST:PORT")
     return match[1].strip("[]") or "127.0.0.1", int(match[2])

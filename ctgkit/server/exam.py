@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from ctgkit.cli.options import common_options, current_config
+from ctgkit.cli.types import STORE
 from ctgkit.errors import CtgkitError, printable
-from ctgkit.server.command import database_path, store_option
+from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
 if TYPE_CHECKING:
@@ -31,9 +32,15 @@ CSV_COLUMNS = {
 """Database column -> header of the exported file; an empty cell is no signal."""
 
 
-def _database(store: str | None) -> Path:
+store_option = click.option(
+    "--store", type=STORE, help="Database file; default: the one that `ctgkit serve` uses."
+)
+
+
+def _database(store: Path | None) -> Path:
     """Return the file that `ctgkit serve` uses with the same configuration."""
-    return database_path(store or current_config().commands.get("serve", {}).get("store"))
+    configured = current_config().commands.get("serve", {}).get("store")
+    return store or (STORE.convert(configured, None, None) if configured else default_database())
 
 
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
@@ -45,7 +52,7 @@ def exam() -> None:
 @common_options
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(store: str | None, as_json: bool) -> None:
+def list_(store: Path | None, as_json: bool) -> None:
     """List the examinations, oldest first."""
     with open_reader(_database(store)) as reader:
         rows = reader.examinations()
@@ -69,7 +76,7 @@ def list_(store: str | None, as_json: bool) -> None:
 @click.argument("examination_id", type=int)
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(examination_id: int, store: str | None, as_json: bool) -> None:
+def show(examination_id: int, store: Path | None, as_json: bool) -> None:
     """Show one examination: its times, and what each sensor contributed."""
     path = _database(store)
     with open_reader(path) as reader:
@@ -104,7 +111,7 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     type=click.Choice(["csv", "json"]),
     help="Default: by the extension of --out, else csv.",
 )
-def export(examination_id: int, store: str | None, out: Path | None, kind: str | None) -> None:
+def export(examination_id: int, store: Path | None, out: Path | None, kind: str | None) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
     path = _database(store)
     with open_reader(path) as reader:
