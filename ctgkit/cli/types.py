@@ -6,7 +6,6 @@ digits of other scripts, names that no resolver takes, folders that don't exist.
 
 import math
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from ctgkit.config import sensor_id_of
+from ctgkit.errors import excerpt
 from ctgkit.net.addresses import checked_host, host_and_port, websocket_url
 from ctgkit.quantities import number_of, seconds_of, whole_of
 from ctgkit.samples import SEC_FROM_START_MAX_S
@@ -100,7 +100,7 @@ def _quoting(read: Callable[[str], T], wanted: str) -> Callable[[str], T]:
         try:
             return read(text)
         except ValueError:
-            raise ValueError(f"{text[:80]!r} is not {wanted}") from None
+            raise ValueError(f"{excerpt(text)!r} is not {wanted}") from None
 
     return quoting
 
@@ -123,7 +123,7 @@ def _speed(text: str) -> float:
     except ValueError:
         factor = math.nan
     if not SPEED_MIN <= factor <= SPEED_MAX:
-        raise ValueError(f"{text[:80]!r} is neither a positive number nor 'max'")
+        raise ValueError(f"{excerpt(text)!r} is neither a positive number nor 'max'")
     return factor
 
 
@@ -175,7 +175,7 @@ class Url(Refined[str]):
                 return word
             url = websocket_url(text, default_path)
             if "://" in text and text.partition(":")[0].lower() not in schemes:
-                raise ValueError(f"{text[:80]!r} is not {schemes[0]}://HOST:PORT/PATH")
+                raise ValueError(f"{excerpt(text)!r} is not {schemes[0]}://HOST:PORT/PATH")
             return url
 
         super().__init__(f"URL|{word}" if word else "URL", read)
@@ -202,7 +202,7 @@ class FaultOption(click.ParamType["Fault"]):
         try:
             return parse_fault(str(value))
         except FaultError as error:
-            self.fail(f"{str(value)[:80]}: {error}", param, ctx)
+            self.fail(f"{excerpt(str(value))}: {error}", param, ctx)
 
 
 class File(click.Path):
@@ -219,11 +219,11 @@ class File(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
         if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
-            self.fail(f"{str(value)[:80]!r} is no name of a file", param, ctx)
+            self.fail(f"{excerpt(str(value))!r} is no name of a file", param, ctx)
         try:
             return super().convert(value, param, ctx)
         except OSError as error:  # a name that is too long
-            self.fail(f"{str(value)[:80]}: {error.strerror}", param, ctx)
+            self.fail(f"{excerpt(str(value))}: {error.strerror}", param, ctx)
 
 
 class OutFile(File):
@@ -239,10 +239,14 @@ class OutFile(File):
         """Return the path; said before an hour's run, not after."""
         path: Path = super().convert(value, param, ctx)
         folder = path.parent
-        while self._parents and not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        if not folder.is_dir():
-            self.fail(f"{path}: there is no such folder", param, ctx)
+        try:
+            path.exists()  # raises for a name that is too long
+            while self._parents and not folder.exists() and folder != folder.parent:
+                folder = folder.parent
+            if not folder.is_dir():
+                self.fail(f"{path}: there is no such folder", param, ctx)
+        except OSError as error:
+            self.fail(f"{excerpt(str(path))}: {error.strerror}", param, ctx)
         if not os.access(path if path.exists() else folder, os.W_OK):
             self.fail(f"{path}: may not be written", param, ctx)
         return path
@@ -254,9 +258,9 @@ STORE_PREFIX = "sqlite:///"
 def _store(text: str) -> Path:
     path = text.removeprefix(STORE_PREFIX)
     if path in ("", text) or "\0" in path:
-        raise ValueError(f"{text[:80]!r} is not {STORE_PREFIX}PATH")
+        raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH")
     if path.startswith(":"):
-        raise ValueError(f"{text[:80]!r}: the database must be a file, what is in memory is lost")
+        raise ValueError(f"{excerpt(text)!r}: what is kept in memory is lost, name a file")
     return Path(path)
 
 

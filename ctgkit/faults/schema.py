@@ -112,7 +112,7 @@ def read_fault(table: Mapping[str, Any]) -> Fault:
         if name not in own and name not in _WHEN:
             known = [*own, *_WHEN]
             hint = near(name, known) or f"; {kind} has {', '.join(known)}"
-            raise FaultError(name, f"unknown parameter{hint}")
+            raise FaultError(excerpt(name), f"unknown parameter{hint}")
         field, parameter = own.get(name) or _WHEN[name]
         (settings if name in own else schedule)[field] = _checked(parameter, value)
     when = When(**schedule)
@@ -156,7 +156,7 @@ def parse_fault(text: str) -> Fault:
     for part in rest.split(",") if rest else ():
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise FaultError(name, "expected NAME=VALUE")
+            raise FaultError(excerpt(name), "expected NAME=VALUE")
         if name in table:
             raise FaultError(name, "given twice")
         try:

@@ -11,9 +11,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import common_options, current_config
-from ctgkit.cli.types import STORE
-from ctgkit.errors import CtgkitError, printable
+from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.errors import CtgkitError, RecordingError, printable
 from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
@@ -73,7 +74,7 @@ def list_(store: Path | None, as_json: bool) -> None:
 
 @exam.command(epilog="Example: ctgkit exam show 3 --json")
 @common_options
-@click.argument("examination_id", type=int)
+@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(examination_id: int, store: Path | None, as_json: bool) -> None:
@@ -98,11 +99,11 @@ def show(examination_id: int, store: Path | None, as_json: bool) -> None:
 
 @exam.command(epilog="Example: ctgkit exam export 3 --out exam3.csv")
 @common_options
-@click.argument("examination_id", type=int)
+@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
 @store_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutFile(dir_okay=True),
     help="*.csv, *.json, or any format of `ctgkit convert`; default: CSV to stdout.",
 )
 @click.option(
@@ -111,9 +112,14 @@ def show(examination_id: int, store: Path | None, as_json: bool) -> None:
     type=click.Choice(["csv", "json"]),
     help="Default: by the extension of --out, else csv.",
 )
-def export(examination_id: int, store: Path | None, out: Path | None, kind: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(
+    examination_id: int, store: Path | None, out: Path | None, kind: str | None, force: bool
+) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
     path = _database(store)
+    if out is not None and out.is_file() and not force:
+        raise RecordingError(str(out), 0, "exists already; --force replaces it")
     with open_reader(path) as reader:
         row = _find(reader, path, examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
@@ -143,7 +149,7 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with out.open("w", encoding="utf-8", newline="") as file:
+        with private.writing(out), out.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
         raise CtgkitError(f"{out}: {error.strerror}") from error

@@ -133,7 +133,11 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
         (["--from", "ctgkit.toml", "--rate", "4"], 2, "--rate is for scenarios"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
         (["--speed", "0"], 2, "'0' is neither a positive number nor 'max'"),
-        (["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"], 3, "ws://127.0.0.1:1/ws/sensor: "),
+        (
+            ["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"],
+            3,
+            "127.0.0.1:1/ws/sensor: ",
+        ),
     ],
 )
 async def test_errors_name_what_is_wrong(tmp_path, env, sensors, arguments, code, said):
