@@ -27,7 +27,7 @@ class AnalyzeOptions:
 
     file: Path = argument(type=File())
     guideline: str = guideline_option("Classify by it.")
-    lag: int = lag_option("Report events and baseline as they look S seconds later.")
+    lag_s: int = lag_option("Report events and baseline as they look S seconds later.")
     lang: Literal["en", "ru"] = option(
         "--lang",
         type=click.Choice(["en", "ru"]),
@@ -53,7 +53,7 @@ def analyze(options: AnalyzeOptions) -> None:
 
     recording = read_recording(options.file)
     settings = AnalyzerSettings(
-        guideline=options.guideline, language=options.lang, final_after_s=float(options.lag)
+        guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
     )
     report = analyze_recording(recording, settings)
     result = {"recording": options.file.name, **report.as_dict()}

@@ -42,7 +42,7 @@ class MlOptions:
     )
     port: int = option("--port", type=PORT, default=8081, help="Port; 0 picks a free one.")
     guideline: str = guideline_option("Classify by it; FIGO is always evaluated as well.")
-    script: Path | None = option(
+    script_file: Path | None = option(
         "--script",
         type=File(exists=True),
         help="TOML file of rules: canned, late, wrong or no answers (docs/ml-script.md).",
@@ -60,7 +60,7 @@ class MlOptions:
         section="Answers",
         help="original: exactly the fields and the confidence of the original ML service.",
     )
-    idle: float = option(
+    idle_s: float = option(
         "--idle",
         type=SECONDS,
         default=600.0,
@@ -87,13 +87,13 @@ def ml(options: MlOptions) -> None:
     from ctgkit.net.eventloop import run, stop_on_signals
 
     script = None
-    if options.script is not None:
-        script = parse_script(toml.read_text(options.script), str(options.script))
+    if options.script_file is not None:
+        script = parse_script(toml.read_text(options.script_file), str(options.script_file))
     language = options.lang or ("ru" if options.profile == "original" else "en")
     settings = MlSettings(
         host=options.host,
         port=options.port,
-        idle_s=options.idle,
+        idle_s=options.idle_s,
         analysis=AnalyzerSettings(
             guideline=options.guideline, language=language, profile=options.profile
         ),

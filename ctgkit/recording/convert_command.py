@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @common_options
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--format", "name", help="Of OUT, where its extension doesn't tell: e.g. two-csv.")
+@click.option(
+    "--format",
+    "name",
+    metavar="NAME",
+    help="Of OUT, where its extension doesn't tell: e.g. two-csv.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was converted as JSON.")

@@ -44,7 +44,7 @@ class ScoreOptions:
 
     truth: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
     results: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
-    lag: int = lag_option(
+    lag_s: int = lag_option(
         "Without RESULTS: take our analyzer's report as it looks S seconds later."
     )
     url: str | None = option(
@@ -60,7 +60,7 @@ class ScoreOptions:
         section=PLAYING,
         help="What to play: shipped scenarios, or TOML files.",
     )
-    duration: float | None = option(
+    duration_s: float | None = option(
         "--duration",
         type=seconds(1.0),
         section=PLAYING,
@@ -81,7 +81,7 @@ class ScoreOptions:
         section=PLAYING,
         help="Shape of the requests.",
     )
-    timeout: float = option(
+    timeout_s: float = option(
         "--timeout",
         type=seconds(0.1),
         default=10.0,
@@ -151,7 +151,7 @@ def score(options: ScoreOptions) -> int:
 
     scores: Sequence[Score]
     if options.truth is not None and options.url is None:
-        scores = _read(options.truth, options.results, options.lag)
+        scores = _read(options.truth, options.results, options.lag_s)
     elif options.truth is None and options.url is not None:
         scores = _played(options, options.url)
     else:
@@ -195,9 +195,9 @@ def _played(options: ScoreOptions, url: str) -> "Sequence[Score]":
         url=url,
         scenarios=[load_scenario(name.strip()) for name in names],
         seed=options.seed,
-        duration_s=options.duration,
+        duration_s=options.duration_s,
         speed=options.speed,
         ml_format=options.ml_format,
-        timeout_s=options.timeout,
+        timeout_s=options.timeout_s,
     )
     return run(play(settings))

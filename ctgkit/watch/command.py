@@ -29,12 +29,12 @@ class WatchOptions:
         metavar="ID",
         help="Show only this sensor; the beginning of its id is enough (repeatable).",
     )
-    backfill: float | None = option(
+    backfill_s: float | None = option(
         "--backfill",
         type=PAUSE,
         help="Start with the last S seconds; default 600 in the view, 0 for lines.",
     )
-    duration: float | None = option("--duration", type=SECONDS, help="End after S seconds.")
+    duration_s: float | None = option("--duration", type=SECONDS, help="End after S seconds.")
     plain: bool = option(
         "--plain", is_flag=True, help="A line per sensor and second; default without a TTY."
     )
@@ -82,13 +82,13 @@ def watch(options: WatchOptions) -> int:
         raise click.UsageError("--plain and --json exclude each other")
     token = viewer_token(options.viewer_token_file)
     chosen = tuple(sensor.lower() for sensor in options.sensors)
-    backfill_s = options.backfill
+    backfill_s = options.backfill_s
     if not (options.plain or options.as_json) and _has_screen():
         backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s
         eventloop.run(
             _view(
                 url,
-                options.duration,
+                options.duration_s,
                 backfill_s=backfill_s,
                 sensors=chosen,
                 theme=options.theme,
@@ -105,7 +105,7 @@ def watch(options: WatchOptions) -> int:
             write=_print,
             as_json=options.as_json,
             backfill_s=backfill_s or 0.0,
-            duration_s=options.duration,
+            duration_s=options.duration_s,
             sensors=chosen,
             token=token,
             stream=stream,
