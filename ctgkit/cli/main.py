@@ -47,6 +47,7 @@ SECTIONS = {
     "Data": {
         "analyze": ("ctgkit.analysis.command:analyze", "Events, baseline, class of a recording."),
         "convert": ("ctgkit.recording.convert_command:convert", "Convert recordings."),
+        "schema": ("ctgkit.cli.schema:schema", "Print the contract as AsyncAPI or JSON Schema."),
         "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
     },
 }

@@ -15,12 +15,11 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.net.client import DirectConnect
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.badline import BadLine
@@ -53,8 +52,6 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
-FINAL_STATUSES = {400, 401, 403, 404}
-"""Answers that another attempt would not change: id missing, credentials, origin, path wrong."""
 REPLACED = 4409
 """Close code when the same sensor connected again (contract, section 2)."""
 
@@ -217,16 +214,12 @@ class SensorClient:
         while True:
             try:
                 connection = await self._dial()
-            except (OSError, InvalidHandshake, ConnectionClosed) as error:
-                reason = _reason(error)
-                final = isinstance(error, InvalidStatus) and (
-                    error.response.status_code in FINAL_STATUSES
-                )
-                if final or (not self.connects and monotonic_s() >= give_up_at):
-                    return self._fail(reason)
+            except NotConnected as error:
+                if error.is_final or (not self.connects and monotonic_s() >= give_up_at):
+                    return self._fail(error.reason)
                 log.log(
                     self._level if self._attempt == 0 else logging.DEBUG,
-                    "cannot connect, trying again id=%s: %s", self.sensor_id, reason,
+                    "cannot connect, trying again id=%s: %s", self.sensor_id, error.reason,
                 )  # fmt: skip
             else:
                 began = monotonic_s()
@@ -254,14 +247,12 @@ class SensorClient:
         made_by: type[ClientConnection] = ClientConnection
         if self.bad_line is not None:
             made_by = await self.bad_line.before_dialling()
-        return await DirectConnect(
+        return await dial(
             urlunsplit(parts._replace(query=query)),
-            create_connection=made_by,
-            additional_headers={TOKEN_HEADER: self._token},
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,  # small messages: it costs more than it saves
-            proxy=None,
-            close_timeout=CLOSE_TIMEOUT_S,
+            kind=made_by,
+            headers={TOKEN_HEADER: self._token},
+            offers=[SUBPROTOCOL],
+            close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
         )
 
@@ -314,11 +305,3 @@ class SensorClient:
         self._check_end()
         if held_up or self.outbox.has_unsent:
             self.pump()
-
-
-def _reason(error: OSError | InvalidHandshake | ConnectionClosed) -> str:
-    if isinstance(error, InvalidStatus):
-        body = bytes(error.response.body or b"")
-        said = f": {excerpt(body.strip())}" if body.strip() else ""
-        return f"answered {error.response.status_code}{said}"
-    return str(error) or type(error).__name__

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from ctgkit.clock import monotonic_s
-from ctgkit.net.addresses import authority
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.client import SensorClient
 from ctgkit.sensor.control import SwitchError, listen, serve_control
@@ -181,13 +180,13 @@ class _Fleet:
                 timeout_s = self._settings.connect_timeout_s
                 sensors.create_task(self.play(client, number, timeout_s))
 
-    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[socket.socket]) -> None:
+    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[list[socket.socket]]) -> None:
         """Serve the control addresses until the fleet is stopped."""
         async with contextlib.AsyncExitStack() as servers:
-            for number, sock in enumerate(sockets):
+            for number, bound in enumerate(sockets):
                 switch = _Switch(self, number, tasks)
-                await servers.enter_async_context(serve_control(sock, switch))
-                self._settings.on_control(f"http://{authority(*sock.getsockname()[:2])}")
+                server = await servers.enter_async_context(await serve_control(bound, switch))
+                self._settings.on_control(server.url("http"))
             await self._settings.stop.wait()
 
     def switch_on(self, number: int) -> SensorClient:

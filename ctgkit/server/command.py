@@ -183,7 +183,7 @@ def serve(options: ServeOptions) -> None:
 
 
 def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
-    from ctgkit.net.origins import is_loopback
+    from ctgkit.net.addresses import is_loopback
     from ctgkit.server.settings import BackendSettings
 
     if not config.sensors:

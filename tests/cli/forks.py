@@ -12,7 +12,6 @@ import signal
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 from ctgkit.cli import main as command_line
 
@@ -70,7 +69,7 @@ def run(case):
     return {"code": code, "out": said[0], "err": said[1]}
 
 
-preload()
-home = Path.cwd()
-for line in sys.stdin:
-    print(json.dumps(run(json.loads(line))), flush=True)
+if __name__ == "__main__":
+    preload()
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
