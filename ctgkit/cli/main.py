@@ -127,6 +127,8 @@ def _run() -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
+        if not isinstance(error, click.MissingParameter):
+            error.message = printable(error.message)  # type: ignore[misc] # no line of its own
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):

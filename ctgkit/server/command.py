@@ -186,6 +186,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     from ctgkit.net.addresses import is_loopback
     from ctgkit.server.settings import BackendSettings
 
+    tls = _tls(options.tls_cert, options.tls_key)
     if not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
@@ -196,7 +197,6 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     asks_viewers = exposed and not options.public_viewers
     if exposed:
         _demand_real_credentials(config, host, viewers=asks_viewers)
-    tls = _tls(options.tls_cert, options.tls_key)
     if exposed and tls is None:
         click.echo(f"on {host} without --tls-cert: tokens and data travel unencrypted", err=True)
     return BackendSettings(

@@ -37,7 +37,7 @@ VALUES = {
     "long": "x" * 5000,
     "control": "a\tb\x1b[31m\n",
     "not utf-8": "\udcff",
-    "nowhere": "/nowhere/at/all",
+    "nowhere": "/proc/nowhere/at/all",
 }
 NUMERIC = re.compile(r"S|HZ|N|X|MS|BPM|PORT|X\|max")
 """Metavars of options whose value is one number."""
@@ -187,11 +187,9 @@ def forks(tmp_path_factory):
 
 
 def refused(done, how):
-    """Say what is wrong with a refusal: one line of error, and the right code."""
-    lines = done["err"].rstrip("\n").split("\n")
-    if done["code"] == 2 and lines[0].startswith("Usage: "):
-        lines = lines[3:]  # click's usage, its hint, an empty line
-    if done["code"] not in (2, 4) or len(lines) != 1 or "Traceback" in done["err"]:
+    """Say what is wrong with a refusal: one line of error ends what it says."""
+    _, said, error = done["err"].rpartition("Error: ")
+    if not said or error.count("\n") != 1:
         return f"{how}: {done['code']} {done['err'][-2000:]}"
     return None
 
