@@ -3,8 +3,7 @@
 import asyncio
 import inspect
 import os
-import sys
-from pathlib import Path
+import urllib.request
 
 import pytest
 from hypothesis import settings
@@ -14,32 +13,15 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("CTGKIT_HYPOTHESIS", "same"))
 """A red test is about the change, not about the day; `make fuzz` draws new examples."""
 
+urllib.request.getproxies = dict
+"""The tests' own clients talk to this machine; processes of ours keep the environment's proxies."""
+
 TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 """Multiplies every deadline, for slow machines."""
 
 DEADLINE_S = 30.0
 SLOW_DEADLINE_S = 900.0
 """The same for tests marked slow or chaos."""
-
-
-if os.environ.get("HTTP_PROXY"):  # `make test-ambient`: ours must go past it, and do so themselves
-    import websockets.asyncio.client
-    import websockets.sync.client
-
-    _OURS = str(Path(__file__).parents[1] / "ctgkit") + os.sep
-
-    def _unless_ours(look_up):
-        def get_proxy(uri):
-            frame = sys._getframe()
-            while frame := frame.f_back:
-                if frame.f_code.co_filename.startswith(_OURS):
-                    return look_up(uri)
-            return None
-
-        return get_proxy
-
-    for _module in (websockets.asyncio.client, websockets.sync.client):
-        _module.get_proxy = _unless_ours(_module.get_proxy)
 
 
 def pytest_xdist_auto_num_workers():

@@ -1,5 +1,6 @@
 """``ctgkit analyze``: the analyzer over a recording, without any network."""
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from ctgkit import private
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
 from ctgkit.cli.types import File, OutFile, whole
 from ctgkit.mlstub.command import guideline_option
+from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:
     from ctgkit.analysis.report import Report
@@ -22,10 +24,10 @@ def lag_option(help_text: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyzeOptions:
+class AnalyzeOptions(ChoosingOptions):
     """Options of `ctgkit analyze`."""
 
-    file: Path = argument(type=File())
+    file: Path = argument(type=File(dir_okay=True))
     guideline: str = guideline_option("Classify by it.")
     lag_s: int = lag_option("Report events and baseline as they look S seconds later.")
     lang: Literal["en", "ru"] = option(
@@ -45,24 +47,29 @@ def analyze(options: AnalyzeOptions) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
     FILE is a recording of any format that `ctgkit convert` reads. The result is what
-    `ctgkit ml` would have said live. A test tool, not a medical device.
+    `ctgkit ml` would have said live. Of twins, or of several sensors, each is analysed: with --json
+    one object per line. A test tool, not a medical device.
     """
     from ctgkit.analysis.analyzer import AnalyzerSettings
     from ctgkit.analysis.report import analyze as analyze_recording
-    from ctgkit.recording import read_recording
+    from ctgkit.recording import read_chosen
+    from ctgkit.recording.files.choosing import name_of
 
-    recording = read_recording(options.file)
     settings = AnalyzerSettings(
         guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
     )
-    report = analyze_recording(recording, settings)
-    result = {"recording": options.file.name, **report.as_dict()}
+    lines = []
+    file = options.file
+    rest = read_chosen(file, options.reading(), options.sensor)
+    ahead = list(itertools.islice(rest, 2))
+    for number, recording in enumerate(itertools.chain(ahead, rest), 1):
+        report = analyze_recording(recording, settings)
+        name = name_of(file, recording, number) if len(ahead) > 1 else file.name
+        result = {"recording": name, **report.as_dict()}
+        lines.append(json.dumps(result, ensure_ascii=False))
+        click.echo(lines[-1] if options.as_json else _summary(report, result))
     if options.out is not None:
-        private.write_text(options.out, json.dumps(result, ensure_ascii=False) + "\n")
-    if options.as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        click.echo(_summary(report, result))
+        private.write_text(options.out, "\n".join(lines) + "\n")
 
 
 def _summary(report: "Report", result: dict[str, Any]) -> str:

@@ -112,6 +112,13 @@ def argument(**attributes: Any) -> Any:
     return field(metadata={"param": lambda name: click.Argument([name], **attributes)})
 
 
+def _params(settings: type[Any]) -> list[click.Parameter]:
+    """Return the parameters of a dataclass of options: its own before those it inherits."""
+    own = settings.__annotations__
+    ordered = sorted(fields(settings), key=lambda each: each.name not in own)
+    return [each.metadata["param"](each.name) for each in ordered]
+
+
 def command(
     settings: type[S], *, example: str, name: str = "", parent: click.Group | None = None
 ) -> Callable[[Callable[[S], Any]], click.Command]:
@@ -133,8 +140,7 @@ def command(
         made = Command(
             name or function.__name__,
             callback=lambda **values: function(settings(**values)),
-            params=[each.metadata["param"](each.name) for each in fields(settings)]  # type: ignore[arg-type]
-            + common_params(),
+            params=_params(settings) + common_params(),
             help=cleandoc(function.__doc__ or ""),
             epilog=f"Example: {example}",
         )

@@ -259,8 +259,9 @@ def _store(text: str) -> Path:
     path = text.removeprefix(STORE_PREFIX)
     if path in ("", text) or "\0" in path:
         raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH")
-    if path.startswith(":"):
-        raise ValueError(f"{excerpt(text)!r}: what is kept in memory is lost, name a file")
+    if path.startswith((":", "file:")) or "?" in path:
+        reason = "is no file's path: what was acknowledged has to be kept in one"
+        raise ValueError(f"{excerpt(path)!r} {reason}")
     return Path(path)
 
 

@@ -12,6 +12,7 @@ from ctgkit.cli.types import PAUSE, File, OutFile, whole
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
 from ctgkit.drawing import load_matplotlib, plain_style
 from ctgkit.errors import ConfigError, CtgkitError
+from ctgkit.recording.reading_options import RatedReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,10 @@ _METADATA = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaperOptions:
+class PaperOptions(RatedReadingOptions):
     """Options of `ctgkit paper`."""
 
-    file: Path = argument(type=File())
+    file: Path = argument(type=File(dir_okay=True))
     out: Path = option(
         "--out",
         required=True,
@@ -85,7 +86,7 @@ class PaperOptions:
 def paper(options: PaperOptions) -> None:
     """Print FILE on CTG paper, true to scale: a centimetre is a centimetre.
 
-    FILE is a recording, or an examination from `ctgkit exam export --format json`. PDF is printed
+    FILE is a recording of any format, or an examination from `ctgkit exam export`. PDF is printed
     at 100 %. A test tool, not a medical device.
     """
     file, out = options.file, options.out
@@ -95,7 +96,7 @@ def paper(options: PaperOptions) -> None:
     from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
     from ctgkit.paper.subject import read_findings, read_subject
 
-    subject = read_subject(file, options.sensor)
+    subject = read_subject(file, options.sensor, options.reading())
     if options.events:
         subject.findings = read_findings(options.events, options.sensor)
     simulated = options.simulated

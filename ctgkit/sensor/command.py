@@ -33,7 +33,8 @@ from ctgkit.cli.types import (
     Speed,
     Url,
 )
-from ctgkit.errors import Unreachable
+from ctgkit.errors import Unreachable, printable
+from ctgkit.recording.reading_options import ReadingOptions
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ CONNECTION = "Connection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SensorOptions:
+class SensorOptions(ReadingOptions):
     """Options of `ctgkit sensor`."""
 
     url: str = option(
@@ -67,8 +68,9 @@ class SensorOptions:
     )
     recording: Path | None = option(
         "--from",
-        type=File(),
-        help="Play a recording of any format instead of a scenario; every sensor plays it.",
+        type=File(dir_okay=True),
+        help="Play a recording of any format instead of a scenario: the first sensor the first in"
+        " it, and so on.",
     )
     speed: float = option(
         "--speed",
@@ -111,7 +113,7 @@ class SensorOptions:
         "--rate",
         type=RATE,
         section="Signal",
-        help=f"Samples/s of the scenario.  [default: {RATE_HZ:g}]",
+        help=f"Samples/s of the scenario, or of the rows of --from.  [default: {RATE_HZ:g}]",
     )
     seed: int = seed_option("the scenario and the faults", section="Signal")
     truth: Path | None = option(
@@ -119,6 +121,12 @@ class SensorOptions:
         type=OutFile(),
         section=OUTPUT,
         help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
+    )
+    allow_rejected: bool = option(
+        "--allow-rejected",
+        is_flag=True,
+        section=OUTPUT,
+        help="Exit with 0 although the backend rejected samples.",
     )
     as_json: bool = json_option("Print the summary as JSON.")
 
@@ -130,12 +138,10 @@ def sensor(options: SensorOptions) -> int:
     Each connects, paces its samples, sends again what was not acknowledged, and reconnects by
     itself. While disconnected it keeps measuring; when 2400 samples wait it pauses, and catches up
     later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
-    sent.
+    sent or the backend rejected samples that no fault had altered.
     """
     if any(each.direction != "up" for each in options.fault):
         raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
-    if options.recording is not None and options.rate is not None:
-        raise click.UsageError("--rate is for scenarios; --speed changes a recording's")
     if options.recording is not None and options.truth is not None:
         raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
     credentials = sensors_for(options.sensor_id, options.token_file)
@@ -150,7 +156,13 @@ def sensor(options: SensorOptions) -> int:
     from ctgkit.simulate.repertoire import Repertoire
 
     repertoire = Repertoire(
-        options.scenario, options.recording, options.seed, options.rate or RATE_HZ, options.fault
+        options.scenario,
+        options.recording,
+        options.seed,
+        options.rate or RATE_HZ,
+        options.fault,
+        options.reading(rate_hz=options.rate if options.recording else None),
+        len(credentials),
     )
     summary, ended_by = eventloop.run(
         _run(
@@ -180,7 +192,20 @@ def sensor(options: SensorOptions) -> int:
         )
     if ended_by is signal.SIGINT:
         return 130
-    return 0 if summary.sent else 1
+    return 0 if summary.sent and not _are_refused(summary, options.allow_rejected) else 1
+
+
+def _are_refused(summary: "Summary", allowed: bool) -> bool:
+    """Tell, and say why, that the backend rejected what it should have taken."""
+    if not summary.rejected or allowed or (summary.faults and summary.acked):
+        return False
+    reasons = "; ".join(f"{n} x {reason}" for reason, n in summary.reject_reasons.items())
+    click.echo(
+        f"ctgkit: {summary.rejected} of {summary.sent} samples rejected: {printable(reasons)}"
+        " (--allow-rejected takes that for success)",
+        err=True,
+    )
+    return True
 
 
 async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":

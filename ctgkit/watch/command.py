@@ -13,13 +13,14 @@ import click
 from ctgkit.cli.credentials import viewer_token
 from ctgkit.cli.options import argument, command, json_option, option, viewer_token_option
 from ctgkit.cli.types import PAUSE, SECONDS, Speed
+from ctgkit.recording.reading_options import RatedReadingOptions
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 VIEW_BACKFILL_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
+class WatchOptions(RatedReadingOptions):
     """Options of `ctgkit watch`."""
 
     url: str = argument(metavar="[URL|FILE]", default=DEFAULT_URL)
@@ -69,9 +70,9 @@ def watch(options: WatchOptions) -> int:
     url = options.url
     stream = None
     if _is_file(url):
-        from ctgkit.watch.playback import play
+        from ctgkit.watch.playback import messages_of, play
 
-        stream = play(Path(url), options.speed or 1.0)
+        stream = play(messages_of(Path(url), options.reading()), options.speed or 1.0)
     elif options.speed is not None:
         raise click.UsageError(f"--speed is for recordings: there is no file {url}")
     try:
@@ -97,12 +98,9 @@ def watch(options: WatchOptions) -> int:
             )
         )
         return 0
-    from ctgkit.watch.lines import run_lines
-
-    n_results = eventloop.run(
-        run_lines(
+    return eventloop.run(
+        _lines(
             url,
-            write=_print,
             as_json=options.as_json,
             backfill_s=backfill_s or 0.0,
             duration_s=options.duration_s,
@@ -111,6 +109,16 @@ def watch(options: WatchOptions) -> int:
             stream=stream,
         )
     )
+
+
+async def _lines(url: str, *, sensors: tuple[str, ...], **settings: Any) -> int:
+    """Write lines, say when none came, and return the exit code."""
+    from ctgkit.watch.lines import run_lines
+
+    n_results = await run_lines(url, write=_print, sensors=sensors, **settings)
+    if not n_results:
+        only = f" of a sensor {', '.join(sensors)}" if sensors else ""
+        click.echo(f"ctgkit: {url}: no result{only} came", err=True)
     return 0 if n_results else 1
 
 

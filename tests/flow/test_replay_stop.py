@@ -1,6 +1,5 @@
 """`ctgkit replay` ends when it is told to, whatever the backend does."""
 
-import signal
 import socket
 
 import pytest
