@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ctgkit.samples import Sample
-from ctgkit.server.numbering import is_stream_id
+from ctgkit.server.numbering import Turn, is_stream_id
 from ctgkit.server.session import CloseExamination, OpenExamination, Session
 from ctgkit.server.store.sqlite import open_store
 
@@ -79,7 +79,10 @@ class Server:
             case "new":
                 self.store.add_sample(attendance, sample)
                 self.store.acknowledge(replies, sample.seq)
-                self.forwarded.append(sample)
+                if attendance.numbers.waiting:
+                    attendance.numbers.waiting.append(Turn(sample, is_due=True))
+                else:
+                    self.forwarded.append(sample)
 
     def _perform(self, actions):
         for action in actions:
@@ -308,8 +311,9 @@ class Numbering(RuleBasedStateMachine):
         stored = self.rows()
         assert len(stored) == len(set(stored))
         assert self.must_be_stored <= set(stored)
-        forwarded = [s.sec_from_start for s in self.server.forwarded]
-        assert len(forwarded) == len(set(forwarded))
+        for sensor in BEDS:  # once, and in the order in which they were made
+            forwarded = [s.sec_from_start for s in self.server.forwarded if s.sensor_id == sensor]
+            assert forwarded == sorted(set(forwarded))
 
 
 Numbering.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
