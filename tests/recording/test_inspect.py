@@ -153,6 +153,8 @@ def test_exam_reads_the_original_systems_database(tmp_path):
         found = json.loads(out)["recordings"]
         assert [one["sensor"].lower() for one in found] == ["aaaa", "bbbb"]
         assert [(one["samples"], one["heart_rate"]["share"]) for one in found] == [(20, 0.95)] * 2
+        started = "" if name == "x.csv" else "2026-01-02T03:04:05.678Z"
+        assert [one["started"] for one in found] == [started] * 2
     assert path.read_bytes() == before
     assert not [one for one in tmp_path.iterdir() if one.name.startswith("original.db-")]
 
