@@ -8,7 +8,6 @@ is handed to ``on_unanswered``, so that viewers still see it; at once where the 
 import asyncio
 import contextlib
 import logging
-import math
 import random
 import time
 from collections import deque
@@ -249,7 +248,7 @@ class MlLink:
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
                 self.stalled = True
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
-                late += self._owed.overdue(math.inf)
+                late += self._owed.forget()
             await self._show_in_turns(late)
 
     async def _show_in_turns(self, samples: list[Sample]) -> None:

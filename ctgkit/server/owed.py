@@ -101,7 +101,7 @@ class Owed:
         return list(self._give_up(before_s))
 
     def forget(self) -> list[Sample]:
-        """Take out all, as the service is gone; what share it answered doesn't matter any more."""
+        """Take out all, as the service is gone, or silent; what share it answered is over too."""
         samples = self.overdue(float("inf"))
         self._share = Share()
         return samples
