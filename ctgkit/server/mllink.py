@@ -167,11 +167,12 @@ class MlLink:
                 self.connected.clear()
                 self.stalled = False
             self._outbox.clear()
-            await self._show_in_turns(self._owed.forget())
+            await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _converse(self, connection: ClientConnection) -> None:
         self._heard_at_s = time.monotonic()
+        self._owed.begin_anew()
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self._send(connection)), tasks.create_task(self._watch())]
             with contextlib.suppress(ConnectionClosed):
@@ -199,6 +200,7 @@ class MlLink:
             self._heard_at_s = time.monotonic()
             if self.stalled:
                 self.stalled = False
+                self._owed.begin_anew()
                 log.info("ML service answers again")
             try:
                 head, body = check_result(text), text.decode()
@@ -248,7 +250,7 @@ class MlLink:
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
                 self.stalled = True
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
-                late += self._owed.forget()
+                late += self._owed.give_up()
             await self._show_in_turns(late)
 
     async def _show_in_turns(self, samples: list[Sample]) -> None:
