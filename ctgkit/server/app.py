@@ -81,7 +81,7 @@ class Backend:
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
-        self._broadcast = Broadcast(self.counters.dropped)
+        self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
             store,
             self._broadcast,
@@ -238,18 +238,20 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        ml = self._mllink.state if self._mllink else "off"
-        healthy = not self._store.degraded and ml in ("up", "off")
+        link = self._mllink
+        healthy = not self._store.degraded and (link is None or link.healthy)
         return {
             "status": "ok" if healthy else "degraded",
             "service": "ctgkit",
             "timestamp": utc_timestamp(),
             "version": __version__,
             "store": self._store.degraded or "ok",
-            "ml": ml,
+            "ml": link.state if link else "off",
+            "ml_unanswered_share": round(link.unanswered_share, 3) if link else 0.0,
             "sensors": len(self._session.connected),
             "viewers": len(self._broadcast),
             "examinations_open": len(self._session.open_examinations()),
+            "flooders_closed": self.counters.closed["flood"],
         }
 
     async def _handle(self, connection: Guarded) -> None:
@@ -349,6 +351,7 @@ class Backend:
                 acts=acts,
                 options=True,
             ),
+            connection=Guarded.counting(self.counters.closed),
             on_refused=self._refused,
             select_subprotocol=select_subprotocol,
             tls=self._settings.tls,

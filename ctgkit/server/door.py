@@ -28,9 +28,9 @@ CONTROL_PATH = "/api/sensors/"
 BACKFILL_MAX_S = 14_400.0
 """Longest past that a viewer may ask for, seconds. Chosen: what a terminal view can scroll."""
 
-WRONG_BURST, WRONG_PER_S = 50, 5.0
+WRONG_BURST, WRONG_PER_S = 100, 5.0
 """Wrong tokens of one address that are answered at once, and how many per second later. Chosen: a
-ward whose token was changed may come back, and a mistyped one is tried a few times."""
+ward whose tokens were changed may come back at once, and `ctgkit check` tries some 60."""
 WRONG_PAUSE_MAX_S = 4.0
 """Longest wait for the answer to a wrong token, seconds: below every client's own timeout."""
 RIGHT_PAUSE_S = 0.5

@@ -16,6 +16,7 @@ from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 from ctgkit.server.store.owner import owned
+from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.transaction import Transaction
 from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Store, Written
 
@@ -78,12 +79,14 @@ class SqliteEngine:
         with self._errors(reading=False):
             return await self._thread.run(lambda db: Transaction(db, self._keys, group).write())
 
-    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
-        """Return a sensor's last *limit* stored samples, oldest first."""
+    async def recent(
+        self, examination_id: int, sensor_id: str, past_s: float
+    ) -> AsyncIterator[list[Reading]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
+        key = self._keys[sensor_id]
         with self._errors(reading=True):
-            arguments = (examination_id, self._keys[sensor_id], limit)
-            rows = await self._reader.execute_fetchall(schema.SELECT_RECENT, arguments)
-        return [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)][::-1]
+            async for rows in recent_pages(self._reader, examination_id, key, past_s):
+                yield [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)]
 
     async def maintain(self, stored: int) -> None:
         """Count what is new, and move committed pages from the log, away from the writer."""

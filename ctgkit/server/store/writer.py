@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -123,8 +123,10 @@ class Engine(Protocol):
     async def write(self, group: Group) -> Written:
         """Write a group in one transaction, and answer its questions in the same one."""
 
-    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
-        """Return a sensor's last *limit* stored samples, oldest first."""
+    def recent(
+        self, examination_id: int, sensor_id: str, past_s: float
+    ) -> AsyncIterator[list[Reading]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
 
     async def maintain(self, stored: int) -> None:
         """Do what has to be done now and then; *stored* says whether anything was written."""
@@ -207,6 +209,11 @@ class Store:
         self._wake.set()
         if len(self._queue) >= QUEUE_MAX_ROWS or self._queue.body_bytes >= QUEUE_MAX_BYTES:
             self.full = True
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of results waiting."""
+        return self._queue.body_bytes
 
     @property
     def depth(self) -> int:
@@ -341,15 +348,20 @@ class Store:
             except Again as error:
                 self._note_failed_read(_CHORES, error)
 
-    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
-        """Return a sensor's last *limit* stored samples, oldest first; none when that fails."""
+    async def recent(
+        self, examination_id: int, sensor_id: str, past_s: float
+    ) -> AsyncIterator[list[Reading]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds of data time, in pages.
+
+        Oldest first; it ends early when reading fails.
+        """
         try:
-            rows = await self._engine.recent(examination_id, sensor_id, limit)
+            async for page in self._engine.recent(examination_id, sensor_id, past_s):
+                yield page
         except Again as error:
             self._note_failed_read(_READING, error)
-            return []
+            return
         self._troubles.pop(_READING, "")
-        return rows
 
     def _note_failed_read(self, what: str, error: Again) -> None:
         self.read_failures += 1
