@@ -24,7 +24,8 @@ def schema(options: SchemaOptions) -> None:
     They are made from the types that decode and encode the messages and from the table of paths
     that the backend serves, so they describe this version. PROTOCOL.md says what they cannot.
     """
+    from ctgkit.server.endpoints import openapi
     from ctgkit.wire.schema import asyncapi, json_schema
 
-    made = {"asyncapi": asyncapi, "jsonschema": json_schema}[options.document]()
+    made = {"asyncapi": asyncapi, "openapi": openapi, "jsonschema": json_schema}[options.document]()
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))

@@ -5,9 +5,12 @@ import json
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 from openapi_spec_validator import validate
 
 import ctgkit
+from ctgkit.cli.main import cli
+from ctgkit.schema import DOCUMENTS
 from ctgkit.server.endpoints import ENDPOINTS, openapi
 
 DOCUMENT = openapi()
@@ -56,6 +59,13 @@ def test_every_answer_is_in_the_document(backend, one, method, query):
             schema = content["application/json"]["schema"]
             whole = {**schema, "components": DOCUMENT["components"]}
             jsonschema.Draft202012Validator(whole).validate(json.loads(body))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_command_prints_each_document(document):
+    shown = CliRunner().invoke(cli, ["schema", document])
+    assert shown.exit_code == 0
+    assert json.loads(shown.output)
 
 
 def test_health_has_no_member_that_the_document_lacks(backend):
