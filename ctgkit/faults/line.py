@@ -74,13 +74,13 @@ class Line:
     seed : int
         Of the run.
     party : str
-        Whose line it is: another party, another luck.
+        Whose line it is; each party has random numbers of its own.
     direction : {"up", "down"}
         Which way.
 
     Examples
     --------
-    >>> from ctgkit.faults.drop import Drop
+    >>> from ctgkit.faults.messages import Drop
     >>> from ctgkit.faults.schedule import When
     >>> line = Line([Drop(when=When(at_s=0.25))], seed=1, party="a")
     >>> [len(line.take(Message(n, n / 4, b"{}")).messages) for n in range(4)]

@@ -304,7 +304,10 @@ def _unless_broken(
         if isawaitable(response):
             response = await response
         if connection.protocol.eof_sent:
-            log.info("request dropped: more than a request came peer=%s", connection.remote_address)
+            if not connection.transport.is_closing():  # otherwise it was us, or is known already
+                log.info(
+                    "request dropped: it broke off meanwhile peer=%s", connection.remote_address
+                )
             connection.transport.abort()
             await connection.wait_closed()
         return response

@@ -87,7 +87,7 @@ class Guarded(BoundedConnection):
         if self.request is None and data.startswith(_TLS_HANDSHAKE):
             Seldom.of(self.server).log(
                 logging.WARNING, "tls", "peer=%s speaks TLS (wss:// or https://), this port"
-                " doesn't: use ws:// or http://, or serve with --tls-cert", self.peer,
+                " doesn't: use ws:// or http://", self.peer,
             )  # fmt: skip
             self.transport.write(_NO_TLS)
             self.transport.close()

@@ -11,9 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import common_options, current_config
-from ctgkit.errors import CtgkitError, printable
-from ctgkit.server.command import database_path, store_option
+from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.errors import CtgkitError, RecordingError, printable
+from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
 if TYPE_CHECKING:
@@ -31,9 +33,15 @@ CSV_COLUMNS = {
 """Database column -> header of the exported file; an empty cell is no signal."""
 
 
-def _database(store: str | None) -> Path:
+store_option = click.option(
+    "--store", type=STORE, help="Database file; default: the one that `ctgkit serve` uses."
+)
+
+
+def _database(store: Path | None) -> Path:
     """Return the file that `ctgkit serve` uses with the same configuration."""
-    return database_path(store or current_config().commands.get("serve", {}).get("store"))
+    configured = current_config().commands.get("serve", {}).get("store")
+    return store or (STORE.convert(configured, None, None) if configured else default_database())
 
 
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
@@ -45,7 +53,7 @@ def exam() -> None:
 @common_options
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(store: str | None, as_json: bool) -> None:
+def list_(store: Path | None, as_json: bool) -> None:
     """List the examinations, oldest first."""
     with open_reader(_database(store)) as reader:
         rows = reader.examinations()
@@ -66,10 +74,10 @@ def list_(store: str | None, as_json: bool) -> None:
 
 @exam.command(epilog="Example: ctgkit exam show 3 --json")
 @common_options
-@click.argument("examination_id", type=int)
+@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(examination_id: int, store: str | None, as_json: bool) -> None:
+def show(examination_id: int, store: Path | None, as_json: bool) -> None:
     """Show one examination: its times, and what each sensor contributed."""
     path = _database(store)
     with open_reader(path) as reader:
@@ -90,11 +98,11 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
 
 @exam.command(epilog="Example: ctgkit exam export 3 --out exam3.csv")
 @common_options
-@click.argument("examination_id", type=int)
+@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
 @store_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutFile(dir_okay=True),
     help="*.csv, *.json, or any format of `ctgkit convert`; default: CSV to stdout.",
 )
 @click.option(
@@ -103,9 +111,14 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     type=click.Choice(["csv", "json"]),
     help="Default: by the extension of --out, else csv.",
 )
-def export(examination_id: int, store: str | None, out: Path | None, kind: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(
+    examination_id: int, store: Path | None, out: Path | None, kind: str | None, force: bool
+) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
     path = _database(store)
+    if out is not None and out.is_file() and not force:
+        raise RecordingError(str(out), 0, "exists already; --force replaces it")
     with open_reader(path) as reader:
         row = _find(reader, path, examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
@@ -136,7 +149,7 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with out.open("w", encoding="utf-8", newline="") as file:
+        with private.writing(out), out.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
         raise CtgkitError(f"{out}: {error.strerror}") from error

@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -95,7 +96,7 @@ class MlLink:
         self.stalled = False
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["up", "down", "stalled"]:
         """``up``, ``down``, or ``stalled``: connected, but it owes answers."""
         if not self.connected.is_set():
             return "down"

@@ -428,12 +428,12 @@ async def test_the_log_shrinks_when_a_long_reader_leaves(tmp_path, monkeypatch):
             other.execute("BEGIN")
             other.execute("SELECT count(*) FROM ctg").fetchone()
             seq = 0
-            while log.stat().st_size < 1_500_000:
+            while log.stat().st_size < 2.5 * 40 * 4096:
                 for _ in range(500):
                     put(store, seq := seq + 1, where)
                 await store.written()
             other.execute("COMMIT")
-        while log.stat().st_size > 200_000:
+        while log.stat().st_size > 40 * 4096:
             await asyncio.sleep(0.01)
         chores.cancel()
 

@@ -27,8 +27,9 @@ WAL_MAX_PAGES = 4_000
 under steady load it never finds everything checkpointed by itself, and the log would grow."""
 RESTART_TIMEOUT_S = 0.1
 """Longest such wait, seconds, when somebody else reads the database."""
-LOG_WARN_FACTOR = 4
-"""A log that many times over its usual size is mentioned: somebody reads for long."""
+LOG_CUT_FACTOR, LOG_WARN_FACTOR = 2, 4
+"""A log that many times over its usual size is cut when its readers have left, and mentioned while
+they haven't."""
 COUNT_MAX_ROWS = 50_000
 """Rows counted at a time for `exam list`, some 20 ms. Chosen: what a second brings at most."""
 
@@ -89,22 +90,25 @@ class SqliteEngine:
 
     async def maintain(self, stored: int) -> None:
         """Count what is new, and move committed pages from the log, away from the writer."""
-        if stored == self._maintained and not self._log_is_long and not self._is_behind:
+        if stored == self._maintained and not self._is_behind:
             return
         with self._errors(reading=True):
-            self._is_behind = await self._count()
-            await self._checkpoint()
+            uncounted = await self._count()
+            held = await self._checkpoint()
+        self._is_behind = uncounted or held
         self._maintained = stored
 
-    async def _checkpoint(self) -> None:
+    async def _checkpoint(self) -> bool:
+        """Move what can be moved; return whether a reader holds the rest."""
         _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
         if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
-            how = "TRUNCATE" if pages > LOG_WARN_FACTOR * WAL_MAX_PAGES else "RESTART"
+            how = "TRUNCATE" if pages > LOG_CUT_FACTOR * WAL_MAX_PAGES else "RESTART"
             await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
         too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
         if too_long and not self._log_is_long:
             log.warning("somebody reads the database for long: its log has %d MB", pages >> 8)
         self._log_is_long = too_long
+        return bool(done < pages)
 
     async def _count(self) -> bool:
         """Add rows that are not counted yet to the stored counts; return whether some are left."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ctgkit.samples import Sample
-from ctgkit.server.numbering import Attendance, Numbers, Outcome
+from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Question:
     source: Attendance
     sample: Sample
     replies: Replies
+    turn: Turn
     after: int
     """How many samples of its group came before it: rows keep the order of arrival."""
 
@@ -140,7 +141,7 @@ class Store:
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
         self.on_late: Callable[[Sample], None] = lambda sample: None
-        """Called with each sample that was a question and turned out to be new."""
+        """Called with each sample that was a question, or waited for one, once it may go on."""
         self.stored = self.duplicates = self.conflicts = 0
         self.commit_failures = self.read_failures = 0
         self._troubles: dict[str, str] = {}
@@ -170,7 +171,8 @@ class Store:
     def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
         """Queue one sample that is stored, and acknowledged, if it isn't there already."""
         queue = self._queue
-        queue.questions.append(Question(source, sample, replies, len(queue.samples)))
+        turn = source.numbers.ask(sample)
+        queue.questions.append(Question(source, sample, replies, turn, len(queue.samples)))
         self._queued()
 
     def add_prediction(
@@ -313,7 +315,7 @@ class Store:
         """Pass on what became of a group's samples."""
         self.stored += written.stored
         for numbers, largest in written.learned:
-            numbers.learn(largest)
+            self._forward(numbers.learn(largest))
         for question, outcome in zip(group.questions, written.outcomes, strict=True):
             seq, replies = question.sample.seq, question.replies
             if outcome == "conflict":
@@ -322,13 +324,17 @@ class Store:
                 group.acks[replies] = max(seq, group.acks.get(replies, seq))
             if outcome == "again":
                 self.duplicates += 1
-            elif outcome == "new":
-                self.on_late(question.sample)
+            due = question.source.numbers.decide(question.turn, is_new=outcome == "new")
+            self._forward(due)
             replies.settle(
                 question.sample, outcome
             )  # its error comes before the ack that covers it
         for replies, seq in group.acks.items():
             replies.ack(seq)
+
+    def _forward(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self.on_late(sample)
 
     # Beside the writer
 
