@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ctgkit import private
+from ctgkit.analysis.choices import guideline_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
 from ctgkit.cli.types import File, OutFile, whole
-from ctgkit.mlstub.command import guideline_option
 from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ from ctgkit.server.store.reader import Reader, open_reader
 
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
+    from ctgkit.recording.files.original import OriginalReader
 
 CSV_COLUMNS = {
     "uuid": "sensor",
@@ -39,6 +40,8 @@ CSV_COLUMNS = {
     "created_at": "stored_at",
 }
 """Database column -> header of the exported file; an empty cell is no signal."""
+BEGINS_WITHIN_S = 5.0
+"""First data time up to which a sensor began with its examination, seconds."""
 
 
 STORE_HELP = "Database file; default: the one that `ctgkit serve` uses."
@@ -94,6 +97,15 @@ class ExportOptions:
     force: bool = option("--force", is_flag=True, help="Replace an existing file.")
 
 
+@contextmanager
+def _opened(path: Path) -> "Iterator[Reader | OriginalReader]":
+    """Open our database, or one of the original system."""
+    from ctgkit.recording.files.original import is_original, open_original
+
+    with open_original(path) if is_original(path) else open_reader(path) as reader:
+        yield reader
+
+
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
 def exam() -> None:
     """Read back what a backend stored."""
@@ -102,7 +114,7 @@ def exam() -> None:
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
 def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with open_reader(_database(options.store)) as reader:
+    with _opened(_database(options.store)) as reader:
         rows = reader.examinations()
     if options.as_json:
         for row in rows:
@@ -123,7 +135,7 @@ def list_(options: ListOptions) -> None:
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
     path = _database(options.store)
-    with open_reader(path) as reader:
+    with _opened(path) as reader:
         row = _find(reader, path, options.examination_id)
     if options.as_json:
         click.echo(json.dumps(row))
@@ -146,7 +158,7 @@ def export(options: ExportOptions) -> None:
     out, kind = options.out, options.kind
     if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")
-    with open_reader(path) as reader:
+    with _opened(path) as reader:
         row = _find(reader, path, options.examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings
@@ -163,7 +175,7 @@ def export(options: ExportOptions) -> None:
                 _write_json(reader, row, file)
 
 
-def _find(reader: Reader, path: Path, examination_id: int) -> dict[str, Any]:
+def _find(reader: "Reader | OriginalReader", path: Path, examination_id: int) -> dict[str, Any]:
     row = reader.examination(examination_id)
     if row is None:
         raise CtgkitError(f"{path}: there is no examination {examination_id}")
@@ -191,7 +203,7 @@ def _seconds(sec: object) -> str:
     return f"{sec:g}" if isinstance(sec, int | float) else "?"
 
 
-def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
+def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
@@ -212,19 +224,20 @@ def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
             uterus=uterus,
             spasms=spasms,
             sensor_id=sensor["uuid"],
-            started=row["start_time"],
-            comments=(f"examination {row['id']}, bed {row['bed']}",),
+            # of a sensor that came later nobody knows when its second 0 was
+            started=row["start_time"] or "" if sec[0] < BEGINS_WITHIN_S else "",
+            comments=(f"examination {row['id']}" + (f", bed {row['bed']}" if row["bed"] else ""),),
         )
 
 
-def _write_csv(reader: Reader, examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "Reader | OriginalReader", examination_id: int, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
 
 
-def _write_json(reader: Reader, row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "Reader | OriginalReader", row: dict[str, Any], file: IO[str]) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for number, sample in enumerate(reader.samples(row["id"])):
