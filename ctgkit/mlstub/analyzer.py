@@ -29,6 +29,7 @@ from ctgkit.mlstub import (
 )
 from ctgkit.mlstub.features import Features, Minute
 from ctgkit.mlstub.guideline import Verdict
+from ctgkit.mlstub.plateau import Plateaus
 from ctgkit.mlstub.tables import FIGO, GUIDELINES
 from ctgkit.mlstub.trace import SLOT_HZ, TICK_S, TICK_SLOTS, WINDOW_S, Trace
 from ctgkit.mlstub.tracking import CONFIRMED_AFTER_S, Tracker
@@ -168,7 +169,8 @@ class Analyzer:
         self._latest_s = self._estimated_s = sec_from_start
         self._due_s = FIRST_PREDICTION_AFTER_S
         self._row_lag_s = int(min(CONFIRMED_AFTER_S, final_after_s)) // TICK_S * TICK_S
-        self._means = self._reliability = self._baseline = np.empty(0)
+        self._means = self._reliability = self._measured = self._baseline = np.empty(0)
+        self._plateaus = Plateaus(WINDOW_S // 30 + 1)
         self._minutes: deque[Minute] = deque(maxlen=int(REMEMBERED_S / 60) + 5)
         self._minutes_done = 0
         self._accelerations = Tracker("acc", final_after_s, REMEMBERED_S)
@@ -219,7 +221,11 @@ class Analyzer:
             if over and event.duration_s > describe.PROLONGED_S:
                 onset = max(0, int((event.onset_s - origin_s) / baseline.BIN_S))
                 share[onset : int((event.end_s - origin_s) / baseline.BIN_S) + 1] = 0
-        self._means, self._reliability = baseline.estimate(trace.mean_bpm[-bins:], share)
+        estimate = baseline.estimate(
+            trace.mean_bpm[-bins:], share, self._plateaus, round((trace.judged_s - trace.origin_s) / baseline.BIN_S)
+        )
+        self._means, self._reliability, self._measured = estimate[:3]
+        self._doubt = estimate
 
     def _look(self, trace: Trace) -> None:
         """Look again for accelerations and decelerations of the last minutes.
@@ -230,8 +236,9 @@ class Analyzer:
         seconds = min(WINDOW_S, trace.ticks * TICK_S)
         bins = int(seconds / baseline.BIN_S)
         new = round((trace.judged_s - self._estimated_s) / baseline.BIN_S)
-        self._means, self._reliability = (
-            np.append(x, x[-1:].repeat(new))[-bins:] for x in (self._means, self._reliability)
+        self._means, self._reliability, self._measured = (
+            np.append(x, x[-1:].repeat(new))[-bins:]
+            for x in (self._means, self._reliability, self._measured)
         )
         level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], self._means)
         self._baseline = level
@@ -282,6 +289,7 @@ class Analyzer:
         level = self._baseline[seconds]
         bins = _last(int(ended_s / baseline.BIN_S), int(60 / baseline.BIN_S))
         reliability = float(self._reliability[bins].mean())
+        measured = float(self._measured[bins].mean())
         in_event = np.zeros(fhr_bpm.size, bool)
         for event in self._heart_events():
             low = int((event.onset_s - start_s) * SLOT_HZ)
@@ -297,7 +305,7 @@ class Analyzer:
         doubled = (reasons == validity.Reason.DOUBLED) | (reasons == validity.Reason.HALVED)
         return Minute(
             start_s,
-            float(level.mean()) if reliability >= baseline.RELIABLE_FROM else None,
+            float(level.mean()) if measured >= baseline.RELIABLE_FROM else None,
             reliability,
             valid_share,
             variability.minute(fhr_bpm, np.repeat(level, SLOT_HZ), in_event),
@@ -315,7 +323,7 @@ class Analyzer:
     def _present_baseline(self) -> float | None:
         """Return the mean baseline of the last 10 min; None on less than 2 reliable ones."""
         bins = int(PREDICTION_WINDOW_S / baseline.BIN_S)
-        reliable = self._reliability[-bins:] >= baseline.RELIABLE_FROM
+        reliable = self._measured[-bins:] >= baseline.RELIABLE_FROM
         needed_s = 60 * features.RELIABLE_MINUTES_MIN
         if np.count_nonzero(reliable) * baseline.BIN_S < needed_s:
             return None

@@ -11,8 +11,13 @@ costs some 20 µs for 20 min). Own design after analysis.md 4.3; scores in docs/
 
 from functools import lru_cache
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
+
+from ctgkit.mlstub import plateau
+from ctgkit.mlstub.plateau import Plateaus
 
 BIN_S = 5.0
 """Length of the means that the baseline is computed from, seconds."""
@@ -33,7 +38,8 @@ FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 """A mean has half the prior weight where the 30 s moving mean ranges over 12 beats/min within
 40 s to either side (analysis.md 4.3, 2)."""
 
-RIDGE = 0.002
+HELD_REACH = 6
+RIDGE = 0.02
 """Weight that remains of a rejected mean: without any, a gap would divide by zero."""
 
 RELIABLE_FROM = 0.1
@@ -43,7 +49,22 @@ Floats = NDArray[np.float64]
 _ZERO = np.zeros(1)
 
 
-def estimate(mean_bpm: Floats, valid_share: Floats) -> tuple[Floats, Floats]:
+class Estimate(NamedTuple):
+    """The baseline of each mean, and how sure it is; arrays of shape (n_bins,)."""
+
+    baseline_bpm: Floats
+    """NaN throughout when there is no sample at all."""
+    reliability: Floats
+    """Share of the means around that support it, in [0, 1]."""
+    measured: Floats
+    """Share of the time around with a signal, in [0, 1]."""
+    doubt: float
+    other_bpm: float
+
+
+def estimate(
+    mean_bpm: Floats, valid_share: Floats, plateaus: "Plateaus | None" = None, n_bins: int = 0
+) -> "Estimate":
     """Return the baseline and its reliability.
 
     Parameters
@@ -62,21 +83,31 @@ def estimate(mean_bpm: Floats, valid_share: Floats) -> tuple[Floats, Floats]:
     """
     known = np.flatnonzero(np.isfinite(mean_bpm))
     if known.size == 0:
-        return np.full(mean_bpm.size, np.nan), np.zeros(mean_bpm.size)
+        nothing = np.zeros(mean_bpm.size)
+        return Estimate(np.full(mean_bpm.size, np.nan), nothing, nothing, 0.0, np.nan)
     filled = np.interp(np.arange(mean_bpm.size), known, mean_bpm[known])
-    prior = valid_share * flatness(filled)
-    baseline = _first_estimate(filled, prior)
+    flat = flatness(filled)
+    prior = valid_share * flat
+    plateaus = plateaus or plateau.Plateaus(41)
+    weight = valid_share * (plateau.FLANK_SHARE + (1 - plateau.FLANK_SHARE) * flat)
+    held, doubt, other = plateaus.update(filled, weight, n_bins or mean_bpm.size)
+    baseline = moving_mean(held, HELD_REACH)
+    held = baseline
     support = prior
     rows = np.empty((2, filled.size))
     for reject_bpm in REJECT_BPM:
         distance = (filled - baseline) / reject_bpm
         support = np.maximum(0.0, 1.0 - distance * distance)
         support *= support
-        rows[1] = prior * (support + RIDGE) + 1e-12
+        rows[1] = prior * support
         np.multiply(rows[1], filled, out=rows[0])
+        rows[0] += RIDGE * held
+        rows[1] += RIDGE
         smooth = kernel_sums(rows)
         baseline = smooth[0] / smooth[1]
-    return baseline, kernel_sums(valid_share * support) / _full_support(mean_bpm.size)
+    rows[0], rows[1] = valid_share * support, valid_share
+    reliability, measured = kernel_sums(rows) / _full_support(mean_bpm.size)
+    return Estimate(baseline, reliability, measured, doubt, other)
 
 
 def flatness(mean_bpm: Floats) -> Floats:
