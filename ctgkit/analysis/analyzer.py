@@ -26,14 +26,6 @@ from ctgkit.analysis import (
     validity,
     variability,
 )
-<<<<<<< HEAD:ctgkit/mlstub/analyzer.py
-from ctgkit.mlstub.features import Features, Minute
-from ctgkit.mlstub.guideline import Verdict
-from ctgkit.mlstub.plateau import Plateaus
-from ctgkit.mlstub.tables import FIGO, GUIDELINES
-from ctgkit.mlstub.trace import SLOT_HZ, TICK_S, TICK_SLOTS, WINDOW_S, Trace
-from ctgkit.mlstub.tracking import CONFIRMED_AFTER_S, Tracker
-=======
 from ctgkit.analysis.features import Features, Minute
 from ctgkit.analysis.guideline import Verdict
 from ctgkit.analysis.plateau import Plateaus
@@ -41,7 +33,6 @@ from ctgkit.analysis.tables import FIGO, GUIDELINES
 from ctgkit.analysis.trace import SLOT_HZ, TICK_S, TICK_SLOTS, WINDOW_S, Trace
 from ctgkit.analysis.tracking import CONFIRMED_AFTER_S, Tracker
 from ctgkit.events import Event
->>>>>>> main:ctgkit/analysis/analyzer.py
 from ctgkit.samples import (
     FIRST_PREDICTION_AFTER_S,
     PREDICTION_EVERY_S,
