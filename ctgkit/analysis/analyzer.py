@@ -214,15 +214,8 @@ class Analyzer:
         self._estimated_s = trace.judged_s
         seconds = min(WINDOW_S, trace.ticks * TICK_S)
         bins = int(seconds / baseline.BIN_S)
-        origin_s = trace.judged_s - seconds
-        share = trace.valid_share[-bins:].copy()
-        for event in self._decelerations.events:
-            over = origin_s < event.end_s < trace.judged_s - 2 * TICK_S
-            if over and event.duration_s > describe.PROLONGED_S:
-                onset = max(0, int((event.onset_s - origin_s) / baseline.BIN_S))
-                share[onset : int((event.end_s - origin_s) / baseline.BIN_S) + 1] = 0
         estimate = baseline.estimate(
-            trace.mean_bpm[-bins:], share, self._plateaus, round((trace.judged_s - trace.origin_s) / baseline.BIN_S)
+            trace.mean_bpm[-bins:], trace.valid_share[-bins:], self._plateaus, round((trace.judged_s - trace.origin_s) / baseline.BIN_S)
         )
         self._means, self._reliability, self._measured = estimate[:3]
         self._doubt = estimate
@@ -248,7 +241,7 @@ class Analyzer:
         origin_s = trace.judged_s - seconds
         since = max(0, int(self._decelerations.since_s(trace.judged_s) - origin_s))
         filled = morphology.fill(fhr_bpm)
-        zones = morphology.zones(fhr_bpm, filled, level, since)
+        zones = morphology.zones(fhr_bpm, filled, level, since, self._usual_bandwidth())
         around = self._contractions.events if self._has_toco else None
         self._accelerations.update(
             [
@@ -269,6 +262,11 @@ class Analyzer:
             ],
             trace.judged_s,
         )
+
+    def _usual_bandwidth(self) -> float:
+        recent = [self._minutes[-n].variability for n in range(1, min(10, len(self._minutes)) + 1)]
+        bands = sorted(b for v in recent if (b := v.bandwidth_bpm or v.inside_bpm) is not None)
+        return bands[len(bands) // 2] if bands else 10.0
 
     def _close_minutes(self, trace: Trace, lag_s: int) -> None:
         """Add the minutes that ended *lag_s* before the last look, or earlier."""

@@ -25,7 +25,7 @@ BIN_S = 5.0
 KERNEL_S = 60.0
 """Time constant of the kernel, seconds. Scores are flat from 45 to 75 (docs/analysis.md)."""
 
-REJECT_BPM = (20.0, 12.0, 8.0)
+REJECT_BPM = (25.0, 12.0, 8.0)
 """Distance from the estimate at which a mean counts as nothing, for each pass, beats/min."""
 
 START_REACH_S = 480.0
@@ -38,8 +38,8 @@ FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 """A mean has half the prior weight where the 30 s moving mean ranges over 12 beats/min within
 40 s to either side (analysis.md 4.3, 2)."""
 
-HELD_REACH = 6
-RIDGE = 0.02
+HELD_REACH = 4
+RIDGE = 0.003
 """Weight that remains of a rejected mean: without any, a gap would divide by zero."""
 
 RELIABLE_FROM = 0.1

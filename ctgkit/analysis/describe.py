@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ctgkit.analysis.baseline import moving_mean
 from ctgkit.analysis.contractions import Contraction
 from ctgkit.analysis.morphology import Zone
-from ctgkit.analysis.variability import spread
+from ctgkit.analysis.variability import inside
 from ctgkit.events import DecelerationType, Event
 
 ABRUPT_S = 30.0
@@ -160,11 +160,9 @@ def _flanks(depth: list[float]) -> tuple[int, int, int, int]:
 
 
 def _inner_bandwidth(depth: Floats) -> float | None:
-    """Return the bandwidth inside the deceleration, its own course taken off, beats/min."""
-    inner = depth[depth >= depth.max() / 2]
-    if inner.size < 10:
-        return None
-    return round(spread(inner - moving_mean(inner, 7), 5, 95), 1)
+    """Return the bandwidth of the deeper half, beats/min."""
+    found = inside(np.where(depth >= depth.max() / 2, depth, np.nan), 1.0)
+    return None if found is None else round(found, 1)
 
 
 def _linked(onset_s: float, nadir_s: float, contractions: Sequence[Event] | None) -> Event | None:

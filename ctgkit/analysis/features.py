@@ -116,17 +116,28 @@ def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | N
     values["baseline_min_bpm"] = round(min(long), 1) if long else None
     values["baseline_max_bpm"] = round(max(long), 1) if long else None
     for name, number, rows in (
-        ("variability_bpm", 0, recent),
         ("stv_ms", 1, minutes[-60:]),
         ("ltv_ms", 2, minutes[-60:]),
         ("oscillations_per_min", 3, recent),
     ):
         found = [v for m in rows if (v := m.variability[number]) is not None]
-        centre = median if number == 0 else fmean
-        values[name] = round(centre(found), 2) if len(found) >= RELIABLE_MINUTES_MIN else None
+        values[name] = round(fmean(found), 2) if len(found) >= RELIABLE_MINUTES_MIN else None
+    _variability(values, recent)
     tones = [m.resting_tone for m in recent if m.resting_tone is not None]
     values["resting_tone"] = round(fmean(tones), 1) if tones else None
     values["doubled_halved_min"] = round(sum(m.doubled_share for m in recent), 1)
+
+
+def _variability(values: dict[str, Value], recent: Sequence[Minute]) -> None:
+    """Add the variability: beside events where there is enough, else inside them as well."""
+    beside = [b for m in recent if (b := m.variability.bandwidth_bpm) is not None]
+    inside = [b for m in recent if (b := m.variability.inside_bpm) is not None]
+    enough = len(beside) >= RELIABLE_MINUTES_MIN
+    found = beside if enough else beside + inside
+    known = len(found) >= RELIABLE_MINUTES_MIN
+    values["variability_bpm"] = round(median(found), 2) if known else None
+    values["variability_from"] = ("baseline" if enough else "events") if known else None
+    values["variability_inside_bpm"] = round(median(inside), 2) if inside else None
 
 
 def _variability_runs(result: Features, minutes: Sequence[Minute]) -> None:

@@ -14,7 +14,7 @@ SMOOTH_S = 5
 """Length of the moving mean before zero crossings are looked for, seconds: an event ends where
 the heart rate is back, not at the first beat that touches the baseline."""
 
-HEIGHT_BPM = {1: 14.0, -1: 12.0}
+HEIGHT_BPM = {1: 14.0, -1: 9.0}
 """Smallest peak of the smoothed deviation, beats/min. The guidelines say 15 (FIGO 2015, NICHD
 2008) of the signal as drawn, which is a few beats/min more than its mean over 5 s; late
 decelerations may be shallower."""
@@ -22,11 +22,12 @@ decelerations may be shallower."""
 TOUCH_BPM = 0.1
 """Nearer than this the signal is on the baseline."""
 
-LEVEL_BPM, LEVEL_S = 10.0, {1: 9.0, -1: 14.0}
-"""An acceleration (1) is beyond 10 beats/min for at least 9 s, a deceleration (-1) for 14 s. The
-guidelines' 15 s count between the crossings of a baseline that nobody knows to a beat; scored
-against experts (docs/analysis.md), the time beyond 10 beats/min separates best what they mark
-from what they leave, and they leave out more short decelerations than short accelerations."""
+AREA_BPM_S = {1: 200.0, -1: 350.0}
+NOISE_SHARE = 0.8
+
+SHOULDER_SHARE, SHOULDER_GAP_S, SHOULDER_DEPTH_BPM = 0.2, 15, 20.0
+"""An acceleration within 15 s of a deceleration of 20 beats/min or more, and of less than a fifth of
+its area, is its shoulder or the overshoot of its return."""
 
 MISSING_MAX = 1 / 3
 """Largest share of the event without signal (FHRMA's rule, analysis.md 3)."""
@@ -72,7 +73,7 @@ def fill(fhr_bpm: Floats) -> Floats:
     return np.interp(np.arange(fhr_bpm.size), known, fhr_bpm[known])
 
 
-def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0) -> list[Zone]:
+def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0, bandwidth_bpm: float = 0.0) -> list[Zone]:
     """Return the accelerations and decelerations that end after *since*, in order.
 
     Parameters
@@ -96,19 +97,36 @@ def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0)
     found = []
     for start, end in zip(starts[large].tolist(), ends[large].tolist(), strict=True):
         if end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
-            zone = _measured(int(side[start]), start, end, size[start:end], fhr_bpm[start:end])
+            zone = _measured(int(side[start]), start, end, size[start:end], fhr_bpm[start:end], bandwidth_bpm)
             found += [zone] if zone else []
-    return [z for z in _with_prolonged(found, filled, baseline_bpm) if z.end > since]
+    found = _without_shoulders(_with_prolonged(found, filled, baseline_bpm))
+    return [z for z in found if z.end > since]
 
 
-def _measured(sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats) -> Zone | None:
+def _measured(sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats, bandwidth_bpm: float) -> Zone | None:
     """Return a deviation that is large and long enough, and measured well enough."""
     depth = float(size.max())
-    beyond_s = np.count_nonzero(size >= LEVEL_BPM)
+    area_bpm_s = float(size.sum())
+    least_bpm = max(HEIGHT_BPM[sign], NOISE_SHARE * bandwidth_bpm)
     missing = int(np.count_nonzero(np.isnan(fhr_bpm))) / (end - start)
-    if depth < HEIGHT_BPM[sign] or beyond_s < LEVEL_S[sign] or missing > MISSING_MAX:
+    if depth < least_bpm or area_bpm_s < AREA_BPM_S[sign] or missing > MISSING_MAX:
         return None
-    return Zone(sign, start, end, depth, float(size.sum()), missing)
+    return Zone(sign, start, end, depth, area_bpm_s, missing)
+
+
+def _without_shoulders(found: list[Zone]) -> list[Zone]:
+    """Return the zones without accelerations that are the shoulder of a deceleration."""
+    falls = [z for z in found if z.sign < 0 and z.depth_bpm >= SHOULDER_DEPTH_BPM]
+    return [
+        z
+        for z in found
+        if z.sign < 0
+        or not any(
+            z.area_bpm_s < SHOULDER_SHARE * f.area_bpm_s
+            and max(z.start - f.end, f.start - z.end) < SHOULDER_GAP_S
+            for f in falls
+        )
+    ]
 
 
 def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
