@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Write the JSON object there as well.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Show what class, alerts, risk, baseline and every event rest on.",
+)
 @common_options
 def analyze(
     file: Path,
@@ -47,6 +52,7 @@ def analyze(
     guideline: str,
     lang: Literal["en", "ru"],
     out: Path | None,
+    explain: bool,
 ) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
@@ -61,12 +67,18 @@ def analyze(
     settings = AnalyzerSettings(guideline=guideline, language=lang, final_after_s=float(lag_s))
     report = analyze_recording(recording, settings)
     result = {"recording": file.name, **report.as_dict()}
+    if explain:
+        from ctgkit.analysis.explain import as_text, explanation
+
+        result["explanation"] = explanation(report)
     if out is not None:
         out.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
     else:
         click.echo(_summary(report, result))
+        if explain:
+            click.echo("\n".join(["", *as_text(report)]))
 
 
 def _summary(report: "Report", result: dict[str, Any]) -> str:
@@ -88,8 +100,10 @@ def _summary(report: "Report", result: dict[str, Any]) -> str:
             f"  {e.clause}: {e.feature} {e.value:g} {e.op} {e.threshold:g}"
             for e in verdict.evidence
         ),
+        *(f"  unknown: {reason}" for reason in verdict.reasons),
         *(f"  {row}: {_shown(points)} points" for row, points in (verdict.points or {}).items()),
-        f"risk: {prediction['hypoxia_risk']} ({prediction['hypoxia_probability']:.2f}), "
+        f"risk: {prediction['hypoxia_risk']} ({prediction['hypoxia_probability']:.2f}, "
+        f"smoothed {features['hypoxia_probability_smoothed']:.2f}), "
         f"confidence {prediction['confidence']:.2f}",
         *(f"alert: {text}" for text in prediction["alerts"]),
         *prediction["recommendations"],

@@ -83,6 +83,7 @@ def acceleration_event(zone: Zone, filled: Floats, baseline_bpm: Floats, origin_
         size=round(float(deviation[peak]), 1),
         meets_clinical=bool(deviation[peak] > CLINICAL_BPM and deviation.size > CLINICAL_S),
         details={
+            "baseline_bpm": round(float(baseline_bpm[zone.start]), 1),
             "area_bpm_s": round(zone.area_bpm_s),
             "missing_share": round(zone.missing_share, 2),
         },
@@ -119,6 +120,7 @@ def deceleration_event(
     rise_s = (high - shallow) / FLANK_SHARE
     onset = max(0.0, low - FOOT_SHARE * fall_s)
     details: dict[str, float | str | bool | None] = {
+        "baseline_bpm": round(level, 1),
         "nadir_bpm": round(float(signal.min()), 1),
         "area_bpm_s": round(zone.area_bpm_s),
         "onset_to_nadir_s": round(fall_s, 1),

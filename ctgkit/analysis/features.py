@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import NamedTuple
 
+from ctgkit.analysis.burden import burden
 from ctgkit.analysis.variability import NOTHING, Variability
 from ctgkit.events import Event
 
@@ -52,6 +53,8 @@ class Minute(NamedTuple):
     """Device units; None without a tocogram."""
     doubled_share: float = 0.0
     """Share that was doubled or halved by the monitor, and is left out."""
+    held: bool = False
+    """Whether the baseline is that of before, because nothing around supports any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ def compute(
         Mean of the last 10 min as they look now, beats/min.
     """
     result = Features()
-    listed = [e for e in events if e.end_s > now_s - LONG_MIN * 60]
+    hour = list(events)
+    listed = [e for e in hour if e.end_s > now_s - LONG_MIN * 60]
     examined_min = (now_s - minutes[0].start_s) / 60 if minutes else 0.0
     result.values["examined_min"] = round(examined_min, 2)
     _signal(result, minutes, baseline_bpm)
@@ -99,6 +103,7 @@ def compute(
     lost = max((_number(e, "area_bpm_s") / 60 for e in found), default=0.0)
     result.values["largest_deceleration_lost_beats"] = round(lost, 1)
     result.values["deceleration_pattern"] = _pattern(found)
+    result.values.update(burden(minutes, hour, now_s, 60 * examined_min))
     return result
 
 
@@ -110,6 +115,7 @@ def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | N
         "good" if valid >= GOOD_SHARE else "fair" if valid >= FAIR_SHARE else "poor"
     )
     values["baseline_reliability"] = round(fmean([m.reliability for m in recent] or [0.0]), 2)
+    values["baseline_held_min"] = float(sum(m.held for m in recent))
     values["baseline_bpm"] = None if baseline_bpm is None else round(baseline_bpm, 1)
     values["baseline_rounded_bpm"] = None if baseline_bpm is None else 5.0 * round(baseline_bpm / 5)
     long = [m.baseline_bpm for m in minutes[-LONG_MIN:] if m.baseline_bpm is not None]

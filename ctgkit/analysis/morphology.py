@@ -14,7 +14,7 @@ SMOOTH_S = 5
 """Length of the moving mean before zero crossings are looked for, seconds: an event ends where
 the heart rate is back, not at the first beat that touches the baseline."""
 
-HEIGHT_BPM = {1: 14.0, -1: 9.0}
+HEIGHT_BPM = {1: 15.0, -1: 9.0}
 """Smallest peak of the smoothed deviation, beats/min. The guidelines say 15 (FIGO 2015, NICHD
 2008) of the signal as drawn, which is a few beats/min more than its mean over 5 s; late
 decelerations may be shallower."""
@@ -25,7 +25,7 @@ TOUCH_BPM = 0.1
 AREA_BPM_S = {1: 200.0, -1: 350.0}
 NOISE_SHARE = 0.8
 
-SHOULDER_SHARE, SHOULDER_GAP_S, SHOULDER_DEPTH_BPM = 0.2, 15, 20.0
+SHOULDER_SHARE, SHOULDER_GAP_S, SHOULDER_DEPTH_BPM = 0.25, 20, 20.0
 """An acceleration within 15 s of a deceleration of 20 beats/min or more, and of less than a fifth of
 its area, is its shoulder or the overshoot of its return."""
 
@@ -73,7 +73,13 @@ def fill(fhr_bpm: Floats) -> Floats:
     return np.interp(np.arange(fhr_bpm.size), known, fhr_bpm[known])
 
 
-def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0, bandwidth_bpm: float = 0.0) -> list[Zone]:
+def zones(
+    fhr_bpm: Floats,
+    filled: Floats,
+    baseline_bpm: Floats,
+    since: int = 0,
+    bandwidth_bpm: float = 0.0,
+) -> list[Zone]:
     """Return the accelerations and decelerations that end after *since*, in order.
 
     Parameters
@@ -97,13 +103,17 @@ def zones(fhr_bpm: Floats, filled: Floats, baseline_bpm: Floats, since: int = 0,
     found = []
     for start, end in zip(starts[large].tolist(), ends[large].tolist(), strict=True):
         if end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
-            zone = _measured(int(side[start]), start, end, size[start:end], fhr_bpm[start:end], bandwidth_bpm)
+            zone = _measured(
+                int(side[start]), start, end, size[start:end], fhr_bpm[start:end], bandwidth_bpm
+            )
             found += [zone] if zone else []
     found = _without_shoulders(_with_prolonged(found, filled, baseline_bpm))
     return [z for z in found if z.end > since]
 
 
-def _measured(sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats, bandwidth_bpm: float) -> Zone | None:
+def _measured(
+    sign: int, start: int, end: int, size: Floats, fhr_bpm: Floats, bandwidth_bpm: float
+) -> Zone | None:
     """Return a deviation that is large and long enough, and measured well enough."""
     depth = float(size.max())
     area_bpm_s = float(size.sum())

@@ -3,77 +3,105 @@
 Pure: arrays in, arrays out. With deep, repeated decelerations the heart rate spends more time
 at their floor than at the baseline, so that no average and no median tells the two apart. What
 does: where it was before, which level the returns reach, how long and how far a fetus
-accelerates (seldom 30 beats/min, seldom minutes) and decelerates (often 60 beats/min, seldom
-10 min), and where baselines lie. Each is a cost here; the cheapest course of levels is the
-first estimate that :mod:`.baseline` refines. Costs are per 5 s mean; figures in docs/analysis.md.
+accelerates (seldom 40 beats/min, seldom minutes) and decelerates (often 60 beats/min, seldom
+10 min), and where baselines lie. Each is a cost here, and the cheapest course of levels (Viterbi)
+is the first estimate, which :mod:`.baseline` refines. What was chosen and how: docs/analysis.md.
+
+All costs are per mean of 5 s that counts in full.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 STEP_BINS: Final = 6
-"""Means per step: the level may change every 30 s."""
+"""The level may change every 30 s, with each estimate."""
 
 FIRST_STEP_BINS: Final = 4
-"""The first estimate comes after 20 s, the others every 30 s."""
+"""The first estimate comes after 20 s."""
 
 OPEN_STEPS: Final = 2
-"""Steps that are looked at again: the signal of the last 60 s isn't settled."""
+"""Steps that are judged again: the signal of the last 60 s isn't settled."""
 
 LEVELS_BPM: Final = np.arange(60.0, 212.0, 4.0)
 
-NEAR_BPM, FAR_BPM = 4.0, 11.0
-BELOW, DEEP, DEEP_FROM_BPM, DEEP_TO_BPM = 1.0, 0.1, 20.0, 80.0
-ABOVE, TALL, TALL_FROM_BPM, TALL_TO_BPM = 0.92, 2.0, 30.0, 65.0
-LOW_BPM, LOW_PER_BPM = 110.0, 0.01
-HIGH_BPM, HIGH_PER_BPM = 165.0, 0.01
-CHANGE_PER_BPM, CHANGE_MAX = 0.45, 22.0
-FLANK_SHARE = 0.4
-DOUBT_BPM, DOUBT_COST = 12.0, 8.0
+NEAR_BPM, FAR_BPM = 4.0, 8.0
+"""Nearer to the level than this costs nothing, further costs in full; between, a share."""
+
+BELOW, ABOVE = 1.0, 0.9
+"""Being below the level (decelerating), and above it (accelerating): a fetus spends more time
+above its baseline than below."""
+
+TALL, TALL_BPM = 3.0, (43.0, 78.0)
+"""What is added over this range of distances above the level: decelerations of any depth are
+common, accelerations of more than 40 beats/min are not."""
+
+USUAL_BPM, UNUSUAL, UNUSUAL_BPM = (110.0, 165.0), 0.065, 30.0
+"""What a level costs that is 30 beats/min outside (FIGO 2015: 110-160); less near, more further, by
+the square: 90 is seen in labour, 60 is the floor of a deceleration."""
+
+CHANGE_PER_BPM, CHANGE_MAX = 0.59, 15.0
+"""A change of level, per beat/min and at most."""
+
+FAMILIAR, FAMILIAR_STEPS, FAMILIAR_BPM = 0.15, 30.0, 8.0
+"""A level that was the baseline lately costs up to so much less; what was long ago counts less with
+this time constant (15 min), and so does what was so near."""
+
+FLANK_SHARE = 0.7
+"""What a mean on a steep flank counts, as a share of a flat one."""
+
+OTHER_BPM, OTHER_COST = 12.0, 8.0
+"""A level this far away is nearly as likely when it costs at most so much more: 40 s that fit it
+would be enough."""
+
+_DISTANCES = np.arange(-256.0, 257.0)
 
 Floats = NDArray[np.float64]
 
 
-def _tables() -> None:
-    global _R, _COST, _PRIOR, _CLIMB
-    _R = np.arange(-160.0, 161.0)
-    up, down = np.maximum(_R, 0), np.maximum(-_R, 0)
+@lru_cache(maxsize=1)
+def _tables() -> tuple[Floats, Floats, Floats]:
+    """Return the cost by distance from the level, by level, and of a rise from 0 to each level."""
+    up, down = np.maximum(_DISTANCES, 0), np.maximum(-_DISTANCES, 0)
 
-    def ramp(x: Floats, low: float, high: float) -> Floats:
-        return np.clip((x - low) / (high - low), 0, 1)
+    def ramp(distance: Floats, low: float, high: float) -> Floats:
+        return np.clip((distance - low) / (high - low), 0, 1)
 
-    _COST = (
+    distance = (
         BELOW * ramp(down, NEAR_BPM, FAR_BPM)
-        + DEEP * ramp(down, DEEP_FROM_BPM, DEEP_TO_BPM)
         + ABOVE * ramp(up, NEAR_BPM, FAR_BPM)
-        + TALL * ramp(up, TALL_FROM_BPM, TALL_TO_BPM)
+        + TALL * ramp(up, *TALL_BPM)
     )
-    _PRIOR = LOW_PER_BPM * np.maximum(0, LOW_BPM - LEVELS_BPM) + HIGH_PER_BPM * np.maximum(
-        0, LEVELS_BPM - HIGH_BPM
-    )
-    _CLIMB = CHANGE_PER_BPM * LEVELS_BPM
-
-
-_tables()
+    low, high = USUAL_BPM
+    outside = np.maximum(0, low - LEVELS_BPM) + np.maximum(0, LEVELS_BPM - high)
+    return distance, UNUSUAL * (outside / UNUSUAL_BPM) ** 2, CHANGE_PER_BPM * LEVELS_BPM
 
 
 class Plateaus:
-    """The course of levels of one sensor; keeps the last *keep_steps* steps."""
+    """The levels of one sensor.
+
+    Parameters
+    ----------
+    keep_steps : int
+        How many steps are remembered one by one; what was before them is in their costs.
+    """
 
     def __init__(self, keep_steps: int) -> None:
         self._keep = keep_steps
         self._costs: list[Floats] = []
-        """After each settled step, the cost of the cheapest course that ends at each level."""
-        self._open: list[Floats] = []
+        """After each settled step, what the cheapest course to each level costs."""
         self._path: list[int] = []
-        """Level of each step, settled ones first."""
+        """The course of the last update; its first *exact* steps rest on settled costs only."""
+        self._exact = 0
         self._settled = 0
-        """Settled steps since the start, forgotten ones included."""
+        """Settled steps, forgotten ones included."""
+        self._familiar = np.zeros(LEVELS_BPM.size)
+        """How much of the last time was spent at each level, in [0, 1]."""
 
-    def update(self, mean_bpm: Floats, weight: Floats, n_bins: int) -> tuple[Floats, float]:
-        """Take the means up to now; return the level of each mean, and the doubt.
+    def update(self, mean_bpm: Floats, weight: Floats, n_bins: int) -> tuple[Floats, float | None]:
+        """Take the means up to now.
 
         Parameters
         ----------
@@ -81,62 +109,78 @@ class Plateaus:
             The last means, beats/min, without gaps, and what each counts, in [0, 1].
         n_bins : int
             Means since the start, forgotten ones included.
-        """
-        first_step = self._settled
-        start = 0 if first_step == 0 else FIRST_STEP_BINS + (first_step - 1) * STEP_BINS
-        fresh = n_bins - start
-        values, counts = mean_bpm[-fresh:], weight[-fresh:]
-        edges = np.arange(FIRST_STEP_BINS if first_step == 0 else STEP_BINS, fresh, STEP_BINS)
-        index = (values[:, None] - LEVELS_BPM).astype(np.intp) + 160
-        costs = (_COST[np.clip(index, 0, 320)] + _PRIOR) * counts[:, None]
-        steps = np.add.reduceat(costs, np.concatenate(([0], edges)), axis=0)
-        self._open = []
-        before = self._costs[-1] if self._costs else None
-        for step in steps:
-            before = step if before is None else step + _reached(before)
-            before = before - before.min()
-            self._open.append(before)
-        whole = (n_bins - FIRST_STEP_BINS) // STEP_BINS + 1
-        self._trace_back()
-        best = self._open[-1]
-        level = self._path[-1]
-        other = np.abs(LEVELS_BPM - LEVELS_BPM[level]) >= DOUBT_BPM
-        doubt = float(best[other].min() - best[level])
-        alternative = float(LEVELS_BPM[other][np.argmin(best[other])])
-        settle = max(0, whole - OPEN_STEPS - self._settled)
-        self._costs = (self._costs + self._open[:settle])[-self._keep :]
-        self._settled += settle
-        levels = LEVELS_BPM[self._path]
-        sizes = np.full(len(levels), STEP_BINS)
-        sizes[-1] = fresh - (int(edges[-1]) if edges.size else 0)
-        return np.repeat(levels, sizes)[-mean_bpm.size :], doubt, alternative
 
-    def _trace_back(self) -> None:
-        """Follow the cheapest course back until it is the one of before."""
-        costs = self._costs + self._open
-        path = self._path[-(len(self._costs)) :] if self._costs else []
-        path = path[: len(self._costs)]
-        known = len(path)
-        path += [-1] * (len(costs) - known)
+        Returns
+        -------
+        levels_bpm : array of shape (n_window,)
+            The level of each mean.
+        other_bpm : float or None
+            Another level that is nearly as likely now; None when there is none.
+        """
+        settled_bins = (FIRST_STEP_BINS + (self._settled - 1) * STEP_BINS) * (self._settled > 0)
+        fresh = n_bins - settled_bins
+        first = STEP_BINS if self._settled else FIRST_STEP_BINS
+        starts = np.concatenate(([0], np.arange(first, fresh, STEP_BINS)))
+        open_costs = self._judged(mean_bpm[-fresh:], weight[-fresh:], starts)
+        path = self._course(open_costs)
+        whole = (n_bins - FIRST_STEP_BINS) // STEP_BINS + 1
+        settle = max(0, whole - OPEN_STEPS - self._settled)
+        for level in path[len(self._costs) :][:settle]:
+            self._familiar += (_near(level) - self._familiar) / FAMILIAR_STEPS
+        drop = max(0, len(self._costs) + settle - self._keep)
+        self._exact = max(0, len(self._costs) - drop)
+        self._costs = (self._costs + open_costs[:settle])[drop:]
+        self._path = path[drop:]
+        self._settled += settle
+        sizes = np.full(len(path), STEP_BINS)
+        sizes[-1] = fresh - starts[-1]
+        return np.repeat(LEVELS_BPM[path], sizes)[-mean_bpm.size :], _other(
+            open_costs[-1], path[-1]
+        )
+
+    def _judged(self, mean_bpm: Floats, weight: Floats, starts: NDArray[np.intp]) -> list[Floats]:
+        """Return the costs after each open step."""
+        by_distance, by_level, _ = _tables()
+        at = np.clip(mean_bpm[:, None] - LEVELS_BPM, -256, 256).astype(np.intp) + 256
+        usual = by_level - FAMILIAR * self._familiar
+        steps = np.add.reduceat((by_distance[at] + usual) * weight[:, None], starts, axis=0)
+        costs, before = [], self._costs[-1] if self._costs else None
+        for step in steps:
+            total = step if before is None else step + _reached(before)
+            before = total - total.min()
+            costs.append(before)
+        return costs
+
+    def _course(self, open_costs: list[Floats]) -> list[int]:
+        """Return the cheapest course, followed back until it is the one of before."""
+        costs = self._costs + open_costs
+        path = self._path[: len(self._costs)] + [-1] * len(open_costs)
         level = int(np.argmin(costs[-1]))
         path[-1] = level
         for n in range(len(costs) - 2, -1, -1):
-            level = int(
-                np.argmin(
-                    costs[n]
-                    + np.minimum(
-                        CHANGE_PER_BPM * np.abs(LEVELS_BPM - LEVELS_BPM[level]), CHANGE_MAX
-                    )
-                )
-            )
-            if path[n] == level and n < known:
+            distance = np.abs(LEVELS_BPM - LEVELS_BPM[level])
+            level = int(np.argmin(costs[n] + np.minimum(CHANGE_PER_BPM * distance, CHANGE_MAX)))
+            if path[n] == level and n < self._exact:
                 break
             path[n] = level
-        self._path = path
+        return path
+
+
+@lru_cache(maxsize=LEVELS_BPM.size)
+def _near(level: int) -> Floats:
+    near: Floats = (np.abs(LEVELS_BPM - LEVELS_BPM[level]) <= FAMILIAR_BPM).astype(float)
+    return near
 
 
 def _reached(before: Floats) -> Floats:
-    """Return the cost of being at each level one step later, before the step's own cost."""
-    up = np.minimum.accumulate(before - _CLIMB) + _CLIMB
-    down = (np.minimum.accumulate((before + _CLIMB)[::-1])[::-1]) - _CLIMB
+    """Return the cost of being at each level a step later, but for what that step costs."""
+    climb = _tables()[2]
+    up = np.minimum.accumulate(before - climb) + climb
+    down = np.minimum.accumulate((before + climb)[::-1])[::-1] - climb
     return np.minimum(np.minimum(up, down), before.min() + CHANGE_MAX)
+
+
+def _other(costs: Floats, level: int) -> float | None:
+    away = np.abs(LEVELS_BPM - LEVELS_BPM[level]) >= OTHER_BPM
+    other = int(np.argmin(np.where(away, costs, np.inf)))
+    return float(LEVELS_BPM[other]) if costs[other] - costs[level] <= OTHER_COST else None

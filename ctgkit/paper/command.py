@@ -61,6 +61,11 @@ _METADATA = {
     type=click.Path(path_type=Path, dir_okay=False),
     help="Marks: the JSON of `ctgkit analyze`, a simulation's truth, or results, one per line.",
 )
+@click.option(
+    "--baseline",
+    is_flag=True,
+    help="Draw the baseline of --events, dashed where it is held, and the area of each event.",
+)
 @click.option("--sensor", default="", metavar="ID", help="Start of the id, if FILE holds several.")
 @click.option("--from", "from_s", type=click.FloatRange(0), metavar="S", help="Start here.")
 @click.option("--to", "to_s", type=click.FloatRange(0), metavar="S", help="Stop here.")
@@ -76,6 +81,7 @@ def paper(
     speed_cm_min: str,
     fhr_range: str,
     events: Path | None,
+    baseline: bool,
     sensor: str,
     from_s: float | None,
     to_s: float | None,
@@ -99,6 +105,9 @@ def paper(
     subject = read_subject(file, sensor)
     if events:
         subject.findings = read_findings(events, sensor)
+    if baseline and not subject.findings.baseline:
+        reason = "--baseline: nothing is said of one; give --events with `ctgkit analyze --json`"
+        raise ConfigError(str(events or file), reason)
     if simulated is None:
         simulated = subject.simulated or subject.findings.simulated
     times_s = subject.recording.sec_from_start
@@ -116,11 +125,13 @@ def paper(
             str(out),
             f"the strip would be {sheets[0].width_cm:.0f} cm long: use PDF, or --from --to",
         )
-    _write(out, _figures(subject, sheets, simulated), dpi)
+    _write(out, _figures(subject, sheets, simulated, baseline), dpi)
     click.echo(f"{out}: {len(sheets)} sheet{'s' * (len(sheets) > 1)}")
 
 
-def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Iterator[Figure]":
+def _figures(
+    subject: "Subject", sheets: "list[Sheet]", simulated: bool, baseline: bool
+) -> "Iterator[Figure]":
     from ctgkit.paper.picture import draw
 
     warning = f"{'SIMULATED DATA · ' if simulated else ''}{DISCLAIMER} · not for clinical use"
@@ -135,7 +146,7 @@ def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Ite
             parts.append(f"class {subject.findings.figo}")
         if len(sheets) > 1:
             parts.append(f"sheet {number} of {len(sheets)}")
-        yield draw(sheet, subject, " · ".join(parts), warning)
+        yield draw(sheet, subject, " · ".join(parts), warning, baseline=baseline)
 
 
 def _write(out: Path, figures: "Iterator[Figure]", dpi: int) -> None:
