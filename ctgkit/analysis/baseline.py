@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ctgkit.analysis import plateau
 from ctgkit.analysis.plateau import Plateaus
+from ctgkit.analysis.windows import moving_max, moving_mean
 from ctgkit.samples import PREDICTION_WINDOW_S
 
 BIN_S = 5.0
@@ -46,7 +47,6 @@ MEASURED_MIN_S = 120.0
 """A baseline needs as much signal in 10 min (NICHD 2008)."""
 
 Floats = NDArray[np.float64]
-_ZERO = np.zeros(1)
 
 
 class Estimate(NamedTuple):
@@ -77,7 +77,7 @@ class Estimate(NamedTuple):
         return float(self.baseline_bpm[-bins:][measured].mean())
 
 
-NOTHING = Estimate(*(np.empty(0) for _ in range(3)), None)
+NOTHING = Estimate(np.empty(0), np.empty(0), np.empty(0), None)
 
 
 def estimate(
@@ -146,27 +146,6 @@ def flatness(mean_bpm: Floats) -> Floats:
     return flat
 
 
-def moving_max(values: Floats, width: int) -> Floats:
-    """Return the maximum of each *width* neighbours, an array that is shorter by width - 1.
-
-    Maxima over 2, 4, 8 … neighbours come from two of the step before.
-    """
-    reached = 1
-    while 2 * reached <= width:
-        values = np.maximum(values[:-reached], values[reached:])
-        reached *= 2
-    rest = width - reached
-    return np.maximum(values[:-rest], values[rest:]) if rest else values
-
-
-def moving_mean(values: Floats, reach: int) -> Floats:
-    """Return the mean over *reach* values to either side, fewer at the ends."""
-    low, high, count = _reaches(values.size, reach)
-    total = np.concatenate((_ZERO, values.cumsum()))
-    mean: Floats = (total[high] - total[low]) / count
-    return mean
-
-
 def kernel_sums(rows: Floats) -> Floats:
     """Return the sums along the last axis (n_bins,), weighted by exp(-distance / KERNEL_S).
 
@@ -179,13 +158,6 @@ def kernel_sums(rows: Floats) -> Floats:
     sums += (rows * decay)[..., ::-1].cumsum(axis=-1)[..., ::-1] * growth
     sums -= rows
     return sums
-
-
-@lru_cache(maxsize=512)
-def _reaches(size: int, reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    at = np.arange(size)
-    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, size)
-    return low, high, high - low
 
 
 @lru_cache(maxsize=512)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ctgkit.analysis.baseline import moving_max, moving_mean
 from ctgkit.analysis.variability import spread
+from ctgkit.analysis.windows import moving_max, moving_mean
 
 SMOOTH_S = 5
 CLOSE_S = 20

@@ -239,7 +239,7 @@ def _repetition(
         ("deceleration", None),
         ("late", ("late",)),
         ("variable", ("variable",)),
-        ("late_or_prolonged", ("late", "prolonged")),
+        ("late_or_prolonged", ("late", "late_ambiguous", "prolonged")),
     ):
         counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
         with_one = {e.linked_contraction for e in counted}

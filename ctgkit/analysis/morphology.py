@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ctgkit.analysis.baseline import moving_mean
+from ctgkit.analysis.windows import moving_mean
 
 SMOOTH_S = 5
 """Length of the moving mean before zero crossings are looked for, seconds: an event ends where

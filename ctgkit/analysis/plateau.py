@@ -16,6 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ctgkit.analysis.windows import moving_max
+
 STEP_BINS: Final = 6
 """The level may change every 30 s, with each estimate."""
 
@@ -38,12 +40,17 @@ TALL, TALL_BPM = 3.0, (43.0, 78.0)
 """What is added over this range of distances above the level: decelerations of any depth are
 common, accelerations of more than 40 beats/min are not."""
 
-USUAL_BPM, UNUSUAL, UNUSUAL_BPM = (110.0, 165.0), 0.065, 30.0
+USUAL_BPM, UNUSUAL, UNUSUAL_BPM = (110.0, 165.0), 0.2, 30.0
 """What a level costs that is 30 beats/min outside (FIGO 2015: 110-160); less near, more further, by
 the square: 90 is seen in labour, 60 is the floor of a deceleration."""
 
 CHANGE_PER_BPM, CHANGE_MAX = 0.59, 15.0
 """A change of level, per beat/min and at most."""
+
+UNREACHED, UNREACHED_BPM = 0.5, (8.0, 25.0)
+RETURN_BINS, RETURN_BACK, RETURN_AHEAD = 3, 48, 12
+"""A level costs up to so much more that lies this far above all returns (means of 15 s) of the
+last 4 min and the next one: a baseline is what decelerations return to."""
 
 FAMILIAR, FAMILIAR_STEPS, FAMILIAR_BPM = 0.15, 30.0, 8.0
 """A level that was the baseline lately costs up to so much less; what was long ago counts less with
@@ -121,7 +128,8 @@ class Plateaus:
         fresh = n_bins - settled_bins
         first = STEP_BINS if self._settled else FIRST_STEP_BINS
         starts = np.concatenate(([0], np.arange(first, fresh, STEP_BINS)))
-        open_costs = self._judged(mean_bpm[-fresh:], weight[-fresh:], starts)
+        returns_bpm = _returns(mean_bpm, fresh)
+        open_costs = self._judged(mean_bpm[-fresh:], returns_bpm, weight[-fresh:], starts)
         path = self._course(open_costs)
         whole = (n_bins - FIRST_STEP_BINS) // STEP_BINS + 1
         settle = max(0, whole - OPEN_STEPS - self._settled)
@@ -138,12 +146,17 @@ class Plateaus:
             open_costs[-1], path[-1]
         )
 
-    def _judged(self, mean_bpm: Floats, weight: Floats, starts: NDArray[np.intp]) -> list[Floats]:
+    def _judged(
+        self, mean_bpm: Floats, returns_bpm: Floats, weight: Floats, starts: NDArray[np.intp]
+    ) -> list[Floats]:
         """Return the costs after each open step."""
         by_distance, by_level, _ = _tables()
         at = np.clip(mean_bpm[:, None] - LEVELS_BPM, -256, 256).astype(np.intp) + 256
         usual = by_level - FAMILIAR * self._familiar
-        steps = np.add.reduceat((by_distance[at] + usual) * weight[:, None], starts, axis=0)
+        low, high = UNREACHED_BPM
+        above = (LEVELS_BPM - returns_bpm[:, None] - low) / (high - low)
+        each = by_distance[at] + usual + UNREACHED * np.clip(above, 0, 1)
+        steps = np.add.reduceat(each * weight[:, None], starts, axis=0)
         costs, before = [], self._costs[-1] if self._costs else None
         for step in steps:
             total = step if before is None else step + _reached(before)
@@ -166,6 +179,18 @@ class Plateaus:
         return path
 
 
+def _returns(mean_bpm: Floats, fresh: int) -> Floats:
+    """Return the highest level that is reached around each of the last *fresh* means."""
+    before = mean_bpm[-(fresh + RETURN_BACK + RETURN_BINS) :]
+    held = np.minimum(np.minimum(before[:-2], before[1:-1]), before[2:])
+    needed = fresh + RETURN_BACK
+    padded = np.concatenate((np.zeros(max(0, needed - held.size)), held[-needed:]))
+    padded = np.concatenate((padded, np.zeros(RETURN_AHEAD)))
+    width = RETURN_BACK + RETURN_AHEAD + 1
+    highest: Floats = moving_max(padded, width)[-fresh:]
+    return highest
+
+
 @lru_cache(maxsize=LEVELS_BPM.size)
 def _near(level: int) -> Floats:
     near: Floats = (np.abs(LEVELS_BPM - LEVELS_BPM[level]) <= FAMILIAR_BPM).astype(float)
@@ -177,7 +202,8 @@ def _reached(before: Floats) -> Floats:
     climb = _tables()[2]
     up = np.minimum.accumulate(before - climb) + climb
     down = np.minimum.accumulate((before + climb)[::-1])[::-1] - climb
-    return np.minimum(np.minimum(up, down), before.min() + CHANGE_MAX)
+    reached: Floats = np.minimum(np.minimum(up, down), before.min() + CHANGE_MAX)
+    return reached
 
 
 def _other(costs: Floats, level: int) -> float | None:

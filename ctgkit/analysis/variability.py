@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ctgkit.analysis.baseline import moving_mean
+from ctgkit.analysis.windows import moving_mean
 from ctgkit.samples import RATE_HZ
 
 BANDWIDTH_VALID_MIN = 0.75
