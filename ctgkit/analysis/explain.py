@@ -79,9 +79,7 @@ def _risk(analysis: Analysis) -> dict[str, Any]:
         "smoothed": values["hypoxia_probability_smoothed"],
         "terms": [term._asdict() for term in MODEL.terms(values)],
         "floors": [
-            {"code": floor.code, "least": floor.least}
-            for floor in FLOORS
-            if all(condition.holds(values) for condition in floor.all_of)
+            {"code": floor.code, "least": floor.least} for floor in FLOORS if floor.holds(values)
         ],
         "model": MODEL.provenance,
     }
