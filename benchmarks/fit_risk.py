@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ctgkit.analysis import analyze
-from ctgkit.analysis.risk import CLIPPED, FLOORS, smoothed
+from ctgkit.analysis.risk import CLIPPED, floor, smoothed
 from ctgkit.recording.files.csv import read_csv
 
 try:
@@ -58,8 +58,7 @@ def dataset(folder):
             {
                 "at_s": np.array([a.at_s for a in analyses]),
                 "features": np.array([[v[f] for f in FEATURES] for v in values], float),
-                "floor": np.array([max([0.0] + [f.least for f in FLOORS if f.holds(v)])
-                                   for v in values]),
+                "floor": np.array([floor(a.features.values, a.figo) for a in analyses]),
                 "critical": {(x.code, x.since_s) for a in analyses for x in a.alerts
                              if x.level == "critical"},
             }

@@ -64,8 +64,8 @@ Profile = Literal["ctgkit", "original"]
 Floats = NDArray[np.float64]
 _NAN: Final = float("nan")
 _LOOK_TICKS = int(PREDICTION_EVERY_S) // TICK_S
-"""The events are looked at again when something will be said of them: every third tick. The tick
-before it estimates the baseline, the one after it looks for contractions and closes minutes, so
+"""Baseline and events are looked at again when something will be said of them: every third tick.
+The tick after it looks for contractions, every other time, and the one before it closes minutes, so
 that no sample bears all the work."""
 
 
@@ -169,11 +169,11 @@ class Analyzer:
         final_after_s = self.settings.final_after_s
         self.samples_seen = 0
         self.latest = None
-        self._latest_s = self._estimated_s = sec_from_start
+        self._latest_s = sec_from_start
         self._due_s = FIRST_PREDICTION_AFTER_S
         self._row_lag_s = int(min(CONFIRMED_AFTER_S, final_after_s)) // TICK_S * TICK_S
         self._level, self._baseline = baseline.NOTHING, np.empty(0)
-        self._plateaus = Plateaus(WINDOW_S // 30 + 1)
+        self._plateaus = Plateaus(WINDOW_S // int(PREDICTION_EVERY_S) + 1)
         self._minutes: deque[Minute] = deque(maxlen=int(REMEMBERED_S / 60) + 5)
         self._minutes_done = 0
         self._accelerations = Tracker("acc", final_after_s, REMEMBERED_S)
@@ -192,13 +192,12 @@ class Analyzer:
         phase = trace.ticks % _LOOK_TICKS
         if phase == 0:
             self._look(trace)
-        elif phase == 1:
-            self._find_contractions(trace)
+        elif phase == 2:
             self._close_minutes(trace, self._row_lag_s)
+        elif trace.ticks % (2 * _LOOK_TICKS) == 1:
+            self._find_contractions(trace)
             recent = trace.fhr_bpm[-int(PREDICTION_WINDOW_S) * SLOT_HZ :]
             self._captured_s = validity.captured_s(recent)
-        else:
-            self._estimate(trace)
 
     def _find_contractions(self, trace: Trace) -> None:
         self._has_toco = contractions.measured(trace.toco)
@@ -209,28 +208,17 @@ class Analyzer:
         events = [describe.contraction_event(c, origin_s) for c in found]
         self._contractions.update(events, trace.now_s)
 
-    def _estimate(self, trace: Trace) -> None:
-        """Estimate the baseline anew, up to now."""
+    def _look(self, trace: Trace) -> None:
+        """Estimate the baseline anew, and look again for what deviates from it."""
         trace.judge()
-        self._estimated_s = trace.judged_s
-        bins = int(min(WINDOW_S, trace.ticks * TICK_S) / baseline.BIN_S)
+        seconds = min(WINDOW_S, trace.ticks * TICK_S)
+        bins = int(seconds / baseline.BIN_S)
         self._level = baseline.estimate(
             trace.mean_bpm[-bins:],
             trace.valid_share[-bins:],
             self._plateaus,
             round((trace.judged_s - trace.origin_s) / baseline.BIN_S),
         )
-
-    def _look(self, trace: Trace) -> None:
-        """Look again for accelerations and decelerations of the last minutes.
-
-        The baseline is held from where it was estimated, the tick before, up to now.
-        """
-        trace.judge()
-        seconds = min(WINDOW_S, trace.ticks * TICK_S)
-        bins = int(seconds / baseline.BIN_S)
-        new = round((trace.judged_s - self._estimated_s) / baseline.BIN_S)
-        self._level = self._level.held(new, bins)
         means = self._level.baseline_bpm
         level = self._baseline = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], means)
         fhr_bpm = trace.fhr_1hz[-seconds:]
@@ -293,7 +281,7 @@ class Analyzer:
         asked = self.settings.guideline
         verdict = figo if asked == FIGO.name else GUIDELINES[asked].judge(found)
         active = self._alerts.update(found, now_s)
-        probability = risk.probability(found)
+        probability = risk.probability(found, figo)
         self._smoothed = risk.smoothed(self._smoothed, probability)
         found.values["hypoxia_probability_smoothed"] = round(self._smoothed, 3)
         changed_after_s = self._decelerations.since_s(now_s) - PREDICTION_EVERY_S
@@ -340,7 +328,6 @@ class Analyzer:
             return None
         trace.close_tick(TICK_SLOTS + WINDOW_S)
         self._find_contractions(trace)
-        self._estimate(trace)
         self._look(trace)
         self._close_minutes(trace, 0)
         for tracker in (self._accelerations, self._decelerations, self._contractions):

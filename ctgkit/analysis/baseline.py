@@ -61,13 +61,6 @@ class Estimate(NamedTuple):
     other_bpm: float | None
     """Another level that is nearly as likely to be the present baseline; None without doubt."""
 
-    def held(self, more: int, at_most: int) -> "Estimate":
-        """Return it with the last values held for *more* means, of the last *at_most*."""
-        baseline_bpm, reliability, measured = (
-            np.append(x, x[-1:].repeat(more))[-at_most:] for x in self[:3]
-        )
-        return Estimate(baseline_bpm, reliability, measured, self.other_bpm)
-
     def present_bpm(self) -> float | None:
         """Return the mean of the last 10 min; None on less than 2 min with a signal."""
         bins = int(PREDICTION_WINDOW_S / BIN_S)

@@ -40,26 +40,27 @@ def burden(
     examined_s : float
         How much there is of the examination, seconds.
     """
-    falls = [e for e in events if e.kind == "deceleration" and e.end_s > now_s - HOUR_S]
     hour_s = min(HOUR_S, max(LEAST_S, examined_s))
     half_s = min(HALF_S, hour_s)
-    late = sum(_area(e) for e in falls if e.end_s > now_s - HALF_S)
-    total = sum(_area(e) for e in falls)
+    total = late = lasted_s = deep = 0.0
+    for event in events:
+        if event.kind != "deceleration" or event.end_s <= now_s - HOUR_S:
+            continue
+        area = event.details.get("area_bpm_s")
+        area = area if isinstance(area, int | float) else 0.0
+        total += area
+        late += area * (event.end_s > now_s - HALF_S)
+        lasted_s += event.duration_s
+        deep = max(deep, event.size or 0.0)
     before_s = hour_s - half_s
     growth = late / half_s - (total - late) / before_s if before_s >= LEAST_S else None
-    deep = max((e.size or 0.0 for e in falls), default=0.0)
     return {
         "deceleration_area_60min_bpm": round(total / hour_s, 3),
-        "deceleration_share_60min": round(sum(e.duration_s for e in falls) / hour_s, 3),
+        "deceleration_share_60min": round(lasted_s / hour_s, 3),
         "deceleration_growth_bpm": None if growth is None else round(growth, 3),
         "deceleration_depth_bpm": round(deep, 1),
         "baseline_trend_bpm": _trend(minutes),
     }
-
-
-def _area(event: Event) -> float:
-    area = event.details.get("area_bpm_s")
-    return float(area) if isinstance(area, int | float) else 0.0
 
 
 def _trend(minutes: Sequence["Minute"]) -> float | None:

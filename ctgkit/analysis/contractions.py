@@ -17,7 +17,7 @@ SMOOTH_S = 5
 CLOSE_S = 20
 """Pushing efforts closer than this are one contraction: efforts come every 12-15 s."""
 
-FLOOR_WINDOW_S, FLOOR_EVERY_S, FLOOR_PERCENT = 600, 60, 10
+FLOOR_WINDOW_S, FLOOR_EVERY_S, FLOOR_PERCENT = 600, 120, 10
 """The resting tone is the 10th percentile over 10 min: it survives drift and re-zeroing."""
 
 PROMINENCE_MIN = 10.0
@@ -83,6 +83,7 @@ def find(toco: Floats, since: int = 0) -> list[Contraction]:
     height = smooth - resting_tone(smooth)
     closed = _close(height)
     prominence = max(PROMINENCE_MIN, PROMINENCE_SHARE * spread(closed[known], 5, 95))
+    jump = np.abs(smooth[STEP_S + 1 :] - smooth[: -STEP_S - 1])
     found = []
     for valley, _, next_valley in _peaks(closed, prominence):
         if next_valley < since:
@@ -92,7 +93,13 @@ def find(toco: Floats, since: int = 0) -> list[Contraction]:
         if end - start > LONG_S:
             start, end = _ends(height, valley, top, next_valley, LONG_FOOT_SHARE)
         long_enough = DURATION_MIN_S <= end - start <= DURATION_MAX_S
-        if long_enough and not _is_belt(toco, smooth, valley, top, next_valley):
+        if not long_enough:
+            continue
+        least = (STEP_SHARES[1] - STEP_SHARES[0]) * (
+            height[top] - height[valley : next_valley + 1].min()
+        )
+        steep = least <= jump[max(0, valley - STEP_S) : next_valley + 1].max()
+        if not (steep and _is_belt(toco, smooth, valley, top, next_valley)):
             found.append(Contraction(start, top, end, float(height[top])))
     return found
 

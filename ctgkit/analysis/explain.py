@@ -12,7 +12,7 @@ from ctgkit.analysis.analyzer import Analysis
 from ctgkit.analysis.features import Value
 from ctgkit.analysis.guideline import Evidence, Verdict
 from ctgkit.analysis.report import Report
-from ctgkit.analysis.risk import FLOORS, MODEL
+from ctgkit.analysis.risk import MODEL, floor
 from ctgkit.analysis.tables import clause_text
 from ctgkit.display import clock
 from ctgkit.events import Event
@@ -78,9 +78,7 @@ def _risk(analysis: Analysis) -> dict[str, Any]:
         "probability": analysis.prediction.hypoxia_probability,
         "smoothed": values["hypoxia_probability_smoothed"],
         "terms": [term._asdict() for term in MODEL.terms(values)],
-        "floors": [
-            {"code": floor.code, "least": floor.least} for floor in FLOORS if floor.holds(values)
-        ],
+        "at_least": floor(values, analysis.figo),
         "model": MODEL.provenance,
     }
 
@@ -155,7 +153,8 @@ def _risk_lines(risk: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"  {term['feature']} {value}, usual {term['usual']:g}: {term['log_odds']:+.2f}"
         )
-    lines += [f"  at least {floor['least']:g}: {floor['code']}" for floor in risk["floors"]]
+    if risk["at_least"]:
+        lines.append(f"  at least {risk['at_least']:g}: FIGO pathological")
     return [*lines, f"  ({risk['model']})"]
 
 

@@ -6,11 +6,11 @@ Pure. Every feature has a clinical name with its unit; None means that it can't 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from ctgkit.analysis.burden import burden
 from ctgkit.analysis.variability import NOTHING, Variability
-from ctgkit.events import Event
+from ctgkit.events import DecelerationType, Event
 
 RELIABLE_MINUTES_MIN = 2
 """A baseline or variability needs as many usable minutes in 10 (NICHD 2008)."""
@@ -34,6 +34,8 @@ DEEP_BPM = 80.0
 
 REDUCED_BPM, INCREASED_BPM = 5.0, 25.0
 """Normal variability is 5-25 beats/min (FIGO 2015)."""
+
+DECELERATION_TYPES = get_args(DecelerationType)
 
 Value = float | str | None
 
@@ -185,11 +187,13 @@ def _rates(result: Features, events: Sequence[Event], window_s: float) -> None:
     result.values["accelerations_per_30min"] = round(len(clinical) * per_30min, 1)
     result.event_ids["accelerations_per_30min"] = [e.id for e in clinical]
     decelerations = [e for e in events if e.kind == "deceleration"]
-    for subtype in ("early", "late", "late_ambiguous", "variable", "prolonged", "unclassified"):
+    typed: dict[str, list[str]] = {name: [] for name in DECELERATION_TYPES}
+    for event in decelerations:
+        typed[event.subtype].append(event.id)
+    for subtype, ids in typed.items():
         name = f"decelerations_{subtype}_per_30min"
-        typed = [e for e in decelerations if e.subtype == subtype]
-        result.values[name] = round(len(typed) * per_30min, 1)
-        result.event_ids[name] = [e.id for e in typed]
+        result.values[name] = round(len(ids) * per_30min, 1)
+        result.event_ids[name] = ids
     not_early = [e for e in decelerations if e.subtype != "early"]
     result.values["decelerations_not_early_per_30min"] = round(len(not_early) * per_30min, 1)
     for kind in ("acceleration", "deceleration"):

@@ -145,7 +145,11 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
     While the heart rate stays low for minutes, the baseline begins to follow it; what counts is
     the level before. Past 10 min it is the baseline that has changed.
     """
-    starts = [z.start for z in found if z.sign < 0] + _steps_down(filled, baseline_bpm)
+    starts = [z.start for z in found if z.sign < 0 and not _is_back(z, baseline_bpm)] + _steps_down(
+        filled, baseline_bpm
+    )
+    if not starts:
+        return found
     result: list[Zone] = []
     for start in sorted(starts):
         covered = bool(result) and start < result[-1].end
@@ -167,6 +171,13 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
     return sorted(rest + result, key=lambda z: z.start)
 
 
+def _is_back(zone: Zone, baseline_bpm: Floats) -> bool:
+    """Whether a deceleration has plainly ended: within 2 min, on a baseline that stayed."""
+    if zone.end >= baseline_bpm.size or zone.end - zone.start > PROLONGED_S:
+        return False
+    return bool(baseline_bpm[zone.end] > baseline_bpm[zone.start] - STEP_BPM)
+
+
 def _steps_down(filled: Floats, baseline_bpm: Floats) -> list[int]:
     """Return where the signal leaves a baseline that falls by 15 beats/min within 3 min."""
     reach = BEFORE_S
@@ -186,9 +197,6 @@ def _steps_down(filled: Floats, baseline_bpm: Floats) -> list[int]:
 
 def _first_run(flags: NDArray[np.bool_], length: int) -> int:
     """Return where the first run of *length* true values starts; the size when there is none."""
-    run = 0
-    for n, flag in enumerate(flags.tolist()):
-        run = run + 1 if flag else 0
-        if run == length:
-            return n + 1 - length
-    return flags.size
+    breaks = np.concatenate(([-1], np.flatnonzero(~flags), [flags.size]))
+    long_enough = np.flatnonzero(np.diff(breaks) > length)
+    return int(breaks[long_enough[0]]) + 1 if long_enough.size else flags.size

@@ -21,9 +21,6 @@ from ctgkit.analysis.windows import moving_max
 STEP_BINS: Final = 6
 """The level may change every 30 s, with each estimate."""
 
-FIRST_STEP_BINS: Final = 4
-"""The first estimate comes after 20 s."""
-
 OPEN_STEPS: Final = 2
 """Steps that are judged again: the signal of the last 60 s isn't settled."""
 
@@ -63,7 +60,9 @@ OTHER_BPM, OTHER_COST = 12.0, 8.0
 """A level this far away is nearly as likely when it costs at most so much more: 40 s that fit it
 would be enough."""
 
-_DISTANCES = np.arange(-256.0, 257.0)
+_FAR = 256
+_DISTANCES = np.arange(-_FAR, _FAR + 1.0)
+"""Heart rates are between 50 and 220 beats/min, and 0 where there never was one."""
 
 Floats = NDArray[np.float64]
 
@@ -124,15 +123,12 @@ class Plateaus:
         other_bpm : float or None
             Another level that is nearly as likely now; None when there is none.
         """
-        settled_bins = (FIRST_STEP_BINS + (self._settled - 1) * STEP_BINS) * (self._settled > 0)
-        fresh = n_bins - settled_bins
-        first = STEP_BINS if self._settled else FIRST_STEP_BINS
-        starts = np.concatenate(([0], np.arange(first, fresh, STEP_BINS)))
+        fresh = n_bins - self._settled * STEP_BINS
+        starts = np.arange(0, fresh, STEP_BINS)
         returns_bpm = _returns(mean_bpm, fresh)
         open_costs = self._judged(mean_bpm[-fresh:], returns_bpm, weight[-fresh:], starts)
         path = self._course(open_costs)
-        whole = (n_bins - FIRST_STEP_BINS) // STEP_BINS + 1
-        settle = max(0, whole - OPEN_STEPS - self._settled)
+        settle = max(0, n_bins // STEP_BINS - OPEN_STEPS - self._settled)
         for level in path[len(self._costs) :][:settle]:
             self._familiar += (_near(level) - self._familiar) / FAMILIAR_STEPS
         drop = max(0, len(self._costs) + settle - self._keep)
@@ -151,11 +147,13 @@ class Plateaus:
     ) -> list[Floats]:
         """Return the costs after each open step."""
         by_distance, by_level, _ = _tables()
-        at = np.clip(mean_bpm[:, None] - LEVELS_BPM, -256, 256).astype(np.intp) + 256
+        at = (mean_bpm[:, None] - (LEVELS_BPM - _FAR)).astype(np.intp)
         usual = by_level - FAMILIAR * self._familiar
         low, high = UNREACHED_BPM
         above = (LEVELS_BPM - returns_bpm[:, None] - low) / (high - low)
-        each = by_distance[at] + usual + UNREACHED * np.clip(above, 0, 1)
+        each = by_distance.take(at) + usual
+        if (above > 0).any():
+            each += UNREACHED * above.clip(0, 1)
         steps = np.add.reduceat(each * weight[:, None], starts, axis=0)
         costs, before = [], self._costs[-1] if self._costs else None
         for step in steps:
@@ -171,8 +169,7 @@ class Plateaus:
         level = int(np.argmin(costs[-1]))
         path[-1] = level
         for n in range(len(costs) - 2, -1, -1):
-            distance = np.abs(LEVELS_BPM - LEVELS_BPM[level])
-            level = int(np.argmin(costs[n] + np.minimum(CHANGE_PER_BPM * distance, CHANGE_MAX)))
+            level = int(np.argmin(costs[n] + _change(level)))
             if path[n] == level and n < self._exact:
                 break
             path[n] = level
@@ -195,6 +192,14 @@ def _returns(mean_bpm: Floats, fresh: int) -> Floats:
 def _near(level: int) -> Floats:
     near: Floats = (np.abs(LEVELS_BPM - LEVELS_BPM[level]) <= FAMILIAR_BPM).astype(float)
     return near
+
+
+@lru_cache(maxsize=LEVELS_BPM.size)
+def _change(level: int) -> Floats:
+    """Return what a change to a level costs, from each."""
+    distance = np.abs(LEVELS_BPM - LEVELS_BPM[level])
+    cost: Floats = np.minimum(CHANGE_PER_BPM * distance, CHANGE_MAX)
+    return cost
 
 
 def _reached(before: Floats) -> Floats:

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from ctgkit.analysis.features import Features, Value
-from ctgkit.analysis.guideline import Condition
-from ctgkit.analysis.tables import FIGO
+from ctgkit.analysis.guideline import Verdict
 from ctgkit.samples import PREDICTION_EVERY_S
 
 SMOOTHED_S = 900.0
@@ -21,28 +20,8 @@ half an hour separates better than the last value (docs/analysis.md)."""
 
 
 PATHOLOGICAL = 0.51
-"""FIGO pathological is at least *high*, by a hair: of 60 recordings 12 ended so, 9 of them with a
-pH below 7.20. Nothing supports more than that."""
-
-
-class Floor(NamedTuple):
-    """What the probability is at least, where all conditions hold."""
-
-    code: str
-    least: float
-    all_of: tuple[Condition, ...]
-
-    def holds(self, values: dict[str, Value]) -> bool:
-        """Whether it counts; not on a poor signal."""
-        poor = values.get("signal_quality") == "poor"
-        return not poor and all(condition.holds(values) for condition in self.all_of)
-
-
-FLOORS = tuple(
-    Floor(clause.code, PATHOLOGICAL, clause.all_of)
-    for clause in FIGO.clauses
-    if clause.level == "pathological"
-)
+"""FIGO pathological on a signal that isn't poor is at least *high*, by a hair: of 60 recordings 12
+ended pathological, 9 of them with a pH below 7.20. Nothing supports more than that."""
 
 
 class Term(NamedTuple):
@@ -97,14 +76,15 @@ def load_model() -> RiskModel:
 MODEL = load_model()
 
 
-def probability(features: Features) -> float:
+def probability(features: Features, figo: Verdict) -> float:
     """Return the hypoxia probability, in [0, 1], with three decimals."""
-    values = features.values
-    result = MODEL.probability(values)
-    for floor in FLOORS:
-        if floor.holds(values):
-            result = max(result, floor.least)
-    return round(result, 3)
+    return round(max(MODEL.probability(features.values), floor(features.values, figo)), 3)
+
+
+def floor(values: dict[str, Value], figo: Verdict) -> float:
+    """Return what the probability is at least."""
+    known = figo.level == "pathological" and values.get("signal_quality") != "poor"
+    return PATHOLOGICAL if known else 0.0
 
 
 def smoothed(before: float | None, now: float) -> float:

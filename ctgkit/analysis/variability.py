@@ -111,8 +111,10 @@ def inside(fhr_bpm: Floats, rate_hz: float) -> float | None:
         return None
     filled = np.interp(np.arange(fhr_bpm.size), known, fhr_bpm[known])
     trend = moving_mean(filled, int(TREND_REACH_S * rate_hz))
-    slope = np.abs(np.gradient(trend)) * rate_hz
-    level = known[slope[known] <= FLANK_BPM_PER_S]
+    reach = int(rate_hz)
+    rise = np.abs(trend[2 * reach :] - trend[: -2 * reach]) / 2
+    level = known[(known >= reach) & (known < trend.size - reach)]
+    level = level[rise[level - reach] <= FLANK_BPM_PER_S]
     if level.size < INSIDE_MIN_S * rate_hz:
         return None
     return TREND_FACTOR * spread((filled - trend)[level], 1, 99)
