@@ -189,7 +189,8 @@ def _rates(result: Features, events: Sequence[Event], window_s: float) -> None:
     decelerations = [e for e in events if e.kind == "deceleration"]
     typed: dict[str, list[str]] = {name: [] for name in DECELERATION_TYPES}
     for event in decelerations:
-        typed[event.subtype].append(event.id)
+        if event.subtype in typed:
+            typed[event.subtype].append(event.id)
     for subtype, ids in typed.items():
         name = f"decelerations_{subtype}_per_30min"
         result.values[name] = round(len(ids) * per_30min, 1)

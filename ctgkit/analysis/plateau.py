@@ -44,6 +44,10 @@ the square: 90 is seen in labour, 60 is the floor of a deceleration."""
 CHANGE_PER_BPM, CHANGE_MAX = 0.59, 15.0
 """A change of level, per beat/min and at most."""
 
+RISE = 3.0
+"""A rise from 110 beats/min or more costs so many times a fall: minutes of accelerations that run
+into each other are common, a baseline that jumps up isn't. A bradycardia that ends does."""
+
 UNREACHED, UNREACHED_BPM = 0.5, (8.0, 25.0)
 RETURN_BINS, RETURN_BACK, RETURN_AHEAD = 3, 48, 12
 """A level costs up to so much more that lies this far above all returns (means of 15 s) of the
@@ -60,6 +64,7 @@ OTHER_BPM, OTHER_COST = 12.0, 8.0
 """A level this far away is nearly as likely when it costs at most so much more: 40 s that fit it
 would be enough."""
 
+_RISE = np.where(LEVELS_BPM >= USUAL_BPM[0], RISE, 1.0)
 _FAR = 256
 _DISTANCES = np.arange(-_FAR, _FAR + 1.0)
 """Heart rates are between 50 and 220 beats/min, and 0 where there never was one."""
@@ -68,8 +73,8 @@ Floats = NDArray[np.float64]
 
 
 @lru_cache(maxsize=1)
-def _tables() -> tuple[Floats, Floats, Floats]:
-    """Return the cost by distance from the level, by level, and of a rise from 0 to each level."""
+def _tables() -> tuple[Floats, Floats]:
+    """Return the cost by distance from the level, and by level."""
     up, down = np.maximum(_DISTANCES, 0), np.maximum(-_DISTANCES, 0)
 
     def ramp(distance: Floats, low: float, high: float) -> Floats:
@@ -82,7 +87,7 @@ def _tables() -> tuple[Floats, Floats, Floats]:
     )
     low, high = USUAL_BPM
     outside = np.maximum(0, low - LEVELS_BPM) + np.maximum(0, LEVELS_BPM - high)
-    return distance, UNUSUAL * (outside / UNUSUAL_BPM) ** 2, CHANGE_PER_BPM * LEVELS_BPM
+    return distance, UNUSUAL * (outside / UNUSUAL_BPM) ** 2
 
 
 class Plateaus:
@@ -146,7 +151,7 @@ class Plateaus:
         self, mean_bpm: Floats, returns_bpm: Floats, weight: Floats, starts: NDArray[np.intp]
     ) -> list[Floats]:
         """Return the costs after each open step."""
-        by_distance, by_level, _ = _tables()
+        by_distance, by_level = _tables()
         at = (mean_bpm[:, None] - (LEVELS_BPM - _FAR)).astype(np.intp)
         usual = by_level - FAMILIAR * self._familiar
         low, high = UNREACHED_BPM
@@ -197,18 +202,23 @@ def _near(level: int) -> Floats:
 @lru_cache(maxsize=LEVELS_BPM.size)
 def _change(level: int) -> Floats:
     """Return what a change to a level costs, from each."""
-    distance = np.abs(LEVELS_BPM - LEVELS_BPM[level])
-    cost: Floats = np.minimum(CHANGE_PER_BPM * distance, CHANGE_MAX)
+    to_bpm = LEVELS_BPM[level]
+    distance = np.abs(LEVELS_BPM - to_bpm)
+    fall = np.minimum(CHANGE_PER_BPM * distance, CHANGE_MAX)
+    cost: Floats = np.where(to_bpm > LEVELS_BPM, _RISE * fall, fall)
     return cost
 
 
 def _reached(before: Floats) -> Floats:
     """Return the cost of being at each level a step later, but for what that step costs."""
-    climb = _tables()[2]
-    up = np.minimum.accumulate(before - climb) + climb
-    down = np.minimum.accumulate((before + climb)[::-1])[::-1] - climb
-    reached: Floats = np.minimum(np.minimum(up, down), before.min() + CHANGE_MAX)
+    reached: Floats = (before + _changes()).min(axis=1)
     return reached
+
+
+@lru_cache(maxsize=1)
+def _changes() -> Floats:
+    """Return what each change costs, shape (n_to, n_from)."""
+    return np.array([_change(level) for level in range(LEVELS_BPM.size)])
 
 
 def _other(costs: Floats, level: int) -> float | None:
