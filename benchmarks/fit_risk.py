@@ -36,8 +36,8 @@ FEATURES = ["deceleration_area_60min_bpm", "acceleration_area_bpm"]
 """What physiology supports and what survived cross-validation (docs/analysis.md)."""
 
 FIT_PH, REGULARISATION = 7.20, 0.3
-"""Fitted on pH < 7.20, the limit with most cases; with this strength of regularisation the scores of
-women that were left out have a calibration slope of 1."""
+"""Fitted on pH < 7.20, the limit with most cases; with this strength of regularisation the scores
+of women that were left out have a calibration slope of 1."""
 
 JUDGED_PH, PREVALENCE = 7.15, 0.19
 """The probability is that of pH < 7.15, of which the whole database has 105 in 552."""

@@ -34,7 +34,7 @@ FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 40 s to either side (analysis.md 4.3, 2)."""
 
 HELD_REACH = 2
-"""The levels, steps of 30 s, are averaged over so many means to either side before they are refined."""
+"""Means to either side over which the levels are smoothed before they are refined."""
 
 RIDGE = 0.006
 """Weight of the level itself in each mean: where nothing else supports a baseline, it is held."""

@@ -21,6 +21,10 @@ RECENT_MIN, LONG_MIN, NICHD_MIN = 10, 30, 20
 CONTRACTIONS_MIN = 3
 """Repetition isn't judged on fewer contractions (chosen)."""
 
+SHOWN_AFTER_S = 60.0
+"""Contractions count for repetition from this much after their peak on: before, a late deceleration
+may not show yet (chosen: the nadir comes up to 90 s after the peak)."""
+
 RUN_MEDIAN_MIN = 5
 """Runs of reduced or increased variability look at medians over 5 min: one odd minute neither
 makes nor breaks a run (chosen)."""
@@ -237,7 +241,12 @@ def _repetition(
 ) -> None:
     """Add the shares of contractions with decelerations; None unless the window is complete."""
     since_s = now_s - 60 * window_min
-    contractions = [e for e in events if e.kind == "contraction" and e.onset_s > since_s]
+    shown_s = now_s - SHOWN_AFTER_S
+    contractions = [
+        e
+        for e in events
+        if e.kind == "contraction" and e.onset_s > since_s and (e.peak_s or 0) < shown_s
+    ]
     complete = has_toco and examined_min >= window_min and len(contractions) >= CONTRACTIONS_MIN
     decelerations = [e for e in events if e.kind == "deceleration" and e.end_s > since_s]
     for name, subtypes in (

@@ -15,19 +15,23 @@ SMOOTH_S = 5
 the heart rate is back, not at the first beat that touches the baseline."""
 
 HEIGHT_BPM = {1: 15.0, -1: 9.0}
-"""Smallest peak of the smoothed deviation, beats/min. The guidelines say 15 (FIGO 2015, NICHD
-2008) of the signal as drawn, which is a few beats/min more than its mean over 5 s; late
-decelerations may be shallower."""
+"""Smallest peak of the smoothed deviation, beats/min (FIGO 2015, NICHD 2008: 15); where the
+variability is reduced, late decelerations count from 10 on (FIGO 2015), in the signal as drawn."""
 
 TOUCH_BPM = 0.1
 """Nearer than this the signal is on the baseline."""
 
 AREA_BPM_S = {1: 200.0, -1: 350.0}
+"""Least area. 15 beats/min for 15 s are 225 as a box and 113 as a triangle; scored against experts
+(docs/analysis.md), the area separates best what they mark from what they leave: shallow
+late decelerations that last are marked, short ones are left."""
+
 NOISE_SHARE = 0.8
+"""An event is at least this share of the usual bandwidth: what variability does alone is none."""
 
 SHOULDER_SHARE, SHOULDER_GAP_S, SHOULDER_DEPTH_BPM = 0.25, 20, 20.0
-"""An acceleration within 15 s of a deceleration of 20 beats/min or more, and of less than a fifth of
-its area, is its shoulder or the overshoot of its return."""
+"""An acceleration within 20 s of a deceleration of 20 beats/min or more, and of less than a quarter
+of its area, is its shoulder or the overshoot of its return."""
 
 MISSING_MAX = 1 / 3
 """Largest share of the event without signal (FHRMA's rule, analysis.md 3)."""
@@ -90,6 +94,8 @@ def zones(
         Beats/min, finite.
     since : int
         Index; deviations that end before it are left out.
+    bandwidth_bpm : float
+        Usual variability, beats/min: smaller deviations are its own.
     """
     if not np.isfinite(fhr_bpm[since:]).any():
         return []
@@ -145,9 +151,14 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
     While the heart rate stays low for minutes, the baseline begins to follow it; what counts is
     the level before. Past 10 min it is the baseline that has changed.
     """
-    starts = [z.start for z in found if z.sign < 0 and not _is_back(z, baseline_bpm)] + _steps_down(
-        filled, baseline_bpm
-    )
+    falls = [z for z in found if z.sign < 0]
+    followed = [*(z.start for z in falls[1:]), baseline_bpm.size]
+    starts = [
+        z.start
+        for z, next_start in zip(falls, followed, strict=False)
+        if not _is_back(z, next_start, baseline_bpm)
+    ]
+    starts += _steps_down(filled, baseline_bpm)
     if not starts:
         return found
     result: list[Zone] = []
@@ -171,9 +182,9 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
     return sorted(rest + result, key=lambda z: z.start)
 
 
-def _is_back(zone: Zone, baseline_bpm: Floats) -> bool:
+def _is_back(zone: Zone, next_start: int, baseline_bpm: Floats) -> bool:
     """Whether a deceleration has plainly ended: within 2 min, on a baseline that stayed."""
-    if zone.end >= baseline_bpm.size or zone.end - zone.start > PROLONGED_S:
+    if next_start - zone.end < RETURN_S or zone.end - zone.start > PROLONGED_S:
         return False
     return bool(baseline_bpm[zone.end] > baseline_bpm[zone.start] - STEP_BPM)
 

@@ -46,7 +46,8 @@ CHANGE_PER_BPM, CHANGE_MAX = 0.59, 15.0
 
 RISE = 3.0
 """A rise from 110 beats/min or more costs so many times a fall: minutes of accelerations that run
-into each other are common, a baseline that jumps up isn't. A bradycardia that ends does."""
+into each other are common, a baseline that jumps up isn't. The end of a bradycardia, and the
+return to a level where it was for half of the last time, costs no more than a fall."""
 
 UNREACHED, UNREACHED_BPM = 0.5, (8.0, 25.0)
 RETURN_BINS, RETURN_BACK, RETURN_AHEAD = 3, 48, 12
@@ -64,7 +65,10 @@ OTHER_BPM, OTHER_COST = 12.0, 8.0
 """A level this far away is nearly as likely when it costs at most so much more: 40 s that fit it
 would be enough."""
 
-_RISE = np.where(LEVELS_BPM >= USUAL_BPM[0], RISE, 1.0)
+_FALLS = np.minimum(CHANGE_PER_BPM * np.abs(LEVELS_BPM[:, None] - LEVELS_BPM), CHANGE_MAX)
+_RISES = _FALLS * ((LEVELS_BPM[:, None] > LEVELS_BPM) & (USUAL_BPM[0] <= LEVELS_BPM))
+"""What a fall costs, of shape (n_to, n_from), and the same for what is a rise."""
+
 _FAR = 256
 _DISTANCES = np.arange(-_FAR, _FAR + 1.0)
 """Heart rates are between 50 and 220 beats/min, and 0 where there never was one."""
@@ -103,6 +107,8 @@ class Plateaus:
         self._keep = keep_steps
         self._costs: list[Floats] = []
         """After each settled step, what the cheapest course to each level costs."""
+        self._rises: list[Floats] = []
+        """How many times a fall a rise to each level cost, at each of them."""
         self._path: list[int] = []
         """The course of the last update; its first *exact* steps rest on settled costs only."""
         self._exact = 0
@@ -131,14 +137,17 @@ class Plateaus:
         fresh = n_bins - self._settled * STEP_BINS
         starts = np.arange(0, fresh, STEP_BINS)
         returns_bpm = _returns(mean_bpm, fresh)
-        open_costs = self._judged(mean_bpm[-fresh:], returns_bpm, weight[-fresh:], starts)
-        path = self._course(open_costs)
+        rise = RISE - (RISE - 1) * self._familiar
+        changes = _changes(rise)
+        open_costs = self._judged(mean_bpm[-fresh:], returns_bpm, weight[-fresh:], starts, changes)
+        path = self._course(open_costs, changes)
         settle = max(0, n_bins // STEP_BINS - OPEN_STEPS - self._settled)
         for level in path[len(self._costs) :][:settle]:
             self._familiar += (_near(level) - self._familiar) / FAMILIAR_STEPS
         drop = max(0, len(self._costs) + settle - self._keep)
         self._exact = max(0, len(self._costs) - drop)
         self._costs = (self._costs + open_costs[:settle])[drop:]
+        self._rises = (self._rises + [rise] * settle)[drop:]
         self._path = path[drop:]
         self._settled += settle
         sizes = np.full(len(path), STEP_BINS)
@@ -148,7 +157,12 @@ class Plateaus:
         )
 
     def _judged(
-        self, mean_bpm: Floats, returns_bpm: Floats, weight: Floats, starts: NDArray[np.intp]
+        self,
+        mean_bpm: Floats,
+        returns_bpm: Floats,
+        weight: Floats,
+        starts: NDArray[np.intp],
+        changes: Floats,
     ) -> list[Floats]:
         """Return the costs after each open step."""
         by_distance, by_level = _tables()
@@ -162,19 +176,21 @@ class Plateaus:
         steps = np.add.reduceat(each * weight[:, None], starts, axis=0)
         costs, before = [], self._costs[-1] if self._costs else None
         for step in steps:
-            total = step if before is None else step + _reached(before)
+            total = step if before is None else step + (before + changes).min(axis=1)
             before = total - total.min()
             costs.append(before)
         return costs
 
-    def _course(self, open_costs: list[Floats]) -> list[int]:
+    def _course(self, open_costs: list[Floats], changes: Floats) -> list[int]:
         """Return the cheapest course, followed back until it is the one of before."""
         costs = self._costs + open_costs
         path = self._path[: len(self._costs)] + [-1] * len(open_costs)
         level = int(np.argmin(costs[-1]))
         path[-1] = level
         for n in range(len(costs) - 2, -1, -1):
-            level = int(np.argmin(costs[n] + _change(level)))
+            settled = n + 1 < len(self._costs)
+            change = _changes(self._rises[n + 1], level) if settled else changes[level]
+            level = int(np.argmin(costs[n] + change))
             if path[n] == level and n < self._exact:
                 break
             path[n] = level
@@ -199,26 +215,12 @@ def _near(level: int) -> Floats:
     return near
 
 
-@lru_cache(maxsize=LEVELS_BPM.size)
-def _change(level: int) -> Floats:
-    """Return what a change to a level costs, from each."""
-    to_bpm = LEVELS_BPM[level]
-    distance = np.abs(LEVELS_BPM - to_bpm)
-    fall = np.minimum(CHANGE_PER_BPM * distance, CHANGE_MAX)
-    cost: Floats = np.where(to_bpm > LEVELS_BPM, _RISE * fall, fall)
+def _changes(rise: Floats, to: int | slice = slice(None)) -> Floats:
+    """Return what each change costs, shape (n_to, n_from), or to one level from each."""
+    cost: Floats = _FALLS[to] + _RISES[to] * (
+        rise[to, None] - 1 if isinstance(to, slice) else rise[to] - 1
+    )
     return cost
-
-
-def _reached(before: Floats) -> Floats:
-    """Return the cost of being at each level a step later, but for what that step costs."""
-    reached: Floats = (before + _changes()).min(axis=1)
-    return reached
-
-
-@lru_cache(maxsize=1)
-def _changes() -> Floats:
-    """Return what each change costs, shape (n_to, n_from)."""
-    return np.array([_change(level) for level in range(LEVELS_BPM.size)])
 
 
 def _other(costs: Floats, level: int) -> float | None:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.analysis import baseline, windows
+from ctgkit.analysis import baseline
+from ctgkit.analysis.windows import moving_max, moving_mean
 from tests.analysis.signals import bump, noise
 
 BINS = int(1200 / baseline.BIN_S)
@@ -15,7 +16,7 @@ GOOD = np.ones(BINS)
 
 def test_a_flat_signal_is_its_own_baseline():
     level, reliability, *_ = baseline.estimate(np.full(BINS, 137.0), GOOD)
-    assert level == pytest.approx(np.full(BINS, 137.0))
+    assert level == pytest.approx(np.full(BINS, 137.0), abs=0.1)  # levels are 4 bpm apart
     assert reliability == pytest.approx(GOOD)
 
 
@@ -64,6 +65,6 @@ def test_kernel_sums_are_the_sums_that_they_stand_for(values):
 def test_moving_mean_and_max_are_what_they_say(values, reach):
     array = np.array(values)
     windows = [array[max(0, n - reach) : n + reach + 1] for n in range(array.size)]
-    assert windows.moving_mean(array, reach) == pytest.approx([w.mean() for w in windows])
+    assert moving_mean(array, reach) == pytest.approx([w.mean() for w in windows])
     padded = np.pad(array, reach, mode="edge")
-    assert windows.moving_max(padded, 2 * reach + 1).tolist() == [w.max() for w in windows]
+    assert moving_max(padded, 2 * reach + 1).tolist() == [w.max() for w in windows]

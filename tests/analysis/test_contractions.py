@@ -84,9 +84,9 @@ def breathing(amplitude=1.5):
 ])  # fmt: skip
 def test_a_belt_put_on_is_no_contraction(worn):
     on_s, zeroed_s = worn
-    toco = np.where(T_S < on_s, 0.0, 12 + breathing())
-    toco += np.where((T_S >= on_s) & (T_S < zeroed_s), 45, 0)
-    toco += sum(contraction(T_S, p) for p in (500, 700, 900)) * (T_S > on_s)
+    is_worn = on_s <= T_S
+    toco = np.where(is_worn, 12 + breathing(), 0.0) + 45 * (is_worn & (zeroed_s > T_S))
+    toco += sum(contraction(T_S, p) for p in (500, 700, 900)) * is_worn
     assert [c.peak for c in find(toco)] == pytest.approx([500, 700, 900], abs=6)
 
 

@@ -58,7 +58,9 @@ def test_the_command_explains(tmp_path):
     path.write_text("sec,bpm,uterus\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
     plain = CliRunner().invoke(command, [str(path)])
     text = CliRunner().invoke(command, [str(path), "--explain"])
-    as_json = json.loads(CliRunner().invoke(command, [str(path), "--json", "--explain"]).stdout)
+    shown = CliRunner().invoke(command, [str(path), "--json", "--explain"])
+    assert shown.exit_code == 0, shown.output
+    as_json = json.loads(shown.stdout)
     assert "Events\n" in text.stdout
     assert "Events\n" not in plain.stdout
     assert set(as_json["explanation"]) == {"class", "alerts", "risk", "baseline", "events"}
