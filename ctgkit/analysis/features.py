@@ -147,7 +147,10 @@ def _variability(values: dict[str, Value], recent: Sequence[Minute]) -> None:
     enough = len(beside) >= RELIABLE_MINUTES_MIN
     found = beside if enough else beside + inside
     known = len(found) >= RELIABLE_MINUTES_MIN
-    values["variability_bpm"] = round(median(found), 2) if known else None
+    bpm = median(found) if known else None
+    if bpm is not None and not enough:
+        bpm = min(bpm, INCREASED_BPM)  # guidelines know reduced variability inside events only
+    values["variability_bpm"] = None if bpm is None else round(bpm, 2)
     values["variability_from"] = ("baseline" if enough else "events") if known else None
     values["variability_inside_bpm"] = round(median(inside), 2) if inside else None
 

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from ctgkit.analysis import analyze
 from ctgkit.analysis.burden import burden
-from ctgkit.analysis.command import analyze as command
 from ctgkit.analysis.explain import as_text, explanation
 from ctgkit.analysis.features import Minute
+from ctgkit.cli.main import cli
 from ctgkit.events import Event
 from tests.analysis.test_analyzer import labour
 
@@ -56,9 +56,9 @@ def test_the_command_explains(tmp_path):
     rows = zip(t_s.tolist(), fhr_bpm.tolist(), toco.tolist(), strict=True)
     path = tmp_path / "labour.csv"
     path.write_text("sec,bpm,uterus\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
-    plain = CliRunner().invoke(command, [str(path)])
-    text = CliRunner().invoke(command, [str(path), "--explain"])
-    shown = CliRunner().invoke(command, [str(path), "--json", "--explain"])
+    plain = CliRunner().invoke(cli, ["analyze", str(path)])
+    text = CliRunner().invoke(cli, ["analyze", str(path), "--explain"])
+    shown = CliRunner().invoke(cli, ["analyze", str(path), "--json", "--explain"])
     assert shown.exit_code == 0, shown.output
     as_json = json.loads(shown.stdout)
     assert "Events\n" in text.stdout
