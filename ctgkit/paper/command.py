@@ -60,6 +60,11 @@ class PaperOptions(RatedReadingOptions):
         help="Events to mark: the JSON of `ctgkit analyze`, a simulation's truth, or results, one"
         " per line.",
     )
+    baseline: bool = option(
+        "--baseline",
+        is_flag=True,
+        help="Draw the baseline of --events, dashed where it is held, and the area of each event.",
+    )
     sensor: str = option(
         "--sensor",
         default="",
@@ -99,6 +104,9 @@ def paper(options: PaperOptions) -> None:
     subject = read_subject(file, options.sensor, options.reading())
     if options.events:
         subject.findings = read_findings(options.events, options.sensor)
+    if options.baseline and not subject.findings.baseline:
+        reason = "--baseline: nothing is said of one; give --events with `ctgkit analyze --json`"
+        raise ConfigError(str(options.events or file), reason)
     simulated = options.simulated
     if simulated is None:
         simulated = subject.simulated or subject.findings.simulated
@@ -121,11 +129,13 @@ def paper(options: PaperOptions) -> None:
             str(out),
             f"the strip would be {sheets[0].width_cm:.0f} cm long: use PDF, or --from --to",
         )
-    _write(out, _figures(subject, sheets, simulated), options.dpi)
+    _write(out, _figures(subject, sheets, simulated, options.baseline), options.dpi)
     click.echo(f"{out}: {len(sheets)} sheet{'s' * (len(sheets) > 1)}")
 
 
-def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Iterator[Figure]":
+def _figures(
+    subject: "Subject", sheets: "list[Sheet]", simulated: bool, baseline: bool
+) -> "Iterator[Figure]":
     from ctgkit.paper.picture import draw
 
     warning = f"{'SIMULATED DATA · ' if simulated else ''}{DISCLAIMER} · not for clinical use"
@@ -140,7 +150,7 @@ def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Ite
             parts.append(f"class {subject.findings.figo}")
         if len(sheets) > 1:
             parts.append(f"sheet {number} of {len(sheets)}")
-        yield draw(sheet, subject, " · ".join(parts), warning)
+        yield draw(sheet, subject, " · ".join(parts), warning, baseline=baseline)
 
 
 def _write(out: Path, figures: "Iterator[Figure]", dpi: int) -> None:
