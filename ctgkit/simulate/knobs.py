@@ -39,6 +39,9 @@ KNOBS: dict[str, Knob] = {
     "fhr.oscillation": Knob(
         "", 0, 10, 1, "Factor on the power between 0.08 and 0.2 Hz; 3 looks saltatory."
     ),
+    "fhr.vagal": Knob(
+        "", 0, 3, 0.2, "Bursts that slow the heart within a beat; their size over the band's."
+    ),
     "fhr.sinus_bpm": Knob("bpm", 0, 30, 0, "Amplitude of a sinusoidal pattern; 0 switches it off."),
     "fhr.sinus_per_min": Knob("/min", 1, 10, 4, "Frequency of that; 2-5 (FIGO 2015).", fixed=True),
     "fhr.sinus_jagged": Knob("", 0, 1, 0, "0 a smooth sine, 1 a triangle (pseudo-sinusoidal)."),
@@ -99,7 +102,14 @@ KNOBS: dict[str, Knob] = {
     "artefact.doubling_per_h": Knob("/h", 0, 120, 0, "Doubled heart rate, when below 120 bpm."),
     "artefact.halving_per_h": Knob("/h", 0, 120, 0, "Halved heart rate, when above 180 bpm."),
     "artefact.outlier_per_h": Knob("/h", 0, 240, 0, "Seconds-long nonsense values."),
+    "artefact.wrong_lock": Knob(
+        "", 0, 1, 0, "Share of short stretches between gaps that show something else."
+    ),
     "sensor.missed_update": Knob("", 0, 1, 0.1, "Share of beats that the monitor repeats."),
+    "sensor.hold_s": Knob(
+        "s", 0, 6, 3.2, "How long the last value is repeated before a gap.", fixed=True
+    ),
+    "sensor.hold_share": Knob("", 0, 1, 0.95, "Share of gaps that begin so.", fixed=True),
     "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate.", fixed=True),
     "hypoxia.nominal_ph": Knob("pH", 6.5, 7.5, 7.3, "Nominal cord pH: truth only, simulated."),
 }

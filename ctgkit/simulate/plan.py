@@ -14,15 +14,18 @@ from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.belt import level
 from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations, dip
-from ctgkit.simulate.signal.dropout import Dropouts, Episode, What
+from ctgkit.simulate.signal.dropout import AROUND_S, Dropouts, Episode, What
 from ctgkit.simulate.signal.field import Composite, composite
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
 """Where ultrasound doubles and halves (signal model 7.7)."""
 
+STEEP_BPM = 12.0
+"""Change within 3 s at which autocorrelation fails. Chosen."""
+
 _AFTER_S = 120.0  # a deceleration may begin this long before the contraction it belongs to
-_BEFORE_S = 80.0  # gaps reach back this far, and their hazard depends on what happened then
+_BEFORE_S = 120.0  # gaps reach back this far, and their hazard depends on what happened then
 
 
 class Window(NamedTuple):
@@ -96,7 +99,7 @@ class Plan:
         early_s = from_s - _BEFORE_S
         wide = self._contractions.between(early_s - LONGEST_S, to_s + _AFTER_S)
         accelerations = self._accelerations.between(from_s, to_s)
-        decelerations = self._decelerations.between(wide, early_s, to_s)
+        decelerations = self._decelerations.between(wide, early_s, to_s + AROUND_S)
         episodes = []
         for id_, at in self._forced:
             event = at.what.event
@@ -166,7 +169,8 @@ def _stress(
     def stress(t_s: Floats) -> Floats:
         falls = np.zeros_like(t_s)
         for d in decelerations:
-            falls = np.maximum(falls, dip(d, t_s) / 30)
+            steep = np.abs(dip(d, t_s + 1.5) - dip(d, t_s - 1.5)) / STEEP_BPM
+            falls = np.maximum(falls, np.maximum(dip(d, t_s) / 30, steep))
         return np.minimum(level(contractions, t_s) + falls, 1.0)
 
     return stress

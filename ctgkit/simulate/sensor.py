@@ -19,7 +19,7 @@ from ctgkit.simulate.patient import ForcedAt, Patient
 from ctgkit.simulate.plan import Plan
 from ctgkit.simulate.scenario import ForcedEvent, Scenario
 from ctgkit.simulate.signal.belt import level, toco
-from ctgkit.simulate.signal.device import MARGIN, monitor, mother_bpm
+from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm
 from ctgkit.simulate.signal.dropout import Episode
 from ctgkit.simulate.signal.field import heart_rate
 from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
@@ -36,6 +36,7 @@ otherwise stop together, for milliseconds each."""
 
 MASK_BITS: Final = {
     "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
+    "hold": 64,
 }  # fmt: skip
 """What each bit of the mask means."""
 
@@ -244,17 +245,9 @@ class Sensor:
         if mask.any():
             mother = mother_bpm(patient, streams, t_s, strength)
             seen = np.where(mask & MASK_BITS["maternal_capture"], mother, full)
-        shown = monitor(patient, streams, block, first, seen)
+        shown = self._shown(block, t_s, monitor(patient, streams, block, first, seen), mask)
         belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
         mask, t_s = mask[MARGIN:], t_s[MARGIN:]
-        shown = np.where(mask & MASK_BITS["doubling"], shown * 2, shown)
-        shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
-        if (mask & MASK_BITS["outlier"]).any():
-            wild = 95 + 45 * slow(streams, "artefact.outlier.value", t_s, 6.0, 12.0)
-            shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
-        grid = patient.at("sensor.grid_bpm", 0.0)
-        shown = np.clip(np.round(shown / grid) * grid, 50, 240)
-        shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
         off = (mask & MASK_BITS["off"]).astype(bool)
         uterus, spasms = self._wire(block, belt.shown[MARGIN:], belt.contractile[MARGIN:])
         uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
@@ -262,6 +255,24 @@ class Sensor:
             Chunk(t_s, shown, uterus, spasms),
             Truth(heart.baseline[MARGIN:], heart.clean[MARGIN:], belt.clean[MARGIN:], mask),
         )
+
+    def _shown(
+        self, block: int, t_s: Floats, measured: Floats, mask: NDArray[np.uint8]
+    ) -> Floats:
+        """Return what the monitor shows, given what it measured; after the first MARGIN samples."""
+        mask, t_s = mask[WARM_UP:], t_s[WARM_UP:]
+        shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)
+        shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
+        if (mask & MASK_BITS["outlier"]).any():
+            wild = 135 + 38 * slow(self._streams, "artefact.outlier.value", t_s, 6.0, 6.0)
+            shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
+        grid = self.patient.at("sensor.grid_bpm", 0.0)
+        shown = np.clip(np.round(shown / grid) * grid, 50, 240)
+        held = (mask & MASK_BITS["hold"]).astype(bool)
+        if held.any():
+            shown = hold(self._streams, block, shown, held, grid)
+        shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
+        return shown[MARGIN - WARM_UP :]
 
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
         """Return uterus and spasms in the units of the profile (signal model, section 3)."""

@@ -154,7 +154,7 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
         if d.nadir_s >= 0:
             yield _deceleration(plan, window, d, by_id.get(d.contraction))
     for e in window.episodes:
-        if e.end_s > 0 and e.what != "outlier":
+        if e.end_s > 0 and e.what not in ("outlier", "hold"):
             kind: Kind = "fault" if e.what == "off" else e.what
             yield Event(
                 kind=kind, id=e.id, onset_s=max(e.onset_s, 0.0), end_s=e.end_s,

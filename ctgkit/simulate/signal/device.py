@@ -1,20 +1,24 @@
 """What the monitor makes of the heart rate: beats, and the 4 Hz hold."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-MARGIN = 40
-"""Engine samples before a stretch that the monitor needs: 10 s, 8 beats at 50 bpm."""
+WARM_UP = 32
+"""Engine samples at the start that the monitor cannot show: 8 s, 6 beats at 50 bpm."""
+
+MARGIN = WARM_UP + 32
+"""Engine samples before a stretch: the warm-up, and 8 s in which a held value may begin."""
 
 
 def monitor(
     patient: Patient, streams: Streams, block: int, first: int, heart_bpm: Floats
 ) -> Floats:
-    """Return what the monitor shows of *heart_bpm*, after its first MARGIN samples.
+    """Return what the monitor shows of *heart_bpm*, after its first WARM_UP samples.
 
     Parameters
     ----------
@@ -24,7 +28,7 @@ def monitor(
         Row of the random numbers used.
     first : int
         Engine sample index of ``heart_bpm[0]``.
-    heart_bpm : ndarray of shape (MARGIN + n_samples,)
+    heart_bpm : ndarray of shape (WARM_UP + n_samples,)
         Heart rate, bpm.
 
     Returns
@@ -42,7 +46,9 @@ def monitor(
     known_s = beats_s[1:]
     method = patient.words["sensor.method"]
     error = fitted.BEAT_ERROR[method] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
-    rate += error * streams.generator("sensor.error", block).standard_normal(len(rate))
+    z = streams.generator("sensor.error", block).standard_normal((3, len(rate)))
+    # a normal whose variance is exponential: Laplacian, as successive values differ [M]
+    rate += error * z[0] * np.sqrt((z[1] ** 2 + z[2] ** 2) / 2)
     if method == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
@@ -54,8 +60,29 @@ def monitor(
     missed = streams.generator("sensor.missed", block).random(len(rate)) < missing
     missed[0] = False
     rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
-    held: Floats = rate[np.searchsorted(known_s, t_s[MARGIN:], side="right") - 1]
+    held: Floats = rate[np.searchsorted(known_s, t_s[WARM_UP:], side="right") - 1]
     return held
+
+
+def hold(
+    streams: Streams, block: int, shown_bpm: Floats, held: NDArray[np.bool_], step_bpm: float
+) -> Floats:
+    """Return *shown_bpm* with the last value before each held stretch repeated through it.
+
+    Parameters
+    ----------
+    streams, block
+        Whose monitor it is, and the row of the random numbers used.
+    shown_bpm, held : ndarray of shape (n_samples,)
+        What would be shown, and where the monitor repeats itself.
+    step_bpm : float
+        Its last digit flickers by this much.
+    """
+    index = np.arange(len(shown_bpm))
+    last = np.maximum.accumulate(np.where(held, 0, index))
+    u = streams.generator("sensor.flicker", block).random((2, len(shown_bpm)))
+    flicker = np.cumsum(u[0] < fitted.HOLD_FLICKER) % 2 * np.where(u[1, last] < 0.5, -1, 1)
+    return np.where(held, shown_bpm[last] + step_bpm * flicker, shown_bpm)
 
 
 def mother_bpm(

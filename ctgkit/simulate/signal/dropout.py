@@ -11,7 +11,7 @@ from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.noise import slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier"]
+What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier", "hold"]
 
 
 class Episode(NamedTuple):
@@ -22,6 +22,9 @@ class Episode(NamedTuple):
     onset_s: float
     end_s: float
 
+
+AROUND_S = 45.0
+"""Gaps this near decide what is shown between them."""
 
 FLICKER_SLOT_S, LONG_SLOT_S = 2.0, 60.0
 FLICKER_LONGEST_S, LONG_LONGEST_S = 60.0, 1200.0
@@ -52,6 +55,10 @@ _ARTEFACTS: tuple[tuple[What, str], ...] = (
 )
 
 
+def _lock_on(u: float) -> What:
+    return "maternal_capture" if u < 0.3 else "halving" if u < 0.4 else "outlier"
+
+
 class Dropouts:
     """The episodes of one sensor."""
 
@@ -79,7 +86,7 @@ class Dropouts:
         happens : callable
             Whether an artefact is possible at a time: only slow hearts are doubled.
         """
-        from_s, to_s = from_s - 5, to_s + 5
+        from_s, to_s = from_s - AROUND_S, to_s + AROUND_S
         found = self._flicker(from_s, to_s, stress) + self._long(from_s, to_s)
         for what, rate in _ARTEFACTS:
             found += [
@@ -88,17 +95,57 @@ class Dropouts:
                 if happens(what, group[0].onset_s)
                 for episode in group
             ]
-        return [*found, *self._too_short(found)]
+        return [*found, *self._around(found, from_s, to_s)]
 
-    def _too_short(self, episodes: list[Episode]) -> list[Episode]:
-        """Return as loss what lies between two gaps and is too short for the monitor to show."""
+    def _around(self, episodes: list[Episode], from_s: float, to_s: float) -> list[Episode]:
+        """Return what gaps do to the signal beside them.
+
+        What lies between two gaps and is too short for the monitor is lost as well. Ultrasound
+        repeats its last value for some seconds before it shows none. Where the signal is poor,
+        the autocorrelation locks on something else: short stretches between gaps, and the seconds
+        beside a gap, show the mother, half the rate, or noise.
+        """
         lock_s = fitted.GAP_EXCESS[self._method][2]
         gaps = sorted((e.onset_s, e.end_s, e.id) for e in episodes if e.what in ("loss", "off"))
+        if not gaps:
+            return []
+        first = int((from_s - LONG_LONGEST_S) // FLICKER_SLOT_S)
+        stop = int(to_s // FLICKER_SLOT_S) + 2
+        first = max(first, int(gaps[0][0] // FLICKER_SLOT_S))
+        u = self._streams.uniform("sensor.lock", first, max(stop, first + 1), 8)
+        hold_s = self._patient.at("sensor.hold_s", 0.0)
+        holds = self._patient.at("sensor.hold_share", 0.0)
         found, end_s = [], -np.inf
         for onset_s, next_end_s, id_ in gaps:
-            if 0 < onset_s - end_s < lock_s:
+            shown_s = onset_s - end_s
+            row = u[min(int(onset_s // FLICKER_SLOT_S) - first, len(u) - 1)]
+            if 0 < shown_s < lock_s:
                 found.append(Episode(id_ + "s", "loss", end_s, onset_s))
+            elif shown_s > 0:
+                held_s = hold_s * (0.85 + 0.3 * row[1]) if row[0] < holds else 0.0
+                held_s = min(held_s, shown_s - 0.5)
+                if held_s > 0:
+                    found.append(Episode(id_ + "h", "hold", onset_s - held_s, onset_s))
+                found += self._locks(id_, end_s, onset_s, held_s, row)
             end_s = max(end_s, next_end_s)
+        return found
+
+    def _locks(
+        self, id_: str, from_s: float, to_s: float, held_s: float, u: Floats
+    ) -> list[Episode]:
+        """Return where the stretch from one gap to the next shows something else."""
+        share = self._patient.at("artefact.wrong_lock", max(to_s, 0.0))
+        if share == 0:
+            return []
+        wholly = share * np.clip((40 - (to_s - from_s)) / 30, 0, 1)
+        if u[2] < wholly:
+            return [Episode(id_ + "w", _lock_on(u[3]), from_s, to_s)]
+        found = []
+        after_s, before_s = 1 + 4 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
+        if u[4] < 0.12 * share and to_s - from_s > 8:
+            found.append(Episode(id_ + "p", _lock_on(u[3]), to_s - before_s, to_s))
+        if u[5] < 0.12 * share and to_s - from_s > 8 and np.isfinite(from_s):
+            found.append(Episode(id_ + "q", _lock_on(u[3]), from_s, from_s + after_s))
         return found
 
     def _flicker(

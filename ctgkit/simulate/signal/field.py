@@ -24,6 +24,8 @@ _PLAIN = amplitudes(_REFERENCE_PSD)
 _FLOOR_PSD = 1 / np.maximum(FREQUENCIES_HZ, 0.25) ** fitted.FLOOR_SLOPE * (FREQUENCIES_HZ > 0.1)
 _FLOOR = amplitudes(_FLOOR_PSD / (_FLOOR_PSD.sum() * FREQUENCIES_HZ[1]))
 
+_VAGAL_SLOT = 8  # engine samples
+
 LOWEST_BPM, HIGHEST_BPM = 52.0, 230.0
 """Where the composite is bent towards, softly. Chosen: what monitors show."""
 
@@ -97,6 +99,29 @@ def composite(
     return Composite(baseline, clean, inside)
 
 
+_BURST = np.exp(-np.arange(-1, 60) / ENGINE_HZ / fitted.VAGAL_S)
+_BURST[0] = 0.5
+
+
+def _vagal(streams: Streams, first: int, count: int) -> Floats:
+    """Return bursts of the vagus, mean 0: the heart slows within a beat and recovers slowly.
+
+    What makes falls steeper than rises; in units of a mean burst, shape (count,).
+    """
+    reach = len(_BURST) - 1
+    low, stop = (first - reach) // _VAGAL_SLOT, (first + count) // _VAGAL_SLOT + 1
+    u = streams.uniform("fhr.vagal", low, stop, 3)
+    share = fitted.VAGAL_PER_MIN / 60 * _VAGAL_SLOT / ENGINE_HZ
+    at = (np.arange(low, stop) + u[:, 1]) * _VAGAL_SLOT
+    at = at.astype(np.intp) - (first - reach)
+    size = np.where(u[:, 0] < share, -np.log1p(-u[:, 2]), 0.0) ** fitted.VAGAL_POWER
+    keep = (at >= 0) & (at < count + reach)
+    impulses = np.bincount(at[keep], size[keep], count + reach)
+    mean = fitted.VAGAL_MEAN * _BURST.sum() * share / _VAGAL_SLOT
+    wave: Floats = mean - np.convolve(impulses, _BURST, "valid")
+    return wave
+
+
 def heart_rate(
     patient: Patient,
     streams: Streams,
@@ -141,7 +166,8 @@ def heart_rate(
         return scale
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
-    fast = patient.at("fhr.floor_bpm", t_s) * bouts * np.sqrt(swell)
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    wave += gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
+    fast = patient.at("fhr.floor_bpm", t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
     return _soft_clip(heart.clean + wave)

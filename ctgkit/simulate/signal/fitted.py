@@ -17,6 +17,10 @@ VARIABILITY_PSD = (
 [M, median over clean 256 s windows] what drift, events, floor and beat error leave to it; scales
 with the square of the band."""
 
+VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 6.0, 3.0, 1.0, 1.0
+"""Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an
+exponential distribution of sizes, and its mean [M, from the steepness of falls and recoveries]."""
+
 FLOOR_SLOPE = 1.3
 """Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
 
@@ -59,9 +63,12 @@ ARTEFACT_S = {
 }
 """Median length, s, and sd of its logarithm (signal model 7.6 and 7.7) [M]; outlier [D]."""
 
-BEAT_ERROR = {"doppler": 3.2, "scalp": 0.8}
+BEAT_ERROR = {"doppler": 2.2, "scalp": 0.6}
 """White error of one beat over the size of the fast part [M]: successive steps of the shown heart
 rate are all but uncorrelated."""
+
+HOLD_FLICKER = 0.12
+"""Share of samples at which the last digit of a repeated value changes [M]."""
 
 ELECTRODE_STEP_S = 0.002
 """Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
