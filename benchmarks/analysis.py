@@ -4,7 +4,7 @@ import statistics
 
 from benchmarks.measure import Figure, alternate, process_seconds
 from ctgkit import wire
-from ctgkit.mlstub import Analyzer
+from ctgkit.analysis import Analyzer
 from ctgkit.samples import Sample
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.sensor import Sensor

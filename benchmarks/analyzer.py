@@ -17,9 +17,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
 from ctgkit import wire
-from ctgkit.frames import send_texts
-from ctgkit.mlstub import Analyzer
+from ctgkit.analysis import Analyzer
 from ctgkit.mlstub.service import MlService, MlSettings
+from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 
 SENSOR = "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0001"

@@ -13,7 +13,7 @@ from websockets.asyncio.server import broadcast, serve
 
 from benchmarks.load import Role, sample_text
 from benchmarks.measure import Figure, alternate
-from ctgkit.eventloop import run
+from ctgkit.net.eventloop import run
 from ctgkit.server.broadcast import Broadcast
 
 VIEWERS = {1: None, 100: (1.0, 0.5), 1_000: None}

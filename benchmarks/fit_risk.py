@@ -5,7 +5,7 @@
 Takes the recordings of ../shared/data (CTU-UHB: ctu_meta.json, ctu/NNNN.csv.gz), or of
 $CTGKIT_SHARED/data; skips without them, or without scikit-learn. Prints the AUC by repeated
 stratified cross-validation, with a bootstrap interval over women; ``--write`` replaces
-ctgkit/mlstub/risk_model.json.
+ctgkit/analysis/risk_model.json.
 """
 
 import json
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ctgkit.mlstub import analyze
-from ctgkit.recording.csv import read_csv
+from ctgkit.analysis import analyze
+from ctgkit.recording.files.csv import read_csv
 
 try:
     from sklearn.linear_model import LogisticRegression
@@ -114,7 +114,7 @@ def main():
         "coefficients": model.coef_[0].round(4).tolist(),
         "intercept": round(float(np.log(PREVALENCE / (1 - PREVALENCE))), 4),
     }
-    target = ROOT / "ctgkit" / "mlstub" / "risk_model.json"
+    target = ROOT / "ctgkit" / "analysis" / "risk_model.json"
     target.write_text(json.dumps(fitted, indent=2) + "\n")
     print(json.dumps(fitted, indent=2))
 

@@ -18,8 +18,8 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from ctgkit.eventloop import run
-from ctgkit.frames import text_frame
+from ctgkit.net.eventloop import run
+from ctgkit.net.frames import text_frame
 from ctgkit.wire import decode_result_head
 
 WRITE_BYTES = 65_536

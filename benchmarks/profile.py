@@ -18,7 +18,7 @@ SENSORS, SAMPLES = 10, 20_000
 SHOWN = 15
 PROFILED = """
 import collections, json, signal, sys
-from ctgkit.cli import main
+from ctgkit.cli.main import main
 counts, path = collections.Counter(), sys.argv.pop(1)
 def note(_, frame):
     counts[frame.f_code.co_filename + ":" + frame.f_code.co_qualname] += 1

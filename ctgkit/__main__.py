@@ -1,6 +1,6 @@
 """``python -m ctgkit``."""
 
-from ctgkit.cli import main
+from ctgkit.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.cli.options import Speed, common_options
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import StoreError
-from ctgkit.options import Speed, common_options
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
+    from ctgkit.sensor.settings import FleetSettings
     from ctgkit.server.app import Backend
-    from ctgkit.simulate.settings import FleetSettings
     from ctgkit.simulate.source import Source
 
 VIEW_SPEED = 10.0
@@ -80,7 +80,7 @@ def demo(
     Without a terminal (or with --no-watch, --json) it plays ten minutes of data, or the whole
     recording, as fast as it can, and prints what happened. A test tool, not a medical device.
     """
-    from ctgkit import eventloop
+    from ctgkit.net import eventloop
     from ctgkit.simulate.repertoire import Repertoire
 
     watching = sys.stdout.isatty() and sys.stdin.isatty() and not (no_watch or as_json)
@@ -116,9 +116,9 @@ async def _demo(
     watching: bool,
 ) -> dict[str, Any]:
     from ctgkit.mlstub.service import MlService, MlSettings
+    from ctgkit.sensor.settings import FleetSettings
     from ctgkit.server.app import run_backend
     from ctgkit.server.settings import BackendSettings
-    from ctgkit.simulate.settings import FleetSettings
 
     if not database.parent.is_dir():
         raise StoreError(str(database), "its directory does not exist")
@@ -200,8 +200,8 @@ async def _play_and_tell(
     backend: "Backend", fleet: "FleetSettings", audience: _Audience
 ) -> tuple[int, tuple[str, ...]]:
     """Run the fleet to its end, with progress on stderr."""
-    from ctgkit.eventloop import stop_on_signals
-    from ctgkit.simulate.fleet import run_fleet
+    from ctgkit.net.eventloop import stop_on_signals
+    from ctgkit.sensor.fleet import run_fleet
 
     stop = stop_on_signals()
 
@@ -226,7 +226,7 @@ async def _play_and_watch(
     backend: "Backend", fleet: "FleetSettings"
 ) -> tuple[int, tuple[str, ...]]:
     """Run the fleet under the live view; quitting the view stops it."""
-    from ctgkit.simulate.fleet import run_fleet
+    from ctgkit.sensor.fleet import run_fleet
     from ctgkit.watch.live import run_view
 
     logging.getLogger().setLevel(logging.ERROR)  # the view owns the terminal

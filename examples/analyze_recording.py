@@ -8,8 +8,8 @@ and drawn into the current folder.
 import sys
 from pathlib import Path
 
-from ctgkit.mlstub import analyze
-from ctgkit.recording.csv import read_csv
+from ctgkit.analysis import analyze
+from ctgkit.recording.files.csv import read_csv
 from ctgkit.simulate import library, sensor
 
 COLOURS = {

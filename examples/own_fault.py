@@ -16,11 +16,11 @@ from ctgkit.config import new_sensors
 from ctgkit.faults.fault import Message, MessageFault
 from ctgkit.faults.schedule import When
 from ctgkit.faults.schema import parse_fault
+from ctgkit.sensor.fleet import run_fleet
+from ctgkit.sensor.settings import FleetSettings
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
-from ctgkit.simulate.fleet import run_fleet
 from ctgkit.simulate.repertoire import Repertoire
-from ctgkit.simulate.settings import FleetSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

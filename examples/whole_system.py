@@ -11,11 +11,11 @@ from websockets.asyncio.client import connect
 
 from ctgkit.config import new_sensors
 from ctgkit.mlstub.service import MlService, MlSettings
+from ctgkit.sensor.fleet import run_fleet
+from ctgkit.sensor.settings import FleetSettings
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
-from ctgkit.simulate.fleet import run_fleet
 from ctgkit.simulate.repertoire import Repertoire
-from ctgkit.simulate.settings import FleetSettings
 from ctgkit.wire import decode_result
 
 SAMPLES = 2400  # ten minutes at 4 Hz

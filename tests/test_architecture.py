@@ -8,54 +8,55 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "ctgkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FLATS = (
-    "server", "simulate", "mlstub", "watch", "recording", "check",
+    "server", "sensor", "mlstub", "watch", "recording", "replay", "check",
     "paper", "score", "proxy", "bench",
 )  # fmt: skip
 """Packages that meet over the wire and never import one another."""
 ALLOWED = {
-    ("simulate", "recording"),  # a recording may drive a sensor
+    ("replay", "recording"),  # plays recordings
+    ("sensor", "recording"),  # a recording may drive a sensor
     ("paper", "recording"),  # be printed
     ("watch", "recording"),  # and watched
     ("server", "recording"),  # `exam export` writes recordings
     ("score", "recording"),  # truth and results are read from recordings
-    ("score", "simulate"),  # scenarios are played to a service, and tell the truth
-    ("score", "mlstub"),  # the truth is judged by the stub's clauses; our analyzer by default
+    ("replay", "sensor"),  # real clients play the sensors
+    ("score", "sensor"),  # and scenarios to a service
 }
 PURE = {
-    "ctgkit.addresses",
+    "ctgkit.net.addresses",
     "ctgkit.display",
     "ctgkit.errors",
-    "ctgkit.jsontext",
-    "ctgkit.junit",
-    "ctgkit.lags",
+    "ctgkit.wire.json",
+    "ctgkit.cli.junit",
+    "ctgkit.net.lags",
     "ctgkit.proxy.parties",
-    "ctgkit.recording.casting",
-    "ctgkit.recording.expect",
+    "ctgkit.replay.roles",
+    "ctgkit.replay.expect",
     "ctgkit.recording.format",
-    "ctgkit.recording.grid",
-    "ctgkit.recording.labels",
+    "ctgkit.recording.files.grid",
+    "ctgkit.recording.files.labels",
     "ctgkit.events",
     "ctgkit.samples",
-    "ctgkit.strangers",
+    "ctgkit.net.origins",
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.routes",
-    "ctgkit.mlstub.alerts",
-    "ctgkit.mlstub.baseline",
-    "ctgkit.mlstub.contractions",
-    "ctgkit.mlstub.describe",
-    "ctgkit.mlstub.features",
-    "ctgkit.mlstub.guideline",
-    "ctgkit.mlstub.morphology",
-    "ctgkit.mlstub.report",
-    "ctgkit.mlstub.risk",
-    "ctgkit.mlstub.tables",
-    "ctgkit.mlstub.texts",
-    "ctgkit.mlstub.trace",
-    "ctgkit.mlstub.tracking",
-    "ctgkit.mlstub.validity",
-    "ctgkit.mlstub.variability",
-    "ctgkit.mlstub.analyzer",
+    "ctgkit.analysis.alerts",
+    "ctgkit.analysis.baseline",
+    "ctgkit.analysis.contractions",
+    "ctgkit.analysis.describe",
+    "ctgkit.analysis.features",
+    "ctgkit.analysis.guideline",
+    "ctgkit.analysis.morphology",
+    "ctgkit.analysis.report",
+    "ctgkit.analysis.risk",
+    "ctgkit.analysis.tables",
+    "ctgkit.analysis.texts",
+    "ctgkit.analysis.trace",
+    "ctgkit.analysis.tracking",
+    "ctgkit.analysis.validity",
+    "ctgkit.analysis.variability",
+    "ctgkit.analysis.analyzer",
     "ctgkit.paper.sheet",
     "ctgkit.bench.knee",
     "ctgkit.bench.report",
@@ -73,8 +74,8 @@ PURE = {
     "ctgkit.score.results",
     "ctgkit.score.scoring",
     "ctgkit.score.truth",
-    "ctgkit.simulate.outbox",
-    "ctgkit.simulate.pacing",
+    "ctgkit.sensor.outbox",
+    "ctgkit.sensor.pacing",
     "ctgkit.simulate.playback",
     "ctgkit.simulate.source",
     "ctgkit.simulate.scenario",
@@ -169,9 +170,9 @@ def test_nothing_depends_on_what_is_for_tests():
 
 
 def test_wire_names_live_in_one_module():
-    """The keys of the wire appear in wire.py only."""
+    """The keys of the wire appear in wire/ only."""
     for path in MODULES:
-        if path.name != "wire.py" and "check" not in path.parts:
+        if "wire" not in path.parts and "check" not in path.parts:
             strings = {
                 n.value
                 for n in ast.walk(ast.parse(path.read_text()))

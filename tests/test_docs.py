@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctgkit.cli import COMMANDS
+from ctgkit.cli.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

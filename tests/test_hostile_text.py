@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ctgkit.check.checks import Check, Verdict
 from ctgkit.check.report import as_junit, details
-from ctgkit.cli import OneLine, cli
+from ctgkit.cli.main import OneLine, cli
 from ctgkit.server.store import schema
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b31m\r\n2026-01-01 ERROR forged \u202e]]></testsuite>\x00"

@@ -19,7 +19,7 @@ def test_one_version():
 def test_the_command_is_installed():
     """`ctgkit` leads to the command line."""
     (script,) = entry_points(group="console_scripts", name="ctgkit")
-    assert script.value == "ctgkit.cli:main"
+    assert script.value == "ctgkit.cli.main:main"
 
 
 def test_types_are_shipped():

@@ -23,8 +23,8 @@ from benchmarks.soak.flatness import flatness
 from benchmarks.soak.picture import draw
 from benchmarks.soak.system import Soak
 from benchmarks.soak.vitals import sample_for_ever
+from ctgkit.analysis.trace import WINDOW_S
 from ctgkit.bench.machine import this_machine
-from ctgkit.mlstub.trace import WINDOW_S
 
 BOUNDS = {
     "rss_mib": (0.05, 8.0),

@@ -14,9 +14,9 @@ from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import Event
 from websockets.typing import Subprotocol
 
-from ctgkit.addresses import websocket_url
 from ctgkit.config import SensorEntry
 from ctgkit.errors import excerpt
+from ctgkit.net.addresses import websocket_url
 from ctgkit.wire import SENSOR_ID_PARAMETER, SUBPROTOCOL, TOKEN_HEADER
 
 OPEN_TIMEOUT_S = 10.0

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from ctgkit.config import SensorEntry
-from ctgkit.options import (
+from ctgkit.cli.options import (
     TOKEN_VARIABLE,
     address_of,
     common_options,
@@ -20,6 +19,7 @@ from ctgkit.options import (
     known_sensors,
     line_of,
 )
+from ctgkit.config import SensorEntry
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def bench(url: str, **options: Any) -> int:
         sensors=_sensors(options),
         viewer_token=current_config().viewer_token,
     )
-    from ctgkit.eventloop import run
+    from ctgkit.net.eventloop import run
 
     findings = run(_bench(backend, options))
     if options["plot"]:

@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError, Unreachable, WireError
-from ctgkit.frames import send_frames, text_frame
+from ctgkit.net.frames import send_frames, text_frame
 from ctgkit.wire import decode_request, encode_error_result, encode_result
 
 CLOSE_TIMEOUT_S = 1.0

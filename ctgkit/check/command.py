@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.config import SensorEntry
-from ctgkit.errors import Unreachable
-from ctgkit.options import (
+from ctgkit.cli.options import (
     TOKEN_VARIABLE,
     address_of,
     common_options,
-    current_config,
     known_sensors,
     line_of,
+    viewer_token,
 )
+from ctgkit.config import SensorEntry
+from ctgkit.errors import Unreachable
 
 if TYPE_CHECKING:
-    from ctgkit.check.bench import BenchSettings
     from ctgkit.check.checks import Catalogue, Check, Verdict
-    from ctgkit.check.line import Target
+    from ctgkit.check.connection import Target
+    from ctgkit.check.rig import BenchSettings
 
 STORE_PREFIX = "sqlite:///"
 
@@ -138,7 +138,7 @@ def backend(url: str | None, **options: Any) -> int:
     Use credentials that no real sensor uses meanwhile. Exit code 1 when a check failed or none
     could be made, 3 when nothing answers at URL.
     """
-    from ctgkit.check.backend import BACKEND
+    from ctgkit.check.backend.catalogue import BACKEND
     from ctgkit.check.profile import ANCESTOR
 
     if options["fuzz"] and not importlib.util.find_spec("hypothesis"):
@@ -146,7 +146,7 @@ def backend(url: str | None, **options: Any) -> int:
     checks = _selected(BACKEND, options)
     if options["listing"]:
         return _list(checks, options["as_json"])
-    from ctgkit.check.bench import BenchSettings
+    from ctgkit.check.rig import BenchSettings
 
     target = _target(url, ("/ws/sensor", "/ws"))
     settings = BenchSettings(
@@ -155,11 +155,11 @@ def backend(url: str | None, **options: Any) -> int:
         timeout_s=options["timeout_s"],
         store=_database(options["store"]),
         grace_s=options["grace_s"],
-        viewer_token=_viewer_token(options["viewer_token_file"]),
+        viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )
     lenient = ANCESTOR if options["profile"] == "ancestor" else {}
-    from ctgkit.eventloop import run
+    from ctgkit.net.eventloop import run
 
     verdicts = run(
         _judge_backend(settings, _address(options["ml_listen"]), checks, lenient, options)
@@ -174,8 +174,8 @@ async def _judge_backend(
     lenient: dict[str, str],
     options: dict[str, Any],
 ) -> "list[Verdict]":
-    from ctgkit.check.bench import run_bench
-    from ctgkit.check.line import answers
+    from ctgkit.check.connection import answers
+    from ctgkit.check.rig import run_bench
     from ctgkit.check.run import run_checks
 
     if not await answers(settings.target, options["wait_s"]):
@@ -206,7 +206,7 @@ def ml(url: str | None, ml_format: Any, **options: Any) -> int:
     1 when a check failed or none could be made, 3 when nothing answers at URL.
     """
     from ctgkit.check.profile import ANCESTOR_ML
-    from ctgkit.check.service import SERVICE
+    from ctgkit.check.service.catalogue import SERVICE
 
     checks = _selected(SERVICE, options)
     if options["listing"]:
@@ -214,7 +214,7 @@ def ml(url: str | None, ml_format: Any, **options: Any) -> int:
     ancestor = options["profile"] == "ancestor"
     ml_format = ml_format or ("flat" if ancestor else "nested")
     target = _target(url)
-    from ctgkit.eventloop import run
+    from ctgkit.net.eventloop import run
 
     verdicts = run(
         _judge_service(target, ml_format, checks, ANCESTOR_ML if ancestor else {}, options)
@@ -231,9 +231,9 @@ async def _judge_service(
 ) -> "list[Verdict]":
     import asyncio
 
-    from ctgkit.check.line import answers
+    from ctgkit.check.connection import answers
     from ctgkit.check.run import run_checks
-    from ctgkit.check.service_bench import ServiceBench
+    from ctgkit.check.service.rig import ServiceBench
 
     if not await answers(target, options["wait_s"]):
         raise Unreachable(target.socket_url, "nothing listens there")
@@ -294,7 +294,7 @@ def _report(target: str, verdicts: "Sequence[Verdict]", options: dict[str, Any])
 
 
 def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":
-    from ctgkit.check.line import target_of
+    from ctgkit.check.connection import target_of
 
     if url is None:
         raise click.UsageError("URL is missing: whom to judge?")
@@ -318,10 +318,6 @@ def _credentials(sensor_id: Any, token_file: Path | None) -> tuple[SensorEntry, 
         raise click.UsageError(f"no credentials for sensor {sensor_id}: give --token-file")
     others = [s for s in known if s not in chosen]
     return (*chosen, *others)
-
-
-def _viewer_token(path: Path | None) -> str | None:
-    return line_of(path) if path else current_config().viewer_token
 
 
 def _database(store: str | None) -> Path | None:

@@ -18,11 +18,11 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 
-from ctgkit.check.backend_samples import none_but
-from ctgkit.check.bench import Bench, Watch
+from ctgkit.check.backend.samples import none_but
 from ctgkit.check.checks import Check, Mismatch, Verdict
+from ctgkit.check.connection import Line
 from ctgkit.check.histories import HISTORY_MAX, PARTINGS, STEPS, Step, frame_of
-from ctgkit.check.line import Line
+from ctgkit.check.rig import Bench, Watch
 from ctgkit.clock import utc_timestamp
 
 REPLACED = 4409

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from hypothesis import strategies as st
 
-from ctgkit.check.backend_samples import BAD_SEC, BEYOND, GOOD, MALFORMED
+from ctgkit.check.backend.samples import BAD_SEC, BEYOND, GOOD, MALFORMED
 from ctgkit.check.messages import sample
 
 HISTORY_MAX = 25

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ctgkit import junit
 from ctgkit.check.checks import Catalogue, Check, Outcome, Verdict
+from ctgkit.cli import junit
 from ctgkit.errors import printable
 
 DISCLAIMER = "a test tool, not a medical device"

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from ctgkit.errors import WireError
-from ctgkit.jsontext import read_json
 from ctgkit.samples import SEC_FROM_START_MAX_S
 from ctgkit.wire import MEMBERS
+from ctgkit.wire.json import read_json
 
 
 def _visit(message: Any, member: str, change: Callable[[Any], Any]) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from ctgkit.options import announce, common_options, limit_handshakes
+from ctgkit.cli.options import announce, common_options, limit_handshakes
 
 GUIDELINE_NAMES = (
     "figo",
@@ -16,7 +16,7 @@ GUIDELINE_NAMES = (
     "ng229",
     "dawes-redman",
 )
-"""The keys of :data:`ctgkit.mlstub.tables.GUIDELINES`, which needs numpy to be imported."""
+"""The keys of :data:`ctgkit.analysis.tables.GUIDELINES`, which needs numpy to be imported."""
 
 
 @click.command(epilog="Example: ctgkit ml --port 8081")
@@ -83,11 +83,11 @@ def ml(
     A test tool, not a medical device.
     """
     limit_handshakes()
+    from ctgkit.analysis.analyzer import AnalyzerSettings
     from ctgkit.errors import Unreachable
-    from ctgkit.eventloop import run, stop_on_signals
-    from ctgkit.mlstub.analyzer import AnalyzerSettings
     from ctgkit.mlstub.script import parse_script
     from ctgkit.mlstub.service import MlService, MlSettings
+    from ctgkit.net.eventloop import run, stop_on_signals
 
     script = None
     if script_file is not None:

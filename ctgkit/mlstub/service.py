@@ -18,17 +18,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
-from ctgkit.addresses import authority
-from ctgkit.answers import Answer, json_answer, response
-from ctgkit.bounded import BoundedConnection
+from ctgkit.analysis.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
-from ctgkit.frames import send_texts
 from ctgkit.mlstub.acting import act_out
-from ctgkit.mlstub.analyzer import Analysis, Analyzer, AnalyzerSettings
 from ctgkit.mlstub.script import Script
+from ctgkit.net.addresses import authority
+from ctgkit.net.frames import send_texts
+from ctgkit.net.http import Answer, json_answer, response
+from ctgkit.net.origins import refuse_stranger
+from ctgkit.net.server import BoundedConnection
 from ctgkit.samples import Prediction, Sample, Status, status_of
-from ctgkit.strangers import refuse_stranger
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.cli.options import common_options
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
 from ctgkit.errors import ConfigError, CtgkitError
-from ctgkit.options import common_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

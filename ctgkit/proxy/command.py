@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.cli.options import Address, FaultOption, announce, common_options, websocket_option
 from ctgkit.errors import CtgkitError, Unreachable
-from ctgkit.options import Address, FaultOption, announce, common_options, websocket_option
 
 if TYPE_CHECKING:
     from ctgkit.faults.fault import Fault
@@ -81,7 +81,7 @@ def proxy(
     same ones. Exit code 1 when nothing passed, 3 when the target was never reached.
     """
     url = websocket_option(target, "/", "--to")
-    from ctgkit import eventloop
+    from ctgkit.net import eventloop
     from ctgkit.proxy.passage import Report
 
     lines = _Lines(out)
@@ -147,7 +147,7 @@ async def _run(
     duration_s: float | None,
     ready: Callable[[str], None],
 ) -> None:
-    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.proxy.parties import Parties
     from ctgkit.proxy.passage import faulty_relay
 

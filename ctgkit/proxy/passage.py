@@ -9,10 +9,10 @@ from typing import Any
 
 from ctgkit.clock import utc_timestamp
 from ctgkit.faults.line import Deed
-from ctgkit.impaired import Impaired
+from ctgkit.net.impaired import Impaired
+from ctgkit.net.relay import ClientEnd, Passage, Relay, ServerEnd, Visit
+from ctgkit.net.relay import Party as Side
 from ctgkit.proxy.parties import Parties, Party
-from ctgkit.relay import ClientEnd, Passage, Relay, ServerEnd, Visit
-from ctgkit.relay import Party as Side
 
 log = logging.getLogger(__name__)
 

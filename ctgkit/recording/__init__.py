@@ -51,8 +51,8 @@ def read_recordings(path: Path, *, skip_bad: bool = False) -> Iterator[Recording
     Parameters
     ----------
     path : Path
-        The extension names the format; see :data:`ctgkit.recording.formats.FORMATS`. A directory
-        is the layout with two CSV files.
+        The extension names the format; see :data:`~ctgkit.recording.files.registry.FORMATS`.
+        A directory is the layout with two CSV files.
     skip_bad : bool
         In the native format: go on after lines that cannot be read.
 
@@ -61,7 +61,7 @@ def read_recordings(path: Path, *, skip_bad: bool = False) -> Iterator[Recording
     RecordingError
         When the format is unknown or needs an extra that isn't installed, or the file is wrong.
     """
-    from ctgkit.recording.formats import read
+    from ctgkit.recording.files.registry import read
 
     return read(path, skip_bad=skip_bad)
 
@@ -81,7 +81,7 @@ def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
     RecordingError
         See :func:`read_recordings`.
     """
-    from ctgkit.recording.formats import format_of
+    from ctgkit.recording.files.registry import format_of
     from ctgkit.recording.journal import JournalReader, viewer_stream
 
     if format_of(path).name == "native":
@@ -104,7 +104,7 @@ def write_recordings(recordings: Iterable[Recording], path: Path) -> list[str]:
     RecordingError
         When the format is unknown, only read, or needs an extra that isn't installed.
     """
-    from ctgkit.recording.formats import write
+    from ctgkit.recording.files.registry import write
 
     return write(recordings, path)
 

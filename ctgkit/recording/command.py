@@ -1,37 +1,25 @@
-"""``ctgkit record``, ``ctgkit replay`` and ``ctgkit convert``."""
+"""``ctgkit record``."""
 
 import asyncio
-import contextlib
-import dataclasses
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 
-from ctgkit.errors import RecordingError
-from ctgkit.options import (
+from ctgkit.cli.options import (
     Address,
-    Speed,
     announce,
     common_options,
     current_config,
-    known_sensors,
+    viewer_token,
     websocket_option,
 )
 
 if TYPE_CHECKING:
-    from ctgkit.recording.expect import Difference, Verdict
-    from ctgkit.recording.journal import JournalReader
-    from ctgkit.recording.player import ReplaySettings, ReplaySummary
     from ctgkit.recording.tape import Tape
 
 DEFAULT_BACKEND = "http://127.0.0.1:8080"
-DIFFERENCES_SHOWN = 20
-"""Differences that are printed one by one; the rest is counted."""
 
 
 @click.command(
@@ -93,7 +81,7 @@ def record(
     """
     if len(listen) != len(targets):
         raise click.UsageError("--listen and --to come in pairs")
-    from ctgkit import eventloop
+    from ctgkit.net import eventloop
     from ctgkit.recording.journal import SUFFIXES
     from ctgkit.recording.recorder import RecorderSettings
 
@@ -105,7 +93,7 @@ def record(
         out=out,
         replace=options["force"],
         stream_url=url and websocket_option(url, "/ws", "--url"),
-        viewer_token=_viewer_token(options["viewer_token_file"]),
+        viewer_token=viewer_token(options["viewer_token_file"]),
         proxies=tuple(
             (address, websocket_option(target, "/", "--to"))
             for address, target in zip(listen, targets, strict=True)
@@ -126,7 +114,7 @@ def record(
 
 
 async def _record(settings: Any, duration_s: float | None) -> "Tape":
-    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.recording.recorder import run_recorder
 
     stop = stop_on_signals()
@@ -138,314 +126,3 @@ async def _record(settings: Any, duration_s: float | None) -> "Tape":
 def _viewer_token(file: Path | None) -> str | None:
     token = file.read_text(encoding="utf-8").strip() if file else None
     return token or current_config().viewer_token
-
-
-@click.command(epilog="Example: ctgkit replay run.jsonl --speed 10 --expect run.jsonl")
-@common_options
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--url", default="ws://127.0.0.1:8080/ws/sensor", show_default=True, help="Sensor endpoint."
-)
-@click.option(
-    "--serve",
-    type=Address(),
-    help="Be the backend instead: play the recorded viewer stream to any frontend.",
-)
-@click.option(
-    "--speed",
-    type=Speed(),
-    default=1.0,
-    show_default=True,
-    help="Recorded seconds per second, or max: as fast as the other side takes it.",
-)
-@click.option(
-    "--loop",
-    "loops",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="How often it is played; 0: until Ctrl-C.",
-)
-@click.option("--from", "from_s", type=click.FloatRange(0), default=0.0, metavar="S")
-@click.option(
-    "--to",
-    "to_s",
-    type=click.FloatRange(0, min_open=True),
-    default=math.inf,
-    metavar="S",
-    help="Play only from S to S, seconds since the recording began.",
-)
-@click.option(
-    "--renumber",
-    is_flag=True,
-    help="Give samples new sequence numbers: for a backend that has this recording already.",
-)
-@click.option(
-    "--expect",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Compare the answers with those in this recording (the same one will do).",
-)
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Numbers may differ by so much, absolutely or relative to the expected one.",
-)
-@click.option(
-    "--ignore",
-    "ignored",
-    multiple=True,
-    metavar="MEMBER",
-    help="A member of the answers that doesn't count (repeatable); timestamp never does.",
-)
-@click.option(
-    "--viewer-url", help="Where --expect reads the answers; default: /ws on the host of --url."
-)
-@click.option(
-    "--viewer-token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Viewer token for --expect; default from ctgkit.toml.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="With --expect: keep a recording of the replay and its answers.",
-)
-@click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read; count them.")
-@click.option(
-    "--connect-timeout",
-    type=click.FloatRange(0),
-    default=10.0,
-    show_default=True,
-    metavar="S",
-    help="Give up when nothing listens for S seconds. A lost connection is redialled for ever.",
-)
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the address of --serve.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def replay(
-    file: Path,
-    serve: tuple[str, int] | None,
-    as_json: bool,
-    ready_file: Path | None,
-    skip_bad: bool,
-    **options: Any,
-) -> int:
-    """Play a recording: as its sensors against a backend, or as a backend to a frontend.
-
-    Messages go out as recorded, byte for byte, malformed ones too, with the recorded intervals. The
-    sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded sensor that the
-    configuration doesn't know is played by the next one that it does. Exit code 1 when nothing was
-    played or --expect found differences.
-    """
-    if options["from_s"] >= options["to_s"]:
-        raise click.UsageError("--from must be before --to")
-    if options["out"] is not None and options["expect"] is None:
-        raise click.UsageError("--out goes with --expect")
-    if options["expect"] is not None and (
-        options["loops"] != 1 or options["from_s"] > 0 or options["to_s"] < math.inf
-    ):
-        raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
-    from ctgkit import eventloop
-    from ctgkit.recording.journal import SUFFIXES, JournalReader
-
-    if not file.name.endswith(SUFFIXES) and file.exists():
-        raise RecordingError(
-            str(file), 0, "not in the native format: `ctgkit convert` makes it so, `ctgkit sensor"
-            " --from` plays any format"
-        )  # fmt: skip
-    journal = JournalReader(file, skip_bad=skip_bad)
-    if serve is not None:
-        return eventloop.run(_serve(journal, serve, options, as_json, ready_file))
-    from ctgkit.recording.player import ReplaySettings
-
-    known = known_sensors()
-    if not known:
-        raise click.UsageError(
-            "no credentials: start `ctgkit serve` on this machine first, or write a configuration"
-            " with `ctgkit init`"
-        )
-    settings = ReplaySettings(
-        url=websocket_option(options["url"], "/ws/sensor", "--url"),
-        credentials=known,
-        speed=options["speed"],
-        loops=options["loops"],
-        from_s=options["from_s"],
-        to_s=options["to_s"],
-        renumber=options["renumber"],
-        connect_timeout_s=options["connect_timeout"],
-    )
-    if options["expect"] is not None:
-        return _replay_and_compare(journal, settings, options, as_json)
-    summary = eventloop.run(_replay(journal, settings))
-    click.echo(json.dumps(_as_dict(summary)) if as_json else _as_text(summary))
-    return 0 if summary.sent else 1
-
-
-async def _replay(journal: "JournalReader", settings: "ReplaySettings") -> "ReplaySummary":
-    from ctgkit.eventloop import stop_on_signals
-    from ctgkit.recording.player import Player
-
-    return await Player(journal, settings, None).run(stop_on_signals())
-
-
-def _replay_and_compare(
-    journal: "JournalReader", settings: "ReplaySettings", options: dict[str, Any], as_json: bool
-) -> int:
-    from ctgkit import eventloop
-    from ctgkit.recording.expect import Verdict
-    from ctgkit.recording.journal import JournalReader
-    from ctgkit.recording.rehearsal import Expectation, judge, place_for, rehearse
-
-    host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
-    expectation = Expectation(
-        journal=JournalReader(options["expect"], skip_bad=journal.skip_bad),
-        stream_url=websocket_option(options["viewer_url"] or host, "/ws", "--viewer-url"),
-        viewer_token=_viewer_token(options["viewer_token_file"]),
-        tolerance=options["tolerance"],
-        ignored=options["ignored"],
-    )
-
-    async def run(out: Path) -> "ReplaySummary":
-        from ctgkit.eventloop import stop_on_signals
-
-        stop = stop_on_signals()
-        return await rehearse(journal, settings, stop, out=out, expectation=expectation)
-
-    verdict = Verdict()
-    shown: list[Difference] = []
-    with place_for(options["out"]) as out:
-        summary = eventloop.run(run(out))
-        for difference in judge(expectation, out, summary, verdict):
-            if len(shown) < DIFFERENCES_SHOWN:
-                shown.append(difference)
-    ok = verdict.ok and not summary.other_closes
-    if as_json:
-        result = {"ok": ok, **dataclasses.asdict(verdict)}
-        result["differences"] = [difference._asdict() for difference in shown]
-        click.echo(json.dumps(_as_dict(summary) | {"expect": result}))
-    else:
-        click.echo(_as_text(summary))
-        click.echo(_verdict_as_text(verdict, shown, ok))
-    return 0 if ok else 1
-
-
-def _verdict_as_text(verdict: "Verdict", shown: "list[Difference]", ok: bool) -> str:
-    lines = [f"  {difference}" for difference in shown]
-    total = verdict.by_member.total() + verdict.missing + verdict.unexpected
-    if total > len(shown):
-        members = ", ".join(f"{n} x {member}" for member, n in verdict.by_member.most_common())
-        lines.append(f"  … and {total - len(shown)} more differences; in all {members or 'none'}")
-    lines.append(
-        f"{verdict.compared} answers compared: {verdict.different} differ,"
-        f" {verdict.missing} missing, {verdict.unexpected} unexpected"
-    )
-    lines.append("as expected" if ok else "NOT AS EXPECTED")
-    return "\n".join(lines)
-
-
-async def _serve(
-    journal: "JournalReader",
-    address: tuple[str, int],
-    options: dict[str, Any],
-    as_json: bool,
-    ready_file: Path | None,
-) -> int:
-    from ctgkit.eventloop import stop_on_signals
-    from ctgkit.recording.journal import viewer_stream
-    from ctgkit.recording.stage import Stage
-
-    if next(viewer_stream(journal), None) is None:
-        raise RecordingError(str(journal.path), 0, "no viewer stream in it")
-    stage, passes, stop = Stage(options["speed"]), 0, stop_on_signals()
-    async with stage.serve(*address) as url:
-        announce(url, as_json=as_json, ready_file=ready_file)
-        while not stop.is_set() and passes != (options["loops"] or -1):
-            before = stage.counts.results
-            part = (
-                line
-                for line in viewer_stream(journal)
-                if options["from_s"] <= line.t_s < options["to_s"]
-            )
-            with contextlib.closing(part):
-                await stage.play(part, stop)
-            if stage.counts.results == before:
-                break
-            passes += 1
-    counts = stage.counts
-    summary = {
-        "results": counts.results,
-        "viewers": counts.viewers,
-        "too_slow": counts.too_slow,
-        "skipped_lines": journal.bad,
-    }
-    text = f"{counts.results} results played to {counts.viewers} viewers"
-    click.echo(json.dumps(summary) if as_json else text)
-    return 0 if counts.results else 1
-
-
-@click.command(epilog="Example: ctgkit convert run.jsonl trace.edf")
-@common_options
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--format", "name", help="Of OUT, where its extension doesn't tell: e.g. two-csv.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was converted as JSON.")
-def convert(
-    source: Path, target: Path, name: str | None, force: bool, skip_bad: bool, as_json: bool
-) -> None:
-    """Convert a recording between formats, by extension, and say what OUT cannot hold.
-
-    .jsonl(.gz) native, .csv(.gz), .hea WFDB, .edf, .npz, .parquet; .fhr and .fhrm are only read; a
-    directory holds pairs of CSV files, one per channel. Of a native recording the samples are
-    converted: what the sensors sent, or else what a viewer got.
-    """
-    from ctgkit.recording import Recording, formats
-
-    if target.is_file() and not force:
-        raise RecordingError(str(target), 0, "exists already; --force replaces it")
-    converted: list[dict[str, Any]] = []
-
-    def passing() -> Iterator[Recording]:
-        for one in formats.read(source, skip_bad=skip_bad):
-            sec = one.sec_from_start
-            converted.append(
-                {"sensor": one.sensor_id, "samples": len(sec), "from_s": sec[0], "to_s": sec[-1]}
-            )
-            yield one
-
-    notes = formats.write(passing(), target, name)
-    if as_json:
-        click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
-        return
-    for one in converted:
-        click.echo(
-            f"{one['sensor'] or source.name}: {one['samples']} samples,"
-            f" {one['from_s']:g} to {one['to_s']:g} s"
-        )
-    for note in notes:
-        click.echo(f"{target.name} cannot hold: {note}", err=True)
-
-
-def _as_dict(summary: "ReplaySummary") -> dict[str, Any]:
-    import msgspec
-
-    built: dict[str, Any] = msgspec.to_builtins(summary)
-    return built
-
-
-def _as_text(s: "ReplaySummary") -> str:
-    lines = [
-        f"sent {s.sent} messages: {s.acked} acked, {s.rejected} rejected, {s.unacked} outstanding,"
-        f" {s.discarded} discarded; {s.resent} sent again, {s.reconnects} reconnects",
-        f"{s.sensors} sensors, {s.connections} connections; {s.recorded_s:.1f} s of recording in"
-        f" {s.duration_s:.1f} s",
-    ]
-    if s.lag_ms is not None:
-        lag = s.lag_ms
-        lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"
-    lines += [f"otherwise than recorded: {text}" for text in s.other_closes]
-    if s.skipped_lines:
-        lines.append(f"{s.skipped_lines} lines could not be read")
-    return "\n".join(lines)

@@ -16,11 +16,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import CtgkitError, Unreachable, excerpt
+from ctgkit.net.relay import FRAME_MAX_BYTES, ClientEnd, how_closed
 from ctgkit.recording.format import VERSION, Header
 from ctgkit.recording.journal import JournalWriter
-from ctgkit.recording.proxy import recording_relay
+from ctgkit.recording.passage import recording_relay
 from ctgkit.recording.tape import Tape
-from ctgkit.relay import FRAME_MAX_BYTES, ClientEnd, how_closed
 
 log = logging.getLogger(__name__)
 

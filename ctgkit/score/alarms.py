@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from ctgkit.analysis.alerts import AlertBook
+from ctgkit.analysis.features import Minute, compute
+from ctgkit.analysis.variability import NOTHING
 from ctgkit.events import Event, Kind
-from ctgkit.mlstub.alerts import AlertBook
-from ctgkit.mlstub.features import Minute, compute
-from ctgkit.mlstub.variability import NOTHING
 from ctgkit.samples import FIRST_PREDICTION_AFTER_S, PREDICTION_EVERY_S, PREDICTION_WINDOW_S
 from ctgkit.score.matching import overlap_s
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.options import Speed, common_options
+from ctgkit.cli.options import Speed, common_options
 
 if TYPE_CHECKING:
     from ctgkit.score.scoring import Score
@@ -200,7 +200,7 @@ def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
 
 
 def _played(options: dict[str, Any]) -> "Sequence[Score]":
-    from ctgkit.eventloop import run
+    from ctgkit.net.eventloop import run
     from ctgkit.score.service import PlaySettings, play
     from ctgkit.simulate.library import load_scenario, scenario_names
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ctgkit.analysis import AnalyzerSettings, analyze
 from ctgkit.errors import RecordingError, WireError
 from ctgkit.events import Event, Kind
-from ctgkit.mlstub import AnalyzerSettings, analyze
 from ctgkit.recording import Recording, read_recordings
+from ctgkit.recording.files.registry import format_of
 from ctgkit.recording.format import MARK
-from ctgkit.recording.formats import format_of
 from ctgkit.recording.journal import SUFFIXES, JournalReader
 from ctgkit.score.results import Listener, Results, from_report
 from ctgkit.score.scoring import Score, score

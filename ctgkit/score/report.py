@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ctgkit.junit import Case, as_junit
+from ctgkit.cli.junit import Case, as_junit
 from ctgkit.score.alarms import Alarm
 from ctgkit.score.limits import Outcome
 from ctgkit.score.matching import Tally

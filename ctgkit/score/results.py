@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ctgkit.analysis.texts import ALERTS
 from ctgkit.events import Tier
-from ctgkit.mlstub.texts import ALERTS
 from ctgkit.samples import (
     PREDICTION_EVERY_S,
     PREDICTION_WINDOW_S,

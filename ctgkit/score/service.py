@@ -17,12 +17,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from ctgkit.errors import Unreachable, WireError
-from ctgkit.frames import send_texts
+from ctgkit.net.frames import send_texts
 from ctgkit.samples import RATE_HZ, Sample
 from ctgkit.score.results import Listener
 from ctgkit.score.scoring import Score, score
 from ctgkit.score.truth import Span, Truth, simulated
-from ctgkit.simulate.pacing import Feed
+from ctgkit.sensor.pacing import Feed
 from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.signal.stream import Floats

@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ctgkit import __version__
-from ctgkit.addresses import authority
-from ctgkit.answers import PLAIN, Answer, json_answer, response
-from ctgkit.bounded import BoundedConnection
 from ctgkit.clock import utc_timestamp
+from ctgkit.net.addresses import authority
+from ctgkit.net.http import PLAIN, Answer, json_answer, response
+from ctgkit.net.server import BoundedConnection
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
 from ctgkit.server.broadcast import Broadcast

@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ctgkit import __version__
-from ctgkit.addresses import authority
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError, excerpt
+from ctgkit.net.addresses import authority
 from ctgkit.server.settings import BackendSettings, without_password
 from ctgkit.wire import SENSOR_ID_PARAMETER
 

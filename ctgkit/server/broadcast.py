@@ -17,7 +17,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit.frames import send_frames, text_frame, write_frames_unless_full
+from ctgkit.net.frames import send_frames, text_frame, write_frames_unless_full
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ctgkit.cli.options import announce, common_options, current_config, limit_handshakes
 from ctgkit.config import (
     DEFAULT_SENSORS,
     FILE_NAME,
@@ -16,7 +17,6 @@ from ctgkit.config import (
     write_config,
 )
 from ctgkit.errors import ConfigError
-from ctgkit.options import announce, common_options, current_config, limit_handshakes
 
 if TYPE_CHECKING:
     from ctgkit.server.settings import BackendSettings
@@ -107,14 +107,14 @@ def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
     (and makes, at the first start) credentials for three sensors in the user's state directory.
     """
     limit_handshakes()
-    from ctgkit.eventloop import run
+    from ctgkit.net.eventloop import run
 
     run(_serve(_settings(current_config(), options), as_json, ready_file))
 
 
 def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
+    from ctgkit.net.origins import is_loopback
     from ctgkit.server.settings import BackendSettings
-    from ctgkit.strangers import is_loopback
 
     if not config.sensors:
         config = default_credentials(create=True)
@@ -187,7 +187,7 @@ async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | 
     import signal
     from gc import freeze
 
-    from ctgkit.eventloop import stop_on_signals
+    from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.server.app import run_backend
 
     async with run_backend(settings) as backend:

@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.cli.options import common_options, current_config
 from ctgkit.errors import CtgkitError, printable
-from ctgkit.options import common_options, current_config
 from ctgkit.server.command import database_path, store_option
 from ctgkit.server.store.reader import Reader, open_reader
 

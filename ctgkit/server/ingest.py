@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
-from ctgkit.frames import text_frame, write_frames_unless_full
+from ctgkit.net.frames import text_frame, write_frames_unless_full
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
 from ctgkit.server.session import Attendance

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from ctgkit import display, samples
-from ctgkit.answers import Answer
+from ctgkit.net.http import Answer
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

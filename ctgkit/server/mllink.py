@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
-from ctgkit.frames import send_texts
+from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
 from ctgkit.server.settings import without_password

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
-from ctgkit.answers import NOT_FOUND, PLAIN, Answer, json_answer
-from ctgkit.strangers import HeaderValues, refuse_stranger
+from ctgkit.net.http import NOT_FOUND, PLAIN, Answer, json_answer
+from ctgkit.net.origins import HeaderValues, refuse_stranger
 from ctgkit.wire import BACKFILL_PARAMETER, SENSOR_ID_PARAMETER, TOKEN_HEADER
 
 CONTROL_PATH = "/api/sensors/"

@@ -5,8 +5,8 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 
-from ctgkit.answers import Answer, json_answer
 from ctgkit.config import SensorEntry
+from ctgkit.net.http import Answer, json_answer
 
 log = logging.getLogger(__name__)
 

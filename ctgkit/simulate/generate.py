@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit import __version__
+from ctgkit.cli.options import common_options
 from ctgkit.errors import RecordingError
-from ctgkit.options import common_options
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
@@ -143,7 +143,7 @@ def generate(
 
     The samples of sensor i are those that ``ctgkit sensor`` sends with the same scenario and seed.
     """
-    from ctgkit.recording.formats import format_of
+    from ctgkit.recording.files.registry import format_of
     from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.options import common_options
+from ctgkit.cli.options import common_options
 
 if TYPE_CHECKING:
     from ctgkit.simulate.scenario import Change, Scenario

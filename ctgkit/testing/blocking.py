@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from ctgkit.config import SensorEntry
 from ctgkit.errors import CtgkitError
-from ctgkit.simulate.fleet import Summary
+from ctgkit.sensor.fleet import Summary
 from ctgkit.simulate.scenario import Scenario
 from ctgkit.testing import parties, sensor, viewer
 from ctgkit.testing.history import History

@@ -16,7 +16,7 @@ from unittest import SkipTest
 import msgspec
 from websockets.asyncio.client import connect
 
-from ctgkit.check.line import Target, answers, target_of
+from ctgkit.check.connection import Target, answers, target_of
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.mlstub.script import Script, parse_script

@@ -12,11 +12,11 @@ from websockets.exceptions import ConnectionClosed
 from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
 from ctgkit.samples import RATE_HZ, Sample
-from ctgkit.simulate.fleet import Summary, run_fleet
+from ctgkit.sensor.fleet import Summary, run_fleet
+from ctgkit.sensor.settings import FleetSettings
 from ctgkit.simulate.repertoire import Repertoire
 from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor as SimulatedSensor
-from ctgkit.simulate.settings import FleetSettings
 from ctgkit.simulate.source import Source
 from ctgkit.testing.history import History, Send
 from ctgkit.wire import SENSOR_ID_PARAMETER, TOKEN_HEADER, encode_sample

@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ctgkit.check.backend_samples import GOOD
+from ctgkit.check.backend.samples import GOOD
 from ctgkit.check.histories import (
     BAD,
     HISTORY_MAX,

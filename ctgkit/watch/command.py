@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ctgkit.options import Speed, common_options, current_config
+from ctgkit.cli.options import Speed, common_options, current_config
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 VIEW_BACKFILL_S = 600.0
@@ -72,7 +72,7 @@ def watch(
     format; the results that a viewer was sent are shown as recorded, else the samples alone.
     Press ? for the keys.
     """
-    from ctgkit import eventloop
+    from ctgkit.net import eventloop
     from ctgkit.watch.feed import viewer_url
 
     stream = None

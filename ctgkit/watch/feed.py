@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from ctgkit.addresses import websocket_url
 from ctgkit.errors import excerpt
+from ctgkit.net.addresses import websocket_url
 from ctgkit.watch.state import LinkPhase
 from ctgkit.wire import BACKFILL_PARAMETER
 

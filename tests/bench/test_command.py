@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.errors import CtgkitError, Unreachable
 
 NOBODY = "ws://127.0.0.1:9"

@@ -9,11 +9,11 @@ import sys
 from collections import Counter
 from contextlib import contextmanager, suppress
 
-from ctgkit.check.backend import BACKEND
-from ctgkit.check.bench import BenchSettings, run_bench
-from ctgkit.check.line import target_of
+from ctgkit.check.backend.catalogue import BACKEND
+from ctgkit.check.connection import target_of
+from ctgkit.check.rig import BenchSettings, run_bench
 from ctgkit.check.run import run_checks
-from ctgkit.check.service_bench import ServiceBench
+from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.mutants import TOKENS, small_backend
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ctgkit.check.backend import BACKEND
+from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.checks import Catalogue, Check, Verdict, exit_code
 from ctgkit.check.profile import ANCESTOR, ANCESTOR_ML
 from ctgkit.check.report import clauses_of
 from ctgkit.check.run import run_checks
-from ctgkit.check.service import SERVICE
+from ctgkit.check.service.catalogue import SERVICE
 from ctgkit.config import SensorEntry
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.server.app import run_backend

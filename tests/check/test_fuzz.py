@@ -10,12 +10,12 @@ import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
-from ctgkit.check.bench import BenchSettings, run_bench
+from ctgkit.check.connection import target_of
 from ctgkit.check.fuzz import Tape, play, run_fuzz
-from ctgkit.check.line import target_of
+from ctgkit.check.rig import BenchSettings, run_bench
 from ctgkit.config import SensorEntry
 from ctgkit.recording.journal import JournalReader
-from ctgkit.recording.player import Player, ReplaySettings
+from ctgkit.replay.player import Player, ReplaySettings
 from tests.check.benches import free_port
 from tests.check.mutants import TOKENS, small_backend
 

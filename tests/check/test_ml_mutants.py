@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from ctgkit.check.service import PLAYED, SERVICE, UNREADABLE
+from ctgkit.check.service.catalogue import PLAYED, SERVICE, UNREADABLE
 from tests.check.benches import explain, failed, judge_service
 from tests.check.ml_mutants import small_service
 

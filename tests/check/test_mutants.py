@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from ctgkit.check.backend import BACKEND
+from ctgkit.check.backend.catalogue import BACKEND
 from tests.check.benches import explain, failed, judge_mutant, quick_checks
 
 BUGS = {

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.errors import ScenarioError
 from ctgkit.faults.schema import (
     COMMON,

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ctgkit import wire
-from ctgkit.mlstub import AnalyzerSettings
+from ctgkit.analysis import AnalyzerSettings
 from ctgkit.mlstub import service as service_module
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.samples import Prediction, Sample

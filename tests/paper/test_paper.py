@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.display import COLOURS, DISCLAIMER
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from websockets.sync.client import connect
 from websockets.sync.server import serve
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 
 
 def run(*arguments):

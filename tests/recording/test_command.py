@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.recording.journal import JournalReader
 from tests.recording.parties import rows
 from tests.server.parties import SENSORS, acked, backend_on, message, sensor, ws

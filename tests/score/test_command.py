@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit import wire
-from ctgkit.cli import cli
+from ctgkit.analysis.analyzer import Analyzer
+from ctgkit.cli.main import cli
 from ctgkit.errors import CtgkitError, RecordingError
-from ctgkit.mlstub.analyzer import Analyzer
 from ctgkit.mlstub.service import members
 from ctgkit.recording import read_recording
 from ctgkit.recording.format import VERSION, Header, Line

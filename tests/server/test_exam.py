@@ -7,9 +7,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.recording import read_recording
-from ctgkit.recording.csv import read_csv
+from ctgkit.recording.files.csv import read_csv
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.answers import Answer
+from ctgkit.net.http import Answer
 from ctgkit.server.routes import (
     Gate,
     Report,

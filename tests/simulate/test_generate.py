@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.errors import ScenarioError
 from ctgkit.events import Event
 from ctgkit.recording import read_recording

@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from ctgkit.cli import cli
+from ctgkit.cli.main import cli
 from ctgkit.watch.lines import json_line
 from tests.watch.backend import OTHER, SENSOR, Backend, frame, until
 

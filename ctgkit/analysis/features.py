@@ -1,0 +1,271 @@
+"""Stage 4c: from minutes and events to the numbers that guidelines ask for.
+
+Pure. Every feature has a clinical name with its unit; None means that it can't be told.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import NamedTuple
+
+from ctgkit.analysis.variability import NOTHING, Variability
+from ctgkit.events import Event
+
+RELIABLE_MINUTES_MIN = 2
+"""A baseline or variability needs as many usable minutes in 10 (NICHD 2008)."""
+
+RECENT_MIN, LONG_MIN, NICHD_MIN = 10, 30, 20
+"""Windows: the present (FIGO 2015), rates and repetition (FIGO), recurrence (NICHD), minutes."""
+
+CONTRACTIONS_MIN = 3
+"""Repetition isn't judged on fewer contractions (chosen)."""
+
+RUN_MEDIAN_MIN = 5
+"""Runs of reduced or increased variability look at medians over 5 min: one odd minute neither
+makes nor breaks a run (chosen)."""
+
+GOOD_SHARE, FAIR_SHARE = 0.8, 0.5
+"""Valid share of 10 min for good and fair quality; below, nothing is classified (analysis.md
+5.1)."""
+
+DEEP_BPM = 80.0
+"""Below this a long deceleration is an emergency (FIGO 2015)."""
+
+REDUCED_BPM, INCREASED_BPM = 5.0, 25.0
+"""Normal variability is 5-25 beats/min (FIGO 2015)."""
+
+Value = float | str | None
+
+
+class Minute(NamedTuple):
+    """What one minute of signal came to."""
+
+    start_s: float
+    baseline_bpm: float | None
+    reliability: float
+    """Of the baseline, in [0, 1]."""
+    valid_share: float
+    variability: Variability = NOTHING
+    sinusoidal: bool = False
+    """Whether the 10 min that end with this minute are."""
+    resting_tone: float | None = None
+    """Device units; None without a tocogram."""
+    doubled_share: float = 0.0
+    """Share that was doubled or halved by the monitor, and is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features at one time, and which events they rest on."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    event_ids: dict[str, list[str]] = field(default_factory=dict)
+
+
+def compute(
+    minutes: Sequence[Minute],
+    events: Iterable[Event],
+    now_s: float,
+    baseline_bpm: float | None,
+) -> Features:
+    """Return all features.
+
+    Parameters
+    ----------
+    minutes : sequence of Minute
+        The last hour or so, oldest first.
+    events : iterable of Event
+        Accelerations, decelerations and contractions of the last half hour at least.
+    now_s : float
+        Data time, seconds.
+    baseline_bpm : float or None
+        Mean of the last 10 min as they look now, beats/min.
+    """
+    result = Features()
+    listed = [e for e in events if e.end_s > now_s - LONG_MIN * 60]
+    examined_min = (now_s - minutes[0].start_s) / 60 if minutes else 0.0
+    result.values["examined_min"] = round(examined_min, 2)
+    _signal(result, minutes, baseline_bpm)
+    _variability_runs(result, minutes)
+    long_s = min(LONG_MIN * 60.0, max(60.0, examined_min * 60))
+    _rates(result, [e for e in listed if e.end_s > now_s - long_s], long_s)
+    has_toco = any(m.resting_tone is not None for m in minutes[-RECENT_MIN:])
+    _contractions(result, listed, now_s, long_s, has_toco)
+    for window_min in (NICHD_MIN, LONG_MIN):
+        _repetition(result, listed, now_s, window_min, has_toco, examined_min)
+    found = [e for e in listed if e.kind == "deceleration" and e.end_s > now_s - long_s]
+    _decelerations(result, found, "")
+    _decelerations(result, [e for e in found if e.end_s > now_s - RECENT_MIN * 60], "recent_")
+    lost = max((_number(e, "area_bpm_s") / 60 for e in found), default=0.0)
+    result.values["largest_deceleration_lost_beats"] = round(lost, 1)
+    result.values["deceleration_pattern"] = _pattern(found)
+    return result
+
+
+def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | None) -> None:
+    values, recent = result.values, minutes[-RECENT_MIN:]
+    valid = fmean(m.valid_share for m in recent) if recent else 0.0
+    values["signal_loss_pct"] = round(100 * (1 - valid), 1)
+    values["signal_quality"] = (
+        "good" if valid >= GOOD_SHARE else "fair" if valid >= FAIR_SHARE else "poor"
+    )
+    values["baseline_reliability"] = round(fmean([m.reliability for m in recent] or [0.0]), 2)
+    values["baseline_bpm"] = None if baseline_bpm is None else round(baseline_bpm, 1)
+    values["baseline_rounded_bpm"] = None if baseline_bpm is None else 5.0 * round(baseline_bpm / 5)
+    long = [m.baseline_bpm for m in minutes[-LONG_MIN:] if m.baseline_bpm is not None]
+    values["baseline_min_bpm"] = round(min(long), 1) if long else None
+    values["baseline_max_bpm"] = round(max(long), 1) if long else None
+    for name, number, rows in (
+        ("variability_bpm", 0, recent),
+        ("stv_ms", 1, minutes[-60:]),
+        ("ltv_ms", 2, minutes[-60:]),
+        ("oscillations_per_min", 3, recent),
+    ):
+        found = [v for m in rows if (v := m.variability[number]) is not None]
+        centre = median if number == 0 else fmean
+        values[name] = round(centre(found), 2) if len(found) >= RELIABLE_MINUTES_MIN else None
+    tones = [m.resting_tone for m in recent if m.resting_tone is not None]
+    values["resting_tone"] = round(fmean(tones), 1) if tones else None
+    values["doubled_halved_min"] = round(sum(m.doubled_share for m in recent), 1)
+
+
+def _variability_runs(result: Features, minutes: Sequence[Minute]) -> None:
+    back = minutes[::-1]
+    values = result.values
+    values["reduced_variability_min"] = _run(_smooth_bands(minutes), lambda b: b < REDUCED_BPM)
+    values["increased_variability_min"] = _run(_smooth_bands(minutes), lambda b: b > INCREASED_BPM)
+    values["tachycardia_min"] = _run((m.baseline_bpm for m in back), lambda b: b > 160)
+    values["bradycardia_min"] = _run((m.baseline_bpm for m in back), lambda b: b < 110)
+    sinusoidal = _run((float(m.sinusoidal) for m in back), lambda flag: flag > 0)
+    values["sinusoidal_min"] = sinusoidal + RECENT_MIN - 1 if sinusoidal else 0.0
+
+
+def _smooth_bands(minutes: Sequence[Minute]) -> Iterable[float | None]:
+    """Yield the medians of each minute and those before it, latest first."""
+    bands = [m.variability.bandwidth_bpm for m in minutes]
+    for end in range(len(bands), 0, -1):
+        near = [b for b in bands[max(0, end - RUN_MEDIAN_MIN) : end] if b is not None]
+        yield median(near) if near else None
+
+
+def _run(latest_first: Iterable[float | None], holds: Callable[[float], bool]) -> float:
+    """Return for how many minutes up to the last one *holds*; unknown minutes don't break it."""
+    length = known = 0
+    for value in latest_first:
+        if value is None:
+            length += 1
+        elif holds(value):
+            length += 1
+            known = length
+        else:
+            break
+    return float(known)
+
+
+def _rates(result: Features, events: Sequence[Event], window_s: float) -> None:
+    per_30min = 1800 / window_s
+    clinical = [e for e in events if e.kind == "acceleration" and e.meets_clinical]
+    result.values["accelerations_per_30min"] = round(len(clinical) * per_30min, 1)
+    result.event_ids["accelerations_per_30min"] = [e.id for e in clinical]
+    decelerations = [e for e in events if e.kind == "deceleration"]
+    for subtype in ("early", "late", "late_ambiguous", "variable", "prolonged", "unclassified"):
+        name = f"decelerations_{subtype}_per_30min"
+        typed = [e for e in decelerations if e.subtype == subtype]
+        result.values[name] = round(len(typed) * per_30min, 1)
+        result.event_ids[name] = [e.id for e in typed]
+    not_early = [e for e in decelerations if e.subtype != "early"]
+    result.values["decelerations_not_early_per_30min"] = round(len(not_early) * per_30min, 1)
+    for kind in ("acceleration", "deceleration"):
+        area = sum(_number(e, "area_bpm_s") for e in events if e.kind == kind)
+        result.values[f"{kind}_area_bpm"] = round(area / window_s, 3)
+
+
+def _contractions(
+    result: Features, events: Sequence[Event], now_s: float, window_s: float, has_toco: bool
+) -> None:
+    values = result.values
+    found = [e for e in events if e.kind == "contraction" and (e.peak_s or 0) > now_s - window_s]
+    values["contractions_per_10min"] = round(600 * len(found) / window_s, 1) if has_toco else None
+    values["tachysystole_per_10min"] = (
+        values["contractions_per_10min"] if has_toco and window_s >= LONG_MIN * 60 else None
+    )
+    result.event_ids["tachysystole_per_10min"] = [e.id for e in found]
+    over = [e.duration_s for e in found if e.tier != "provisional"]  # its end is still a guess
+    longest = max(over, default=0.0)
+    values["longest_contraction_s"] = longest if has_toco else None
+    paired = {e.linked_contraction for e in events if e.kind == "deceleration"}
+    spans = [(e.onset_s - 15, e.end_s + 15) for e in found]
+    rises = [e for e in events if e.kind == "acceleration" and e.end_s > now_s - window_s]
+    with_contraction = [e for e in rises if any(a <= (e.peak_s or 0) <= b for a, b in spans)]
+    values["acceleration_pattern"] = (
+        "none" if not rises else "periodic" if len(with_contraction) == len(rises) else "sporadic"
+    )
+    values["contraction_deceleration_share"] = (
+        round(sum(e.id in paired for e in found) / len(found), 2) if found else None
+    )
+
+
+def _repetition(
+    result: Features,
+    events: Sequence[Event],
+    now_s: float,
+    window_min: int,
+    has_toco: bool,
+    examined_min: float,
+) -> None:
+    """Add the shares of contractions with decelerations; None unless the window is complete."""
+    since_s = now_s - 60 * window_min
+    contractions = [e for e in events if e.kind == "contraction" and e.onset_s > since_s]
+    complete = has_toco and examined_min >= window_min and len(contractions) >= CONTRACTIONS_MIN
+    decelerations = [e for e in events if e.kind == "deceleration" and e.end_s > since_s]
+    for name, subtypes in (
+        ("deceleration", None),
+        ("late", ("late",)),
+        ("variable", ("variable",)),
+        ("late_or_prolonged", ("late", "prolonged")),
+    ):
+        counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
+        with_one = {e.linked_contraction for e in counted}
+        share = sum(e.id in with_one for e in contractions) / max(1, len(contractions))
+        key = f"{name}_share_{window_min}min"
+        result.values[key] = round(share, 2) if complete else None
+        result.event_ids[key] = [e.id for e in counted]
+
+
+def _decelerations(result: Features, events: Sequence[Event], prefix: str) -> None:
+    """Add how long the longest deceleration is: of all, of the deep and of the flat ones."""
+    for name, eligible in (
+        ("longest", events),
+        ("deep", [e for e in events if _number(e, "nadir_bpm") < DEEP_BPM]),
+        ("flat", [e for e in events if _number(e, "bandwidth_bpm", 99.0) < REDUCED_BPM]),
+    ):
+        longest = max(eligible, key=lambda e: e.duration_s, default=None)
+        key = f"{prefix}{name}_deceleration_min"
+        result.values[key] = round(longest.duration_s / 60, 2) if longest else 0.0
+        result.event_ids[key] = [longest.id] if longest else []
+
+
+def _pattern(decelerations: Sequence[Event]) -> str:
+    """Return the worst kind of deceleration, as the scales name them."""
+    if any(e.subtype == "prolonged" or _late_long(e) or _severe(e) for e in decelerations):
+        return "late_or_severe"
+    if any(e.subtype in ("late", "late_ambiguous", "variable") for e in decelerations):
+        late = any(e.subtype == "late" for e in decelerations)
+        return "late_short" if late else "variable"
+    return "early" if decelerations else "none"
+
+
+def _late_long(event: Event) -> bool:
+    return event.subtype == "late" and event.duration_s > 60
+
+
+def _severe(event: Event) -> bool:
+    """Whether it is a severe variable deceleration: 60 s, 60 beats/min deep, or to 60 (chosen)."""
+    return event.subtype == "variable" and (
+        event.duration_s > 60 or (event.size or 0) > 60 or _number(event, "nadir_bpm") < 60
+    )
+
+
+def _number(event: Event, name: str, default: float = 0.0) -> float:
+    value = event.details.get(name)
+    return float(value) if isinstance(value, int | float) else default

@@ -1,0 +1,136 @@
+"""Stage 4a: variability, one number per minute, and the sinusoidal pattern.
+
+Pure: arrays in, numbers out. Definitions and sources: analysis.md 5.5.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctgkit.analysis.baseline import moving_mean
+from ctgkit.samples import RATE_HZ
+
+BANDWIDTH_VALID_MIN = 0.75
+"""Share of a minute that has to be usable and free of events for its bandwidth."""
+
+EPOCH_S = 3.75
+"""Dawes-Redman epoch: 16 in a minute."""
+
+EPOCH_VALID_MIN, STV_VALID_MIN = 0.5, 0.9
+
+OSCILLATION_SMOOTH_S, OSCILLATION_SLOW_S, OSCILLATION_BPM = 3.0, 30.0, 1.0
+"""Oscillations are crossings of the 3 s mean through the 30 s mean, by 1 beat/min (chosen)."""
+
+SINUS_HZ = (0.03, 0.1)
+"""Where a sinusoidal rhythm has its peak: 2-6 cycles/min (FIGO and NICHD say 3-5)."""
+
+SINUS_BAND_HZ, SINUS_SHARE_MIN = 0.02, 0.6
+"""A band this wide holds at least this share of the power from 0.01 to 0.5 Hz."""
+
+SINUS_RANGE_BPM = (5.0, 30.0)
+"""Peak to trough, beats/min: FIGO 5-15; fetal anaemia reaches 30."""
+
+SINUS_REST_BPM = 5.0
+"""Largest bandwidth of what remains: a smooth wave without short-term variability."""
+
+SINUS_VALID_MIN = 0.8
+
+Floats = NDArray[np.float64]
+_SLOTS = int(RATE_HZ)
+
+
+class Variability(NamedTuple):
+    """Variability of one minute; None where it can't be told."""
+
+    bandwidth_bpm: float | None
+    """1st to 99th percentile of the deviation from the baseline, beats/min."""
+    stv_ms: float | None
+    """Dawes-type short-term variability: mean change of the pulse interval between epochs of
+    3.75 s, ms. Monitors average and hold, which makes it smaller than from beats."""
+    ltv_ms: float | None
+    """Range of the epochs' pulse intervals, ms."""
+    oscillations_per_min: float | None
+    """Zero crossings divided by two."""
+
+
+NOTHING = Variability(None, None, None, None)
+
+
+def minute(fhr_bpm: Floats, baseline_bpm: Floats, in_event: NDArray[np.bool_]) -> Variability:
+    """Return the variability of one minute.
+
+    Parameters
+    ----------
+    fhr_bpm, baseline_bpm : array of shape (240,)
+        4 Hz, beats/min; NaN where the signal isn't usable.
+    in_event : array of shape (240,)
+        Where there is an acceleration or deceleration.
+    """
+    usable = np.isfinite(fhr_bpm)
+    quiet = usable & ~in_event
+    deviation = (fhr_bpm - baseline_bpm)[quiet]
+    bandwidth = oscillations = None
+    if deviation.size >= BANDWIDTH_VALID_MIN * fhr_bpm.size:
+        bandwidth = spread(deviation, 1, 99)
+        oscillations = _oscillations(deviation) * fhr_bpm.size / deviation.size
+    if in_event.any() or usable.mean() < STV_VALID_MIN:
+        return Variability(bandwidth, None, None, oscillations)
+    return Variability(bandwidth, *_epochs(fhr_bpm, usable), oscillations)
+
+
+def spread(values: Floats, low_percent: float, high_percent: float) -> float:
+    """Return the distance between two percentiles, which are ranks of the sorted values."""
+    ranked = np.sort(values)
+    low = round((values.size - 1) * low_percent / 100)
+    high = round((values.size - 1) * high_percent / 100)
+    return float(ranked[high] - ranked[low])
+
+
+def _epochs(fhr_bpm: Floats, usable: NDArray[np.bool_]) -> tuple[float | None, float | None]:
+    """Return STV and LTV of a minute, ms."""
+    shape = (-1, int(EPOCH_S * RATE_HZ))
+    count = usable.reshape(shape).sum(axis=1)
+    interval_ms = np.where(usable, 60_000 / np.where(usable, fhr_bpm, 1.0), 0.0).reshape(shape)
+    mean_ms = interval_ms.sum(axis=1) / np.maximum(count, 1)
+    known = count >= EPOCH_VALID_MIN * shape[1]
+    steps = np.abs(np.diff(mean_ms))[known[1:] & known[:-1]]
+    if steps.size == 0:
+        return None, None
+    return float(steps.mean()), float(np.ptp(mean_ms[known]))
+
+
+def _oscillations(deviation: Floats) -> float:
+    fine = moving_mean(deviation, int(OSCILLATION_SMOOTH_S * RATE_HZ / 2))
+    slow = moving_mean(deviation, int(OSCILLATION_SLOW_S * RATE_HZ / 2))
+    wave = fine - slow
+    side = np.sign(wave)[np.abs(wave) >= OSCILLATION_BPM]
+    return float(np.count_nonzero(np.diff(side)) / 2)
+
+
+def is_sinusoidal(fhr_1hz: Floats, baseline_bpm: Floats) -> bool:
+    """Whether the heart rate swings like a sine.
+
+    Parameters
+    ----------
+    fhr_1hz, baseline_bpm : array of shape (n_seconds,)
+        1 Hz, beats/min; 10 min, which no acceleration interrupts.
+    """
+    known = np.isfinite(fhr_1hz)
+    if known.mean() < SINUS_VALID_MIN:
+        return False
+    at = np.arange(fhr_1hz.size)
+    deviation = np.interp(at, at[known], (fhr_1hz - baseline_bpm)[known])
+    spectrum = np.fft.rfft(deviation - deviation.mean())
+    hertz = np.arange(spectrum.size) / fhr_1hz.size
+    power = np.abs(spectrum) ** 2
+    eligible = np.flatnonzero((hertz >= SINUS_HZ[0]) & (hertz <= SINUS_HZ[1]))
+    peak = hertz[eligible[np.argmax(power[eligible])]]
+    band = np.abs(hertz - peak) <= SINUS_BAND_HZ / 2
+    if power[band].sum() < SINUS_SHARE_MIN * power[hertz >= 0.01].sum():
+        return False
+    swing = np.fft.irfft(np.where(band, spectrum, 0), deviation.size)
+    peak_to_trough = 2 * np.sqrt(2) * float(swing.std())
+    rest = moving_mean(deviation - deviation.mean() - swing, 1)
+    low, high = SINUS_RANGE_BPM
+    return low <= peak_to_trough <= high and spread(rest, 5, 95) < SINUS_REST_BPM

@@ -1,0 +1,277 @@
+"""Who is let in: clauses S-1 and S-2."""
+
+import asyncio
+import statistics
+import uuid
+from contextlib import AsyncExitStack
+from urllib.parse import quote
+
+from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.connection import Response
+from ctgkit.check.messages import TOKEN_HEADER
+from ctgkit.check.rig import Bench
+
+CHECKS = Catalogue()
+STRANGER = "11111111-2222-4333-8444-555555555555"
+TIMED_TRIES = 25
+TIMING_MAX_S = 0.002
+"""Medians of two refusals may differ by this much, seconds; a network tells no less apart."""
+
+
+def expect(response: Response, *statuses: int) -> None:
+    """Raise a Mismatch unless the answer has one of *statuses*."""
+    if response.status not in statuses:
+        raise Mismatch(
+            "HTTP " + " or ".join(map(str, statuses)),
+            f"HTTP {response.status}" + (", let in" if response.status == 101 else ""),
+        )
+
+
+@CHECKS.add("S-1.1/enters", "A sensor with its id and token is let in")
+async def enters(bench: Bench) -> None:
+    if not bench.settings.sensors:
+        raise Mismatch("credentials to try", "none: give --sensor-id and --token-file")
+    expect(await bench.handshake(bench.sensor_path(), [bench.token()]), 101)
+
+
+@CHECKS.add("S-1.1/case", "A UUID in upper case is the same sensor", needs="sensor")
+async def upper_case(bench: Bench) -> None:
+    path = f"/ws/sensor?sensor_id={bench.own_id.upper()}"
+    expect(await bench.handshake(path, [bench.token()]), 101)
+
+
+@CHECKS.add("S-1.2/absent", "Without sensor_id the answer is 400")
+async def no_id(bench: Bench) -> None:
+    expect(await bench.handshake("/ws/sensor"), 400)
+
+
+@CHECKS.add("S-1.2/empty", "With an empty sensor_id the answer is 400")
+async def empty_id(bench: Bench) -> None:
+    expect(await bench.handshake("/ws/sensor?sensor_id="), 400)
+
+
+@CHECKS.add("S-1.3/unknown", "An unknown sensor gets 401")
+async def unknown_sensor(bench: Bench) -> None:
+    path = f"/ws/sensor?sensor_id={STRANGER}"
+    expect(await bench.handshake(path, [(TOKEN_HEADER, "token")]), 401)
+
+
+@CHECKS.add("S-1.3/wrong-token", "A wrong token gets 401", needs="sensor")
+async def wrong_token(bench: Bench) -> None:
+    expect(await bench.handshake(bench.sensor_path(), [(TOKEN_HEADER, "wrong")]), 401)
+
+
+@CHECKS.add("S-1.3/no-token", "No token, or an empty one, gets 401", needs="sensor")
+async def no_token(bench: Bench) -> None:
+    expect(await bench.handshake(bench.sensor_path()), 401)
+    expect(await bench.handshake(bench.sensor_path(), [(TOKEN_HEADER, "")]), 401)
+
+
+@CHECKS.add("S-1.3/in-url", "A token in the URL is not accepted", needs="sensor")
+async def token_in_url(bench: Bench) -> None:
+    token = quote(bench.token()[1])
+    for name in ("token", TOKEN_HEADER, "sensor_token"):
+        expect(await bench.handshake(f"{bench.sensor_path()}&{name}={token}"), 401)
+
+
+@CHECKS.add("S-1.3/same-body", "Both refusals have the same body", needs="sensor")
+async def same_body(bench: Bench) -> None:
+    unknown, wrong = await _refusals(bench)
+    if (unknown.status, unknown.body) != (wrong.status, wrong.body):
+        raise Mismatch(
+            "the same answer to an unknown sensor and a wrong token",
+            f"{unknown.status} {unknown.body[:60]!r} and {wrong.status} {wrong.body[:60]!r}",
+        )
+
+
+@CHECKS.add("S-1.3/same-time", "Both refusals take the same time", needs="sensor", strict=True)
+async def same_time(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    taken: list[list[float]] = [[], []]
+    for _ in range(TIMED_TRIES):
+        for times, path in zip(taken, _refused_paths(bench), strict=True):
+            began_s = loop.time()
+            await bench.handshake(path, [(TOKEN_HEADER, "wrong")])
+            times.append(loop.time() - began_s)
+    unknown_s, wrong_s = (statistics.median(times) for times in taken)
+    if abs(unknown_s - wrong_s) > TIMING_MAX_S:
+        raise Mismatch(
+            f"medians within {1e3 * TIMING_MAX_S:g} ms",
+            f"unknown sensor {1e3 * unknown_s:.1f} ms, wrong token {1e3 * wrong_s:.1f} ms",
+        )
+
+
+def _refused_paths(bench: Bench) -> tuple[str, str]:
+    return f"/ws/sensor?sensor_id={uuid.uuid4()}", bench.sensor_path()
+
+
+async def _refusals(bench: Bench) -> tuple[Response, Response]:
+    unknown, wrong = _refused_paths(bench)
+    headers = [(TOKEN_HEADER, "wrong")]
+    return await bench.handshake(unknown, headers), await bench.handshake(wrong, headers)
+
+
+@CHECKS.add("S-1.4/closed", "A second connection closes the first with 4409", needs="sensor")
+async def takeover(bench: Bench) -> None:
+    async with bench.sensor() as older, bench.sensor() as newer:
+        await older.closed(4409)
+        newer.must_live()
+
+
+@CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")
+async def takeover_serves(bench: Bench) -> None:
+    async with bench.watch() as watch, bench.sensor(), bench.sensor() as newer:
+        sec, text = bench.fresh()
+        await newer.send(text)
+        await watch.saw(sec)
+
+
+@CHECKS.add("S-1.4/examination", "A takeover leaves the examination open", needs="sensor store")
+async def takeover_keeps_examination(bench: Bench) -> None:
+    async with bench.watch() as watch, bench.sensor() as older:
+        before, text = bench.fresh()
+        await older.send(text)
+        await watch.saw(before)
+        async with bench.sensor() as newer:
+            after, text = bench.fresh()
+            await newer.send(text)
+            await watch.saw(after)
+            found = [bench.examination_of(sec) for sec in (before, after)]
+            if found[0] != found[1]:
+                raise Mismatch("both samples in one examination", f"examinations {found}")
+
+
+@CHECKS.add("S-1.5/slash", "/ws/sensor/ is 404", needs="sensor")
+async def slash(bench: Bench) -> None:
+    path = bench.sensor_path().replace("?", "/?")
+    expect(await bench.handshake(path, [bench.token()]), 404)
+
+
+@CHECKS.add(
+    "S-1.5/plain", "A request that isn't an upgrade gets 426", needs="sensor", level="SHOULD"
+)
+async def plain_request(bench: Bench) -> None:
+    expect(await bench.http(bench.sensor_path(), [bench.token()]), 426)
+
+
+@CHECKS.add("S-2.1/foreign", "A sensor or viewer from a foreign origin gets 403", needs="sensor")
+async def foreign_origin(bench: Bench) -> None:
+    await _from_origin(bench, "https://attacker.example", 403)
+
+
+@CHECKS.add("S-2.1/null", "The origin null gets 403", needs="sensor")
+async def null_origin(bench: Bench) -> None:
+    await _from_origin(bench, "null", 403)
+
+
+@CHECKS.add("S-2.1/loopback", "A page on loopback is let in, whatever its port", needs="sensor")
+async def loopback_origin(bench: Bench) -> None:
+    for origin in ("http://localhost:5173", "http://127.0.0.1:3000"):
+        await _from_origin(bench, origin, 101)
+
+
+@CHECKS.add("S-2.1/own", "A page of the server's own origin is let in", needs="sensor")
+async def own_origin(bench: Bench) -> None:
+    scheme = "https" if bench.target.secure else "http"
+    await _from_origin(bench, f"{scheme}://{bench.target.authority}", 101)
+
+
+async def _from_origin(bench: Bench, origin: str, status: int) -> None:
+    header = ("Origin", origin)
+    expect(await bench.handshake("/ws", [*bench.viewer_headers(), header]), status)
+    expect(await bench.handshake(bench.sensor_path(), [bench.token(), header]), status)
+
+
+@CHECKS.add("S-2.2/foreign", "A foreign Host gets 403")
+async def foreign_host(bench: Bench) -> None:
+    host = f"attacker.example:{bench.target.port}"
+    expect(await bench.http("/api/health", host=host), 403)
+    expect(await bench.handshake("/ws", bench.viewer_headers(), host=host), 403)
+
+
+@CHECKS.add("S-2.2/loopback", "A loopback name is a good Host")
+async def loopback_host(bench: Bench) -> None:
+    expect(await bench.http("/api/health", host=f"localhost:{bench.target.port}"), 200)
+
+
+@CHECKS.add("S-2.5/image", "An image on a foreign page switches no sensors", level="SHOULD")
+async def foreign_image(bench: Bench) -> None:
+    headers = [*bench.viewer_headers(), ("Sec-Fetch-Site", "cross-site")]
+    expect(await bench.http("/api/sensors/stop", headers), 403, 404)  # or it has no switches
+
+
+@CHECKS.add("S-2.3/limit", "One connection more than configured gets 503", needs="limit")
+async def too_many(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(bench.settings.max_connections):
+            response = await bench.handshake("/ws", bench.viewer_headers())
+            if response.status == 503:
+                return  # others are connected too
+            await stack.enter_async_context(bench.viewer())
+        expect(await bench.handshake("/ws", bench.viewer_headers()), 503)
+
+
+@CHECKS.add(
+    "S-2.4/half-open",
+    "200 connections that say nothing hold nobody up",
+    needs="witness",
+    strict=True,
+)
+async def half_open(bench: Bench) -> None:
+    await _under_siege(bench, 200, b"")
+
+
+@CHECKS.add(
+    "S-2.4/slowloris",
+    "200 handshakes that never end hold nobody up",
+    needs="witness",
+    strict=True,
+)
+async def slowloris(bench: Bench) -> None:
+    await _under_siege(bench, 200, b"GET /ws HTTP/1.1\r\nHost: ")
+
+
+@CHECKS.add("S-2.4/dropped", "An unfinished handshake is dropped within 30 s", strict=True)
+async def unfinished_is_dropped(bench: Bench) -> None:
+    reader, writer = await bench.target.open()
+    try:
+        writer.write(b"GET /ws HTTP/1.1\r\nHost: ")
+        async with asyncio.timeout(30):
+            await reader.read(-1)
+    except ConnectionError:
+        pass  # dropped, rudely
+    except TimeoutError:
+        raise Mismatch("the connection dropped within 30 s", "it is still open") from None
+    finally:
+        writer.transport.abort()
+
+
+@CHECKS.add(
+    "S-2.4/flood",
+    "A sensor that floods with 5000 samples holds nobody up",
+    needs="witness pair",
+    strict=True,
+)
+async def flood(bench: Bench) -> None:
+    async with bench.sensor(1) as flooder, bench.sensor() as sensor:
+        await flooder.send(*(bench.fresh()[1] for _ in range(5000)))
+        async with bench.watch() as watch:
+            sec, text = bench.fresh()
+            await sensor.send(text)
+            await watch.saw(sec)
+
+
+async def _under_siege(bench: Bench, count: int, beginning: bytes) -> None:
+    writers = []
+    try:
+        for _ in range(count):
+            _, writer = await bench.target.open()
+            writer.write(beginning)
+            writers.append(writer)
+        async with bench.watch() as watch, bench.sensor() as sensor:
+            sec, text = bench.fresh()
+            await sensor.send(text)
+            await watch.saw(sec)
+    finally:
+        for writer in writers:
+            writer.transport.abort()

@@ -1,0 +1,243 @@
+"""The backend's side of the ML service: clauses M-1, M-2, M-4."""
+
+from functools import partial
+
+from ctgkit.check.backend.exams import acked, send_numbered
+from ctgkit.check.backend.viewers import gets, gets_about
+from ctgkit.check.checks import Catalogue, Mismatch, Skip
+from ctgkit.check.connection import until
+from ctgkit.check.messages import excerpt, parsed, reading, result, sample
+from ctgkit.check.ml_service import silence
+from ctgkit.check.rig import Bench
+
+CHECKS = Catalogue()
+STRANGER = "99999999-8888-4777-8666-555555555555"
+
+
+async def requests_at(bench: Bench, sec: float) -> list[str]:
+    """Wait for the requests about a moment."""
+    return await until(
+        lambda: bench.ml.requests_at(sec),
+        f"a request for {sec:g} s at the ML service",
+        lambda: f"{len(bench.ml.requests)} requests, not this",
+        bench.timeout_s,
+    )
+
+
+@CHECKS.add("M-1.1/path", "The backend connects to /ws/ctg", needs="ml")
+async def path(bench: Bench) -> None:
+    if (asked := bench.ml.paths[-1].rstrip("/")) != "/ws/ctg":
+        raise Mismatch("/ws/ctg", asked)
+
+
+@CHECKS.add("M-1.1/one", "One connection serves all sensors", needs="ml pair")
+async def one_connection(bench: Bench) -> None:
+    async with bench.sensor() as first, bench.sensor(1) as second:
+        for number, sensor in enumerate((first, second)):
+            sec, text = bench.fresh()
+            await sensor.send(text)
+            seen = reading((await requests_at(bench, sec))[0])
+            wanted = bench.settings.sensors[number].id
+            if seen is None or seen.sensor_id != wanted:
+                raise Mismatch(f"sensorID {wanted}", str(seen and seen.sensor_id))
+        if len(bench.ml.links) != 1:
+            raise Mismatch("one connection", f"{len(bench.ml.links)}")
+
+
+@CHECKS.add("M-2.1/request", "A request is one sample with its sensorID", needs="ml sensor")
+async def request_shape(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        sec = bench.sec()
+        await sensor.send(sample(sec, 140.5, 15.25, 0.5))
+        text = (await requests_at(bench, sec))[0]
+        seen = reading(text)
+        wanted = (bench.own_id, 140.5, 15.25, 0.5)
+        if seen is None or (seen.sensor_id, seen.fhr, seen.uterus, seen.spasms) != wanted:
+            raise Mismatch("sensorID, BPMChild, uterus, spasms as sent", excerpt(text))
+
+
+@CHECKS.add("M-2.1/no-signal", "No signal is null, in the flat format 0", needs="ml sensor")
+async def request_without_signal(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        sec = bench.sec()
+        await sensor.send(sample(sec, 0))
+        text = (await requests_at(bench, sec))[0]
+        seen = reading(text)
+        if seen is None or seen.fhr != (0 if seen.flat else None):
+            raise Mismatch("BPMChild null, or 0 in the flat format", excerpt(text))
+
+
+@CHECKS.add("M-2.1/each", "A sample of an array is a request of its own", needs="ml sensor")
+async def array_is_split(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        secs = [bench.sec() for _ in range(3)]
+        await sensor.send("[" + ", ".join(map(sample, secs)) + "]")
+        for sec in secs:
+            await requests_at(bench, sec)
+
+
+@CHECKS.add("M-2.2/once", "A sample that a sensor repeats goes there once", needs="ml v1")
+async def once(bench: Bench) -> None:
+    async with bench.sensor(v1=True) as sensor:
+        sent = await send_numbered(bench, sensor, 3)
+        await acked(sensor, sent[-1][0])
+    async with bench.sensor(v1=True) as sensor:
+        await sensor.send(*(text for _, text in sent))
+        await acked(sensor, sent[-1][0])
+        sec = bench.sec()
+        await sensor.send(sample(sec, seq=bench.seq()))
+        await requests_at(bench, sec)
+    for _, text in sent:
+        sec = parsed(text)["secFromStart"]
+        if (count := len(bench.ml.requests_at(sec))) != 1:
+            raise Mismatch(f"one request for {sec:g} s", f"{count}")
+
+
+GARBAGE: dict[str, tuple[str, str | bytes]] = {
+    "json": ("Invalid JSON", '{"sensorID": '),
+    "binary": ("Bytes that are no text", b"\xff\xfe\x00"),
+    "scalar": ("A number", "42"),
+    "list": ("A list", "[1, 2]"),
+    "no-id": ("A result without sensorID", '{"secFromStart": 1, "status": "ok"}'),
+    "stranger": (
+        "A result of an unknown sensor",
+        result(sample(1, sensor_id=STRANGER)),
+    ),
+    "error": (
+        "The service's error answer",
+        '{"status": "error", "message": "x", "timestamp": "2026-01-01T00:00:00Z"}',
+    ),
+}
+
+
+async def _garbage(garbage: str | bytes, bench: Bench) -> None:
+    """Let the service say *garbage* before a good result: only that arrives, on the same link."""
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        links = bench.ml.links.copy()
+        first, text = bench.fresh()
+        await sensor.send(text)
+        await gets_about(viewer, first)
+        await bench.ml.say(garbage)
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await gets_about(viewer, sec)
+        if garbage in viewer.received or _lossy(garbage) in viewer.received:
+            raise Mismatch("it isn't relayed", f"a viewer got {excerpt(garbage)}")
+        if bench.ml.links != links:
+            raise Mismatch("the connection to the service lives on", "it was closed")
+
+
+def _lossy(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode(errors="replace")
+
+
+for _name, (_title, _text) in GARBAGE.items():
+    CHECKS.add(f"M-4.1/{_name}", f"{_title} isn't relayed to viewers", needs="ml sensor")(
+        partial(_garbage, _text)
+    )
+
+
+@CHECKS.add("M-4.1/wrong-type", "A result with a member of a wrong type isn't", needs="ml sensor")
+async def wrong_types(bench: Bench) -> None:
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        bench.ml.answer = lambda request: (
+            result(request, data=[1, 2]),
+            result(request, prediction="high"),
+            result(request, status=7),
+            result(request, secFromStart="late"),
+            result(request, note="good"),
+        )
+        await sensor.send(bench.fresh()[1])
+        await gets(viewer, lambda t: '"note"' in str(t), "the good result after four bad ones")
+        if bad := [t for t in viewer.received if '"note"' not in str(t)]:
+            raise Mismatch("results of wrong types aren't relayed", excerpt(bad[0]))
+
+
+# What follows disturbs the link, so it comes last; whether it comes back is asked first.
+
+
+@CHECKS.add("M-1.1/redials", "After a loss the backend comes back by itself", needs="ml sensor")
+async def redials(bench: Bench) -> None:
+    await bench.ml.drop()
+    await _comes_back(bench)
+    async with bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await requests_at(bench, sec)
+
+
+@CHECKS.add("M-1.1/persists", "It comes back to a service that was down", needs="ml sensor")
+async def persists(bench: Bench) -> None:
+    bench.ml.up = False
+    await bench.ml.drop()
+    tried = len(bench.ml.paths)
+    await until(
+        lambda: len(bench.ml.paths) > tried,
+        "it tries again",
+        lambda: "it doesn't",
+        bench.settings.redial_s,
+    )
+    bench.ml.up = True
+    await _comes_back(bench)
+
+
+async def _comes_back(bench: Bench) -> None:
+    await until(
+        lambda: bench.ml.linked, "it comes back", lambda: "it doesn't", bench.settings.redial_s
+    )
+
+
+@CHECKS.add("M-1.2/silent", "A silent service holds up no sample", needs="ml sensor")
+async def silent_service(bench: Bench) -> None:
+    bench.ml.answer = silence
+    await _all_are_kept(bench, 50)
+
+
+@CHECKS.add("M-1.2/hanging", "A service that stops reading holds up no sample", needs="ml sensor")
+async def hanging_service(bench: Bench) -> None:
+    bench.ml.reading.clear()
+    await _all_are_kept(bench, 300)
+
+
+@CHECKS.add(
+    "M-1.2/flooded", "Nor do 40 000 samples that it doesn't read", needs="ml sensor", strict=True
+)
+async def flooded_service(bench: Bench) -> None:
+    bench.ml.reading.clear()
+    await _all_are_kept(bench, 40_000)
+
+
+@CHECKS.add("M-1.2/down", "Samples are kept while the service is down", needs="ml sensor")
+async def service_down(bench: Bench) -> None:
+    bench.ml.up = False
+    await bench.ml.drop()
+    await _all_are_kept(bench, 50)
+
+
+async def _all_are_kept(bench: Bench, count: int) -> None:
+    """Send samples and expect each in the database, or acknowledged."""
+    if bench.database is not None:
+        after = bench.db.last_row()
+        async with bench.sensor() as sensor:
+            await sensor.send(*(bench.fresh()[1] for _ in range(count)))
+            await _reaches(bench, after, count)
+    elif "v1" not in bench.lacks:
+        async with bench.sensor(v1=True) as sensor:
+            sent = await send_numbered(bench, sensor, count)
+            await acked(sensor, sent[-1][0])
+    else:
+        raise Skip("needs --store, or a backend that speaks ctgkit.v1")
+
+
+async def _reaches(bench: Bench, after: int, count: int) -> None:
+    """Wait for so many rows, for as long as there is progress: slow is not held up."""
+    stored = 0
+    while stored < count:
+        before = stored
+        await until(
+            lambda before=before: bench.db.count(after, bench.own_id) > before,  # type: ignore[misc]
+            f"{count} samples in the database",
+            lambda before=before: f"{before} are, and no more came",  # type: ignore[misc]
+            bench.timeout_s,
+        )
+        stored = bench.db.count(after, bench.own_id)

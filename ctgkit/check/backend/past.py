@@ -1,0 +1,75 @@
+"""What a viewer that joins later gets of the past: clause V-3."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from ctgkit.check.backend.viewers import gets, gets_about, shown
+from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.messages import PREDICTION, excerpt, parsed, result, sample, shape_problem
+from ctgkit.check.rig import Bench
+
+CHECKS = Catalogue()
+
+
+@CHECKS.add("V-3.1/past", "?backfill=S starts with what was", needs="witness", level="SHOULD")
+async def backfill(bench: Bench) -> None:
+    async with _with_past(bench, (0, 1, 2, 3)) as secs, bench.viewer("?backfill=600") as viewer:
+        for sec in secs:
+            text = (await gets_about(viewer, sec))[0]
+            message = parsed(text)
+            if message.get("prediction") is not None or message.get("status") != "ok":
+                raise Mismatch('"prediction": null, "status": "ok"', excerpt(text))
+            if problem := shape_problem(text):
+                raise Mismatch("the shape of a result", f"{problem}: {excerpt(text)}")
+
+
+@CHECKS.add("V-3.1/seconds", "It goes back S seconds", needs="witness", level="SHOULD")
+async def backfill_is_bounded(bench: Bench) -> None:
+    async with _with_past(bench, (0, 100, 195, 200)) as secs, bench.viewer("?backfill=10") as late:
+        await gets_about(late, secs[-1])
+        await gets_about(late, secs[-2])
+        if old := [sec for sec in secs[:2] if shown(late, sec)]:
+            raise Mismatch("the last 10 s", f"a sample {secs[-1] - old[0]:g} s old")
+
+
+@CHECKS.add("V-3.1/live", "After the past comes the present", needs="witness", level="SHOULD")
+async def backfill_goes_on(bench: Bench) -> None:
+    async with (
+        bench.sensor() as sensor,
+        bench.watch() as watch,
+        bench.viewer("?backfill=600") as viewer,
+    ):
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await watch.saw(sec)
+        await gets_about(viewer, sec)
+
+
+@CHECKS.add(
+    "V-3.1/prediction",
+    "Then comes the last result with a prediction",
+    needs="witness ml",
+    level="SHOULD",
+)
+async def backfill_of_predictions(bench: Bench) -> None:
+    bench.ml.answer = lambda request: (result(request, prediction=PREDICTION, status="warning"),)
+    async with bench.viewer() as early, _with_past(bench, (0, 1)) as secs:
+        await gets_about(early, secs[-1])
+        async with bench.viewer("?backfill=600") as late:
+            await gets(
+                late,
+                lambda t: t in shown(late, secs[-1]) and bool(parsed(t).get("prediction")),
+                "the last result with a prediction",
+            )
+
+
+@asynccontextmanager
+async def _with_past(bench: Bench, offsets: Sequence[float]) -> AsyncIterator[list[float]]:
+    """Keep a sensor connected whose samples so far are at *offsets*; yield their data times."""
+    begin = bench.leap(offsets[-1])
+    secs = [begin + offset for offset in offsets]
+    async with bench.watch() as watch, bench.sensor() as sensor:
+        await sensor.send(*map(sample, secs))
+        for sec in secs:
+            await watch.saw(sec)
+        yield secs

@@ -1,0 +1,328 @@
+"""Viewers: clauses V."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from ctgkit.check.backend.door import expect
+from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.connection import Line, until
+from ctgkit.check.messages import (
+    PREDICTION,
+    TIMESTAMP,
+    excerpt,
+    parsed,
+    reading,
+    result,
+    sample,
+    shape_problem,
+)
+from ctgkit.check.ml_service import silence
+from ctgkit.check.rig import Bench, is_at
+
+CHECKS = Catalogue()
+SILENT_S = 2.0
+"""After so long without an answer a sample counts as unanswered, seconds."""
+SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 32_768, 25
+"""What a viewer that doesn't read is sent: more than twice its queue of 256 and all buffers
+between (what is being written is no longer queued), in
+groups, so that one that reads keeps up."""
+
+
+def shown(viewer: Line, sec: float) -> list[str | bytes]:
+    """Return what a viewer got about a moment."""
+    return [t for t in viewer.received if (seen := reading(t)) and is_at(seen, sec)]
+
+
+async def gets(viewer: Line, wanted: Callable[[str | bytes], bool], what: str) -> str | bytes:
+    """Wait until a viewer gets a certain message."""
+    return await until(
+        lambda: next(filter(wanted, viewer.received), ""), what, viewer.seen, viewer.timeout_s
+    )
+
+
+async def gets_about(viewer: Line, sec: float) -> list[str | bytes]:
+    """Wait until a viewer gets something about a moment."""
+    return await until(
+        lambda: shown(viewer, sec), f"something about {sec:g} s", viewer.seen, viewer.timeout_s
+    )
+
+
+@CHECKS.add("V-1.1/paths", "/ws and /ws/ let viewers in")
+async def paths(bench: Bench) -> None:
+    for path in ("/ws", "/ws/"):
+        expect(await bench.handshake(path, bench.viewer_headers()), 101)
+
+
+@CHECKS.add("V-1.1/ignored", "What a viewer sends is ignored")
+async def viewer_is_ignored(bench: Bench) -> None:
+    async with bench.viewer() as viewer:
+        await viewer.send("{", "hello", b"\xff\x00", sample(1))
+        await viewer.settle()
+        viewer.must_live()
+
+
+@CHECKS.add("V-1.2/none", "A remote viewer without token is closed with 4401", needs="remote")
+async def no_viewer_token(bench: Bench) -> None:
+    async with bench.line("/ws", ()) as viewer:
+        viewer.timeout_s += 5
+        await viewer.closed(4401)
+
+
+@CHECKS.add("V-1.2/message", "The token may be the first message", needs="remote")
+async def token_as_message(bench: Bench) -> None:
+    async with bench.line("/ws", ()) as viewer:
+        await viewer.send(json.dumps({"token": bench.settings.viewer_token}))
+        await viewer.settle()
+        viewer.must_live()
+
+
+@CHECKS.add("V-1.2/wrong", "A wrong token in the header gets 401", needs="remote")
+async def wrong_viewer_token(bench: Bench) -> None:
+    expect(await bench.handshake("/ws", [("Authorization", "Bearer wrong")]), 401)
+
+
+@CHECKS.add("V-1.2/in-url", "A token in the URL admits nobody", needs="remote")
+async def viewer_token_in_url(bench: Bench) -> None:
+    token = quote(bench.settings.viewer_token or "")
+    async with bench.line(f"/ws?token={token}", ()) as viewer:
+        await viewer.send("{}")  # otherwise it may wait 5 s for the token
+        await viewer.closed(4401)
+
+
+# Results
+
+
+def odd(request: str) -> Sequence[str]:
+    """Answer with a valid result that a program which rewrites it would change."""
+    text = result(request, prediction=PREDICTION, status="warning", note="fœtus \U0001f476")
+    return (text.replace('"data": ', '"data" :\n\t').replace("}", " }", 1) + "  ",)
+
+
+@asynccontextmanager
+async def _results(
+    bench: Bench, answer: Callable[[str], Sequence[str]]
+) -> AsyncIterator[list[str]]:
+    """Have the ML service answer, and collect its answers."""
+    said: list[str] = []
+
+    def remember(request: str) -> Sequence[str]:
+        texts = answer(request)
+        said.extend(texts)
+        return texts
+
+    bench.ml.answer = remember
+    yield said
+
+
+@CHECKS.add("V-2.1/bytes", "A result reaches a viewer byte for byte", needs="sensor ml")
+async def byte_for_byte(bench: Bench) -> None:
+    async with _results(bench, odd) as said, bench.viewer() as viewer, bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await gets(viewer, lambda t: t in said, f"the result of {sec:g} s as the service wrote it")
+
+
+@CHECKS.add("V-2.1/all", "Every viewer gets every result, in order", needs="sensor ml")
+async def every_viewer(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        said = await stack.enter_async_context(_results(bench, lambda r: (result(r),)))
+        viewers = [await stack.enter_async_context(bench.viewer()) for _ in range(3)]
+        sensor = await stack.enter_async_context(bench.sensor())
+        secs = [bench.sec() for _ in range(20)]
+        await sensor.send(*map(sample, secs))
+        for number, viewer in enumerate(viewers, 1):
+            await _gets_all(
+                viewer, said, len(secs), f"20 results at viewer {number} of 3, in order"
+            )
+
+
+async def _gets_all(viewer: Line, said: list[str], count: int, expected: str) -> None:
+    def got() -> list[str | bytes]:
+        return [text for text in viewer.received if text in said]
+
+    await until(
+        lambda: len(said) == count and got() == said,
+        expected,
+        lambda: f"{len(got())} of {len(said)}",
+        viewer.timeout_s,
+    )
+
+
+@CHECKS.add("V-2.1/late-joiner", "A viewer that joins later gets what follows", needs="sensor ml")
+async def late_joiner(bench: Bench) -> None:
+    async with bench.viewer() as early, bench.sensor() as sensor:
+        first, text = bench.fresh()
+        await sensor.send(text)
+        await gets_about(early, first)
+        async with bench.viewer() as late:
+            second, text = bench.fresh()
+            await sensor.send(text)
+            await gets_about(late, second)
+
+
+@CHECKS.add("V-2.1/dead", "Viewers that vanish don't stop the others", needs="sensor ml")
+async def dead_viewers(bench: Bench) -> None:
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        for _ in range(10):
+            async with AsyncExitStack() as stack:
+                rude = [await stack.enter_async_context(bench.viewer()) for _ in range(3)]
+                await sensor.send(bench.fresh()[1])
+                for line in rude[:2]:
+                    line.connection.transport.abort()
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await gets_about(viewer, sec)
+
+
+# Without an answer
+
+
+def _is_fallback(text: str | bytes, sec: float) -> bool:
+    seen = reading(text)
+    return bool(seen and is_at(seen, sec) and parsed(text).get("status") == "error")
+
+
+async def _falls_back(viewer: Line, sec: float) -> None:
+    text = await gets(
+        viewer,
+        lambda t: _is_fallback(t, sec),
+        f'the sample of {sec:g} s with "prediction": null, "status": "error"',
+    )
+    if problem := shape_problem(text, fallback=True):
+        raise Mismatch("the shape of a result", f"{problem}: {excerpt(text)}")
+
+
+@CHECKS.add("V-2.2/silent", "A sample unanswered for 2 s is shown without", needs="sensor ml")
+async def unanswered(bench: Bench) -> None:
+    bench.ml.answer = silence
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await _falls_back(viewer, sec)
+        await _answer_late(bench, sec)
+
+
+@CHECKS.add("V-2.2/late", "A result that comes late is relayed", needs="sensor ml")
+async def late_result(bench: Bench) -> None:
+    bench.ml.answer = silence
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await asyncio.sleep(SILENT_S + 0.75)
+        late = await _answer_late(bench, sec)
+        await gets(viewer, lambda t: t == late, f"the late result of {sec:g} s")
+
+
+async def _answer_late(bench: Bench, sec: float) -> str:
+    requests = await until(
+        lambda: bench.ml.requests_at(sec),
+        f"a request for {sec:g} s",
+        lambda: "none came",
+        bench.timeout_s,
+    )
+    late = result(requests[0], note="late")
+    await bench.ml.say(late)
+    return late
+
+
+@CHECKS.add("V-2.2/lost", "A sample lost with the connection is shown", needs="sensor ml")
+async def lost(bench: Bench) -> None:
+    bench.ml.answer = silence
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await until(
+            lambda: bench.ml.requests_at(sec), "a request", lambda: "none came", bench.timeout_s
+        )
+        await bench.ml.drop()
+        await _falls_back(viewer, sec)
+
+
+@CHECKS.add("V-2.2/error", "A sample answered with an error is shown", needs="sensor ml")
+async def answered_with_an_error(bench: Bench) -> None:
+    error = json.dumps({"status": "error", "message": "no", "timestamp": TIMESTAMP})
+    bench.ml.answer = lambda _: (error,)
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S  # at the latest when it counts as silent
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await _falls_back(viewer, sec)
+
+
+@CHECKS.add("V-2.2/down", "While the ML service is down, samples are shown", needs="sensor ml")
+async def down(bench: Bench) -> None:
+    bench.ml.up = False
+    await bench.ml.drop()
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        for _ in range(2):
+            sec, text = bench.fresh()
+            await sensor.send(text)
+            await _falls_back(viewer, sec)
+
+
+# A viewer that doesn't read
+
+
+@asynccontextmanager
+async def _slow_viewer(bench: Bench) -> AsyncIterator[ClientConnection]:
+    """Yield a viewer that has stopped reading, after another one has got all results."""
+    raw = socket.socket(socket.AF_INET6 if ":" in bench.target.host else socket.AF_INET)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    raw.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(raw, (bench.target.host, bench.target.port))
+    connection = await connect(
+        bench.target.socket_url + "/ws",
+        sock=raw,
+        additional_headers=bench.viewer_headers(),
+        compression=None,
+        proxy=None,
+        ping_interval=None,
+        close_timeout=0.5,
+        max_size=None,
+    )
+    connection.transport.pause_reading()
+    try:
+        async with bench.viewer() as viewer, bench.sensor() as sensor:
+            viewer.timeout_s *= 3  # a group is most of a megabyte
+            padding = "x" * SLOW_RESULT_BYTES
+            bench.ml.answer = lambda request: (result(request, padding=padding),)
+            for _ in range(SLOW_RESULTS // SLOW_GROUP):
+                secs = [bench.sec() for _ in range(SLOW_GROUP)]
+                await sensor.send(*map(sample, secs))
+                await gets_about(viewer, secs[-1])
+                viewer.received.clear()
+            yield connection
+    finally:
+        connection.transport.abort()
+
+
+@CHECKS.add("V-2.3/others", "Others get everything beside one that doesn't read", needs="sensor ml")
+async def beside_a_slow_one(bench: Bench) -> None:
+    async with _slow_viewer(bench):
+        pass
+
+
+@CHECKS.add("V-2.3/closed", "One that doesn't read is closed with 1013", needs="sensor ml")
+async def slow_one_is_closed(bench: Bench) -> None:
+    async with _slow_viewer(bench) as slow:
+        slow.transport.resume_reading()
+        got = 0
+        try:
+            async with asyncio.timeout(3 * bench.timeout_s):
+                while True:
+                    await slow.recv()
+                    got += 1
+        except TimeoutError:
+            raise Mismatch("closed with 1013", f"it is open after {got} results") from None
+        except ConnectionClosed:
+            # A close frame that finds no room can't be sent: then the viewer is cut off, 1006.
+            if slow.close_code not in (1013, 1006):
+                raise Mismatch("closed with 1013", f"closed with {slow.close_code}") from None

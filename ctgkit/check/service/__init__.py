@@ -1,0 +1,1 @@
+"""The checks of an ML service, with their own rig."""

@@ -1,0 +1,161 @@
+"""What a check of an ML service may use: a connection, requests, minutes of data time."""
+
+import uuid
+from asyncio import TaskGroup
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidHandshake, InvalidMessage
+
+from ctgkit.check.checks import Mismatch, Skip
+from ctgkit.check.connection import Line, Target, answers, until
+from ctgkit.check.messages import parsed, sample
+
+ENOUGH_S = 430.0
+"""Data time by which a service that keeps M-3.3 has made four predictions, seconds."""
+GROUP = 50
+"""Requests that are sent before their answers are waited for."""
+Trace = Callable[[int], float | str]
+"""Number of a sample -> heart rate, beats/min."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ServiceBench:
+    """An ML service under test."""
+
+    target: Target
+    tasks: TaskGroup
+    """Lives as long as the run: reads the open connections."""
+    timeout_s: float = 3.0
+    ml_format: Literal["nested", "flat"] = "nested"
+    lacks: dict[str, str] = field(default_factory=dict)
+
+    async def alive(self) -> bool:
+        """Return whether something listens at the target."""
+        return await answers(self.target, 0.0)
+
+    async def prepare(self) -> None:
+        """Nothing is left from the last check: each has its own connection and sensors."""
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncIterator["Talk"]:
+        """Connect as the backend does."""
+        try:
+            connection = await connect(
+                self.target.socket_url,
+                compression=None,
+                proxy=None,
+                open_timeout=self.timeout_s,
+                close_timeout=1.0,
+                ping_interval=None,
+                max_queue=None,
+            )
+        except (InvalidHandshake, InvalidMessage, TimeoutError, OSError) as error:
+            raise Mismatch("a WebSocket", str(error) or repr(error)) from error
+        line = Line(connection, self.timeout_s)
+        self.tasks.create_task(line.read())
+        try:
+            yield Talk(line, self.ml_format)
+        finally:
+            await connection.close()
+
+    def request(self, sensor_id: str, sec: float, fhr: float | str, uterus: float = 15.25) -> str:
+        """Return a request in the service's format."""
+        return request(self.ml_format, sensor_id, sec, fhr, uterus)
+
+
+def request(
+    ml_format: str, sensor_id: str, sec: float, fhr: float | str, uterus: float = 15.25
+) -> str:
+    """Return a request, nested or flat."""
+    if ml_format == "nested":
+        return sample(sec, fhr, uterus, sensor_id=sensor_id)
+    fhr = 0 if fhr == "null" else fhr
+    return (
+        f'{{"sensorID": "{sensor_id}", "secFromStart": {sec},'
+        f' "BPMChild": {fhr}, "uterus": {uterus}, "spasms": 0.5}}'
+    )
+
+
+class Talk:
+    """One connection to the service."""
+
+    def __init__(self, line: Line, ml_format: str) -> None:
+        self.line, self.ml_format = line, ml_format
+
+    async def ask(self, *requests: str | bytes) -> list[Any]:
+        """Send requests and return as many parsed answers."""
+        first = len(self.line.received)
+        for start in range(0, len(requests), GROUP):
+            await self.line.send(*requests[start : start + GROUP])
+            wanted = min(start + GROUP, len(requests))
+            await self._answers(first, wanted)
+        return [parsed(text) for text in self.line.received[first:]]
+
+    async def _answers(self, first: int, wanted: int) -> None:
+        def count() -> int:
+            return len(self.line.received) - first
+
+        def actual() -> str:
+            return f"{count()}, {self.line.seen()}"
+
+        await until(
+            lambda: count() >= wanted or self.line.code is not None,
+            f"{wanted} answers",
+            actual,
+            self.line.timeout_s,
+        )
+        if count() < wanted:
+            raise Mismatch(f"{wanted} answers", actual())
+
+    async def play(
+        self, sensor_id: str, begin_s: float, end_s: float, rate_hz: float, fhr: Trace
+    ) -> list[Any]:
+        """Play a trace and return the answers."""
+        secs = [round(begin_s + n / rate_hz, 3) for n in range(round((end_s - begin_s) * rate_hz))]
+        return await self.ask(
+            *(
+                request(self.ml_format, sensor_id, sec, fhr(n), 10 + n % 5)
+                for n, sec in enumerate(secs)
+            )
+        )
+
+    async def predicted(self, fhr: Trace) -> tuple[str, float, list[Any]]:
+        """Play a trace from 10 s until there is a prediction.
+
+        Returns
+        -------
+        sensor_id : str
+        rate_hz : float
+            1; 4 for a service that predicts nothing at 1.
+        answers : list
+
+        Raises
+        ------
+        Skip
+            When there is none: another check says whether there should be.
+        """
+        for rate_hz in (1.0, 4.0):
+            sensor_id = new_sensor()
+            answers = await self.play(sensor_id, 10, ENOUGH_S, rate_hz, fhr)
+            if any(has_prediction(a) for a in answers):
+                return sensor_id, rate_hz, answers
+        raise Skip("the service made no prediction in 7 minutes of data time")
+
+
+def has_prediction(answer: Any) -> bool:
+    """Return whether an answer carries a prediction."""
+    return isinstance(answer, dict) and bool(answer.get("prediction"))
+
+
+def calm(n: int) -> float:
+    """Return a heart rate that goes about 146."""
+    return 140 + (n * 7) % 13
+
+
+def new_sensor() -> str:
+    """Return an id that the service has never heard of."""
+    return str(uuid.uuid4())

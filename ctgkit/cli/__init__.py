@@ -1,0 +1,1 @@
+"""The command line: main (the list of commands), options (shared by them), junit."""

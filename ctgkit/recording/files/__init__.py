@@ -1,0 +1,1 @@
+"""Files of samples: one module per format, and the registry of them."""

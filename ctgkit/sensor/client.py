@@ -1,0 +1,324 @@
+"""One sensor, from switched on to switched off: connection, acknowledgements, reconnects.
+
+It never loses a sample by itself. While the connection is down its data time goes on and samples
+collect in the bounded outbox; when that is full production pauses, and after the reconnect
+everything is sent, oldest first, until data time has caught up with the clock.
+"""
+
+import asyncio
+import functools
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from msgspec.structs import replace
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from ctgkit.errors import Unreachable, WireError, excerpt
+from ctgkit.net.client import DirectConnect
+from ctgkit.net.frames import is_writable, write_texts
+from ctgkit.net.lags import Lags
+from ctgkit.sensor.badline import BadLine
+from ctgkit.sensor.outbox import Outbox
+from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
+from ctgkit.sensor.settings import FleetSettings
+from ctgkit.wire import (
+    SENSOR_ID_PARAMETER,
+    SUBPROTOCOL,
+    TOKEN_HEADER,
+    Ack,
+    Reject,
+    decode_reply,
+    encode_sample,
+)
+
+log = logging.getLogger(__name__)
+
+BURST_SAMPLES = 256
+"""Most samples in one write: 32 KiB. Chosen: larger ones gain nothing measurable."""
+
+WRITE_BUFFER_BYTES = 128 * 1024
+"""A connection with more unwritten bytes than this gets no new ones: the peer is slow."""
+
+RETRY_S = 0.02
+"""How soon a sensor that could not send looks again, seconds; an acknowledgement is sooner."""
+
+STOP_FLUSH_S = 3.0
+"""How long a stopped sensor waits for acknowledgements, seconds. Chosen: below the 10 s after
+which service managers kill."""
+
+CLOSE_TIMEOUT_S = 2.0
+FINAL_STATUSES = {400, 401, 403, 404}
+"""Answers that another attempt would not change: id missing, credentials, origin, path wrong."""
+REPLACED = 4409
+"""Close code when the same sensor connected again (contract, section 2)."""
+
+
+class SensorClient:
+    """Plays one feed over one WebSocket, and reconnects as often as it takes.
+
+    Parameters
+    ----------
+    settings : FleetSettings
+        Shared by the fleet.
+    number : int
+        Which of the fleet's sensors this is, from 0.
+    first_seq : int
+        Sequence number of its first sample.
+    lags : Lags
+        Where to count how late samples are sent.
+    on_started : callable
+        Called once, when the feed starts: from then on :meth:`pump` has to be called.
+    """
+
+    def __init__(
+        self,
+        settings: FleetSettings,
+        number: int,
+        *,
+        first_seq: int,
+        lags: Lags,
+        on_started: Callable[["SensorClient"], None],
+    ) -> None:
+        entry = settings.credentials[number]
+        self.sensor_id = entry.id
+        self.outbox = Outbox(settings.window)
+        self.feed = Feed(
+            settings.make_source(number),
+            sensor_id=entry.id,
+            first_seq=first_seq,
+            speed=settings.speed,
+            duration_s=settings.duration_s,
+        )
+        self.bad_line: BadLine | None = None
+        """None when there are no faults."""
+        self.connects = 0
+        self.failure: Unreachable | None = None
+        self.first_sent_s = self.last_sent_s = math.nan
+        """Times of the first and the last write of a new sample, seconds of the monotonic clock."""
+        self.dialled = asyncio.Event()
+        """Set when the first connection stands, or none will."""
+        self._settings = settings
+        self._token = entry.token
+        self._lags = lags if settings.speed < math.inf else None
+        self._on_started = on_started
+        self._random = random.Random(f"{settings.seed}/{number}")
+        self._connection: ClientConnection | None = None
+        self._acks = False
+        self._attempt = 0
+        self._complained = False
+        self._flush_s = settings.flush_timeout_s
+        if (line := settings.make_line(number)) is not None:
+            on_fault = functools.partial(settings.on_fault, number)
+            self.bad_line = BadLine(line, first_seq, self.outbox, on_fault)
+            self._flush_s += self.bad_line.patience_s
+        self._flush: asyncio.Timeout | None = None
+        self._ended = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._level = logging.INFO if len(settings.credentials) <= 10 else logging.DEBUG
+
+    async def run(self, connect_timeout_s: float) -> None:
+        """Connect and play until the feed's end or :meth:`stop`, then wait for acknowledgements.
+
+        Parameters
+        ----------
+        connect_timeout_s : float
+            How long to dial for the first connection, seconds; 0 is one attempt.
+
+        Notes
+        -----
+        It returns in any case; what went wrong for good is in :attr:`failure`.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            link = tasks.create_task(self._keep_linked(connect_timeout_s))
+            await self._ended.wait()
+            try:
+                async with asyncio.timeout(self._flush_s) as self._flush:
+                    await self._settled.wait()
+            except TimeoutError:
+                log.warning(
+                    "gave up waiting id=%s unacknowledged=%d", self.sensor_id, len(self.outbox)
+                )
+                self._settled.set()
+            self.dialled.set()
+            link.cancel()
+
+    def stop(self) -> None:
+        """Produce nothing more; :meth:`run` returns when the rest is acknowledged, soon at most."""
+        self.feed.stop()
+        self._flush_s = STOP_FLUSH_S
+        self._ended.set()
+        self._check_end()
+        if self._flush is not None and not self._settled.is_set():  # waits already, but longer
+            self._flush.reschedule(asyncio.get_running_loop().time() + STOP_FLUSH_S)
+
+    def pump(self) -> float:
+        """Produce what is due, send what can be sent, and return when to be called again.
+
+        Infinity means never. It does not wait for the peer: a connection whose buffer is filled
+        is left alone.
+        """
+        now = time.monotonic()
+        if room := self.outbox.room:
+            self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
+        connection = self._writable()
+        if connection is not None and self.outbox.has_unsent:
+            self._send(connection)
+        elif connection is not None and self.feed.ended and self.bad_line is not None:
+            self.bad_line.flush(connection)
+        self._check_end()
+        if self._settled.is_set():
+            return math.inf
+        if connection is not None and self.outbox.has_unsent:
+            return now  # more than one burst
+        if self.outbox.has_unsent or self.feed.ended or not self.outbox.room:
+            return now + RETRY_S
+        return self.feed.next_due_s
+
+    def _writable(self) -> ClientConnection | None:
+        connection = self._connection
+        if connection is None or not is_writable(connection, WRITE_BUFFER_BYTES):
+            return None
+        return connection
+
+    def _send(self, connection: ClientConnection) -> None:
+        samples, n_new = self.outbox.take(BURST_SAMPLES)
+        numbered = samples if self._acks else [replace(s, seq=None) for s in samples]
+        stands = True
+        if self.bad_line is None:
+            write_texts(connection, [encode_sample(s) for s in numbered])
+        else:
+            stands = self.bad_line.send(connection, samples, numbered)
+        if stands and not self._acks:  # otherwise they stay in flight, to be sent again
+            self.outbox.forget_sent()
+        if n_new:
+            now = time.monotonic()
+            self.last_sent_s = now
+            if math.isnan(self.first_sent_s):
+                self.first_sent_s = now
+            if self._lags is not None:
+                for sample in samples[-n_new:]:
+                    self._lags.add(now - self.feed.due_at(sample))
+
+    def _check_end(self) -> None:
+        if self.feed.ended:
+            self._ended.set()
+            if not len(self.outbox) and not (self.bad_line and self.bad_line.holds):
+                self._settled.set()
+
+    async def _keep_linked(self, connect_timeout_s: float) -> None:
+        """Dial, use the connection until it is lost, and again."""
+        give_up_at = time.monotonic() + connect_timeout_s
+        while True:
+            try:
+                connection = await self._dial()
+            except (OSError, InvalidHandshake, ConnectionClosed) as error:
+                reason = _reason(error)
+                final = isinstance(error, InvalidStatus) and (
+                    error.response.status_code in FINAL_STATUSES
+                )
+                if final or (not self.connects and time.monotonic() >= give_up_at):
+                    return self._fail(reason)
+                log.log(
+                    self._level if self._attempt == 0 else logging.DEBUG,
+                    "cannot connect, trying again id=%s: %s", self.sensor_id, reason,
+                )  # fmt: skip
+            else:
+                began = time.monotonic()
+                await self._use(connection)
+                if time.monotonic() - began > BACKOFF_CAP_S:
+                    self._attempt = 0
+                if connection.close_code == REPLACED:
+                    return self._fail(
+                        f"sensor {self.sensor_id} connected a second time and this connection was"
+                        " replaced; is another process running with the same sensor?"
+                    )
+            await asyncio.sleep(backoff_s(self._attempt, self._random.random()))
+            self._attempt += 1
+
+    def _fail(self, reason: str) -> None:
+        self.failure = Unreachable(self._settings.url, reason)
+        log.log(self._level, "sensor gave up id=%s: %s", self.sensor_id, reason)
+        self._ended.set()
+        self._settled.set()
+
+    async def _dial(self) -> ClientConnection:
+        parts = urlsplit(self._settings.url)
+        query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
+        query = f"{parts.query}&{query}" if parts.query else query
+        made_by: type[ClientConnection] = ClientConnection
+        if self.bad_line is not None:
+            made_by = await self.bad_line.before_dialling()
+        return await DirectConnect(
+            urlunsplit(parts._replace(query=query)),
+            create_connection=made_by,
+            additional_headers={TOKEN_HEADER: self._token},
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            compression=None,  # small messages: it costs more than it saves
+            proxy=None,
+            close_timeout=CLOSE_TIMEOUT_S,
+            write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
+        )
+
+    async def _use(self, connection: ClientConnection) -> None:
+        """Read replies until the connection is lost."""
+        self._acks = connection.subprotocol == SUBPROTOCOL
+        self._connection = connection
+        self.connects += 1
+        self.dialled.set()
+        self.outbox.rewind()
+        log.log(
+            self._level, "sensor connected id=%s acks=%s", self.sensor_id,
+            "yes" if self._acks else "no",
+        )  # fmt: skip
+        try:
+            if self.connects == 1:
+                self.feed.start(time.monotonic())
+                self._on_started(self)
+            else:
+                self.pump()
+            while True:
+                frame = await connection.recv(decode=False)
+                if self._acks:
+                    self._handle_reply(frame)
+        except ConnectionClosed as closed:
+            log.log(self._level, "sensor disconnected id=%s: %s", self.sensor_id, closed)
+        finally:
+            self._connection = None
+            await connection.close()
+
+    def _handle_reply(self, frame: bytes | str) -> None:
+        try:
+            reply = decode_reply(frame)
+        except WireError as error:
+            level = logging.DEBUG if self._complained else logging.WARNING
+            log.log(level, "unreadable reply id=%s: %s", self.sensor_id, error)
+            self._complained = True
+            return
+        held_up = not self.outbox.room
+        match reply:
+            case Ack(ack=seq):
+                self.outbox.ack(seq)
+                self._attempt = 0  # this connection is worth something
+            case Reject(error=reason, seq=seq):
+                self.outbox.reject(seq)
+                level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
+                log.log(
+                    level, "sample rejected id=%s seq=%s: %s", self.sensor_id, seq, excerpt(reason)
+                )
+        self._check_end()
+        if held_up or self.outbox.has_unsent:
+            self.pump()
+
+
+def _reason(error: OSError | InvalidHandshake | ConnectionClosed) -> str:
+    if isinstance(error, InvalidStatus):
+        body = bytes(error.response.body or b"")
+        said = f": {excerpt(body.strip())}" if body.strip() else ""
+        return f"answered {error.response.status_code}{said}"
+    return str(error) or type(error).__name__

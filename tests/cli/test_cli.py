@@ -1,0 +1,123 @@
+"""The command line: help without imports, one place for exit codes, options from anywhere."""
+
+import asyncio
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ctgkit.cli.main import COMMANDS, cli
+from ctgkit.errors import StoreError
+from ctgkit.net.eventloop import run as run_loop
+from ctgkit.server.command import serve
+
+
+def run(*arguments, **more):
+    return subprocess.run(
+        [sys.executable, "-m", "ctgkit", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **more,
+    )
+
+
+def test_help_imports_nothing_heavy():
+    """`ctgkit --help` stays quick: none of the heavy packages is loaded."""
+    code = (
+        "import sys\n"
+        "from ctgkit.cli.main import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'rich', 'websockets', 'msgspec', 'asyncio'}\n"
+        "sys.exit(str(sorted(heavy & set(sys.modules))) if heavy & set(sys.modules) else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "demo" in done.stdout
+
+
+def commands(group, prefix=()):
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        yield (*prefix, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*prefix, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), [pytest.param(p, c, id=" ".join(p)) for p, c in commands(cli)]
+)
+def test_every_command_has_help_with_an_example(path, command):
+    """Each command says what it does, and shows how."""
+    result = CliRunner().invoke(cli, [*path, "--help"])
+    assert result.exit_code == 0
+    assert command.help
+    assert "Example: ctgkit" in result.output
+
+
+def test_the_short_help_is_the_commands_own():
+    """The one-line list and the commands tell the same story: none is missing."""
+    assert {name for (name, *rest), _ in commands(cli) if not rest} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--version"], 0, "ctgkit, version"),
+        (["nonsense"], 2, "No such command"),
+        (["serve", "--port", "x"], 2, "not a valid integer"),
+        (["serve", "--config", "missing.toml"], 4, "missing.toml"),
+        (["serve", "--store", "mysql://x"], 2, "sqlite:///PATH"),
+        (["serve", "--ml", "http://x"], 2, "--ml"),
+        (["serve", "--tls-key", __file__], 2, "--tls-cert"),
+        (["serve", "--host", "0.0.0.0", "--config", "open.toml"], 4, "viewer_token is missing"),
+        (["serve", "--host", "0.0.0.0", "--config", "weak.toml"], 4, "is too easy to guess"),
+        (["serve", "--public-viewers", "--host", "::", "--config", "weak.toml"], 4, "to guess"),
+        (["serve", "--config", "typo.toml"], 4, "did you mean 'port'"),
+        (["exam", "list", "--store", "sqlite:///missing.db"], 4, "no such file"),
+        (["sensor", "--url", "ws://127.0.0.1:9/ws/sensor", "--connect-timeout", "0"], 2, "serve"),
+    ],
+)
+def test_exit_codes(tmp_path, monkeypatch, arguments, code, text):
+    """0 ok, 2 usage, 4 configuration: always one line that says why, never a traceback."""
+    for variable in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    sensor = "[[sensors]]\nid='00000000-0000-0000-0000-000000000000'\ntoken='t'\n"
+    (tmp_path / "typo.toml").write_text("[serve]\nprot = 1\n" + sensor)
+    (tmp_path / "weak.toml").write_text(sensor)
+    (tmp_path / "open.toml").write_text(sensor.replace("'t'", "'hG7_kq2Zt0-xW9vB'"))
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert text in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_task_groups_failure_is_one_line():
+    """What explains itself is found in the group that a task group raises."""
+
+    async def fail():
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(60))
+            raise StoreError("x.db", "malformed")
+
+    with pytest.raises(StoreError, match=r"x\.db: malformed"):
+        run_loop(fail())
+
+
+def test_precedence_of_options(tmp_path, monkeypatch):
+    """Flag over environment over file over default."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ctgkit.toml").write_text("[serve]\nml-retry = 3\nport = 3\ngrace = 3\n")
+    monkeypatch.setenv("CTGKIT_SERVE_PORT", "2")
+    monkeypatch.setenv("CTGKIT_SERVE_GRACE", "2")
+    seen = {}
+    monkeypatch.setattr(serve, "callback", lambda **options: seen.update(options))
+    CliRunner().invoke(
+        cli, ["serve", "--grace", "1"], auto_envvar_prefix="CTGKIT", catch_exceptions=False
+    )
+    wanted = {"grace": 1.0, "port": 2, "ml_retry": 3.0, "ml": "ws://127.0.0.1:8081/ws/ctg"}
+    assert {name: seen[name] for name in wanted} == wanted
