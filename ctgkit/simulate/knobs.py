@@ -73,11 +73,19 @@ KNOBS: dict[str, Knob] = {
     "toco.breathing": Knob("units", 0, 20, 0.4, "Size (rms) of the breathing ripple."),
     "toco.breathing_per_min": Knob("/min", 8, 40, 20, "The mother's breathing rate.", fixed=True),
     "toco.noise": Knob("units", 0, 20, 0.5, "Size (rms) of belt and muscle noise."),
-    "toco.noise_slope": Knob("", 0, 4, 2.4, "Fall of that noise's power.", fixed=True),
+    "toco.noise_slope": Knob("", 0, 6, 2.4, "Fall of that noise's power.", fixed=True),
     "toco.smoothing_s": Knob("s", 0, 10, 0.5, "Length of the moving average.", fixed=True),
     "toco.drift": Knob("units", 0, 40, 2, "Size (rms) of the belt's slow drift."),
     "toco.spikes_per_h": Knob("/h", 0, 240, 4, "Movement artefacts."),
     "toco.shifts_per_h": Knob("/h", 0, 120, 0, "Sudden shifts of the belt that settle slowly."),
+    "toco.noise_corner_hz": Knob(
+        "Hz", 0.01, 0.5, 0.04, "Where the belt noise begins to fall.", fixed=True
+    ),
+    "toco.breathing_width": Knob(
+        "", 0.02, 1, 0.3, "Width of its hump: sd of the logarithm of frequency.", fixed=True
+    ),
+    "toco.white": Knob("units", 0, 5, 0, "White noise of the belt, rms."),
+    "toco.lifted_per_h": Knob("/h", 0, 12, 0, "Stretches of minutes with the belt off the skin."),
     "toco.rezero_per_h": Knob("/h", 0, 12, 0, "Nurse's resets to the zero line."),
     "toco.gain": Knob("", 0, 3, 1, "What the belt shows of the true tone; 0 is a lifted belt."),
     "toco.update_s": Knob("s", 0.25, 4, 0.25, "Period of the shown value.", fixed=True),
@@ -105,7 +113,13 @@ KNOBS: dict[str, Knob] = {
     "artefact.wrong_lock": Knob(
         "", 0, 1, 0, "Share of short stretches between gaps that show something else."
     ),
-    "sensor.missed_update": Knob("", 0, 1, 0.1, "Share of beats that the monitor repeats."),
+    "sensor.missed_update": Knob("", 0, 1, 0.06, "Share of beats that the monitor repeats."),
+    "sensor.doubt_per_h": Knob(
+        "/h", 0, 360, 20, "Spells of a second or two in which the value isn't updated."
+    ),
+    "sensor.interval_ms": Knob(
+        "ms", 0.1, 5, 0.625, "Step of the beat intervals that the monitor measures.", fixed=True
+    ),
     "sensor.hold_s": Knob(
         "s", 0, 6, 3.2, "How long the last value is repeated before a gap.", fixed=True
     ),

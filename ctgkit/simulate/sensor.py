@@ -19,7 +19,7 @@ from ctgkit.simulate.patient import ForcedAt, Patient
 from ctgkit.simulate.plan import Plan
 from ctgkit.simulate.scenario import ForcedEvent, Scenario
 from ctgkit.simulate.signal.belt import level, toco
-from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm
+from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
 from ctgkit.simulate.signal.dropout import Episode
 from ctgkit.simulate.signal.field import heart_rate
 from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
@@ -33,6 +33,10 @@ BLOCK: Final = 1024
 GOLDEN: Final = 0.618034
 """Spreads where in a block sensors render the next one: a fleet that began together would
 otherwise stop together, for milliseconds each."""
+
+CAPTURE_LEAD_S: Final = 2.5
+"""The mother's heart is followed this long before it is shown, so that no shown interval mixes
+two hearts."""
 
 MASK_BITS: Final = {
     "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
@@ -244,7 +248,11 @@ class Sensor:
         seen = full
         if mask.any():
             mother = mother_bpm(patient, streams, t_s, strength)
-            seen = np.where(mask & MASK_BITS["maternal_capture"], mother, full)
+            captured = np.zeros(len(t_s), bool)
+            for e in window.episodes:
+                if e.what == "maternal_capture":  # the beats just before are hers as well
+                    captured |= (t_s > e.onset_s - CAPTURE_LEAD_S) & (t_s < e.end_s)
+            seen = np.where(captured, mother, full)
         shown = self._shown(block, t_s, monitor(patient, streams, block, first, seen), mask)
         belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
         mask, t_s = mask[MARGIN:], t_s[MARGIN:]
@@ -264,7 +272,7 @@ class Sensor:
         shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)
         shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
         if (mask & MASK_BITS["outlier"]).any():
-            wild = 135 + 38 * slow(self._streams, "artefact.outlier.value", t_s, 6.0, 6.0)
+            wild = wild_bpm(self.patient, self._streams, block, t_s)
             shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
         grid = self.patient.at("sensor.grid_bpm", 0.0)
         shown = np.clip(np.round(shown / grid) * grid, 50, 240)

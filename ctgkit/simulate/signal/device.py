@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
+from ctgkit.simulate.signal.field import floor_factor
 from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
@@ -46,22 +47,38 @@ def monitor(
     known_s = beats_s[1:]
     method = patient.words["sensor.method"]
     error = fitted.BEAT_ERROR[method] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
+    error *= floor_factor(patient, first / ENGINE_HZ)
     z = streams.generator("sensor.error", block).standard_normal((3, len(rate)))
+    slips = streams.generator("sensor.slip", block).random(len(rate)) < fitted.BEAT_SLIP
+    z[0, slips] *= fitted.SLIP_FACTOR
     # a normal whose variance is exponential: Laplacian, as successive values differ [M]
     rate += error * z[0] * np.sqrt((z[1] ** 2 + z[2] ** 2) / 2)
     if method == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
-    else:  # an electrode measures intervals with a clock of 500 Hz
-        step_s = fitted.ELECTRODE_STEP_S
-        rate = 60 / (step_s * np.round(60 / rate / step_s))
-    # a missed update repeats the value before it
-    missing = patient.at("sensor.missed_update", first / ENGINE_HZ)
-    missed = streams.generator("sensor.missed", block).random(len(rate)) < missing
-    missed[0] = False
+    step_s = patient.at("sensor.interval_ms", 0.0) / 1000
+    rate = 60 / (step_s * np.round(60 / rate / step_s))
+    if method == "doppler":  # ultrasound monitors cut off, electrodes round [M]
+        step_bpm = patient.at("sensor.grid_bpm", 0.0)
+        rate = step_bpm * np.floor(rate / step_bpm)
+    missed = _missed(patient, streams, block, first, len(rate))
     rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
     held: Floats = rate[np.searchsorted(known_s, t_s[WARM_UP:], side="right") - 1]
     return held
+
+
+def _missed(
+    patient: Patient, streams: Streams, block: int, first: int, count: int
+) -> NDArray[np.bool_]:
+    """Return which beats don't update the shown value: single ones, and spells of doubt."""
+    u = streams.generator("sensor.missed", block).random((3, count))
+    missed = u[0] < patient.at("sensor.missed_update", first / ENGINE_HZ)
+    per_beat = patient.at("sensor.doubt_per_h", first / ENGINE_HZ) / 3600 * 0.43
+    lengths = (3 - fitted.DOUBT_BEATS * np.log1p(-u[2])).astype(np.intp)
+    for i in np.flatnonzero(u[1] < per_beat):
+        missed[i : i + lengths[i]] = True
+    missed[0] = False
+    return missed
 
 
 def hold(
@@ -83,6 +100,14 @@ def hold(
     u = streams.generator("sensor.flicker", block).random((2, len(shown_bpm)))
     flicker = np.cumsum(u[0] < fitted.HOLD_FLICKER) % 2 * np.where(u[1, last] < 0.5, -1, 1)
     return np.where(held, shown_bpm[last] + step_bpm * flicker, shown_bpm)
+
+
+def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Floats:
+    """Return what the monitor makes of noise, bpm: a level for seconds, uneven from beat to beat."""
+    z = streams.generator("artefact.outlier.value", block).standard_normal(len(t_s))
+    uneven = np.repeat(z[::2], 2)[: len(t_s)]
+    level: Floats = 142 + 38 * slow(streams, "artefact.outlier.value", t_s, 6.0, 6.0)
+    return level + fitted.WILD_BPM[patient.words["sensor.method"]] * uneven
 
 
 def mother_bpm(

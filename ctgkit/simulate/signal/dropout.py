@@ -56,7 +56,7 @@ _ARTEFACTS: tuple[tuple[What, str], ...] = (
 
 
 def _lock_on(u: float) -> What:
-    return "maternal_capture" if u < 0.3 else "halving" if u < 0.4 else "outlier"
+    return "maternal_capture" if u < 0.25 else "halving" if u < 0.33 else "outlier"
 
 
 class Dropouts:
@@ -140,11 +140,12 @@ class Dropouts:
         wholly = share * np.clip((40 - (to_s - from_s)) / 30, 0, 1)
         if u[2] < wholly:
             return [Episode(id_ + "w", _lock_on(u[3]), from_s, to_s)]
+        edge = share * (fitted.EDGE_LOCK if held_s else fitted.EDGE_LOCK_NO_HOLD)
         found = []
-        after_s, before_s = 1 + 4 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
-        if u[4] < 0.12 * share and to_s - from_s > 8:
+        after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
+        if u[4] < edge and to_s - from_s > 8:
             found.append(Episode(id_ + "p", _lock_on(u[3]), to_s - before_s, to_s))
-        if u[5] < 0.12 * share and to_s - from_s > 8 and np.isfinite(from_s):
+        if u[5] < edge and to_s - from_s > 8 and np.isfinite(from_s):
             found.append(Episode(id_ + "q", _lock_on(u[3]), from_s, from_s + after_s))
         return found
 
@@ -157,11 +158,14 @@ class Dropouts:
         starts = (np.arange(first, stop) + u[:, 1]) * FLICKER_SLOT_S
         share = self._patient.at("loss.share", starts)
         share = share * (1 - self._patient.at("loss.long_share", starts))
-        swell = slow(self._streams, "fhr.flicker", starts, 20.0, 60.0)
+        swell = slow(self._streams, "fhr.flicker", starts, 12.0, 36.0)
+        # what moves the belt moves the probe
+        moving = slow(self._streams, "toco.restless", starts, 8.0, 20.0)
+        swell = fitted.FLICKER_SWELL * (0.8 * swell + 0.6 * moving)
         trend = slow(self._streams, "fhr.flicker.trend", starts, 120.0, 600.0)
         unsteady = self._patient.at("loss.unsteady", starts)
         # over a minute its logarithm has an sd of 1: gaps come in clusters [M]
-        cluster = np.exp(swell + unsteady * trend - 0.5 * (1 + unsteady**2))
+        cluster = np.exp(swell + unsteady * trend - 0.5 * (fitted.FLICKER_SWELL**2 + unsteady**2))
         more = self._patient.at("loss.events", starts) - 1
         factor = (1 + more * stress(starts)) / (1 + more * fitted.MEAN_STRESS)
         hazard = -np.log1p(-np.minimum(share, 0.99)) / self._mean_s * cluster * factor

@@ -103,6 +103,12 @@ _BURST = np.exp(-np.arange(-1, 60) / ENGINE_HZ / fitted.VAGAL_S)
 _BURST[0] = 0.5
 
 
+def floor_factor(patient: Patient, t_s: "Floats | float") -> "Floats | float":
+    """Return how much larger the fast part is for a band other than 10 bpm."""
+    factor: Floats | float = (patient.at("fhr.bandwidth_bpm", t_s) / 10) ** fitted.FLOOR_POWER
+    return factor
+
+
 def _vagal(streams: Streams, first: int, count: int) -> Floats:
     """Return bursts of the vagus, mean 0: the heart slows within a beat and recovers slowly.
 
@@ -151,7 +157,7 @@ def heart_rate(
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
     swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 45.0, 150.0)
+        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
     )
     gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
     gain = gain * behaviour.effects(t_s)[0] * swell
@@ -168,6 +174,6 @@ def heart_rate(
     bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
     wave += gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
-    fast = patient.at("fhr.floor_bpm", t_s) * bouts * np.sqrt(swell)
+    fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
     return _soft_clip(heart.clean + wave)

@@ -11,21 +11,28 @@ VARIABILITY_HZ = (
 )  # fmt: skip
 VARIABILITY_PSD = (
     1300.0, 520.0, 175.0, 115.0, 78.0, 47.0, 31.0, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
-    0.55, 0.3, 0.14, 0.085, 0.04, 0.018, 0.004,
+    0.7, 0.4, 0.2, 0.11, 0.045, 0.018, 0.004,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm, of the real one
 [M, median over clean 256 s windows] what drift, events, floor and beat error leave to it; scales
 with the square of the band."""
 
-VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 6.0, 3.0, 1.0, 1.0
+VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
 """Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an
 exponential distribution of sizes, and its mean [M, from the steepness of falls and recoveries]."""
 
-FLOOR_SLOPE = 1.3
+FLOOR_SLOPE = 1.8
 """Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
+
+FLOOR_POWER = 0.4
+"""The fast part grows with this power of the band [M, spectrum at 1 Hz over bands]."""
 
 DOPPLER_DELAY_S = 0.06
 """Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
+
+LIFTED_S = (420.0, 0.6)
+"""Belt off the skin: median in s, sd of the logarithm [M]: the longest constant stretch of a
+recording is of 300 to 950 s, nearly always at zero."""
 
 SHIFT_SIZE = 14.0
 """Mean size of a sudden belt shift, toco units [M]."""
@@ -43,9 +50,16 @@ go of one signal before it takes the other."""
 FLOOR_BOUTS = 0.6
 """Sd of the logarithm of its size, over about 10 s [M]: steps are heavier-tailed than Gaussian."""
 
-GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
+GAP_EXCESS = {"doppler": (0.55, 1.55, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
+
+EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.8
+"""Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
+last value shows little of them."""
+
+FLICKER_SWELL = 1.5
+"""Sd of the logarithm of the rate of short gaps within a minute [M]: they come in clusters."""
 
 LONG_GAP_S = (60.0, 0.8, 85.0)
 """Gaps of minutes: median, sd of the logarithm, mean after clipping [M]: over 60 s are 1 % of the
@@ -63,15 +77,21 @@ ARTEFACT_S = {
 }
 """Median length, s, and sd of its logarithm (signal model 7.6 and 7.7) [M]; outlier [D]."""
 
-BEAT_ERROR = {"doppler": 2.2, "scalp": 0.6}
+BEAT_ERROR = {"doppler": 6.0, "scalp": 1.2}
 """White error of one beat over the size of the fast part [M]: successive steps of the shown heart
 rate are all but uncorrelated."""
 
-HOLD_FLICKER = 0.12
+HOLD_FLICKER = 0.18
 """Share of samples at which the last digit of a repeated value changes [M]."""
 
-ELECTRODE_STEP_S = 0.002
-"""Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
+BEAT_SLIP, SLIP_FACTOR = 0.02, 4.0
+"""Share of beats found at a wrong place, and their error over the usual one [M]."""
+
+WILD_BPM = {"doppler": 0.8, "scalp": 5.0}
+"""Unevenness of what is shown in noise [M]: autocorrelation smooths it."""
+
+DOUBT_BEATS = 3.0
+"""Mean length of a spell without updates, beyond three beats [M]."""
 
 BAND_GAIN = 1.12
 """Makes the measured band the one asked, with drift, floor and swelling counted in."""
