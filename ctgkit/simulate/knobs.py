@@ -84,7 +84,7 @@ KNOBS: dict[str, Knob] = {
     "toco.breathing_width": Knob(
         "", 0.02, 1, 0.3, "Width of its hump: sd of the logarithm of frequency.", fixed=True
     ),
-    "toco.white": Knob("units", 0, 5, 0, "White noise of the belt, rms."),
+    "toco.noise_tail": Knob("units", 0, 5, 0.1, "Its fast part, above 0.3 Hz, rms."),
     "toco.lifted_per_h": Knob("/h", 0, 12, 0, "Stretches of minutes with the belt off the skin."),
     "toco.rezero_per_h": Knob("/h", 0, 12, 0, "Nurse's resets to the zero line."),
     "toco.gain": Knob("", 0, 3, 1, "What the belt shows of the true tone; 0 is a lifted belt."),
@@ -116,6 +116,12 @@ KNOBS: dict[str, Knob] = {
     "sensor.missed_update": Knob("", 0, 1, 0.06, "Share of beats that the monitor repeats."),
     "sensor.doubt_per_h": Knob(
         "/h", 0, 360, 20, "Spells of a second or two in which the value isn't updated."
+    ),
+    "sensor.beat_error": Knob(
+        "", 0, 20, 3, "Error of one beat over the fast part; electrodes 1.", fixed=True
+    ),
+    "sensor.blur_s": Knob(
+        "s", 0, 2, 0.2, "Error of one beat over the slope of the heart rate.", fixed=True
     ),
     "sensor.interval_ms": Knob(
         "ms", 0.1, 5, 0.625, "Step of the beat intervals that the monitor measures.", fixed=True

@@ -74,7 +74,7 @@ class Accelerations:
                     )
                 ),
                 float(self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])),
-                float(np.clip(0.57 + 0.17 * z[i, 2], 0.15, 0.85)),
+                float(np.clip(0.62 + 0.15 * z[i, 2], 0.15, 0.85)),
                 1 + int(3 * u[i, 2]),
             )
             if one.end_s > from_s and one.onset_s < to_s:

@@ -159,19 +159,23 @@ def _ripple(patient: Patient, streams: Streams, first: int, count: int) -> Float
     return noise(streams, "toco.breathing", first, count, _unit(hump))
 
 
+_TAIL = np.where(FREQUENCIES_HZ > 0.3, np.maximum(FREQUENCIES_HZ, 0.3) ** -fitted.TAIL_SLOPE, 0.0)
+_TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
+
+
 def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
     """Return belt and muscle noise, in bouts."""
     slope = patient.at("toco.noise_slope", 0.0)
     corner_hz = patient.at("toco.noise_corner_hz", 0.0)
-    spectrum: Floats = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
+    body = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
+    body /= body.sum() * FREQUENCIES_HZ[1]
+
+    def scale(centre_s: float) -> Floats:
+        size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in ("noise", "noise_tail"))
+        return amplitudes(size**2 * body + tail**2 * _TAIL)
+
     restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    wave = patient.at("toco.noise", t_s) * noise(
-        streams, "toco.noise", first, count, _unit(spectrum)
-    )
-    white = patient.at("toco.white", t_s)
-    if np.any(white):
-        wave += white * streams.generator("toco.white", first).standard_normal(count)
-    return restless * wave
+    return restless * noise(streams, "toco.noise", first, count, scale)
 
 
 def toco(

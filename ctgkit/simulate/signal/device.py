@@ -46,13 +46,16 @@ def monitor(
     rate = 60 / np.diff(beats_s)
     known_s = beats_s[1:]
     method = patient.words["sensor.method"]
-    error = fitted.BEAT_ERROR[method] * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
+    error = patient.at("sensor.beat_error", 0.0) * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
     error *= floor_factor(patient, first / ENGINE_HZ)
+    # and where the rate changes, the intervals that are compared differ
+    change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
+    blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[2:-1], change)
     z = streams.generator("sensor.error", block).standard_normal((3, len(rate)))
     slips = streams.generator("sensor.slip", block).random(len(rate)) < fitted.BEAT_SLIP
     z[0, slips] *= fitted.SLIP_FACTOR
     # a normal whose variance is exponential: Laplacian, as successive values differ [M]
-    rate += error * z[0] * np.sqrt((z[1] ** 2 + z[2] ** 2) / 2)
+    rate += np.hypot(error, blur) * z[0] * np.sqrt((z[1] ** 2 + z[2] ** 2) / 2)
     if method == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
@@ -106,7 +109,7 @@ def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Flo
     """Return what the monitor makes of noise, bpm: a level for seconds, uneven from beat to beat."""
     z = streams.generator("artefact.outlier.value", block).standard_normal(len(t_s))
     uneven = np.repeat(z[::2], 2)[: len(t_s)]
-    level: Floats = 142 + 38 * slow(streams, "artefact.outlier.value", t_s, 6.0, 6.0)
+    level: Floats = 136 + 30 * slow(streams, "artefact.outlier.value", t_s, 40.0, 20.0)
     return level + fitted.WILD_BPM[patient.words["sensor.method"]] * uneven
 
 

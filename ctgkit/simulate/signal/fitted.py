@@ -24,7 +24,7 @@ exponential distribution of sizes, and its mean [M, from the steepness of falls 
 FLOOR_SLOPE = 1.8
 """Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
 
-FLOOR_POWER = 0.4
+FLOOR_POWER = 0.5
 """The fast part grows with this power of the band [M, spectrum at 1 Hz over bands]."""
 
 DOPPLER_DELAY_S = 0.06
@@ -39,6 +39,9 @@ SHIFT_SIZE = 14.0
 
 BELT_MOOD = 0.5
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
+
+TAIL_SLOPE = 1.6
+"""Fall of the belt's fast noise above 0.3 Hz [M]."""
 
 RESTLESS = 0.8
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
@@ -76,10 +79,6 @@ ARTEFACT_S = {
     "outlier": (1.5, 0.6),
 }
 """Median length, s, and sd of its logarithm (signal model 7.6 and 7.7) [M]; outlier [D]."""
-
-BEAT_ERROR = {"doppler": 6.0, "scalp": 1.2}
-"""White error of one beat over the size of the fast part [M]: successive steps of the shown heart
-rate are all but uncorrelated."""
 
 HOLD_FLICKER = 0.18
 """Share of samples at which the last digit of a repeated value changes [M]."""
