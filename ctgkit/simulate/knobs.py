@@ -131,7 +131,17 @@ KNOBS: dict[str, Knob] = {
     ),
     "sensor.hold_share": Knob("", 0, 1, 0.95, "Share of gaps that begin so.", fixed=True),
     "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate.", fixed=True),
-    "hypoxia.nominal_ph": Knob("pH", 6.5, 7.5, 7.3, "Nominal cord pH: truth only, simulated."),
+    "hypoxia.sensitivity": Knob(
+        "", 0, 5, 0, "Oxygen debt that interrupted supply makes; 0: the fetus isn't simulated."
+    ),
+    "hypoxia.placenta": Knob(
+        "", 0, 1, 0, "Share of the supply that a contraction interrupts; late decelerations follow."
+    ),
+    "hypoxia.base_deficit": Knob("mmol/L", -2, 20, 3, "Base deficit at the start.", fixed=True),
+    "hypoxia.pco2": Knob("mmHg", 25, 90, 47, "pCO2 at rest.", fixed=True),
+    "hypoxia.nominal_ph": Knob(
+        "pH", 6.5, 7.5, 7.3, "Nominal cord pH where the fetus isn't simulated: truth only."
+    ),
 }
 
 CHOICES: dict[str, Choice] = {

@@ -15,6 +15,7 @@ from ctgkit.simulate.signal.belt import level
 from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations, dip
 from ctgkit.simulate.signal.dropout import AROUND_S, Dropouts, Episode, What
+from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.field import Composite, composite
 from ctgkit.simulate.signal.stream import Floats, Streams
 
@@ -77,17 +78,32 @@ class Plan:
         self.patient, self.streams = patient, streams
         self.behaviour = Behaviour(patient, streams)
         self._contractions = Contractions(patient, streams)
-        self._accelerations = Accelerations(patient, streams, self.behaviour)
         self._decelerations = Decelerations(patient, streams)
         self._dropouts = Dropouts(patient, streams)
         self._forced: list[tuple[str, ForcedAt]] = [
             (f"f{i}", at) for i, at in enumerate(patient.forced)
+        ]
+        self.fetus = self._new_fetus()
+        self._accelerations = Accelerations(patient, streams, self.behaviour, self.fetus)
+
+    def _new_fetus(self) -> Fetus:
+        fetus = Fetus(self.patient, self._contractions, self._decelerations, self._forced_falls)
+        self._decelerations.stress_at = fetus.stress_at
+        return fetus
+
+    def _forced_falls(self) -> list[Deceleration]:
+        return [
+            forced_deceleration(id_, at)
+            for id_, at in self._forced
+            if at.what.event.endswith("_deceleration")
         ]
 
     def force(self, at: ForcedAt) -> str:
         """Add an event; return its id."""
         id_ = f"f{len(self._forced)}"
         self._forced.append((id_, at))
+        self.fetus = self._new_fetus()
+        self._accelerations.fetus = self.fetus
         return id_
 
     def forced_rezeros(self) -> list[tuple[float, float]]:
@@ -141,6 +157,7 @@ class Plan:
             self.patient,
             self.streams,
             self.behaviour,
+            self.fetus,
             t_s,
             window.accelerations,
             window.decelerations,
@@ -151,7 +168,7 @@ class Plan:
             if what not in ("doubling", "halving"):
                 return True
             now = np.array([t_s])
-            heart = composite(self.patient, self.streams, self.behaviour, now, [], decelerations)
+            heart = composite(self.patient, self.streams, self.behaviour, self.fetus, now, [], decelerations)
             if what == "doubling":
                 return bool(heart.clean[0] < DOUBLED_BELOW_BPM)
             return bool(heart.clean[0] > HALVED_ABOVE_BPM)

@@ -243,7 +243,9 @@ class Sensor:
         window = plan.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
         strength = level(window.contractions, t_s)
         heart = plan.composite(t_s, window)
-        full = heart_rate(patient, streams, plan.behaviour, first, heart, strength)
+        full = heart_rate(
+            patient, streams, plan.behaviour, plan.fetus, first, heart, strength
+        )
         mask = _mask(window.episodes, t_s)
         seen = full
         if mask.any():

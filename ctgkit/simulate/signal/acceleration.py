@@ -9,6 +9,7 @@ import numpy as np
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal.behaviour import Behaviour
+from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 SLOT_S = 20.0
@@ -47,8 +48,11 @@ def bump(acceleration: Acceleration, t_s: Floats) -> Floats:
 class Accelerations:
     """The accelerations of one fetus."""
 
-    def __init__(self, patient: Patient, streams: Streams, behaviour: Behaviour) -> None:
+    def __init__(
+        self, patient: Patient, streams: Streams, behaviour: Behaviour, fetus: Fetus
+    ) -> None:
         self._patient, self._streams, self._behaviour = patient, streams, behaviour
+        self.fetus = fetus
 
     def between(self, from_s: float, to_s: float) -> list[Acceleration]:
         """Return the accelerations that touch [*from_s*, *to_s*)."""
@@ -56,6 +60,7 @@ class Accelerations:
         u = self._streams.uniform("fhr.acceleration", first, stop, 4)
         starts = (np.arange(first, stop) + u[:, 1]) * SLOT_S
         rate = self._patient.at("accel.per_h", starts) * self._behaviour.effects(starts)[2]
+        rate = rate * self.fetus.effects(starts).accelerations
         happening = np.flatnonzero(u[:, 0] < rate * SLOT_S / 3600)
         if not len(happening):
             return []

@@ -9,6 +9,7 @@ from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.acceleration import Acceleration, bump
 from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.deceleration import Deceleration, dip, rebound
+from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
@@ -20,7 +21,8 @@ _REFERENCE_PSD = np.exp(
     )
 )
 _OSCILLATION = np.exp(-0.5 * ((FREQUENCIES_HZ - 0.13) / 0.04) ** 2)  # 0.08-0.2 Hz
-_PLAIN = amplitudes(_REFERENCE_PSD)
+_PLAIN = amplitudes(_REFERENCE_PSD * (FREQUENCIES_HZ >= fitted.SWING_HZ))
+_SWING = amplitudes(_REFERENCE_PSD * (FREQUENCIES_HZ < fitted.SWING_HZ))
 _FLOOR_PSD = 1 / np.maximum(FREQUENCIES_HZ, 0.25) ** fitted.FLOOR_SLOPE * (FREQUENCIES_HZ > 0.1)
 _FLOOR = amplitudes(_FLOOR_PSD / (_FLOOR_PSD.sum() * FREQUENCIES_HZ[1]))
 
@@ -67,6 +69,7 @@ def composite(
     patient: Patient,
     streams: Streams,
     behaviour: Behaviour,
+    fetus: Fetus,
     t_s: Floats,
     accelerations: list[Acceleration],
     decelerations: list[Deceleration],
@@ -75,14 +78,14 @@ def composite(
 
     Parameters
     ----------
-    patient, streams, behaviour
+    patient, streams, behaviour, fetus
         Whose heart it is.
     t_s : ndarray of shape (n_samples,)
         Times, seconds.
     accelerations, decelerations : list
         Those that touch the stretch.
     """
-    shift_bpm = behaviour.effects(t_s)[1]
+    shift_bpm = behaviour.effects(t_s)[1] + fetus.effects(t_s).shift_bpm
     wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 100.0, 350.0)
     baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
     rise = np.zeros_like(t_s)
@@ -132,6 +135,7 @@ def heart_rate(
     patient: Patient,
     streams: Streams,
     behaviour: Behaviour,
+    fetus: Fetus,
     first: int,
     heart: Composite,
     contraction_level: Floats,
@@ -140,7 +144,7 @@ def heart_rate(
 
     Parameters
     ----------
-    patient, streams, behaviour
+    patient, streams, behaviour, fetus
         Whose heart it is.
     first : int
         Engine sample index (4 Hz) of the composite's first sample.
@@ -160,7 +164,7 @@ def heart_rate(
         patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
     )
     gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
-    gain = gain * behaviour.effects(t_s)[0] * swell
+    gain = gain * behaviour.effects(t_s)[0] * swell * fetus.effects(t_s).bandwidth
     # power rises in contractions (Cesarelli 2010)
     gain = gain * heart.inside * (1 + 0.3 * contraction_level)
 
@@ -173,6 +177,8 @@ def heart_rate(
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
+    wave += fitted.SWING_BPM * np.tanh(swing / fitted.SWING_BPM)
     wave += gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
     fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)

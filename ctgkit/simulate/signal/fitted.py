@@ -17,6 +17,10 @@ VARIABILITY_PSD = (
 [M, median over clean 256 s windows] what drift, events, floor and beat error leave to it; scales
 with the square of the band."""
 
+SWING_HZ, SWING_BPM = 0.045, 10.0
+"""Below this frequency variability is bent towards this size: a larger slow swing would be an
+acceleration or a deceleration, and those are events of the truth [D]."""
+
 VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
 """Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an
 exponential distribution of sizes, and its mean [M, from the steepness of falls and recoveries]."""
