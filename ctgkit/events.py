@@ -18,6 +18,7 @@ Kind = Literal[
     "saltatory",
     "tachysystole",
     "hypoxia_phase",
+    "fetal_state",
     "loss",
     "maternal_capture",
     "doubling",

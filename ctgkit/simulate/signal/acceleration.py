@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.stream import Floats, Streams
@@ -65,6 +66,9 @@ class Accelerations:
         if not len(happening):
             return []
         z = self._streams.normal("fhr.acceleration", first, stop, 4)
+        young = self._patient.scenario.ga_weeks < fitted.PRETERM_WEEKS
+        height = fitted.PRETERM_HEIGHT if young else 1.0
+        length = fitted.PRETERM_LENGTH if young else 1.0
         found = []
         for i in happening:
             start_s = float(starts[i])
@@ -73,12 +77,12 @@ class Accelerations:
                 start_s,
                 float(
                     np.clip(
-                        self._patient.at("accel.duration_s", start_s) * np.exp(0.5 * z[i, 0]),
+                        length * self._patient.at("accel.duration_s", start_s) * np.exp(0.5 * z[i, 0]),
                         8.0,
                         LONGEST_S,
                     )
                 ),
-                float(self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])),
+                float(height * self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])),
                 float(np.clip(0.62 + 0.15 * z[i, 2], 0.15, 0.85)),
                 1 + int(3 * u[i, 2]),
             )

@@ -93,8 +93,8 @@ class Shape(NamedTuple):
 
 
 SHAPES = {  # signal model 5.2; every range lies inside the guideline definition of its type
-    "early": Shape((38, 45), (0, 0), (38, 45), (15.5, 25)),
-    "late": Shape((38, 45), (0, 10), (35, 65), (15.5, 38)),
+    "early": Shape((36, 62), (0, 0), (36, 62), (15.5, 26)),
+    "late": Shape((36, 60), (0, 24), (32, 85), (15.5, 42)),
     "variable": Shape((3, 16), (2, 22), (4, 18), (17, 55)),
     "atypical": Shape((5, 15), (20, 50), (30, 55), (45, 75)),
     "prolonged": Shape((12, 35), (130, 420), (60, 160), (40, 70)),

@@ -163,7 +163,8 @@ class Fetus:
         level = self._patient.at("fhr.baseline_bpm", to_s) - sunk
         failing = np.clip((FAILING_BELOW_BPM - level) / (FAILING_BELOW_BPM - FAILED_BPM), 0, 1)
         gain = sensitivity * DEFICIT_PER_MIN * failing * minutes
-        rest = RECOVERY_PER_MIN * minutes * (1 - failing)
+        placenta = self._patient.at("hypoxia.placenta", to_s)
+        rest = RECOVERY_PER_MIN * minutes * (1 - failing) * (1 - placenta)
         debt = max(min(debt, self._start), debt - rest) + gain
         carbon = self._carbons[-1] * np.exp(-minutes / CARBON_TAU_MIN)
         carbon += CARBON_PER_MIN * 0.4 * float(failing) * minutes

@@ -87,7 +87,9 @@ def composite(
     """
     shift_bpm = behaviour.effects(t_s)[1] + fetus.effects(t_s).shift_bpm
     wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 100.0, 350.0)
+    younger = fitted.TERM_WEEKS - patient.scenario.ga_weeks
     baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
+    baseline = baseline + fitted.BASELINE_PER_WEEK_BPM * younger
     rise = np.zeros_like(t_s)
     for a in accelerations:
         rise += bump(a, t_s)
@@ -164,6 +166,7 @@ def heart_rate(
         patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
     )
     gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
+    gain = gain * fitted.maturity(patient.scenario.ga_weeks)
     gain = gain * behaviour.effects(t_s)[0] * swell * fetus.effects(t_s).bandwidth
     # power rises in contractions (Cesarelli 2010)
     gain = gain * heart.inside * (1 + 0.3 * contraction_level)

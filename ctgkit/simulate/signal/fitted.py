@@ -111,3 +111,19 @@ model 4.3: 4-8, 10-20 and up to 25 bpm]."""
 
 QUIET_SHIFT_BPM, AWAKE_SHIFT_BPM = -3.0, 12.0
 """Baseline of 1F and 4F against 2F [P, signal model 4.1]."""
+
+TERM_WEEKS, STV_24_MS, STV_TERM_MS, BASELINE_PER_WEEK_BPM = 39.5, 6.2, 9.1, 0.8
+"""Short-term variation at 24 weeks and at term, and the fall of the baseline (144 bpm at 24 weeks,
+131 at term) [P, Nijhuis 1998]."""
+PRETERM_WEEKS, PRETERM_HEIGHT, PRETERM_LENGTH = 32.0, 0.55, 0.55
+"""Accelerations before 32 weeks over those at term: 10 bpm for 10 s instead of 15 for 15."""
+
+
+def maturity(ga_weeks: float) -> float:
+    """Return variability at a gestational age over that at term.
+
+    >>> round(maturity(24), 2), maturity(39.5)
+    (0.68, 1.0)
+    """
+    stv_ms = STV_24_MS + (STV_TERM_MS - STV_24_MS) * (ga_weeks - 24) / (TERM_WEEKS - 24)
+    return max(stv_ms / STV_TERM_MS, 0.5)
