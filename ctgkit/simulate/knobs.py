@@ -113,12 +113,12 @@ KNOBS: dict[str, Knob] = {
     "artefact.wrong_lock": Knob(
         "", 0, 1, 0, "Share of short stretches between gaps that show something else."
     ),
-    "sensor.missed_update": Knob("", 0, 1, 0.06, "Share of beats that the monitor repeats."),
+    "sensor.missed_update": Knob("", 0, 1, 0.1, "Share of beats that the monitor repeats."),
     "sensor.doubt_per_h": Knob(
         "/h", 0, 360, 20, "Spells of a second or two in which the value isn't updated."
     ),
     "sensor.beat_error": Knob(
-        "", 0, 20, 3, "Error of one beat over the fast part; electrodes 1.", fixed=True
+        "", 0, 10, 1, "Factor on the error of one beat.", fixed=True
     ),
     "sensor.blur_s": Knob(
         "s", 0, 2, 0.2, "Error of one beat over the slope of the heart rate.", fixed=True

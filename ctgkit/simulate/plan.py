@@ -98,6 +98,14 @@ class Plan:
             if at.what.event.endswith("_deceleration")
         ]
 
+    def _planned_falls(self) -> list[Deceleration]:
+        planned = self._forced[: len(self.patient.forced)]
+        return [
+            forced_deceleration(id_, at)
+            for id_, at in planned
+            if at.what.event.endswith("_deceleration")
+        ]
+
     def force(self, at: ForcedAt) -> str:
         """Add an event; return its id."""
         id_ = f"f{len(self._forced)}"
@@ -116,6 +124,9 @@ class Plan:
         wide = self._contractions.between(early_s - LONGEST_S, to_s + _AFTER_S)
         accelerations = self._accelerations.between(from_s, to_s)
         decelerations = self._decelerations.between(wide, early_s, to_s + AROUND_S)
+        # what an instructor adds must leave the past alone: gaps near it would not
+        stress = _stress(list(wide), list(decelerations) + self._planned_falls())
+        possible = self._possible(list(decelerations) + self._planned_falls())
         episodes = []
         for id_, at in self._forced:
             event = at.what.event
@@ -131,9 +142,7 @@ class Plan:
                 episodes.append(
                     Episode(id_, cast(What, event), at.t_s, at.t_s + at.what.duration_s)
                 )
-        episodes += self._dropouts.between(
-            from_s, to_s, _stress(wide, decelerations), self._possible(decelerations)
-        )
+        episodes += self._dropouts.between(from_s, to_s, stress, possible)
         return Window(
             sorted((c for c in wide if _near(c, from_s, to_s)), key=lambda c: c.peak_s),
             sorted(
@@ -186,7 +195,7 @@ def _stress(
     def stress(t_s: Floats) -> Floats:
         falls = np.zeros_like(t_s)
         for d in decelerations:
-            steep = np.abs(dip(d, t_s + 1.5) - dip(d, t_s - 1.5)) / STEEP_BPM
+            steep = np.abs(dip(d, t_s) - dip(d, t_s - 3)) / STEEP_BPM
             falls = np.maximum(falls, np.maximum(dip(d, t_s) / 30, steep))
         return np.minimum(level(contractions, t_s) + falls, 1.0)
 

@@ -116,7 +116,7 @@ class Sensor:
         self.position = 0
         """Index of the next sample."""
         self.log: list[Injected] = []
-        streams = Streams(seed, index, scenario.id)
+        streams = Streams(seed, index, scenario.patients)
         self.patient = Patient(scenario, streams)
         self._streams = streams
         self._plan = Plan(self.patient, streams)

@@ -188,6 +188,7 @@ def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | 
     meets = (
         m.size_bpm >= (LATE_SHALLOW_BPM if shallow else SIZE_BPM)
         and m.end_s - m.onset_s >= SIZE_S
+        and m.onset_s >= 0
         and fits_type(d.type, m, c)
     )
     return Event(
@@ -217,7 +218,7 @@ def fits_type(type_: str, m: Measured, c: Contraction | None) -> bool:
         return m.end_s - m.onset_s > PROLONGED_S
     if type_ in ("variable", "atypical"):
         return fall_s < GRADUAL_S and m.end_s - m.onset_s <= PROLONGED_S
-    if fall_s < GRADUAL_S or c is None:
+    if fall_s < GRADUAL_S or c is None or c.peak_s < 0:  # before the start nobody sees it
         return False
     if type_ == "early":
         return abs(m.peak_s - c.peak_s) <= EARLY_WITHIN_S
@@ -303,7 +304,7 @@ def _phases(plan: Plan, until_s: float) -> Iterator[Event]:
         end_s = phases[i + 1].t_s if i + 1 < len(phases) else until_s
         ph = plan.patient.at("hypoxia.nominal_ph", phase.t_s)
         if plan.fetus.simulated:
-            ph = round(float(plan.fetus.course(np.array([phase.t_s])).ph[0]), 3)
+            ph = round(plan.fetus.resting_ph(phase.t_s), 3)
         yield Event(
             kind="hypoxia_phase", id=f"phase{i}", onset_s=phase.t_s, end_s=max(end_s, phase.t_s),
             subtype=phase.name, details={"simulated_nominal_ph": ph},

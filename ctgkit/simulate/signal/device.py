@@ -46,11 +46,12 @@ def monitor(
     rate = 60 / np.diff(beats_s)
     known_s = beats_s[1:]
     method = patient.words["sensor.method"]
-    error = patient.at("sensor.beat_error", 0.0) * patient.at("fhr.floor_bpm", first / ENGINE_HZ)
+    error = fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0)
+    error *= patient.at("fhr.floor_bpm", first / ENGINE_HZ)
     error *= floor_factor(patient, first / ENGINE_HZ)
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
-    blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[2:-1], change)
+    blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
     z = streams.generator("sensor.error", block).standard_normal((3, len(rate)))
     slips = streams.generator("sensor.slip", block).random(len(rate)) < fitted.BEAT_SLIP
     z[0, slips] *= fitted.SLIP_FACTOR

@@ -42,6 +42,20 @@ def _mean_gap_s(shortest_s: float, method: str) -> float:
     return float(_gap_s(shortest_s, method, _Z).mean())
 
 
+_LOADS = np.concatenate([[0.0], np.geomspace(1e-4, 60, 120)])
+
+
+def _lost_shares(unsteady: float) -> Floats:
+    """Return what share of time is lost for each of _LOADS: gaps per time times their length.
+
+    Gaps that come in clusters overlap, so more are needed for the same share.
+    """
+    sigma = float(np.hypot(fitted.FLICKER_SWELL, unsteady))
+    weights = np.exp(sigma * _Z - 0.5 * sigma**2)
+    shares: Floats = 1 - np.exp(-_LOADS[:, None] * weights).mean(axis=1)
+    return shares
+
+
 def _long_s(z: Floats) -> Floats:
     median_s, sigma, _ = fitted.LONG_GAP_S
     return np.clip(median_s * np.exp(sigma * z), 20.0, LONG_LONGEST_S)
@@ -67,6 +81,7 @@ class Dropouts:
         self._method = patient.words["sensor.method"]
         self._shortest_s = patient.at("loss.shortest_s", 0.0)
         self._mean_s = _mean_gap_s(self._shortest_s, self._method)
+        self._shares = _lost_shares(patient.at("loss.unsteady", 0.0))
 
     def between(
         self,
@@ -168,7 +183,7 @@ class Dropouts:
         cluster = np.exp(swell + unsteady * trend - 0.5 * (fitted.FLICKER_SWELL**2 + unsteady**2))
         more = self._patient.at("loss.events", starts) - 1
         factor = (1 + more * stress(starts)) / (1 + more * fitted.MEAN_STRESS)
-        hazard = -np.log1p(-np.minimum(share, 0.99)) / self._mean_s * cluster * factor
+        hazard = np.interp(share, self._shares, _LOADS) / self._mean_s * cluster * factor
         happening = np.flatnonzero(u[:, 0] < hazard * FLICKER_SLOT_S)
         if not len(happening):
             return []

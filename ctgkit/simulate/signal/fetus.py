@@ -37,6 +37,9 @@ CARBON_PER_MIN, CARBON_TAU_MIN = 10.0, 4.0
 FAILING_BELOW_BPM, FAILED_BPM = 100.0, 70.0
 """A baseline this low no longer supplies the fetus, in part or at all. Chosen."""
 
+LEAD_S = 120.0
+"""A deceleration begins no earlier than this before the peak of its contraction."""
+
 _CHUNK_S = 1800.0
 
 
@@ -104,7 +107,8 @@ class Fetus:
         self._carbon = patient.at("hypoxia.pco2", 0.0)
         self._times, self._deficits, self._carbons = [0.0], [self._start], [0.0]
         self._stress: dict[int, float] = {}
-        self._reached_s = 0.0
+        self._reached_s, self._failing = 0.0, 0.0
+        self._look(0.0)
 
     def course(self, t_s: Floats) -> Course:
         """Return base deficit and pH at *t_s*, increasing times in seconds."""
@@ -112,6 +116,10 @@ class Fetus:
         deficit = np.interp(t_s, self._times, self._deficits)
         ph = acidity(deficit, self._carbon + np.interp(t_s, self._times, self._carbons))
         return Course(deficit, np.asarray(ph))
+
+    def resting_ph(self, t_s: float) -> float:
+        """Return pH without the carbon dioxide of the latest interruption."""
+        return float(acidity(float(self.course(np.array([t_s])).base_deficit[0]), self._carbon))
 
     def effects(self, t_s: Floats) -> Effect:
         """Return what the debt does at *t_s*, increasing times in seconds."""
@@ -147,28 +155,43 @@ class Fetus:
             for at_s, what in sorted(marks, key=lambda mark: mark[0]):
                 self._rest(at_s)
                 if isinstance(what, Contraction):
-                    used = self._stress[what.number] = stress(self._deficits[-1])
+                    used = self._stress[what.number] = self._stress_before(at_s)
                     self._interrupt(at_s, what, self._decelerations.of(what, draw, used))
                 elif what is not None:
                     self._interrupt(at_s, None, what)
+                else:
+                    self._look(at_s)
+
+    def _stress_before(self, at_s: float) -> float:
+        """Return the stress before anything of a contraction with its peak at *at_s* begins."""
+        return stress(float(np.interp(at_s - LEAD_S, self._times, self._deficits)))
+
+    def _look(self, at_s: float) -> None:
+        """Note what the heart supplies until the next look."""
+        sunk = 75 * float(np.clip((self._deficits[-1] - 18) / 3, 0, 1))
+        level = self._patient.at("fhr.baseline_bpm", at_s) - sunk
+        share = (FAILING_BELOW_BPM - level) / (FAILING_BELOW_BPM - FAILED_BPM)
+        self._failing = float(np.clip(share, 0, 1))
 
     def _rest(self, to_s: float) -> None:
         """Go on to *to_s* without a contraction."""
         minutes = (to_s - self._times[-1]) / 60
         if minutes <= 0:
             return
+        failing, debt = self._failing, self._deficits[-1]
         sensitivity = self._patient.at("hypoxia.sensitivity", to_s)
-        debt = self._deficits[-1]
-        sunk = 75 * np.clip((debt - 18) / 3, 0, 1)
-        level = self._patient.at("fhr.baseline_bpm", to_s) - sunk
-        failing = np.clip((FAILING_BELOW_BPM - level) / (FAILING_BELOW_BPM - FAILED_BPM), 0, 1)
-        gain = sensitivity * DEFICIT_PER_MIN * failing * minutes
         placenta = self._patient.at("hypoxia.placenta", to_s)
-        rest = RECOVERY_PER_MIN * minutes * (1 - failing) * (1 - placenta)
-        debt = max(min(debt, self._start), debt - rest) + gain
+        gain = sensitivity * DEFICIT_PER_MIN * failing
+        rest = RECOVERY_PER_MIN * (1 - failing) * (1 - placenta)
         carbon = self._carbons[-1] * np.exp(-minutes / CARBON_TAU_MIN)
-        carbon += CARBON_PER_MIN * 0.4 * float(failing) * minutes
-        self._note(to_s, float(debt), float(carbon))
+        carbon += CARBON_PER_MIN * 0.4 * failing * minutes
+        if gain == 0 and rest > 0 and 0 < debt - self._start < rest * minutes:
+            paid_s = self._times[-1] + 60 * (debt - self._start) / rest
+            self._note(paid_s, self._start, self._carbons[-1])
+            debt = self._start
+        else:
+            debt = max(min(debt, self._start), debt - rest * minutes) + gain * minutes
+        self._note(to_s, debt, float(carbon))
 
     def _interrupt(self, at_s: float, c: Contraction | None, d: Deceleration | None) -> None:
         """Add the debt of one contraction or deceleration."""

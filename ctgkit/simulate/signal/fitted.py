@@ -17,8 +17,8 @@ VARIABILITY_PSD = (
 [M, median over clean 256 s windows] what drift, events, floor and beat error leave to it; scales
 with the square of the band."""
 
-SWING_HZ, SWING_BPM = 0.045, 10.0
-"""Below this frequency variability is bent towards this size: a larger slow swing would be an
+SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
+"""Below this frequency variability is bent towards this size, or this share of the band: a larger slow swing would be an
 acceleration or a deceleration, and those are events of the truth [D]."""
 
 VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
@@ -86,6 +86,10 @@ ARTEFACT_S = {
 
 HOLD_FLICKER = 0.18
 """Share of samples at which the last digit of a repeated value changes [M]."""
+
+BEAT_ERROR = {"doppler": 3.0, "scalp": 1.0}
+"""Error of one beat over the size of the fast part [M]: successive steps of the shown heart rate
+are all but uncorrelated."""
 
 BEAT_SLIP, SLIP_FACTOR = 0.02, 4.0
 """Share of beats found at a wrong place, and their error over the usual one [M]."""

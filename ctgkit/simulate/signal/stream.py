@@ -1,7 +1,7 @@
-"""Random numbers that depend on nothing but (scenario, seed, sensor index, component, row).
+"""Random numbers that depend on nothing but (patients, seed, sensor index, component, row).
 
 Every component of the signal has a name and draws from a Philox generator whose key is a hash of
-(scenario, seed, sensor index, name) and whose counter is the row: an event number, a time slot, a frame.
+(patients, seed, sensor index, name) and whose counter is the row: an event number, a time slot, a frame.
 Nothing is "the next draw", so order, chunk size and other components cannot matter.
 """
 
@@ -28,8 +28,8 @@ class Streams:
         The run's seed.
     sensor_index : int
         Which sensor of the run, from 0.
-    scenario : str
-        Its name: the same seed makes another patient in another scenario.
+    patients : str
+        Whose they are: the same seed makes other patients for another name.
 
     Examples
     --------
@@ -39,8 +39,8 @@ class Streams:
     True
     """
 
-    def __init__(self, seed: int, sensor_index: int, scenario: str = "") -> None:
-        self._prefix = f"{scenario}/{seed}/{sensor_index}/"
+    def __init__(self, seed: int, sensor_index: int, patients: str = "") -> None:
+        self._prefix = f"{patients}/{seed}/{sensor_index}/"
         # One generator whose state is set before each use: seven times cheaper than a new one.
         self._generator = np.random.Generator(np.random.Philox(key=0))
         self._state: Any = self._generator.bit_generator.state
