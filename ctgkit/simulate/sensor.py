@@ -253,7 +253,8 @@ class Sensor:
             captured = np.zeros(len(t_s), bool)
             for e in window.episodes:
                 if e.what == "maternal_capture":  # the beats just before are hers as well
-                    captured |= (t_s > e.onset_s - CAPTURE_LEAD_S) & (t_s < e.end_s)
+                    lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S
+                    captured |= (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
             seen = np.where(captured, mother, full)
         shown = self._shown(block, t_s, monitor(patient, streams, block, first, seen), mask)
         belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)

@@ -52,11 +52,11 @@ def monitor(
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
     blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
-    z = streams.generator("sensor.error", block).standard_normal((3, len(rate)))
+    z = streams.generator("sensor.error", block).standard_normal((len(rate), 3))
     slips = streams.generator("sensor.slip", block).random(len(rate)) < fitted.BEAT_SLIP
-    z[0, slips] *= fitted.SLIP_FACTOR
+    z[slips, 0] *= fitted.SLIP_FACTOR
     # a normal whose variance is exponential: Laplacian, as successive values differ [M]
-    rate += np.hypot(error, blur) * z[0] * np.sqrt((z[1] ** 2 + z[2] ** 2) / 2)
+    rate += np.hypot(error, blur) * z[:, 0] * np.sqrt((z[:, 1] ** 2 + z[:, 2] ** 2) / 2)
     if method == "doppler":  # autocorrelation reports late and unevenly
         late = streams.generator("sensor.delay", block).random(len(rate))
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
@@ -75,11 +75,11 @@ def _missed(
     patient: Patient, streams: Streams, block: int, first: int, count: int
 ) -> NDArray[np.bool_]:
     """Return which beats don't update the shown value: single ones, and spells of doubt."""
-    u = streams.generator("sensor.missed", block).random((3, count))
-    missed = u[0] < patient.at("sensor.missed_update", first / ENGINE_HZ)
+    u = streams.generator("sensor.missed", block).random((count, 3))
+    missed = u[:, 0] < patient.at("sensor.missed_update", first / ENGINE_HZ)
     per_beat = patient.at("sensor.doubt_per_h", first / ENGINE_HZ) / 3600 * 0.43
-    lengths = (3 - fitted.DOUBT_BEATS * np.log1p(-u[2])).astype(np.intp)
-    for i in np.flatnonzero(u[1] < per_beat):
+    lengths = (3 - fitted.DOUBT_BEATS * np.log1p(-u[:, 2])).astype(np.intp)
+    for i in np.flatnonzero(u[:, 1] < per_beat):
         missed[i : i + lengths[i]] = True
     missed[0] = False
     return missed
@@ -101,8 +101,8 @@ def hold(
     """
     index = np.arange(len(shown_bpm))
     last = np.maximum.accumulate(np.where(held, 0, index))
-    u = streams.generator("sensor.flicker", block).random((2, len(shown_bpm)))
-    flicker = np.cumsum(u[0] < fitted.HOLD_FLICKER) % 2 * np.where(u[1, last] < 0.5, -1, 1)
+    u = streams.generator("sensor.flicker", block).random((len(shown_bpm), 2))
+    flicker = np.cumsum(u[:, 0] < fitted.HOLD_FLICKER) % 2 * np.where(u[last, 1] < 0.5, -1, 1)
     return np.where(held, shown_bpm[last] + step_bpm * flicker, shown_bpm)
 
 
