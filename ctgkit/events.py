@@ -21,6 +21,7 @@ Kind = Literal[
     "fetal_state",
     "loss",
     "maternal_capture",
+    "twin_capture",
     "doubling",
     "halving",
     "rezero",

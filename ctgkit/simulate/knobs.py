@@ -110,6 +110,7 @@ KNOBS: dict[str, Knob] = {
     "artefact.doubling_per_h": Knob("/h", 0, 120, 0, "Doubled heart rate, when below 120 bpm."),
     "artefact.halving_per_h": Knob("/h", 0, 120, 0, "Halved heart rate, when above 180 bpm."),
     "artefact.outlier_per_h": Knob("/h", 0, 240, 0, "Seconds-long nonsense values."),
+    "artefact.twin_per_h": Knob("/h", 0, 60, 0, "Episodes that show the other twin's heart rate."),
     "artefact.wrong_lock": Knob(
         "", 0, 1, 0, "Share of short stretches between gaps that show something else."
     ),
@@ -154,6 +155,11 @@ CHOICES: dict[str, Choice] = {
         ("doppler", "scalp"),
         "doppler",
         "Ultrasound, or a scalp electrode: other gaps, and intervals in steps of 2 ms.",
+    ),
+    "sensor.twins": Choice(
+        ("no", "yes"),
+        "no",
+        "Whether sensors 0 and 1, 2 and 3, … are on twins: one mother and toco, two hearts.",
     ),
     "sensor.profile": Choice(
         ("clinical", "original"),

@@ -16,7 +16,7 @@ from ctgkit.events import Event
 from ctgkit.samples import RATE_HZ
 from ctgkit.simulate.knobs import FORCED
 from ctgkit.simulate.patient import ForcedAt, Patient
-from ctgkit.simulate.plan import Plan
+from ctgkit.simulate.plan import Plan, Window
 from ctgkit.simulate.scenario import ForcedEvent, Scenario
 from ctgkit.simulate.signal.belt import level, toco
 from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
@@ -27,8 +27,8 @@ from ctgkit.simulate.signal.stream import Floats, Streams
 from ctgkit.simulate.source import Chunk
 from ctgkit.simulate.truth import truth_events
 
-BLOCK: Final = 1024
-"""Engine samples that are rendered at once: 256 s."""
+BLOCK: Final = 2048
+"""Engine samples that are rendered at once: 512 s."""
 
 GOLDEN: Final = 0.618034
 """Spreads where in a block sensors render the next one: a fleet that began together would
@@ -40,7 +40,7 @@ two hearts."""
 
 MASK_BITS: Final = {
     "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
-    "hold": 64,
+    "hold": 64, "twin": 128,
 }  # fmt: skip
 """What each bit of the mask means."""
 
@@ -55,6 +55,8 @@ class Truth(NamedTuple):
     """Tone, contractions and pushing, without the belt's artefacts; device units."""
     mask: NDArray[np.uint8]
     """Sum of :data:`MASK_BITS`; 0 where the sensor shows the fetus."""
+    mother_bpm: Floats
+    """The mother's heart rate."""
 
 
 class Rendered(NamedTuple):
@@ -116,7 +118,14 @@ class Sensor:
         self.position = 0
         """Index of the next sample."""
         self.log: list[Injected] = []
-        streams = Streams(seed, index, scenario.patients)
+        twins = scenario.words["sensor.twins"] == "yes"
+        mother = index - index % 2 if twins else index
+        streams = Streams(seed, index, scenario.patients, mother)
+        self._twin: Plan | None = None
+        """What happens to the other twin."""
+        if twins:
+            other = Streams(seed, mother + 1 - index % 2, scenario.patients, mother)
+            self._twin = Plan(Patient(scenario, other), other)
         self.patient = Patient(scenario, streams)
         self._streams = streams
         self._plan = Plan(self.patient, streams)
@@ -157,7 +166,7 @@ class Sensor:
         if not len(indices):
             none = np.empty(0)
             return Rendered(
-                Chunk(none, none, none, none), Truth(none, none, none, np.empty(0, np.uint8))
+                Chunk(none, none, none, none), Truth(none, none, none, np.empty(0, np.uint8), none)
             )
         engine = np.floor(indices * (ENGINE_HZ / self.rate_hz) + 1e-9).astype(np.intp)
         parts = []
@@ -247,15 +256,8 @@ class Sensor:
             patient, streams, plan.behaviour, plan.fetus, first, heart, strength
         )
         mask = _mask(window.episodes, t_s)
-        seen = full
-        if mask.any():
-            mother = mother_bpm(patient, streams, t_s, strength)
-            captured = np.zeros(len(t_s), bool)
-            for e in window.episodes:
-                if e.what == "maternal_capture":  # the beats just before are hers as well
-                    lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S
-                    captured |= (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
-            seen = np.where(captured, mother, full)
+        mother = mother_bpm(patient, streams, t_s, strength)
+        seen = self._heard(window, t_s, full, mother) if mask.any() else full
         shown = self._shown(block, t_s, monitor(patient, streams, block, first, seen), mask)
         belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
         mask, t_s = mask[MARGIN:], t_s[MARGIN:]
@@ -264,7 +266,38 @@ class Sensor:
         uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
         return Rendered(
             Chunk(t_s, shown, uterus, spasms),
-            Truth(heart.baseline[MARGIN:], heart.clean[MARGIN:], belt.clean[MARGIN:], mask),
+            Truth(
+                heart.baseline[MARGIN:],
+                heart.clean[MARGIN:],
+                belt.clean[MARGIN:],
+                mask,
+                mother[MARGIN:],
+            ),
+        )
+
+    def _heard(self, window: Window, t_s: Floats, fetus: Floats, mother: Floats) -> Floats:
+        """Return the heart that the sensor hears, bpm: the fetus's, the mother's, the twin's."""
+        heard = fetus
+        for e in window.episodes:
+            if e.what not in ("maternal_capture", "twin"):
+                continue
+            lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S  # what is forced is sudden
+            inside = (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
+            if e.what == "maternal_capture":
+                heard = np.where(inside, mother, heard)
+            elif self._twin is not None:
+                heard = np.where(inside, self._twin_bpm(t_s), heard)
+        return heard
+
+    def _twin_bpm(self, t_s: Floats) -> Floats:
+        """Return the other twin's heart rate, bpm."""
+        twin = self._twin
+        assert twin is not None
+        window = twin.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
+        heart, strength = twin.composite(t_s, window), level(window.contractions, t_s)
+        first = round(float(t_s[0]) * ENGINE_HZ)
+        return heart_rate(
+            twin.patient, twin.streams, twin.behaviour, twin.fetus, first, heart, strength
         )
 
     def _shown(

@@ -4,7 +4,7 @@ This module performs no I/O.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ctgkit.simulate.signal.contraction import Contraction
 from ctgkit.simulate.signal.deceleration import Deceleration
 from ctgkit.simulate.signal.fitted import maturity
 from ctgkit.simulate.signal.stream import Floats
+
+KINDS: dict[str, Kind] = {"off": "fault", "twin": "twin_capture"}
+"""Kind of event of an episode whose name is another."""
 
 STRETCH_S = 1800.0
 """Events are collected in stretches of this length, so that a day costs 48 half hours."""
@@ -162,7 +165,7 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
             yield _deceleration(plan, window, d, by_id.get(d.contraction))
     for e in window.episodes:
         if e.end_s > 0 and e.what not in ("outlier", "hold"):
-            kind: Kind = "fault" if e.what == "off" else e.what
+            kind = KINDS.get(e.what, cast(Kind, e.what))
             yield Event(
                 kind=kind, id=e.id, onset_s=max(e.onset_s, 0.0), end_s=e.end_s,
                 subtype="off" if e.what == "off" else "",

@@ -61,6 +61,8 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
 
 
 def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
+    if patient.never("toco.spikes_per_h"):
+        return 0.0
     first, stop = int(t_s[0] // _SPIKE_SLOT_S) - 2, int(t_s[-1] // _SPIKE_SLOT_S) + 2
     u = streams.uniform("toco.spike", first, stop, 5)
     starts = (np.arange(first, stop) + u[:, 1]) * _SPIKE_SLOT_S
@@ -75,6 +77,8 @@ def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
 
 def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     """Return sudden shifts of the belt, each settling exponentially."""
+    if patient.never("toco.shifts_per_h"):
+        return 0.0
     first = int((t_s[0] - _SETTLE_S) // _SHIFT_SLOT_S)
     stop = int(t_s[-1] // _SHIFT_SLOT_S) + 1
     u = streams.uniform("toco.shift", first, stop, 4)
@@ -104,6 +108,8 @@ def rezeros(
     forced: list[tuple[float, float]],
 ) -> list[Rezero]:
     """Return the resets of the toco in [*from_s*, *to_s*), by time."""
+    if not forced and patient.never("toco.rezero_per_h"):
+        return []
     first, stop = int(from_s // _SHIFT_SLOT_S), int(to_s // _SHIFT_SLOT_S) + 1
     u = streams.uniform("toco.rezero", first, stop, 3)
     times = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
@@ -124,6 +130,8 @@ def _lifted(
     patient: Patient, streams: Streams, from_s: float, to_s: float
 ) -> list[tuple[float, float]]:
     """Return when the belt is off the skin."""
+    if patient.never("toco.lifted_per_h"):
+        return []
     median_s, sigma = fitted.LIFTED_S
     first = int((from_s - 4 * median_s) // _LIFT_SLOT_S)
     stop = int(to_s // _LIFT_SLOT_S) + 1

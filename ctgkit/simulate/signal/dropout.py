@@ -11,7 +11,7 @@ from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.noise import slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier", "hold"]
+What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier", "hold", "twin"]
 
 
 class Episode(NamedTuple):
@@ -63,6 +63,7 @@ def _long_s(z: Floats) -> Floats:
 
 _ARTEFACTS: tuple[tuple[What, str], ...] = (
     ("maternal_capture", "artefact.capture_per_h"),
+    ("twin", "artefact.twin_per_h"),
     ("doubling", "artefact.doubling_per_h"),
     ("halving", "artefact.halving_per_h"),
     ("outlier", "artefact.outlier_per_h"),
@@ -182,9 +183,13 @@ class Dropouts:
         # over a minute its logarithm has an sd of 1: gaps come in clusters [M]
         cluster = np.exp(swell + unsteady * trend - 0.5 * (fitted.FLICKER_SWELL**2 + unsteady**2))
         more = self._patient.at("loss.events", starts) - 1
-        factor = (1 + more * stress(starts)) / (1 + more * fitted.MEAN_STRESS)
-        hazard = np.interp(share, self._shares, _LOADS) / self._mean_s * cluster * factor
-        happening = np.flatnonzero(u[:, 0] < hazard * FLICKER_SLOT_S)
+        hazard = np.interp(share, self._shares, _LOADS) / self._mean_s * cluster
+        hazard = hazard / (1 + more * fitted.MEAN_STRESS) * FLICKER_SLOT_S
+        likely = np.flatnonzero(u[:, 0] < hazard * (1 + more))
+        if not len(likely):
+            return []
+        factor = 1 + np.broadcast_to(more, starts.shape)[likely] * stress(starts[likely])
+        happening = likely[u[likely, 0] < hazard[likely] * factor]
         if not len(happening):
             return []
         z = self._streams.normal("fhr.flicker.length", first, stop, 1)[:, 0]
@@ -218,6 +223,8 @@ class Dropouts:
 
     def _artefact(self, what: What, rate: str, from_s: float, to_s: float) -> list[list[Episode]]:
         """Return artefacts of a kind, each between the losses before and after it."""
+        if self._patient.never(rate):
+            return []
         median_s, sigma = fitted.ARTEFACT_S[what]
         longest_s = median_s * 20
         first, stop = int((from_s - longest_s) // LONG_SLOT_S), int(to_s // LONG_SLOT_S) + 1

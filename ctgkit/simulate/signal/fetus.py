@@ -9,6 +9,7 @@ severe variable decelerations, in 6-15 min of subacute and in 2-3 min of acute h
 recovers by 0.1 mmol/L per minute.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,6 +37,9 @@ CARBON_PER_MIN, CARBON_TAU_MIN = 10.0, 4.0
 
 FAILING_BELOW_BPM, FAILED_BPM = 100.0, 70.0
 """A baseline this low no longer supplies the fetus, in part or at all. Chosen."""
+
+AT_FIRST = 6.0
+"""Base deficit from which the heart shows it at all, mmol/L. Chosen."""
 
 LEAD_S = 120.0
 """A deceleration begins no earlier than this before the peak of its contraction."""
@@ -126,10 +130,15 @@ class Fetus:
         if not self.simulated:
             return HEALTHY
         self._until(float(t_s[-1]))
-        debt = np.interp(t_s, self._times, self._deficits)
+        low = max(bisect_left(self._times, float(t_s[0])) - 1, 0)
+        high = bisect_right(self._times, float(t_s[-1])) + 1
+        times, deficits = self._times[low:high], self._deficits[low:high]
+        if max(deficits) <= AT_FIRST:
+            return HEALTHY
+        debt = np.interp(t_s, times, deficits)
         rise = 18 * np.clip((debt - 7) / 6, 0, 1) - 75 * np.clip((debt - 18) / 3, 0, 1)
         return Effect(
-            rise, 1 - 0.8 * np.clip((debt - 10) / 7, 0, 1), 1 - np.clip((debt - 6) / 5, 0, 1)
+            rise, 1 - 0.8 * np.clip((debt - 10) / 7, 0, 1), 1 - np.clip((debt - AT_FIRST) / 5, 0, 1)
         )
 
     def stress_at(self, c: Contraction) -> float:

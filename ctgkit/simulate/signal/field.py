@@ -10,19 +10,29 @@ from ctgkit.simulate.signal.acceleration import Acceleration, bump
 from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.deceleration import Deceleration, dip, rebound
 from ctgkit.simulate.signal.fetus import Fetus
-from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.noise import (
+    ENGINE_HZ,
+    FREQUENCIES_HZ,
+    SLOW_FRAME,
+    SLOW_HZ,
+    amplitudes,
+    noise,
+    slow,
+)
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-_REFERENCE_PSD = np.exp(
-    np.interp(
-        np.log(np.maximum(FREQUENCIES_HZ, fitted.VARIABILITY_HZ[0])),
-        np.log(fitted.VARIABILITY_HZ),
-        np.log(fitted.VARIABILITY_PSD),
-    )
-)
+
+
+def _reference(frequencies_hz: Floats) -> Floats:
+    """Return the spectrum of a band of 10 bpm."""
+    f = np.log(np.maximum(frequencies_hz, fitted.VARIABILITY_HZ[0]))
+    psd = np.interp(f, np.log(fitted.VARIABILITY_HZ), np.log(fitted.VARIABILITY_PSD))
+    return np.asarray(np.exp(psd))
+
+
 _OSCILLATION = np.exp(-0.5 * ((FREQUENCIES_HZ - 0.13) / 0.04) ** 2)  # 0.08-0.2 Hz
-_PLAIN = amplitudes(_REFERENCE_PSD * (FREQUENCIES_HZ >= fitted.SWING_HZ))
-_SWING = amplitudes(_REFERENCE_PSD * (FREQUENCIES_HZ < fitted.SWING_HZ))
+_PLAIN = amplitudes(_reference(FREQUENCIES_HZ) * (FREQUENCIES_HZ >= fitted.SWING_HZ))
+_SWING = amplitudes(_reference(SLOW_HZ) * (SLOW_HZ < fitted.SWING_HZ))
 _FLOOR_PSD = 1 / np.maximum(FREQUENCIES_HZ, 0.25) ** fitted.FLOOR_SLOPE * (FREQUENCIES_HZ > 0.1)
 _FLOOR = amplitudes(_FLOOR_PSD / (_FLOOR_PSD.sum() * FREQUENCIES_HZ[1]))
 
@@ -180,7 +190,7 @@ def heart_rate(
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
-    swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
+    swing = gain * noise(streams, "fhr.swing", first, count, _SWING, SLOW_FRAME)
     largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
     wave += largest * np.tanh(swing / largest)
     wave += gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)

@@ -78,11 +78,12 @@ loss as asked."""
 
 ARTEFACT_S = {
     "maternal_capture": (23.0, 1.35),
+    "twin": (90.0, 0.8),
     "doubling": (6.0, 0.7),
     "halving": (6.0, 0.7),
     "outlier": (1.5, 0.6),
 }
-"""Median length, s, and sd of its logarithm (signal model 7.6 and 7.7) [M]; outlier [D]."""
+"""Median length, s, and sd of its logarithm [M]; twin and outlier [D]."""
 
 HOLD_FLICKER = 0.18
 """Share of samples at which the last digit of a repeated value changes [M]."""
