@@ -118,9 +118,7 @@ KNOBS: dict[str, Knob] = {
     "sensor.doubt_per_h": Knob(
         "/h", 0, 360, 20, "Spells of a second or two in which the value isn't updated."
     ),
-    "sensor.beat_error": Knob(
-        "", 0, 10, 1, "Factor on the error of one beat.", fixed=True
-    ),
+    "sensor.beat_error": Knob("", 0, 10, 1, "Factor on the error of one beat.", fixed=True),
     "sensor.blur_s": Knob(
         "s", 0, 2, 0.2, "Error of one beat over the slope of the heart rate.", fixed=True
     ),

@@ -177,7 +177,9 @@ class Plan:
             if what not in ("doubling", "halving"):
                 return True
             now = np.array([t_s])
-            heart = composite(self.patient, self.streams, self.behaviour, self.fetus, now, [], decelerations)
+            heart = composite(
+                self.patient, self.streams, self.behaviour, self.fetus, now, [], decelerations
+            )
             if what == "doubling":
                 return bool(heart.clean[0] < DOUBLED_BELOW_BPM)
             return bool(heart.clean[0] > HALVED_ABOVE_BPM)

@@ -252,9 +252,7 @@ class Sensor:
         window = plan.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
         strength = level(window.contractions, t_s)
         heart = plan.composite(t_s, window)
-        full = heart_rate(
-            patient, streams, plan.behaviour, plan.fetus, first, heart, strength
-        )
+        full = heart_rate(patient, streams, plan.behaviour, plan.fetus, first, heart, strength)
         mask = _mask(window.episodes, t_s)
         mother = mother_bpm(patient, streams, t_s, strength)
         seen = self._heard(window, t_s, full, mother) if mask.any() else full
@@ -300,9 +298,7 @@ class Sensor:
             twin.patient, twin.streams, twin.behaviour, twin.fetus, first, heart, strength
         )
 
-    def _shown(
-        self, block: int, t_s: Floats, measured: Floats, mask: NDArray[np.uint8]
-    ) -> Floats:
+    def _shown(self, block: int, t_s: Floats, measured: Floats, mask: NDArray[np.uint8]) -> Floats:
         """Return what the monitor shows, given what it measured; after the first MARGIN samples."""
         mask, t_s = mask[WARM_UP:], t_s[WARM_UP:]
         shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)

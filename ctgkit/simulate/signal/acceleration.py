@@ -77,12 +77,16 @@ class Accelerations:
                 start_s,
                 float(
                     np.clip(
-                        length * self._patient.at("accel.duration_s", start_s) * np.exp(0.5 * z[i, 0]),
+                        length
+                        * self._patient.at("accel.duration_s", start_s)
+                        * np.exp(0.5 * z[i, 0]),
                         8.0,
                         LONGEST_S,
                     )
                 ),
-                float(height * self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])),
+                float(
+                    height * self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])
+                ),
                 float(np.clip(0.62 + 0.15 * z[i, 2], 0.15, 0.85)),
                 1 + int(3 * u[i, 2]),
             )

@@ -22,7 +22,6 @@ from ctgkit.simulate.signal.noise import (
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 
-
 def _reference(frequencies_hz: Floats) -> Floats:
     """Return the spectrum of a band of 10 bpm."""
     f = np.log(np.maximum(frequencies_hz, fitted.VARIABILITY_HZ[0]))

@@ -41,13 +41,13 @@ recording is of 300 to 950 s, nearly always at zero."""
 SHIFT_SIZE = 14.0
 """Mean size of a sudden belt shift, toco units [M]."""
 
-BELT_MOOD = 0.5
+BELT_MOOD = 0.7
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
-TAIL_SLOPE = 1.6
+TAIL_SLOPE = 1.2
 """Fall of the belt's fast noise above 0.3 Hz [M]."""
 
-RESTLESS = 0.8
+RESTLESS = 0.95
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
 
 EDGE_LOSS_S = 4.0
