@@ -53,7 +53,7 @@ def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
     arrays: dict[str, Any] = {"sec": sec, "bpm": fhr, "uterus": uterus, "spasms": spasms}
     arrays |= rendered.truth._asdict()
     buffer = io.BytesIO()
-    labels = {"simulated": origin, "signal_version": SIGNAL_VERSION}
+    labels: dict[str, Any] = {"simulated": origin, "signal_version": SIGNAL_VERSION}
     np.savez_compressed(buffer, **arrays, **labels, events_jsonl=events.decode())
     return buffer.getvalue()
 

@@ -22,7 +22,7 @@ from ctgkit.simulate.signal.belt import level, toco
 from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
 from ctgkit.simulate.signal.dropout import Episode
 from ctgkit.simulate.signal.field import heart_rate
-from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
+from ctgkit.simulate.signal.noise import ENGINE_HZ
 from ctgkit.simulate.signal.stream import Floats, Streams
 from ctgkit.simulate.source import Chunk
 from ctgkit.simulate.truth import truth_events

@@ -48,7 +48,7 @@ def monitor(
     method = patient.words["sensor.method"]
     error = fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0)
     error *= patient.at("fhr.floor_bpm", first / ENGINE_HZ)
-    error *= floor_factor(patient, first / ENGINE_HZ)
+    error *= float(floor_factor(patient, first / ENGINE_HZ))
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
     blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
@@ -107,7 +107,7 @@ def hold(
 
 
 def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Floats:
-    """Return what the monitor makes of noise, bpm: a level for seconds, uneven from beat to beat."""
+    """Return what the monitor makes of noise, bpm: a level that holds for seconds, unevenly."""
     z = streams.generator("artefact.outlier.value", block).standard_normal(len(t_s))
     uneven = np.repeat(z[::2], 2)[: len(t_s)]
     level: Floats = 136 + 30 * slow(streams, "artefact.outlier.value", t_s, 40.0, 20.0)

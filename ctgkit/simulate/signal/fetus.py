@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ctgkit.simulate.patient import ForcedAt, Patient
+from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal.contraction import Contraction, Contractions
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations
 from ctgkit.simulate.signal.stream import Floats

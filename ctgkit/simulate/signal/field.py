@@ -133,10 +133,10 @@ def _vagal(streams: Streams, first: int, count: int) -> Floats:
     u = streams.uniform("fhr.vagal", low, stop, 3)
     share = fitted.VAGAL_PER_MIN / 60 * _VAGAL_SLOT / ENGINE_HZ
     at = (np.arange(low, stop) + u[:, 1]) * _VAGAL_SLOT
-    at = at.astype(np.intp) - (first - reach)
+    index = at.astype(np.intp) - (first - reach)
     size = np.where(u[:, 0] < share, -np.log1p(-u[:, 2]), 0.0) ** fitted.VAGAL_POWER
-    keep = (at >= 0) & (at < count + reach)
-    impulses = np.bincount(at[keep], size[keep], count + reach)
+    keep = (index >= 0) & (index < count + reach)
+    impulses = np.bincount(index[keep], size[keep], count + reach)
     mean = fitted.VAGAL_MEAN * _BURST.sum() * share / _VAGAL_SLOT
     wave: Floats = mean - np.convolve(impulses, _BURST, "valid")
     return wave

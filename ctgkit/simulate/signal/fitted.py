@@ -18,8 +18,8 @@ VARIABILITY_PSD = (
 with the square of the band."""
 
 SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
-"""Below this frequency variability is bent towards this size, or this share of the band: a larger slow swing would be an
-acceleration or a deceleration, and those are events of the truth [D]."""
+"""Below this frequency variability is bent towards this size, or this share of the band: a larger
+slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
 
 VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
 """Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an

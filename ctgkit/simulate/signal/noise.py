@@ -17,8 +17,8 @@ ENGINE_HZ: Final = 4.0
 FRAME, SLOW_FRAME = 512, 2048
 """Lengths of a frame in samples: 128 s, and 512 s for what swings over minutes."""
 
-FREQUENCIES_HZ: Final = np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ)
-SLOW_HZ: Final = np.fft.rfftfreq(SLOW_FRAME, 1 / ENGINE_HZ)
+FREQUENCIES_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ), np.float64)
+SLOW_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(SLOW_FRAME, 1 / ENGINE_HZ), np.float64)
 _WINDOWS: Final = {n: np.sin(np.pi * (np.arange(n) + 0.5) / n) for n in (FRAME, SLOW_FRAME)}
 
 

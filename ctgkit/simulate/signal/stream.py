@@ -1,7 +1,8 @@
 """Random numbers that depend on nothing but (patients, seed, sensor index, component, row).
 
 Every component of the signal has a name and draws from a Philox generator whose key is a hash of
-(patients, seed, sensor index, name) and whose counter is the row: an event number, a time slot, a frame.
+(patients, seed, sensor index, name) and whose counter is the row: an event number, a time slot, a
+frame.
 Nothing is "the next draw", so order, chunk size and other components cannot matter.
 """
 
