@@ -46,7 +46,7 @@ def held_s(heart, gaps):
 def measure(heart):
     """Return what is fitted, of one recording."""
     lost = np.isnan(heart)
-    gaps = [(a, b) for a, b in stretches(lost) if 30 < a and b < len(heart) - 1]
+    gaps = [(a, b) for a, b in stretches(lost) if a > 30 and b < len(heart) - 1]
     held = held_s(heart, gaps)
     near = np.convolve(lost, np.ones(2 * AWAY + 1), "same") > 0
     runs, steps, quarters = [], [], []

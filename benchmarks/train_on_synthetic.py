@@ -1,4 +1,4 @@
-"""Train on simulated truth, test on experts: is the simulation good enough to learn from?
+"""Train an event segmenter on simulated truth and test it on what experts marked.
 
     python -m benchmarks.train_on_synthetic [SENSORS]
 
@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,9 @@ def labels(events, count):
 def segments(marks, shortest_s=10):
     """Return (kind, start, end) of each run."""
     edges = np.flatnonzero(np.diff(np.concatenate([[-1], marks, [-1]])))
-    runs = zip(edges[:-1], edges[1:], strict=True)
-    return [(KINDS[marks[a] - 1], a, b) for a, b in runs if marks[a] and b - a >= shortest_s]
+    return [
+        (KINDS[marks[a] - 1], a, b) for a, b in pairwise(edges) if marks[a] and b - a >= shortest_s
+    ]
 
 
 def tally(found, true):

@@ -152,10 +152,11 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
     by_id = {c.id: c for c in window.contractions}
     for c in window.contractions:
         if c.peak_s >= 0:
+            shown = c.height * plan.patient.at("toco.gain", c.peak_s)
             yield Event(
                 kind="contraction", id=c.id, onset_s=max(c.onset_s, 0.0), peak_s=c.peak_s,
-                end_s=c.end_s, size=c.height, details={"rise_s": c.rise_s},
-                meets_clinical=c.height >= CONTRACTION_UNITS,
+                end_s=c.end_s, size=shown, details={"rise_s": c.rise_s},
+                meets_clinical=shown >= CONTRACTION_UNITS,
             )  # fmt: skip
     for a in window.accelerations:
         if a.onset_s >= 0:

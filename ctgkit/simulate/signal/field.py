@@ -13,7 +13,6 @@ from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.noise import (
     ENGINE_HZ,
     FREQUENCIES_HZ,
-    SLOW_FRAME,
     SLOW_HZ,
     amplitudes,
     noise,
@@ -189,7 +188,7 @@ def heart_rate(
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
-    swing = gain * noise(streams, "fhr.swing", first, count, _SWING, SLOW_FRAME)
+    swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
     largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
     wave += largest * np.tanh(swing / largest)
     wave += gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)

@@ -61,7 +61,7 @@ GAP_EXCESS = {"doppler": (0.55, 1.55, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.8
+EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
 

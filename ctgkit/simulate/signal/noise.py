@@ -1,10 +1,11 @@
 """Stationary Gaussian noise with a given spectrum, at any position, without state.
 
-Overlap-add: frame k covers samples [k HOP, k HOP + FRAME); its Fourier coefficients are row k of
-its stream. A sine window makes neighbouring frames add up to constant power.
+Overlap-add: frame k covers samples [k frame / 2, k frame / 2 + frame); its Fourier coefficients
+are row k of its stream. A sine window makes neighbouring frames add up to constant power.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,12 @@ FRAME, SLOW_FRAME = 512, 2048
 
 FREQUENCIES_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ), np.float64)
 SLOW_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(SLOW_FRAME, 1 / ENGINE_HZ), np.float64)
-_WINDOWS: Final = {n: np.sin(np.pi * (np.arange(n) + 0.5) / n) for n in (FRAME, SLOW_FRAME)}
+
+
+@cache
+def _window(frame: int) -> Floats:
+    """Return a sine window: overlapping by half, its squares add up to one."""
+    return np.asarray(np.sin(np.pi * (np.arange(frame) + 0.5) / frame))
 
 
 def amplitudes(psd_per_hz: Floats) -> Floats:
@@ -46,7 +52,6 @@ def noise(
     first: int,
     count: int,
     scale: Floats | Callable[[float], Floats],
-    frame: int = FRAME,
 ) -> Floats:
     """Return samples *first* to *first* + *count* of the noise called *name*.
 
@@ -59,16 +64,16 @@ def noise(
     first, count : int
         Engine sample index, and how many; before 0 is allowed.
     scale : ndarray of shape (n_frequencies,) or callable
-        :func:`amplitudes` of the spectrum, or a function from a frame's centre, seconds, to them.
-    frame : int
-        FRAME or SLOW_FRAME.
+        :func:`amplitudes` of the spectrum, or a function from a frame's centre, seconds, to them
+        at FREQUENCIES_HZ.
 
     Returns
     -------
     ndarray of shape (count,)
     """
     out = np.zeros(count)
-    hop, window = frame // 2, _WINDOWS[frame]
+    frame = FRAME if callable(scale) else 2 * (len(scale) - 1)
+    hop, window = frame // 2, _window(frame)
     for number in range(first // hop - 1, (first + count - 1) // hop + 1):
         size = scale((number + 1) * hop / ENGINE_HZ) if callable(scale) else scale
         used = int(np.flatnonzero(size)[-1]) + 1 if size[-1] == 0 else len(size)

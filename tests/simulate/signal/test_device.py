@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ctgkit.simulate.library import load_scenario
-from ctgkit.simulate.sensor import MASK_BITS, Sensor
+from ctgkit.simulate.sensor import BLOCK, MASK_BITS, Sensor
 
 
 def hours_of(name, sensors=10, minutes=70, seed=4):
@@ -15,7 +15,7 @@ def hours_of(name, sensors=10, minutes=70, seed=4):
 def gaps(heart):
     edges = np.diff(np.concatenate([[0], np.isnan(heart).astype(int), [0]]))
     pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
-    return [(a, b) for a, b in pairs if 30 < a and b < len(heart)]
+    return [(a, b) for a, b in pairs if a > 30 and b < len(heart)]
 
 
 def held_s(heart, start):
@@ -55,6 +55,7 @@ def test_the_level_differs_across_gaps():
 
 
 def test_a_held_value_is_the_last_one_give_or_take_its_last_digit():
+    """Except where a block of the engine begins within the hold."""
     for run in hours_of("intrapartum-ultrasound", sensors=3):
         heart, held = run.chunk.fhr_bpm, (run.truth.mask & MASK_BITS["hold"]) > 0
         starts = np.flatnonzero(held[1:] & ~held[:-1])
@@ -62,6 +63,8 @@ def test_a_held_value_is_the_last_one_give_or_take_its_last_digit():
         for start in starts:
             last, n = heart[start], 1
             while start + n < len(held) and held[start + n] and not np.isnan(heart[start + n]):
+                if (start + n) % BLOCK == 0:
+                    break
                 assert abs(heart[start + n] - last) <= 0.25
                 n += 1
 
