@@ -44,10 +44,10 @@ SHIFT_SIZE = 14.0
 BELT_MOOD = 0.7
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
-TAIL_SLOPE = 1.2
+TAIL_SLOPE = 1.4
 """Fall of the belt's fast noise above 0.3 Hz [M]."""
 
-RESTLESS = 0.95
+RESTLESS = 0.8
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
 
 EDGE_LOSS_S = 4.0
