@@ -26,7 +26,8 @@ FROM_MIN = {
     "intrapartum-electrode": 45, "intrapartum-telemetry": 45, "intrapartum-whole": 45,
 }  # fmt: skip
 """Where the strip begins, minutes, when the interesting part comes later."""
-SEEDS = {"normal-reactive": 3, "poor-signal": 3, "intrapartum-cohort": 46, "zigzag": 43}
+SEEDS = {"normal-reactive": 3, "poor-signal": 3, "intrapartum-cohort": 46, "zigzag": 43,
+         "intrapartum-telemetry": 3}  # fmt: skip
 """Where the strip of the usual seed shows little of what the scenario is about."""
 EVENT_COLOURS = {"acceleration": "tab:green", "deceleration": "tab:red", "contraction": "tab:blue"}
 

@@ -74,7 +74,7 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     lines = truth_lines(sensor, about)
     origin = (
         f"simulated by ctgkit {__version__}, scenario {about['scenario']}, seed {about['seed']}, "
-        f"sensor {about['sensor']}, signal {SIGNAL_VERSION}: not a patient"
+        f"sensor {about['sensor']}, signal_version {SIGNAL_VERSION}: not a patient"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
