@@ -46,6 +46,7 @@ PURE = {
     "ctgkit.recording.files.order",
     "ctgkit.recording.files.plausible",
     "ctgkit.recording.files.start",
+    "ctgkit.recording.tnetstring",
     "ctgkit.recording.files.labels",
     "ctgkit.events",
     "ctgkit.samples",

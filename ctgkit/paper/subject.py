@@ -191,6 +191,19 @@ def read_findings(path: Path, sensor: str = "") -> Findings:
     return findings
 
 
+def findings_of(document: dict[str, Any], where: str) -> Findings:
+    """Return what one document says: a report of ``ctgkit analyze``, or a list of events.
+
+    Raises
+    ------
+    RecordingError
+        When an event is wrong.
+    """
+    findings = Findings()
+    _take(findings, Path(where), 0, document)
+    return findings
+
+
 def _documents(text: str) -> list[tuple[int, str]]:
     """Return the JSON documents with their line numbers: the whole text, or each line."""
     try:
