@@ -4,6 +4,7 @@ Pure. Nothing is decided here: the values, limits and events are those that deci
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ctgkit.analysis import describe, morphology
@@ -36,13 +37,17 @@ def explanation(report: Report) -> dict[str, Any]:
 
 
 def raised(analyses: Iterable[Analysis]) -> list[Alert]:
-    """Return every alert that was up, by time, as it first stood at its highest level."""
+    """Return every alert that was up, by time, as it first stood at its highest level.
+
+    How long its clause held is that of the last time.
+    """
     found: dict[tuple[str, float], Alert] = {}
     for analysis in analyses:
         for alert in analysis.alerts:
-            before = found.get((alert.code, alert.since_s))
-            if before is None or LEVELS.index(alert.level) > LEVELS.index(before.level):
-                found[alert.code, alert.since_s] = alert
+            kept = found.get((alert.code, alert.since_s), alert)
+            if LEVELS.index(alert.level) > LEVELS.index(kept.level):
+                kept = alert
+            found[alert.code, alert.since_s] = replace(kept, held_s=alert.held_s)
     return sorted(found.values(), key=lambda a: (a.since_s, a.code))
 
 

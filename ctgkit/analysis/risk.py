@@ -20,8 +20,8 @@ half an hour separates better than the last value (docs/analysis.md)."""
 
 
 PATHOLOGICAL = 0.51
-"""FIGO pathological on a signal that isn't poor is at least *high*, by a hair: of 60 recordings 12
-ended pathological, 9 of them with a pH below 7.20. Nothing supports more than that."""
+"""FIGO pathological on a signal that isn't poor is at least *high*, by a hair: of 60 recordings 13
+ended pathological, 10 of them with a pH below 7.20. Nothing supports more than that."""
 
 
 class Term(NamedTuple):

@@ -36,6 +36,13 @@ def test_every_alert_class_and_event_is_explained_by_what_is_there(report):
         assert set(item["events"]) <= ids
 
 
+def test_an_alert_is_told_with_the_time_for_which_it_held(report):
+    (late,) = (a for a in explanation(report)["alerts"] if a["code"] == "late_decelerations")
+    assert late["level"] == "critical"  # a warning at first
+    assert late["since_s"] <= 1800
+    assert late["held_s"] == report.analyses[-1].at_s
+
+
 def test_the_terms_of_the_risk_add_up(report):
     risk = explanation(report)["risk"]
     odds = np.log(0.19 / 0.81) + sum(term["log_odds"] for term in risk["terms"])
