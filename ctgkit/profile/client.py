@@ -106,8 +106,12 @@ async def run_profile(settings: ProfileSettings) -> Summary:
             for number in range(len(settings.sensor_ids))
         ]
         stopper = tasks.create_task(settings.stop.wait())
-        everyone = asyncio.gather(*players)
-        await asyncio.wait([everyone, stopper], return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Task[Any]] = {*players}
+        while waiting and not settings.stop.is_set():
+            _, waiting = await asyncio.wait(
+                {*waiting, stopper}, return_when=asyncio.FIRST_COMPLETED
+            )
+            waiting.discard(stopper)
         for task in (*players, stopper):
             task.cancel()
     summary.failures = sorted(set(summary.failures))
