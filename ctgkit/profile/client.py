@@ -102,7 +102,7 @@ async def run_profile(settings: ProfileSettings) -> Summary:
         client = await stack.enter_async_context(http_client()) if web else None
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         players = [
-            tasks.create_task(_play(settings, number, client, summary))
+            tasks.create_task(_play(settings, number, client, tasks, summary))
             for number in range(len(settings.sensor_ids))
         ]
         stopper = tasks.create_task(settings.stop.wait())
@@ -138,7 +138,11 @@ def http_client() -> "httpx.AsyncClient":
 
 
 async def _play(
-    settings: ProfileSettings, number: int, client: "httpx.AsyncClient | None", summary: Summary
+    settings: ProfileSettings,
+    number: int,
+    client: "httpx.AsyncClient | None",
+    tasks: asyncio.TaskGroup,
+    summary: Summary,
 ) -> None:
     sensor_id = settings.sensor_ids[number]
     session = Session(sensor_id, settings.start_epoch_s, dict(settings.secrets))
@@ -150,7 +154,7 @@ async def _play(
                 link = http
             else:
                 link = await stack.enter_async_context(
-                    SocketLinks(settings.connect_timeout_s, summary)
+                    SocketLinks(settings.connect_timeout_s, tasks, summary)
                 )
             await prepare(settings.renderer, session, stack, http, settings.connect_timeout_s)
             await _send_all(settings, number, session, link, summary)
@@ -277,19 +281,18 @@ def _shown(url: str) -> str:
 class SocketLinks:
     """WebSockets to the other side, one per distinct address; what they say is read and dropped."""
 
-    def __init__(self, connect_timeout_s: float, summary: Summary) -> None:
-        self._timeout_s, self._summary = connect_timeout_s, summary
+    def __init__(
+        self, connect_timeout_s: float, tasks: asyncio.TaskGroup, summary: Summary
+    ) -> None:
+        self._timeout_s, self._tasks, self._summary = connect_timeout_s, tasks, summary
         self._open: dict[str, ClientConnection] = {}
-        self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> "SocketLinks":
-        await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(self, *exc: Any) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for connection in self._open.values():
             await connection.close()
-        await self._tasks.__aexit__(*exc)
 
     async def send(self, outgoing: Outgoing) -> None:
         """Send a message; a lost connection is made again.

@@ -20,6 +20,9 @@ class _Skip:
         return "SKIP"
 
 
+READINGS = ("fhr", "toco", "spasms", "value")
+"""Variables that may be gaps."""
+
 SKIP = _Skip()
 """A value that is left out: its member, its element, or the text it stands in."""
 
@@ -100,7 +103,7 @@ def compile_text(text: str, variables: Variables, where: str) -> Getter:
             if value is SKIP:
                 return SKIP
             try:
-                shown.append(_formatted(value, part[1]))
+                shown.append(_formatted(value, part[1], is_reading=part[2] in READINGS))
             except (ValueError, TypeError) as error:
                 raise TemplateError(f"{where}: {{{part[2]}:{part[1]}}}: {error}") from error
         return "".join(shown)
@@ -108,11 +111,11 @@ def compile_text(text: str, variables: Variables, where: str) -> Getter:
     return render
 
 
-def _formatted(value: Any, spec: str) -> str:
+def _formatted(value: Any, spec: str, *, is_reading: bool) -> str:
     if value is None:
         return "null"
-    if isinstance(value, str) and spec[-1:] in "fFeEgGdn%" and spec:
-        return value  # a word that marks a gap has no decimals
+    if is_reading and isinstance(value, str):
+        return value  # the word for a gap has no decimals
     return format(value, spec)
 
 
