@@ -18,6 +18,7 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 
+from ctgkit import private
 from ctgkit.check.backend.samples import none_but
 from ctgkit.check.checks import Check, Mismatch, Verdict
 from ctgkit.check.connection import Line
@@ -46,7 +47,7 @@ class Tape:
             "what": what,
             "seed": seed,
         }
-        path.write_text("".join(json.dumps(line) + "\n" for line in [header, *self.lines]))
+        private.write_text(path, "".join(json.dumps(line) + "\n" for line in [header, *self.lines]))
 
 
 class _Player:

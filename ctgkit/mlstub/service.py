@@ -24,10 +24,10 @@ from ctgkit.errors import WireError, excerpt
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.script import Script
 from ctgkit.net.addresses import authority
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import send_texts
 from ctgkit.net.http import Answer, json_answer, response
 from ctgkit.net.origins import refuse_stranger
-from ctgkit.net.server import BoundedConnection
 from ctgkit.samples import Prediction, Sample, Status, status_of
 
 logger = logging.getLogger(__name__)

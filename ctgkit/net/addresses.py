@@ -1,7 +1,9 @@
 """Addresses: what people type, and how a bound one is written."""
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
+_HOST_PORT = re.compile(r"(|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
@@ -32,3 +34,22 @@ def authority(host: str, port: int) -> str:
     ('127.0.0.1:80', '[::1]:80')
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return what ``HOST:PORT`` or ``[IPV6]:PORT`` names; without a host it is loopback.
+
+    Raises
+    ------
+    ValueError
+        When it is something else.
+
+    Examples
+    --------
+    >>> host_and_port("ward-3:9001"), host_and_port("[::1]:80"), host_and_port(":0")
+    (('ward-3', 9001), ('::1', 80), ('127.0.0.1', 0))
+    """
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return match[1].strip("[]") or "127.0.0.1", int(match[2])

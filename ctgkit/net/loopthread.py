@@ -7,16 +7,25 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Self, TypeVar
 
+from ctgkit.clock import monotonic_s
 from ctgkit.errors import CtgkitError
 
 T = TypeVar("T")
+
+
+class UnfrozenLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers run while a test has frozen the time (freezegun)."""
+
+    def time(self) -> float:
+        """Return the loop's time, seconds."""
+        return monotonic_s()
 
 
 class LoopThread:
     """An event loop in a thread of its own, from ``with`` to its end."""
 
     def __enter__(self) -> Self:
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=UnfrozenLoop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="ctgkit-loop", daemon=True

@@ -16,9 +16,9 @@ from websockets.http11 import Request, Response
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import Unreachable
 from ctgkit.net.addresses import authority
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.http import NOT_FOUND, json_answer, response
 from ctgkit.net.origins import refuse_stranger
-from ctgkit.net.server import BoundedConnection
 from ctgkit.recording.format import Line
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ import functools
 import logging
 import math
 import random
-import time
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -19,6 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
+from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.net.client import DirectConnect
 from ctgkit.net.frames import is_writable, write_texts
@@ -163,7 +163,7 @@ class SensorClient:
         Infinity means never. It does not wait for the peer: a connection whose buffer is filled
         is left alone.
         """
-        now = time.monotonic()
+        now = monotonic_s()
         if room := self.outbox.room:
             self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
         connection = self._writable()
@@ -197,7 +197,7 @@ class SensorClient:
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
         if n_new:
-            now = time.monotonic()
+            now = monotonic_s()
             self.last_sent_s = now
             if math.isnan(self.first_sent_s):
                 self.first_sent_s = now
@@ -213,7 +213,7 @@ class SensorClient:
 
     async def _keep_linked(self, connect_timeout_s: float) -> None:
         """Dial, use the connection until it is lost, and again."""
-        give_up_at = time.monotonic() + connect_timeout_s
+        give_up_at = monotonic_s() + connect_timeout_s
         while True:
             try:
                 connection = await self._dial()
@@ -222,16 +222,16 @@ class SensorClient:
                 final = isinstance(error, InvalidStatus) and (
                     error.response.status_code in FINAL_STATUSES
                 )
-                if final or (not self.connects and time.monotonic() >= give_up_at):
+                if final or (not self.connects and monotonic_s() >= give_up_at):
                     return self._fail(reason)
                 log.log(
                     self._level if self._attempt == 0 else logging.DEBUG,
                     "cannot connect, trying again id=%s: %s", self.sensor_id, reason,
                 )  # fmt: skip
             else:
-                began = time.monotonic()
+                began = monotonic_s()
                 await self._use(connection)
-                if time.monotonic() - began > BACKOFF_CAP_S:
+                if monotonic_s() - began > BACKOFF_CAP_S:
                     self._attempt = 0
                 if connection.close_code == REPLACED:
                     return self._fail(
@@ -278,7 +278,7 @@ class SensorClient:
         )  # fmt: skip
         try:
             if self.connects == 1:
-                self.feed.start(time.monotonic())
+                self.feed.start(monotonic_s())
                 self._on_started(self)
             else:
                 self.pump()

@@ -14,9 +14,9 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from ctgkit.errors import Unreachable
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.http import PLAIN, Answer, json_answer, response
 from ctgkit.net.origins import refuse_stranger
-from ctgkit.net.server import BoundedConnection
 
 PORT_MAX = 65535
 

@@ -5,12 +5,12 @@ import contextlib
 import heapq
 import math
 import socket
-import time
 from collections import Counter
 from typing import Any
 
 import msgspec
 
+from ctgkit.clock import monotonic_s
 from ctgkit.net.addresses import authority
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.client import SensorClient
@@ -121,7 +121,7 @@ class _Timer:
         """Do so until cancelled."""
         heap = self._heap
         while True:
-            now = time.monotonic()  # the loop's own clock has steps of 1 ms on uvloop
+            now = monotonic_s()  # the loop's own clock has steps of 1 ms on uvloop
             due = []
             while heap and heap[0][0] <= now:
                 due.append(heapq.heappop(heap))
@@ -132,7 +132,7 @@ class _Timer:
             await self._wait(heap[0][0] if heap else math.inf)
 
     async def _wait(self, until_s: float) -> None:
-        wait_s = until_s - time.monotonic()
+        wait_s = until_s - monotonic_s()
         if wait_s <= 0:
             await asyncio.sleep(0)  # let the others read
             return

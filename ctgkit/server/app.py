@@ -18,8 +18,8 @@ from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
 from ctgkit.net.addresses import authority
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.http import PLAIN, Answer, json_answer, response
-from ctgkit.net.server import BoundedConnection
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
 from ctgkit.server.broadcast import Broadcast
@@ -28,6 +28,7 @@ from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.listener import BACKLOG, listen, select_subprotocol
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
+from ctgkit.server.results import Results
 from ctgkit.server.routes import (
     Gate,
     Report,
@@ -48,7 +49,6 @@ from ctgkit.server.session import (
 )
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.sqlite import Store, open_store
-from ctgkit.wire import ResultHead, encode_result
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,6 @@ CLOSE_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5.0
 """How long a graceful stop waits for its peers before it drops them, seconds."""
 HOUSEKEEPING_EVERY_S = 0.25
-RATE_MAX_HZ = 10.0
-"""Fastest supported sensor (8.33 Hz, rounded up): bounds how many rows a backfill reads."""
-BACKFILL_BATCH = 500
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
@@ -87,23 +84,30 @@ class Backend:
             {sensor_id: Tail(*tail) for sensor_id, tail in recovered.tails.items()},
         )
         self._keys = recovered.sensor_keys
-        self._examination_of: dict[str, int] = {}
-        """Sensor -> its examination in this run, kept after it left: results may come late."""
         self._sockets: dict[Attendance, ServerConnection] = {}
         self._entering: WeakKeyDictionary[ServerConnection, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
-        self._latest: dict[str, bytes] = {}
-        """Sensor -> its last result with a prediction, for viewers who join later."""
         self._broadcast = Broadcast(self.counters.dropped)
-        self._mllink = settings.ml_url and MlLink(
-            settings.ml_url,
-            settings.ml_format,
-            settings.ml_retry_s,
-            self._relay,
-            self._show_unanswered,
-            store.room,
+        self._results = Results(
+            store,
+            self._broadcast,
             self.counters,
+            recovered.sensor_keys,
+            self._session.open_examinations,
+        )
+        self._mllink = (
+            None
+            if not settings.ml_url
+            else MlLink(
+                settings.ml_url,
+                settings.ml_format,
+                settings.ml_retry_s,
+                self._results.relay,
+                self._results.show_unanswered,
+                store.room,
+                self.counters,
+            )
         )
         self._controls = SensorControls(settings.sensors, self._session.connected)
         self._gate = Gate(
@@ -118,7 +122,7 @@ class Backend:
         self._knocking = 0
         """Viewers whose access token is awaited."""
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self._expose_gauges()
+        self.counters.expose(store, self._session, self._broadcast, self._mllink, audit.counts)
 
     @property
     def url(self) -> str:
@@ -173,8 +177,8 @@ class Backend:
         if admission == "new":
             if self._mllink:
                 self._mllink.offer(sample)
-            elif len(self._broadcast):
-                self._broadcast.publish((encode_result(sample, None, "ok", utc_timestamp()),))
+            else:
+                self._results.show_plain(sample)
 
     def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
         """Call ``ack(seq)`` when everything accepted so far is committed."""
@@ -191,60 +195,6 @@ class Backend:
     async def written(self) -> None:
         """Wait until everything accepted so far is written, or given up."""
         await self._store.written()
-
-    # Results
-
-    def _relay(self, turn: Sequence[tuple[ResultHead, bytes]]) -> None:
-        """Store results and broadcast them byte for byte."""
-        texts: list[bytes] = []
-        for head, text in turn:
-            sensor_id = head.sensor_id.lower()
-            examination_id = self._examination_of.get(sensor_id)
-            try:
-                body = text.decode()
-            except UnicodeDecodeError:
-                examination_id = None
-            if examination_id is None:
-                self.counters.results["garbage"] += 1
-                continue
-            key = self._keys[sensor_id]
-            row = (examination_id, key, head.sec_from_start, head.status, body)
-            self._store.add_prediction(row)
-            if head.prediction:
-                self._latest[sensor_id] = text
-            texts.append(text)
-        self.counters.results["relayed"] += len(texts)
-        self._broadcast.publish(texts)
-
-    def _show_unanswered(self, samples: Sequence[Sample]) -> None:
-        """Show samples without a result: a live trace must not die with the analyzer."""
-        self.counters.results["fallback"] += len(samples)
-        if len(self._broadcast):
-            now = utc_timestamp()
-            self._broadcast.publish([encode_result(s, None, "error", now) for s in samples])
-
-    async def _past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
-        """Yield the recent samples of the open examinations, then each sensor's last result."""
-        if backfill_s <= 0:
-            return
-        await self._store.settled()  # what was shown before is then found there
-        now = utc_timestamp()
-        opened = self._session.open_examinations()
-        for sensor_id, examination_id in sorted(self._examination_of.items()):
-            if examination_id not in opened:
-                continue
-            limit = int(backfill_s * RATE_MAX_HZ) + 1
-            rows = await self._store.recent(examination_id, self._keys[sensor_id], limit)
-            since_s = rows[-1][0] - backfill_s if rows else 0.0
-            texts = [
-                encode_result(Sample(sensor_id, *row), None, "ok", now)
-                for row in rows
-                if row[0] >= since_s
-            ]
-            for start in range(0, len(texts), BACKFILL_BATCH):
-                yield texts[start : start + BACKFILL_BATCH]
-            if sensor_id in self._latest:
-                yield [self._latest[sensor_id]]
 
     # Connections
 
@@ -325,14 +275,14 @@ class Backend:
             case ViewerEnters(backfill_s, admitted):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
-                    await self._broadcast.serve(connection, self._past(backfill_s))
+                    await self._broadcast.serve(connection, self._results.past(backfill_s))
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
     async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
         attendance, actions = self._session.connect(sensor_id, time.monotonic())
         self._sockets[attendance] = connection
-        self._examination_of[sensor_id] = attendance.examination_id
+        self._results.examination_of[sensor_id] = attendance.examination_id
         self._perform(actions)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
@@ -385,24 +335,6 @@ class Backend:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             self._perform(self._session.expire(time.monotonic()))
-
-    def _expose_gauges(self) -> None:
-        store, link, audit = self._store, self._mllink, self._audit.counts
-        self.counters.gauges = {
-            ("connections", "sensor"): lambda: len(self._session.connected),
-            ("connections", "viewer"): lambda: len(self._broadcast),
-            ("queue_depth", "store"): lambda: store.depth,
-            ("queue_depth", "viewer"): self._broadcast.depth,
-            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
-            ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
-            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
-            ("samples", "stored"): lambda: store.stored,
-            ("samples", "duplicates"): lambda: store.duplicates,
-            ("store_commit_failures", "store"): lambda: store.commit_failures,
-            ("audit_lines", "written"): lambda: audit["written"],
-            ("audit_lines", "suppressed"): lambda: audit["suppressed"],
-            ("audit_lines", "lost"): lambda: audit["lost"],
-        }
 
     # Life
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ctgkit.clock  # noqa: F401 - takes hold of the true clock before any test freezes the time
+
 if TYPE_CHECKING:
     from ctgkit.config import SensorEntry
     from ctgkit.mlstub.service import MlService

@@ -23,6 +23,8 @@ from ctgkit.wire import SENSOR_ID_PARAMETER, TOKEN_HEADER, encode_sample
 
 PLAY_S = 600.0
 """Data time that is played unless told, seconds: enough for eleven predictions."""
+SEQ_PER_PLAY = 1 << 32
+"""Sequence numbers that one play may use: no sensor sends so many samples."""
 LIVE_SPEED = 10.0
 """Speed of what runs beside the test unless told, data seconds per second."""
 
@@ -47,6 +49,7 @@ class Sensor:
         self._scenario, self._seed, self._tasks = scenario, seed, tasks
         self._connection: ClientConnection | None = None
         self._next_s = 0.0
+        self._first_seq = 0
         self._fleet: FleetSettings | None = None
         self._playing: asyncio.Task[Summary] | None = None
 
@@ -190,11 +193,13 @@ class Sensor:
         """Play beside the test, until :meth:`stop` or the test's end; otherwise as :meth:`play`."""
         await self.leave()
         source = self._source(scenario or self._scenario, recording)
+        now_us = int(datetime.now(UTC).timestamp() * 1_000_000)  # may be frozen, or turned back
+        self._first_seq = max(now_us, self._first_seq + SEQ_PER_PLAY)
         self._fleet = FleetSettings(
             url=self._url,
             credentials=(self._entry,),
             make_source=lambda _: source,
-            first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
+            first_seq=self._first_seq,
             speed=speed,
             duration_s=duration_s,
         )

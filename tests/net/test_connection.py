@@ -5,8 +5,8 @@ import asyncio
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
-from ctgkit.net import server as bounded
-from ctgkit.net.server import BoundedConnection
+from ctgkit.net import connection as bounded
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.server.listener import listen
 
 
