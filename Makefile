@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-slow chaos fuzz bench soak realism strips audit demo
+.PHONY: help check fix test test-ambient test-slow chaos fuzz bench soak realism strips audit demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -11,6 +11,8 @@ fix:        ## format and repair what can be repaired by itself
 	ruff format .
 test:       ## the default tests
 	python -m pytest -q
+test-ambient: ## the tests again, with proxies, rc files, locale, TZ, COLUMNS … that should change nothing
+	sh .ci/ambient
 test-slow:  ## soak, long loops, all recordings
 	python -m pytest -q -m slow
 chaos:      ## processes killed 50 times, starved, flooded, frozen (one at a time: it measures)

@@ -27,6 +27,7 @@ PURE = {
     "ctgkit.display",
     "ctgkit.errors",
     "ctgkit.wire.json",
+    "ctgkit.wire.checked",
     "ctgkit.cli.junit",
     "ctgkit.net.lags",
     "ctgkit.proxy.parties",
@@ -40,7 +41,8 @@ PURE = {
     "ctgkit.net.origins",
     "ctgkit.wire",
     "ctgkit.server.session",
-    "ctgkit.server.routes",
+    "ctgkit.server.door",
+    "ctgkit.server.owed",
     "ctgkit.analysis.alerts",
     "ctgkit.analysis.baseline",
     "ctgkit.analysis.contractions",
@@ -179,3 +181,21 @@ def test_wire_names_live_in_one_module():
                 if isinstance(n, ast.Constant) and isinstance(n.value, str)
             }
             assert strings & {"sensorID", "secFromStart", "BPMChild"} == set(), path
+
+
+ONE_WAY = {
+    "websockets.asyncio.client.connect": {"net/client.py"},
+    "websockets.asyncio.server.serve": {"net/server.py", "check/ml_service.py"},
+    "websockets.sync": set(),
+}
+"""What opens sockets -> who may. The checker's ML service is a witness that shares nothing."""
+
+
+def test_one_way_to_dial_and_one_to_serve():
+    """Elsewhere proxies, redirects, bounds, Host and Origin, and the log would be forgotten."""
+    for path in MODULES:
+        own = path.relative_to(PACKAGE).as_posix()
+        for name in imports_of(path):
+            for opener, homes in ONE_WAY.items():
+                assert not name.startswith(opener) or own in homes, f"{own} imports {name}"
+        assert "urllib.request.urlopen" not in path.read_text(), f"{own}: it asks the user's proxy"

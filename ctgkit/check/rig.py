@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake, InvalidMessage
-from websockets.typing import Subprotocol
+from websockets.asyncio.client import ClientConnection
 
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.connection import Line, Response, Target, answers, exchange, until
@@ -19,6 +17,7 @@ from ctgkit.check.database import Database
 from ctgkit.check.messages import SUBPROTOCOL, TOKEN_HEADER, UPGRADE, Reading, reading, sample
 from ctgkit.check.ml_service import MlSide
 from ctgkit.config import SensorEntry
+from ctgkit.net.client import NotConnected, dial
 
 FIRST_SEC, STEP_S = 1000.0, 0.25
 """Data time of the checker's samples: exact in 32 bits too, and never met twice in a run."""
@@ -189,20 +188,17 @@ class Bench:
             When it isn't granted.
         """
         try:
-            connection = await connect(
+            connection: ClientConnection = await dial(
                 self.target.socket_url + path,
-                additional_headers=list(headers),
-                subprotocols=[Subprotocol(offers)] if offers else None,
-                compression=None,
-                proxy=None,
-                open_timeout=self.timeout_s,
-                close_timeout=1.0,
-                ping_interval=None,
-                max_size=None,
+                headers=headers,
+                offers=[offers] if offers else (),
+                open_timeout_s=self.timeout_s,
+                max_bytes=None,
                 max_queue=None,
+                pings=False,
             )
-        except (InvalidHandshake, InvalidMessage, TimeoutError, OSError) as error:
-            raise Mismatch(f"a WebSocket at {path}", str(error) or repr(error)) from error
+        except NotConnected as error:
+            raise Mismatch(f"a WebSocket at {path}", error.reason) from error
         line = Line(connection, self.timeout_s)
         self._tasks.create_task(line.read())
         try:

@@ -6,6 +6,7 @@ is waited for by another.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -13,9 +14,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
 from ctgkit.analysis.analyzer import Analysis, Analyzer, AnalyzerSettings
@@ -23,28 +23,21 @@ from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.script import Script
-from ctgkit.net.addresses import authority
-from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import send_texts
-from ctgkit.net.http import Answer, json_answer, response
-from ctgkit.net.origins import refuse_stranger
+from ctgkit.net.http import Answer, Asked, json_answer, problem
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Prediction, Sample, Status, status_of
 
 logger = logging.getLogger(__name__)
 
 PATH = "/ws/ctg"
-MAX_FRAME_BYTES = 16 * 1024
-"""Largest request (contract: 16 KiB); a larger one closes the connection with 1009."""
-
-REPLIES_MAX = 1024
+REPLIES_MAX, REPLIES_MAX_BYTES = 1024, 1 << 20
 """Replies of one connection that wait for its client; when full, its requests aren't read.
-Chosen: some 300 KiB."""
+Chosen: some 300 KiB as they usually are."""
 
 SEND_TIMEOUT_S = 30.0
 """A client that doesn't read its replies for this long is cut off, seconds."""
-
-CLOSE_TIMEOUT_S = 2.0
-"""How long clients have to answer a close frame, seconds."""
 
 CLIENTS_MAX = 100
 """Connections at a time: a backend needs one."""
@@ -99,6 +92,8 @@ class _Counts:
     rejected: dict[str, int] = field(default_factory=dict)
     predictions: int = 0
     failures: int = 0
+    closed: Counter[str] = field(default_factory=Counter)
+    """Connections closed for what their clients did, by what: ``flood``."""
 
 
 class MlService:
@@ -114,14 +109,14 @@ class MlService:
         self.settings = settings or MlSettings()
         self.counts = _Counts()
         self._clients: dict[ServerConnection, dict[str, _Followed]] = {}
-        self._server: Server
+        self._server: OpenServer
         self._tasks: asyncio.TaskGroup
         self._sweeper: asyncio.Task[None]
 
     @property
     def url(self) -> str:
         """Where it listens, known inside ``async with``."""
-        return f"ws://{authority(*self._server.sockets[0].getsockname()[:2])}{PATH}"
+        return self._server.url("ws", PATH)
 
     @property
     def sensors(self) -> int:
@@ -129,16 +124,12 @@ class MlService:
         return sum(len(followed) for followed in self._clients.values())
 
     async def __aenter__(self) -> Self:
-        self._server = await serve(
+        self._server = await open_server(
             self._converse,
-            self.settings.host,
-            self.settings.port,
-            create_connection=BoundedConnection,
-            process_request=self._route,
-            compression=None,
-            max_size=MAX_FRAME_BYTES,
-            max_queue=256,
-            close_timeout=CLOSE_TIMEOUT_S,
+            self._route,
+            listen(self.settings.host, self.settings.port),
+            rules=Rules(acts=lambda asked: not asked.reads),
+            connection=Guarded.counting(self.counts.closed),
         )
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
@@ -152,14 +143,7 @@ class MlService:
         traceback: TracebackType | None,
     ) -> None:
         self._sweeper.cancel()
-        self._server.close()
-        try:
-            async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
-                await self._server.wait_closed()
-        except TimeoutError:  # somebody neither reads nor closes
-            for connection in list(self._clients):
-                connection.transport.abort()
-            await self._server.wait_closed()
+        await self._server.stop()
         await self._tasks.__aexit__(kind, error, traceback)
 
     async def _forget_idle(self) -> None:
@@ -176,6 +160,7 @@ class MlService:
     async def _converse(self, connection: ServerConnection) -> None:
         followed: dict[str, _Followed] = {}
         replies: list[bytes] = []
+        waiting_bytes = 0
         self._clients[connection] = followed
         peer = connection.remote_address
         logger.info("client %s connected", peer)
@@ -190,8 +175,9 @@ class MlService:
                 writer = tasks.create_task(_write(connection, replies, wanted, taken))
                 async for message in connection:
                     replies.append(self._reply(message, followed))
+                    waiting_bytes = len(replies[-1]) + (waiting_bytes if len(replies) > 1 else 0)
                     wanted.set()
-                    if len(replies) >= REPLIES_MAX:
+                    if len(replies) >= REPLIES_MAX or waiting_bytes >= REPLIES_MAX_BYTES:
                         taken.clear()
                         await taken.wait()
                 writer.cancel()
@@ -269,19 +255,15 @@ class MlService:
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    def _route(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        local_host = str(connection.local_address[0])
-        acts = request.method != "GET"
-        if refusal := refuse_stranger(request.headers.get_all, local_host, acts=acts):
-            return response(refusal)
-        if path.rstrip("/") == PATH:
+    def _route(self, _connection: ServerConnection, asked: Asked) -> Answer | None:
+        if asked.path.rstrip("/") == PATH:
             full = len(self._clients) >= CLIENTS_MAX
-            return response(_json({"error": "too many clients"}, 503)) if full else None
-        return response(self._page(request.method, path))
+            return problem(503, "too many clients") if full else None
+        return self._page(asked)
 
-    def _page(self, method: str, path: str) -> Answer:
-        if path.startswith("/reset/") and method == "POST":
+    def _page(self, asked: Asked) -> Answer:
+        path = asked.path
+        if path.startswith("/reset/") and asked.method == "POST":
             return _json(self._reset(path.removeprefix("/reset/").lower()))
         pages: dict[str, Callable[[], dict[str, Any] | Answer]] = {
             "/": self._about,
@@ -291,8 +273,8 @@ class MlService:
         }
         if path not in pages and not path.startswith("/reset/"):
             return _json({"error": "not found"}, 404)
-        if path not in pages or method != "GET":
-            allowed = ("Allow", "GET" if path in pages else "POST")
+        if path not in pages or not asked.reads:
+            allowed = ("Allow", "GET, HEAD" if path in pages else "POST")
             return _json({"error": "method not allowed"}, 405, allowed)
         page = pages[path]()
         return page if isinstance(page, Answer) else _json(page)
@@ -310,6 +292,7 @@ class MlService:
             "status": "healthy",
             "active_analyzers": self.sensors,
             "clients": len(self._clients),
+            "flooders_closed": self.counts.closed["flood"],
             "timestamp": utc_timestamp(),
         }
 
@@ -343,6 +326,12 @@ class MlService:
         yield CounterMetricFamily("ctgkit_ml_requests", "Requests", value=counts.requests)
         yield CounterMetricFamily("ctgkit_ml_predictions", "Predictions", value=counts.predictions)
         yield CounterMetricFamily("ctgkit_ml_failures", "Failed analyses", value=counts.failures)
+        closed = CounterMetricFamily(
+            "ctgkit_ml_connections_closed", "Clients closed for what they did", labels=["reason"]
+        )
+        for reason, count in counts.closed.items():
+            closed.add_metric([reason], count)
+        yield closed
         rejected = CounterMetricFamily("ctgkit_ml_rejected", "Rejected requests", labels=["reason"])
         for reason, count in counts.rejected.items():
             rejected.add_metric([reason], count)

@@ -4,176 +4,197 @@ import contextlib
 import dataclasses
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from ctgkit.cli.credentials import sensors_for, viewer_token
 from ctgkit.cli.options import (
-    Address,
-    Speed,
     announce,
-    common_options,
-    known_sensors,
-    viewer_token,
-    websocket_option,
+    argument,
+    command,
+    connect_timeout_option,
+    json_option,
+    option,
+    ready_file_option,
+    viewer_token_option,
 )
-from ctgkit.errors import RecordingError
+from ctgkit.cli.types import PAUSE, SECONDS, Address, File, OutFile, Speed, Url, number, whole
+from ctgkit.errors import RecordingError, printable
 
 if TYPE_CHECKING:
-    from ctgkit.recording.journal import JournalReader
+    from ctgkit.recording.captures import AnyRecording
     from ctgkit.replay.expect import Difference, Verdict
     from ctgkit.replay.player import ReplaySettings, ReplaySummary
 
-DEFAULT_BACKEND = "http://127.0.0.1:8080"
+COMPARISON = "Comparison"
 DIFFERENCES_SHOWN = 20
 """Differences that are printed one by one; the rest is counted."""
 
 
-@click.command(epilog="Example: ctgkit replay run.jsonl --speed 10 --expect run.jsonl")
-@common_options
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--url", default="ws://127.0.0.1:8080/ws/sensor", show_default=True, help="Sensor endpoint."
-)
-@click.option(
-    "--serve",
-    type=Address(),
-    help="Be the backend instead: play the recorded viewer stream to any frontend.",
-)
-@click.option(
-    "--speed",
-    type=Speed(),
-    default=1.0,
-    show_default=True,
-    help="Recorded seconds per second, or max: as fast as the other side takes it.",
-)
-@click.option(
-    "--loop",
-    "loops",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="How often it is played; 0: until Ctrl-C.",
-)
-@click.option("--from", "from_s", type=click.FloatRange(0), default=0.0, metavar="S")
-@click.option(
-    "--to",
-    "to_s",
-    type=click.FloatRange(0, min_open=True),
-    default=math.inf,
-    metavar="S",
-    help="Play only from S to S, seconds since the recording began.",
-)
-@click.option(
-    "--renumber",
-    is_flag=True,
-    help="Give samples new sequence numbers: for a backend that has this recording already.",
-)
-@click.option(
-    "--expect",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Compare the answers with those in this recording (the same one will do).",
-)
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Numbers may differ by so much, absolutely or relative to the expected one.",
-)
-@click.option(
-    "--ignore",
-    "ignored",
-    multiple=True,
-    metavar="MEMBER",
-    help="A member of the answers that doesn't count (repeatable); timestamp never does.",
-)
-@click.option(
-    "--viewer-url", help="Where --expect reads the answers; default: /ws on the host of --url."
-)
-@click.option(
-    "--viewer-token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Viewer token for --expect; default from ctgkit.toml.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="With --expect: keep a recording of the replay and its answers.",
-)
-@click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read; count them.")
-@click.option(
-    "--connect-timeout",
-    type=click.FloatRange(0),
-    default=10.0,
-    show_default=True,
-    metavar="S",
-    help="Give up when nothing listens for S seconds. A lost connection is redialled for ever.",
-)
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the address of --serve.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def replay(
-    file: Path,
-    serve: tuple[str, int] | None,
-    as_json: bool,
-    ready_file: Path | None,
-    skip_bad: bool,
-    **options: Any,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """Options of `ctgkit replay`."""
+
+    file: Path = argument(type=File())
+    url: str = option(
+        "--url",
+        type=Url("/ws/sensor"),
+        default="ws://127.0.0.1:8080/ws/sensor",
+        help="The backend's sensor endpoint.",
+    )
+    serve: tuple[str, int] | None = option(
+        "--serve",
+        type=Address(),
+        help="Act as the backend instead: play the recorded viewer stream to any frontend.",
+    )
+    speed: float = option(
+        "--speed",
+        type=Speed(),
+        default=1.0,
+        help="Recorded seconds per second, or max: as fast as the other side takes it.",
+    )
+    loops: int = option(
+        "--loop",
+        type=whole("N", 0, 1_000_000),
+        default=1,
+        help="Number of times to play it; 0: until Ctrl-C.",
+    )
+    from_s: float = option(
+        "--from",
+        type=PAUSE,
+        default=0.0,
+        section="Interval",
+        help="Begin S seconds after the recording began.",
+    )
+    to_s: float = option(
+        "--to",
+        type=SECONDS,
+        default=math.inf,
+        section="Interval",
+        help="End S seconds after the recording began.",
+    )
+    expect: Path | None = option(
+        "--expect",
+        type=File(),
+        section=COMPARISON,
+        help="Compare the answers with those in this recording, usually the same one.",
+    )
+    tolerance: float = option(
+        "--tolerance",
+        type=number("X", 0, 1e9),
+        default=0.0,
+        show_default=True,
+        section=COMPARISON,
+        help="Absolute or relative tolerance for numbers.",
+    )
+    ignored: tuple[str, ...] = option(
+        "--ignore",
+        multiple=True,
+        metavar="MEMBER",
+        section=COMPARISON,
+        help="A member of the answers that is not compared (repeatable); timestamp never is.",
+    )
+    viewer_url: str | None = option(
+        "--viewer-url",
+        type=Url("/ws"),
+        section=COMPARISON,
+        help="Where --expect reads the answers; default: /ws on the host of --url.",
+    )
+    viewer_token_file: Path | None = viewer_token_option(COMPARISON)
+    out: Path | None = option(
+        "--out",
+        type=OutFile(),
+        section=COMPARISON,
+        help="With --expect: keep a recording of the replay and its answers.",
+    )
+    connect_timeout: float = connect_timeout_option()
+    renumber: bool = option(
+        "--renumber",
+        is_flag=True,
+        section="Connection",
+        help="Give samples new sequence numbers: for a backend that has this recording already.",
+    )
+    skip_bad: bool = option(
+        "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
+    )
+    allow_rejected: bool = option(
+        "--allow-rejected",
+        is_flag=True,
+        help="Exit with 0 although the backend rejected messages.",
+    )
+    ready_file: Path | None = ready_file_option("Write the address of --serve to FILE.")
+    as_json: bool = json_option("Print the summary as JSON.")
+
+
+@command(ReplayOptions, example="ctgkit replay run.jsonl --speed 10 --expect run.jsonl")
+def replay(options: ReplayOptions) -> int:
     """Play a recording: as its sensors against a backend, or as a backend to a frontend.
 
     Messages go out as recorded, byte for byte, malformed ones too, with the recorded intervals. The
     sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded sensor that the
     configuration doesn't know is played by the next one that it does. Exit code 1 when nothing was
-    played or --expect found differences.
+    played, more messages were rejected than the recording has rejections, or --expect found
+    differences.
     """
-    if options["from_s"] >= options["to_s"]:
+    if options.from_s >= options.to_s:
         raise click.UsageError("--from must be before --to")
-    if options["out"] is not None and options["expect"] is None:
+    if options.out is not None and options.expect is None:
         raise click.UsageError("--out goes with --expect")
-    if options["expect"] is not None and (
-        options["loops"] != 1 or options["from_s"] > 0 or options["to_s"] < math.inf
+    if options.expect is not None and (
+        options.loops != 1 or options.from_s > 0 or options.to_s < math.inf
     ):
         raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
     from ctgkit.net import eventloop
-    from ctgkit.recording.journal import SUFFIXES, JournalReader
+    from ctgkit.recording.captures import open_recording
+    from ctgkit.recording.files.registry import format_of
 
-    if not file.name.endswith(SUFFIXES) and file.exists():
+    file, as_json = options.file, options.as_json
+    if file.exists() and format_of(file).module != "native":
         raise RecordingError(
             str(file), 0, "not in the native format: `ctgkit convert` makes it so, `ctgkit sensor"
             " --from` plays any format"
         )  # fmt: skip
-    journal = JournalReader(file, skip_bad=skip_bad)
-    if serve is not None:
-        return eventloop.run(_serve(journal, serve, options, as_json, ready_file))
+    journal = open_recording(file, skip_bad=options.skip_bad)
+    if options.serve is not None:
+        return eventloop.run(_serve(journal, options.serve, options))
     from ctgkit.replay.player import ReplaySettings
 
-    known = known_sensors()
-    if not known:
-        raise click.UsageError(
-            "no credentials: start `ctgkit serve` on this machine first, or write a configuration"
-            " with `ctgkit init`"
-        )
     settings = ReplaySettings(
-        url=websocket_option(options["url"], "/ws/sensor", "--url"),
-        credentials=known,
-        speed=options["speed"],
-        loops=options["loops"],
-        from_s=options["from_s"],
-        to_s=options["to_s"],
-        renumber=options["renumber"],
-        connect_timeout_s=options["connect_timeout"],
+        url=options.url,
+        credentials=sensors_for(None, None, hint="another --config"),
+        speed=options.speed,
+        loops=options.loops,
+        from_s=options.from_s,
+        to_s=options.to_s,
+        renumber=options.renumber,
+        connect_timeout_s=options.connect_timeout,
     )
-    if options["expect"] is not None:
-        return _replay_and_compare(journal, settings, options, as_json)
+    if options.expect is not None:
+        return _replay_and_compare(journal, settings, options, options.expect)
     summary = eventloop.run(_replay(journal, settings))
     click.echo(json.dumps(_as_dict(summary)) if as_json else _as_text(summary))
-    return 0 if summary.sent else 1
+    return 0 if summary.sent and not _are_refused(summary, options.allow_rejected) else 1
 
 
-async def _replay(journal: "JournalReader", settings: "ReplaySettings") -> "ReplaySummary":
+def _are_refused(summary: "ReplaySummary", allowed: bool) -> bool:
+    """Tell, and say why, that the backend rejected more than the recorded one did."""
+    if allowed or summary.rejected <= summary.recorded_rejected:
+        return False
+    reasons = "; ".join(f"{n} x {reason}" for reason, n in summary.reject_reasons.items())
+    click.echo(
+        f"ctgkit: {summary.rejected} of {summary.sent} messages rejected, recorded"
+        f" {summary.recorded_rejected}: {printable(reasons)} (--allow-rejected takes that for"
+        " success)",
+        err=True,
+    )
+    return True
+
+
+async def _replay(journal: "AnyRecording", settings: "ReplaySettings") -> "ReplaySummary":
     from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.replay.player import Player
 
@@ -181,20 +202,21 @@ async def _replay(journal: "JournalReader", settings: "ReplaySettings") -> "Repl
 
 
 def _replay_and_compare(
-    journal: "JournalReader", settings: "ReplaySettings", options: dict[str, Any], as_json: bool
+    journal: "AnyRecording", settings: "ReplaySettings", options: ReplayOptions, expect: Path
 ) -> int:
     from ctgkit.net import eventloop
-    from ctgkit.recording.journal import JournalReader
+    from ctgkit.net.addresses import websocket_url
+    from ctgkit.recording.captures import open_recording
     from ctgkit.replay.comparison import Expectation, judge, place_for, rehearse
     from ctgkit.replay.expect import Verdict
 
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
-        journal=JournalReader(options["expect"], skip_bad=journal.skip_bad),
-        stream_url=websocket_option(options["viewer_url"] or host, "/ws", "--viewer-url"),
-        viewer_token=viewer_token(options["viewer_token_file"]),
-        tolerance=options["tolerance"],
-        ignored=options["ignored"],
+        journal=open_recording(expect, skip_bad=journal.skip_bad),
+        stream_url=options.viewer_url or websocket_url(host, "/ws"),
+        viewer_token=viewer_token(options.viewer_token_file),
+        tolerance=options.tolerance,
+        ignored=options.ignored,
     )
 
     async def run(out: Path) -> "ReplaySummary":
@@ -205,13 +227,13 @@ def _replay_and_compare(
 
     verdict = Verdict()
     shown: list[Difference] = []
-    with place_for(options["out"]) as out:
+    with place_for(options.out) as out:
         summary = eventloop.run(run(out))
         for difference in judge(expectation, out, summary, verdict):
             if len(shown) < DIFFERENCES_SHOWN:
                 shown.append(difference)
     ok = verdict.ok and not summary.other_closes
-    if as_json:
+    if options.as_json:
         result = {"ok": ok, **dataclasses.asdict(verdict)}
         result["differences"] = [difference._asdict() for difference in shown]
         click.echo(json.dumps(_as_dict(summary) | {"expect": result}))
@@ -236,11 +258,9 @@ def _verdict_as_text(verdict: "Verdict", shown: "list[Difference]", ok: bool) ->
 
 
 async def _serve(
-    journal: "JournalReader",
+    journal: "AnyRecording",
     address: tuple[str, int],
-    options: dict[str, Any],
-    as_json: bool,
-    ready_file: Path | None,
+    options: ReplayOptions,
 ) -> int:
     from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.recording.journal import viewer_stream
@@ -248,15 +268,13 @@ async def _serve(
 
     if next(viewer_stream(journal), None) is None:
         raise RecordingError(str(journal.path), 0, "no viewer stream in it")
-    stage, passes, stop = Stage(options["speed"]), 0, stop_on_signals()
+    stage, passes, stop = Stage(options.speed), 0, stop_on_signals()
     async with stage.serve(*address) as url:
-        announce(url, as_json=as_json, ready_file=ready_file)
-        while not stop.is_set() and passes != (options["loops"] or -1):
+        announce(url, as_json=options.as_json, ready_file=options.ready_file)
+        while not stop.is_set() and passes != (options.loops or -1):
             before = stage.counts.results
             part = (
-                line
-                for line in viewer_stream(journal)
-                if options["from_s"] <= line.t_s < options["to_s"]
+                line for line in viewer_stream(journal) if options.from_s <= line.t_s < options.to_s
             )
             with contextlib.closing(part):
                 await stage.play(part, stop)
@@ -271,7 +289,7 @@ async def _serve(
         "skipped_lines": journal.bad,
     }
     text = f"{counts.results} results played to {counts.viewers} viewers"
-    click.echo(json.dumps(summary) if as_json else text)
+    click.echo(json.dumps(summary) if options.as_json else text)
     return 0 if counts.results else 1
 
 

@@ -14,17 +14,19 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError, Unreachable
+from ctgkit.errors import ConfigError, Unreachable, WireError
 from ctgkit.net.lags import Lags
+from ctgkit.recording.captures import AnyRecording
 from ctgkit.recording.format import Line
-from ctgkit.recording.journal import JournalReader
 from ctgkit.recording.tape import Tape
 from ctgkit.replay.client import Due, Performer
 from ctgkit.replay.roles import Casting, Part
-from ctgkit.wire import SENSOR_ID_PARAMETER
+from ctgkit.wire import SENSOR_ID_PARAMETER, Reject, decode_reply
 
 log = logging.getLogger(__name__)
 
+STOPPED_WITHIN_S = 3.0
+"""How long connections may take to end after a signal, seconds."""
 YIELD_EVERY = 64
 """Lines after which connections get their turn even when the replay is late."""
 
@@ -65,6 +67,10 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     resent: int
     acked: int
     rejected: int
+    reject_reasons: dict[str, int]
+    """Why, as far as the backend said it."""
+    recorded_rejected: int
+    """Rejections in the recording itself, of the played part."""
     unacked: int
     discarded: int
     """Messages after the backend had closed the connection for good."""
@@ -88,7 +94,7 @@ class Player:
 
     Parameters
     ----------
-    journal : JournalReader
+    journal : JournalReader or CaptureReader
         The recording.
     settings : ReplaySettings
         How.
@@ -96,15 +102,18 @@ class Player:
         Where to record what happens.
     """
 
-    def __init__(self, journal: JournalReader, settings: ReplaySettings, tape: Tape | None) -> None:
+    def __init__(self, journal: AnyRecording, settings: ReplaySettings, tape: Tape | None) -> None:
         self.casting = Casting(settings.credentials)
         self._journal, self._settings, self._tape = journal, settings, tape
         self._lags = Lags()
         self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._recorded_rejected = 0
         self._other_closes: list[str] = []
         self._failure: Unreachable | None = None
         self._links: dict[str, Performer] = {}
         self._links_played = 0
+        self._running: list[asyncio.Task[None]] = []
         self._by_sensor: dict[str, Performer] = {}
         self._zero_s = self._base_s = self._last_s = math.nan
         self._recorded_s = 0.0
@@ -142,18 +151,31 @@ class Player:
 
     async def _play_once(self, passes: int, stop: asyncio.Event) -> None:
         self._zero_s = self._base_s = math.nan
-        self._links, self._by_sensor, self._links_played = {}, {}, 0
+        self._links, self._by_sensor, self._links_played, self._running = {}, {}, 0, []
         error: BaseException | None = None
         async with asyncio.TaskGroup() as tasks:
+            ending = tasks.create_task(self._end_soon(stop))
             try:
                 await self._perform(tasks, passes, stop)
             except Exception as raised:  # it leaves only after the connections have ended
                 error = raised
             for performer in self._links.values():
                 performer.end("client", 1000, "")
+            if self._running:
+                await asyncio.wait(self._running)
+            ending.cancel()
         self._recorded_s += 0.0 if math.isnan(self._base_s) else self._last_s - self._base_s
         if error is not None:
             raise error
+
+    async def _end_soon(self, stop: asyncio.Event) -> None:
+        """Once stopped, give connections a moment to end, and cancel what still dials."""
+        await stop.wait()
+        running = list(self._running)
+        if running:
+            await asyncio.wait(running, timeout=STOPPED_WITHIN_S)
+        for task in running:
+            task.cancel()
 
     async def _perform(self, tasks: asyncio.TaskGroup, passes: int, stop: asyncio.Event) -> None:
         for n, line in enumerate(self._lines()):
@@ -185,7 +207,10 @@ class Player:
         from_s, to_s = self._settings.from_s, self._settings.to_s
         open_before: dict[str, Line] = {}
         for line in self._journal:
-            if not line.link.startswith("s") or line.what not in ("open", ">", "close"):
+            if not line.link.startswith("s") or line.what not in ("open", ">", "<", "close"):
+                continue
+            if line.what == "<":
+                self._recorded_rejected += from_s <= line.t_s < to_s and _is_rejection(line.frame)
                 continue
             if line.t_s >= to_s:
                 return
@@ -225,12 +250,13 @@ class Player:
         )
         self._links[line.link] = self._by_sensor[part.recorded_id] = performer
         self._links_played += 1
-        tasks.create_task(self._run(performer))
+        self._running.append(tasks.create_task(self._run(performer)))
         await performer.dialled.wait()
 
     async def _run(self, performer: Performer) -> None:
         await performer.run()
         self._counts += performer.counts
+        self._reasons += performer.reject_reasons
         self._counts["reconnects"] += max(0, performer.counts["connects"] - 1)
         if performer.other_close:
             self._other_closes.append(f"{performer.part.recorded_id}: {performer.other_close}")
@@ -269,6 +295,8 @@ class Player:
             resent=counts["resent"],
             acked=counts["acked"],
             rejected=counts["rejected"],
+            reject_reasons=dict(self._reasons),
+            recorded_rejected=self._recorded_rejected,
             unacked=counts["unacked"],
             discarded=counts["discarded"],
             reconnects=counts["reconnects"],
@@ -279,3 +307,10 @@ class Player:
             skipped_lines=self._journal.bad,
             played_as={p.recorded_id: p.entry.id for p in self.casting.parts.values()},
         )
+
+
+def _is_rejection(frame: bytes) -> bool:
+    try:
+        return isinstance(decode_reply(frame), Reject)
+    except WireError:
+        return False

@@ -10,17 +10,18 @@ import functools
 import logging
 import math
 import random
+import uuid
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.net.client import DirectConnect
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.badline import BadLine
@@ -29,6 +30,7 @@ from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
+    STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
     Ack,
@@ -53,8 +55,8 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
-FINAL_STATUSES = {400, 401, 403, 404}
-"""Answers that another attempt would not change: id missing, credentials, origin, path wrong."""
+REASONS_MAX = 20
+"""Reasons of rejections that are told apart."""
 REPLACED = 4409
 """Close code when the same sensor connected again (contract, section 2)."""
 
@@ -98,6 +100,8 @@ class SensorClient:
         self.bad_line: BadLine | None = None
         """None when there are no faults."""
         self.connects = 0
+        self.reject_reasons: Counter[str] = Counter()
+        """Why the backend rejected samples; of very many reasons the first."""
         self.failure: Unreachable | None = None
         self.first_sent_s = self.last_sent_s = math.nan
         """Times of the first and the last write of a new sample, seconds of the monotonic clock."""
@@ -105,6 +109,8 @@ class SensorClient:
         """Set when the first connection stands, or none will."""
         self._settings = settings
         self._token = entry.token
+        self._stream = str(uuid.uuid4())
+        """Says to the backend that what is sent again is the same, and what isn't is not."""
         self._lags = lags if settings.speed < math.inf else None
         self._on_started = on_started
         self._random = random.Random(f"{settings.seed}/{number}")
@@ -217,16 +223,12 @@ class SensorClient:
         while True:
             try:
                 connection = await self._dial()
-            except (OSError, InvalidHandshake, ConnectionClosed) as error:
-                reason = _reason(error)
-                final = isinstance(error, InvalidStatus) and (
-                    error.response.status_code in FINAL_STATUSES
-                )
-                if final or (not self.connects and monotonic_s() >= give_up_at):
-                    return self._fail(reason)
+            except NotConnected as error:
+                if error.is_final or (not self.connects and monotonic_s() >= give_up_at):
+                    return self._fail(error.reason)
                 log.log(
                     self._level if self._attempt == 0 else logging.DEBUG,
-                    "cannot connect, trying again id=%s: %s", self.sensor_id, reason,
+                    "cannot connect, trying again id=%s: %s", self.sensor_id, error.reason,
                 )  # fmt: skip
             else:
                 began = monotonic_s()
@@ -254,14 +256,12 @@ class SensorClient:
         made_by: type[ClientConnection] = ClientConnection
         if self.bad_line is not None:
             made_by = await self.bad_line.before_dialling()
-        return await DirectConnect(
+        return await dial(
             urlunsplit(parts._replace(query=query)),
-            create_connection=made_by,
-            additional_headers={TOKEN_HEADER: self._token},
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,  # small messages: it costs more than it saves
-            proxy=None,
-            close_timeout=CLOSE_TIMEOUT_S,
+            kind=made_by,
+            headers={TOKEN_HEADER: self._token, STREAM_HEADER: self._stream},
+            offers=[SUBPROTOCOL],
+            close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
         )
 
@@ -306,6 +306,9 @@ class SensorClient:
                 self.outbox.ack(seq)
                 self._attempt = 0  # this connection is worth something
             case Reject(error=reason, seq=seq):
+                shown = excerpt(reason)
+                if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:
+                    self.reject_reasons[shown] += 1
                 self.outbox.reject(seq)
                 level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
                 log.log(
@@ -314,11 +317,3 @@ class SensorClient:
         self._check_end()
         if held_up or self.outbox.has_unsent:
             self.pump()
-
-
-def _reason(error: OSError | InvalidHandshake | ConnectionClosed) -> str:
-    if isinstance(error, InvalidStatus):
-        body = bytes(error.response.body or b"")
-        said = f": {excerpt(body.strip())}" if body.strip() else ""
-        return f"answered {error.response.status_code}{said}"
-    return str(error) or type(error).__name__

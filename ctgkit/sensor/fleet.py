@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 
 from ctgkit.clock import monotonic_s
-from ctgkit.net.addresses import authority
 from ctgkit.net.lags import Lags
-from ctgkit.sensor.client import SensorClient
+from ctgkit.sensor.client import REASONS_MAX, SensorClient
 from ctgkit.sensor.control import SwitchError, listen, serve_control
 from ctgkit.sensor.settings import FleetSettings
 
@@ -44,6 +43,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Samples sent again after a reconnect."""
     acked: int
     rejected: int
+    reject_reasons: dict[str, int] = {}
+    """Why, as far as the backend said it."""
     unacked: int
     """Samples produced and neither acknowledged nor rejected, or never sent. 0 when all is well."""
     reconnects: int
@@ -157,6 +158,7 @@ class _Fleet:
         self._sent = self._resent = self._acked = self._rejected = 0
         self._unacked = self._reconnects = self._withdrawn = 0
         self._faults: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
         self._first_sent_s, self._last_sent_s = math.inf, -math.inf
         self._steps, self._span_s = 0, 0.0
 
@@ -181,13 +183,13 @@ class _Fleet:
                 timeout_s = self._settings.connect_timeout_s
                 sensors.create_task(self.play(client, number, timeout_s))
 
-    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[socket.socket]) -> None:
+    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[list[socket.socket]]) -> None:
         """Serve the control addresses until the fleet is stopped."""
         async with contextlib.AsyncExitStack() as servers:
-            for number, sock in enumerate(sockets):
+            for number, bound in enumerate(sockets):
                 switch = _Switch(self, number, tasks)
-                await servers.enter_async_context(serve_control(sock, switch))
-                self._settings.on_control(f"http://{authority(*sock.getsockname()[:2])}")
+                server = await servers.enter_async_context(await serve_control(bound, switch))
+                self._settings.on_control(server.url("http"))
             await self._settings.stop.wait()
 
     def switch_on(self, number: int) -> SensorClient:
@@ -213,6 +215,7 @@ class _Fleet:
         self._resent += outbox.resent
         self._acked += outbox.acked
         self._rejected += outbox.rejected
+        self._reasons += client.reject_reasons
         self._unacked += len(outbox)
         self._withdrawn += outbox.withdrawn
         self._reconnects += max(0, client.connects - 1)
@@ -243,6 +246,7 @@ class _Fleet:
             resent=self._resent,
             acked=self._acked,
             rejected=self._rejected,
+            reject_reasons=dict(self._reasons.most_common(REASONS_MAX)),
             unacked=self._unacked,
             reconnects=self._reconnects,
             duration_s=round(duration_s, 3),

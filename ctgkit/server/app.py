@@ -3,62 +3,57 @@
 import asyncio
 import contextlib
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.net.addresses import authority
-from ctgkit.net.connection import BoundedConnection
-from ctgkit.net.http import PLAIN, Answer, json_answer, response
+from ctgkit.errors import ConfigError
+from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
+from ctgkit.net.origins import Rules
+from ctgkit.net.refusals import log_refusal
+from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
-from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
+from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
-from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import BACKLOG, listen, select_subprotocol
-from ctgkit.server.livepage import page_answers
-from ctgkit.server.mllink import MlLink
-from ctgkit.server.results import Results
-from ctgkit.server.routes import (
+from ctgkit.server.door import (
+    Attempts,
     Gate,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
+    acts,
+    select_subprotocol,
     token_digest,
 )
+from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.livepage import page_answers
+from ctgkit.server.mllink import MlLink
+from ctgkit.server.numbering import Attendance, Turn
+from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
     Action,
-    Attendance,
     CloseExamination,
     Displace,
     OpenExamination,
     Session,
-    Tail,
 )
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.sqlite import Store, open_store
+from ctgkit.server.store.sqlite import open_store
+from ctgkit.server.store.writer import Replies, Store
 
 log = logging.getLogger(__name__)
 
-FRAME_MAX_BYTES = 16_384
-"""Largest frame from a sensor or viewer (contract: 16 KiB); larger ones close with 1009."""
-HANDSHAKE_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 2.0
-"""How long a peer may take to answer a close frame, seconds."""
-STOP_TIMEOUT_S = 5.0
-"""How long a graceful stop waits for its peers before it drops them, seconds."""
 HOUSEKEEPING_EVERY_S = 0.25
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 TOKEN_TIMEOUT_S = 5.0
@@ -81,19 +76,16 @@ class Backend:
             {s.id: s.bed for s in settings.sensors},
             settings.grace_s,
             recovered.last_examination_id,
-            {sensor_id: Tail(*tail) for sensor_id, tail in recovered.tails.items()},
         )
-        self._keys = recovered.sensor_keys
-        self._sockets: dict[Attendance, ServerConnection] = {}
-        self._entering: WeakKeyDictionary[ServerConnection, SensorEnters | ViewerEnters] = (
+        self._sockets: dict[Attendance, Guarded] = {}
+        self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
-        self._broadcast = Broadcast(self.counters.dropped)
+        self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
             store,
             self._broadcast,
             self.counters,
-            recovered.sensor_keys,
             self._session.open_examinations,
         )
         self._mllink = (
@@ -112,15 +104,15 @@ class Backend:
         self._controls = SensorControls(settings.sensors, self._session.connected)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
-            hosts=settings.hosts | {settings.host},
-            origins=settings.origins,
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
-        self._server: Server | None = None
+        self._attempts = Attempts()
+        self._server: OpenServer | None = None
         self._stopping = False
         self._knocking = 0
         """Viewers whose access token is awaited."""
+        store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, self._session, self._broadcast, self._mllink, audit.counts)
 
@@ -129,7 +121,7 @@ class Backend:
         """``http://HOST:PORT`` (or https) as bound."""
         assert self._server is not None
         scheme = "https" if self._settings.tls else "http"
-        return f"{scheme}://{authority(*self._server.sockets[0].getsockname()[:2])}"
+        return self._server.url(scheme)
 
     @property
     def credentials(self) -> tuple[SensorEntry, ...]:
@@ -153,36 +145,29 @@ class Backend:
         """Whether :meth:`room` has to be awaited before the next sample."""
         return self._store.full
 
-    def accept(self, attendance: Attendance, sample: Sample) -> None:
-        """Store and forward one valid sample."""
-        seq = sample.seq
-        admission = "new" if seq is None else self._session.admit(attendance, seq)
-        if admission == "stored":
-            if not self.counters.skipped:
-                log.warning("resent samples skipped, counted from now on id=%s", sample.sensor_id)
-            self.counters.skipped += 1
-            return
-        self._store.add_sample(
-            (
-                attendance.examination_id,
-                self._keys[sample.sensor_id],
-                seq,
-                sample.sec_from_start,
-                sample.sensor_id,
-                sample.fhr_bpm,
-                sample.uterus,
-                sample.spasms,
-            )
-        )
-        if admission == "new":
-            if self._mllink:
-                self._mllink.offer(sample)
-            else:
-                self._results.show_plain(sample)
+    def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
+        """Store and forward one valid sample, or have the store say whether it is there."""
+        match self._session.admit(attendance, sample.seq):
+            case "question":
+                self._store.ask(attendance, sample, replies)
+                return False
+            case "stale":
+                return False
+        self._store.add_sample(attendance, sample)
+        if sample.seq is not None:
+            self._store.acknowledge(replies, sample.seq)
+        waiting = attendance.numbers.waiting
+        if waiting:
+            waiting.append(Turn(sample, is_due=True))
+        else:
+            self._forward(sample)
+        return True
 
-    def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
-        """Call ``ack(seq)`` when everything accepted so far is committed."""
-        self._store.acknowledge(ack, seq)
+    def _forward(self, sample: Sample) -> None:
+        if self._mllink:
+            self._mllink.offer(sample)
+        else:
+            self._results.show_plain(sample)
 
     async def room(self) -> None:
         """Wait until the store can take more."""
@@ -198,36 +183,35 @@ class Backend:
 
     # Connections
 
-    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer HTTP, refuse strangers, let sensors and viewers in (None: go on upgrading)."""
-        local_host = str(connection.local_address[0])
-        route = self._gate.route(request.method, request.path, request.headers.get_all, local_host)
+    async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
+        route = self._gate.route(asked)
+        await self._slow_down(connection, self._gate.token_was_right(route))
         match route:
             case SensorEnters() | ViewerEnters():
-                assert self._server is not None
                 if self._is_full(route):
-                    route = json_answer({"error": "too many connections"}, 503)
-                else:
-                    self._entering[connection] = route
-                    return None
+                    return problem(503, "too many connections")
+                self._entering[connection] = route
+                return None
             case StartSensors(count):
                 self._note("control", connection, verb="start", count=count)
-                route = await self._controls.start(count)
+                return await self._controls.start(count)
             case Report("stop"):
                 self._note("control", connection, verb="stop")
-                route = await self._controls.stop()
+                return await self._controls.stop()
             case Report(name):
-                route = self._report(name)
+                return self._report(name)
             case Answer():
-                pass
-        if route.status >= 400:
-            self.counters.refused[route.status] += 1
-        if route.status in (401, 403, 503):
-            self._note("refused", connection, status=route.status, **asked(request.path))
-        return response(route)
+                return route
 
-    def _note(self, event: str, connection: ServerConnection, **details: Any) -> None:
-        self._audit.note(event, **details, peer=peer_of(connection.remote_address))
+    def _refused(self, peer: str, target: str, answer: Answer) -> None:
+        self.counters.refused[answer.status] += 1
+        if answer.status in (401, 403, 503):
+            details = asked_for(target)
+            self._audit.note("refused", status=answer.status, **details, peer=peer)
+
+    def _note(self, event: str, connection: Guarded, **details: Any) -> None:
+        self._audit.note(event, **details, peer=connection.peer)
 
     def _is_full(self, entering: SensorEnters | ViewerEnters) -> bool:
         """Return whether there is no room: viewers can't take that of sensors."""
@@ -254,24 +238,26 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        ml = self._mllink.state if self._mllink else "off"
-        healthy = not self._store.degraded and ml in ("up", "off")
+        link = self._mllink
+        healthy = not self._store.degraded and (link is None or link.healthy)
         return {
             "status": "ok" if healthy else "degraded",
             "service": "ctgkit",
             "timestamp": utc_timestamp(),
             "version": __version__,
             "store": self._store.degraded or "ok",
-            "ml": ml,
+            "ml": link.state if link else "off",
+            "ml_unanswered_share": round(link.unanswered_share, 3) if link else 0.0,
             "sensors": len(self._session.connected),
             "viewers": len(self._broadcast),
             "examinations_open": len(self._session.open_examinations()),
+            "flooders_closed": self.counters.closed["flood"],
         }
 
-    async def _handle(self, connection: ServerConnection) -> None:
+    async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
-            case SensorEnters(sensor_id):
-                await self._serve_sensor(connection, sensor_id)
+            case SensorEnters(sensor_id, stream):
+                await self._serve_sensor(connection, sensor_id, stream)
             case ViewerEnters(backfill_s, admitted):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
@@ -279,8 +265,8 @@ class Backend:
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
-    async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
-        attendance, actions = self._session.connect(sensor_id, time.monotonic())
+    async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
+        attendance, actions = self._session.connect(sensor_id, time.monotonic(), stream)
         self._sockets[attendance] = connection
         self._results.examination_of[sensor_id] = attendance.examination_id
         self._perform(actions)
@@ -298,21 +284,29 @@ class Backend:
             log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
             self._note("disconnected", connection, **who, code=connection.close_code)
 
-    async def _shows_token(self, connection: ServerConnection) -> bool:
+    async def _shows_token(self, connection: Guarded) -> bool:
         """Read a remote viewer's access token, which must be its first message."""
         self._knocking += 1
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 first = msgspec.json.decode(await connection.recv(), type=dict[str, str])
-            if self._gate.is_viewer_token(first.get("token", "")):
-                return True
+            right = self._gate.is_viewer_token(first.get("token", ""))
+            await self._slow_down(connection, right)
         except (TimeoutError, ConnectionClosed, msgspec.MsgspecError):
-            pass  # whatever it was, it was no token
+            right = False  # whatever it was, it was no token
         finally:
             self._knocking -= 1
-        self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
-        await connection.close(CLOSE_UNAUTHORIZED, "access token required")
-        return False
+        if not right:
+            self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
+            log_refusal(connection, CLOSE_UNAUTHORIZED, "viewer", "its first message is no token")
+            await connection.close(CLOSE_UNAUTHORIZED, "access token required")
+        return right
+
+    async def _slow_down(self, connection: Guarded, right: bool | None) -> None:
+        """Let who tries tokens wait for the answer."""
+        address = str(connection.remote_address[0])
+        if pause_s := self._attempts.pause_s(address, right, time.monotonic()):
+            await asyncio.sleep(pause_s)
 
     def _perform(self, actions: Sequence[Action]) -> None:
         """Carry out what the session decided."""
@@ -340,45 +334,35 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.checkpoint_forever(), self._keep_house()]
+        parts = [self._store.maintain_forever(), self._keep_house()]
         return [*parts, self._mllink.run()] if self._mllink else parts
 
-    async def start(self, listener: socket.socket) -> None:
+    async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
         recovered = self._store.recovered
         self._perform(self._session.recover(recovered.open_examinations, time.monotonic()))
-        self._server = await serve(
+        self._server = await open_server(
             self._handle,
-            sock=listener,
-            backlog=BACKLOG,
-            create_connection=BoundedConnection,
-            process_request=self._answer,
+            self._answer,
+            listeners,
+            rules=Rules(
+                hosts=self._settings.hosts | {self._settings.host},
+                origins=self._settings.origins,
+                acts=acts,
+                options=True,
+            ),
+            connection=Guarded.counting(self.counters.closed),
+            on_refused=self._refused,
             select_subprotocol=select_subprotocol,
-            compression=None,
-            max_size=FRAME_MAX_BYTES,
-            open_timeout=HANDSHAKE_TIMEOUT_S,
-            close_timeout=CLOSE_TIMEOUT_S,
-            server_header="ctgkit",
-            ssl=self._settings.tls,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._settings.tls else None,
+            tls=self._settings.tls,
         )
 
     async def stop(self) -> None:
         """Stop accepting, let peers go with 1001, drop those that don't answer."""
         self._stopping = True
         self._store.hurry()  # a full disk must not hold up those who wait for room
-        if self._server is None:
-            return
-        self._server.close()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._server.wait_closed()
-        except TimeoutError:
-            for connection in self._server.all_connections:  # also those that are closing
-                connection.transport.abort()
-            for task in self._server.handler_tasks:  # and those that never sent a request
-                task.cancel()
-            await self._server.wait_closed()
+        if self._server is not None:
+            await self._server.stop()
 
 
 @contextlib.asynccontextmanager
@@ -401,13 +385,13 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, audit, tasks)
-        listener = listen(settings.host, settings.port)
+        listeners = listen(settings.host, settings.port, ConfigError)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())
         others = [tasks.create_task(part) for part in backend.parts()]
         try:
-            await backend.start(listener)
+            await backend.start(listeners)
             yield backend
         finally:
             await backend.stop()

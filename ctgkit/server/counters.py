@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
     from ctgkit.server.mllink import MlLink
     from ctgkit.server.session import Session
-    from ctgkit.server.store.sqlite import Store
+    from ctgkit.server.store.writer import Store
 
 
 class Counters(Collector):
@@ -25,14 +25,18 @@ class Counters(Collector):
     """
 
     def __init__(self) -> None:
-        self.received = self.accepted = self.skipped = 0
-        """Samples read; valid ones; those that an earlier examination had already."""
+        self.received = self.accepted = 0
+        """Samples read, and valid ones."""
         self.rejected: Counter[str] = Counter()
         """Samples rejected, by reason."""
         self.refused: Counter[int] = Counter()
         """Handshakes refused, by HTTP status."""
         self.dropped: Counter[str] = Counter()
-        """Messages dropped, by where: ``ml_outbox``, ``viewer``."""
+        """Messages dropped, by where: ``ml_outbox``, ``viewer``, ``reply``."""
+        self.closed: Counter[str] = Counter()
+        """Connections closed for what their peers did, by what: ``flood``, ``slow``."""
+        self.asked = self.unanswered = 0
+        """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
         """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
@@ -62,13 +66,16 @@ class Counters(Collector):
             ("connections", "sensor"): lambda: len(session.connected),
             ("connections", "viewer"): lambda: len(viewers),
             ("queue_depth", "store"): lambda: store.depth,
+            ("queue_bytes", "store"): lambda: store.queued_bytes,
             ("queue_depth", "viewer"): viewers.depth,
             ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
             ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
             ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
+            ("samples", "conflicts"): lambda: store.conflicts,
             ("store_commit_failures", "store"): lambda: store.commit_failures,
+            ("store_read_failures", "store"): lambda: store.read_failures,
             ("audit_lines", "written"): lambda: audit["written"],
             ("audit_lines", "suppressed"): lambda: audit["suppressed"],
             ("audit_lines", "lost"): lambda: audit["lost"],
@@ -79,13 +86,16 @@ class Counters(Collector):
         for name, value in (
             ("received", self.received),
             ("accepted", self.accepted),
-            ("resent", self.skipped),
+            ("resent", 0),  # all are duplicates now; kept for those who scrape it
+            ("asked", self.asked),
+            ("unanswered", self.unanswered),
         ):
             yield CounterMetricFamily(f"ctgkit_samples_{name}", f"Samples {name}", value=value)
         for name, label, counts in (
             ("samples_rejected", "reason", self.rejected),
             ("handshakes_refused", "status", self.refused),
             ("messages_dropped", "reason", self.dropped),
+            ("connections_closed", "reason", self.closed),
             ("results", "outcome", self.results),
         ):
             family = CounterMetricFamily(

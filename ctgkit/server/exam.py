@@ -11,9 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import common_options, current_config
-from ctgkit.errors import CtgkitError, printable
-from ctgkit.server.command import database_path, store_option
+from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.errors import CtgkitError, RecordingError, printable
+from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
 if TYPE_CHECKING:
@@ -31,9 +33,15 @@ CSV_COLUMNS = {
 """Database column -> header of the exported file; an empty cell is no signal."""
 
 
-def _database(store: str | None) -> Path:
+store_option = click.option(
+    "--store", type=STORE, help="Database file; default: the one that `ctgkit serve` uses."
+)
+
+
+def _database(store: Path | None) -> Path:
     """Return the file that `ctgkit serve` uses with the same configuration."""
-    return database_path(store or current_config().commands.get("serve", {}).get("store"))
+    configured = current_config().commands.get("serve", {}).get("store")
+    return store or (STORE.convert(configured, None, None) if configured else default_database())
 
 
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
@@ -45,7 +53,7 @@ def exam() -> None:
 @common_options
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(store: str | None, as_json: bool) -> None:
+def list_(store: Path | None, as_json: bool) -> None:
     """List the examinations, oldest first."""
     with open_reader(_database(store)) as reader:
         rows = reader.examinations()
@@ -58,7 +66,7 @@ def list_(store: str | None, as_json: bool) -> None:
     click.echo(layout.format(*titles))
     for row in rows:
         values = (row[k] for k in ("id", "bed", "state", "start_time", "end_time"))
-        counts = (row[k] for k in ("sensors", "samples", "predictions"))
+        counts = (_shown(row[k]) for k in ("sensors", "samples", "predictions"))
         click.echo(
             layout.format(*("-" if v is None else printable(str(v)) for v in values), *counts)
         )
@@ -66,15 +74,14 @@ def list_(store: str | None, as_json: bool) -> None:
 
 @exam.command(epilog="Example: ctgkit exam show 3 --json")
 @common_options
-@click.argument("examination_id", type=int)
+@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(examination_id: int, store: str | None, as_json: bool) -> None:
+def show(examination_id: int, store: Path | None, as_json: bool) -> None:
     """Show one examination: its times, and what each sensor contributed."""
     path = _database(store)
     with open_reader(path) as reader:
         row = _find(reader, path, examination_id)
-        row["by_sensor"] = reader.sensors(examination_id)
     if as_json:
         click.echo(json.dumps(row))
         return
@@ -84,18 +91,18 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     for sensor in row["by_sensor"]:
         click.echo(
             f"{printable(sensor['uuid'])}  {sensor['samples']} samples, "
-            f"{sensor['with_signal']} with signal, "
-            f"{sensor['first_sec']:g} to {sensor['last_sec']:g} s"
+            f"{_shown(sensor['with_signal'])} with signal, "
+            f"{_seconds(sensor['first_sec'])} to {_seconds(sensor['last_sec'])} s"
         )
 
 
 @exam.command(epilog="Example: ctgkit exam export 3 --out exam3.csv")
 @common_options
-@click.argument("examination_id", type=int)
+@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
 @store_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutFile(dir_okay=True),
     help="*.csv, *.json, or any format of `ctgkit convert`; default: CSV to stdout.",
 )
 @click.option(
@@ -104,9 +111,14 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     type=click.Choice(["csv", "json"]),
     help="Default: by the extension of --out, else csv.",
 )
-def export(examination_id: int, store: str | None, out: Path | None, kind: str | None) -> None:
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(
+    examination_id: int, store: Path | None, out: Path | None, kind: str | None, force: bool
+) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
     path = _database(store)
+    if out is not None and out.is_file() and not force:
+        raise RecordingError(str(out), 0, "exists already; --force replaces it")
     with open_reader(path) as reader:
         row = _find(reader, path, examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
@@ -116,6 +128,7 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
                 click.echo(f"{out.name} cannot hold: {note}", err=True)
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
+        del row["by_sensor"]  # its samples tell
         with _output(out) as file:
             if kind == "csv":
                 _write_csv(reader, examination_id, file)
@@ -124,10 +137,10 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
 
 
 def _find(reader: Reader, path: Path, examination_id: int) -> dict[str, Any]:
-    for row in reader.examinations():
-        if row["id"] == examination_id:
-            return row
-    raise CtgkitError(f"{path}: there is no examination {examination_id}")
+    row = reader.examination(examination_id)
+    if row is None:
+        raise CtgkitError(f"{path}: there is no examination {examination_id}")
+    return row
 
 
 @contextmanager
@@ -136,10 +149,19 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with out.open("w", encoding="utf-8", newline="") as file:
+        with private.writing(out), out.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
         raise CtgkitError(f"{out}: {error.strerror}") from error
+
+
+def _shown(count: int | None) -> str:
+    """Return a count as text; ``-`` where only reading every row could tell."""
+    return "-" if count is None else str(count)
+
+
+def _seconds(sec: object) -> str:
+    return f"{sec:g}" if isinstance(sec, int | float) else "?"
 
 
 def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
@@ -148,7 +170,7 @@ def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
 
     from ctgkit.recording import Recording
 
-    for sensor in reader.sensors(row["id"]):
+    for sensor in row["by_sensor"]:
         samples: dict[float, tuple[float, ...]] = {}
         for sample in reader.samples(row["id"]):
             if sample["uuid"] == sensor["uuid"]:

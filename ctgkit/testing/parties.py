@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import SkipTest
 
-from websockets.asyncio.client import connect
-
 from ctgkit import toml
 from ctgkit.check.connection import Target, answers, target_of
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import Unreachable
 from ctgkit.mlstub.script import Script, parse_script
 from ctgkit.mlstub.service import MlService, MlSettings
+from ctgkit.net.client import dial
 from ctgkit.server import app
 from ctgkit.server.settings import BackendSettings
 from ctgkit.testing.sensor import Sensor
@@ -214,12 +213,10 @@ class Parties:
         token = backend.viewer_token
         query = f"?backfill={backfill_s:g}" if backfill_s else ""
         async with (
-            connect(
+            await dial(
                 backend.viewer_url + query,
-                additional_headers={"Authorization": f"Bearer {token}"} if token else None,
-                proxy=None,
-                compression=None,
-                max_size=None,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                max_bytes=None,
             ) as connection,
             _unwrapped(asyncio.TaskGroup()) as tasks,
         ):

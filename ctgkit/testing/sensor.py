@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.samples import RATE_HZ, Sample
 from ctgkit.sensor.fleet import Summary, run_fleet
 from ctgkit.sensor.settings import FleetSettings
@@ -137,15 +138,12 @@ class Sensor:
         if self._playing is not None:
             raise RuntimeError("the sensor is playing: stop() it before you send by hand")
         try:
-            self._connection = await connect(
+            self._connection = await dial(
                 f"{self._url}?{urlencode({SENSOR_ID_PARAMETER: self.id})}",
-                additional_headers={TOKEN_HEADER: self._entry.token},
-                proxy=None,
-                compression=None,
-                close_timeout=1.0,
+                headers={TOKEN_HEADER: self._entry.token},
             )
-        except Exception as error:
-            raise Unreachable(self._url, f"the sensor isn't let in: {error}") from error
+        except NotConnected as error:
+            raise Unreachable(self._url, f"the sensor isn't let in: {error.reason}") from error
         return self._connection
 
     # Playing

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.net.origins import refuse_stranger
+from ctgkit.net.http import Asked
+from ctgkit.net.origins import Rules
 
 
-def ask(local="127.0.0.1", hosts=None, origins=(), acts=False, **headers):
+def ask(local="127.0.0.1", hosts=None, origins=(), acts=False, tls=False, **headers):
     """Return the status of the refusal, None when there is none."""
     given_headers = {"host": "localhost:9001"} | {
         name.lower().replace("_", "-"): value for name, value in headers.items()
@@ -17,7 +18,12 @@ def ask(local="127.0.0.1", hosts=None, origins=(), acts=False, **headers):
         value = given_headers.get(name.lower())
         return [] if value is None else value if isinstance(value, list) else [value]
 
-    refusal = refuse_stranger(values, local, hosts=hosts, origins=origins, acts=acts)
+    rules = Rules(hosts=hosts, origins=origins, acts=lambda asked: acts, options=True)
+    asked = Asked(
+        method="GET", path="/", query={}, target="/", header=values, local_host=local, secure=tls
+    )
+    refusal = rules.refusal(asked)
+    assert refusal is None or refusal.why
     return refusal and refusal.status
 
 
@@ -79,6 +85,51 @@ def test_pages_by_their_origin(origin, status):
     more = {} if origin is None else {"origin": origin}
     hosts, origins = {"ctg.example"}, {"https://ward.example"}
     assert ask(host="ctg.example", hosts=hosts, origins=origins, **more) == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "tls", "status"),
+    [
+        ("https://ctg.example", "ctg.example:443", False, None),
+        ("https://ctg.example:443", "ctg.example", False, None),
+        ("http://ctg.example:80", "ctg.example", False, None),
+        ("http://CTG.example", "ctg.EXAMPLE:80", False, None),
+        ("https://ctg.example", "ctg.example", False, None),
+        ("https://ctg.example:8443", "ctg.example:8443", False, None),
+        ("https://ctg.example", "ctg.example", True, None),
+        ("http://ctg.example", "ctg.example", True, 403),
+        ("http://ctg.example:8000", "ctg.example", False, 403),
+        ("https://ctg.example", "ctg.example:80", False, 403),
+        ("http://ctg.example:0", "ctg.example", False, 403),
+        ("http://ctg.example/", "ctg.example", False, 403),
+        ("http://user@ctg.example", "ctg.example", False, 403),
+        ("http://ctg.example\\@evil", "ctg.example", False, 403),
+        ("http://ctg.example, https://evil.example", "ctg.example", False, 403),
+        ("ctg.example", "ctg.example", False, 403),
+        ("//ctg.example", "ctg.example", False, 403),
+        ("http://127.0.0.1@evil.example", "ctg.example", False, 403),
+        ("http://[::1%evil]", "ctg.example", False, 403),
+        ("http://[::ffff:127.0.0.1]:5173", "ctg.example", False, None),
+        ("HTTPS://WARD.example:443", "ctg.example", False, None),
+        ("https://ward.example:8443", "ctg.example", False, 403),
+    ],
+)
+def test_origins_are_compared_as_parsed(origin, host, tls, status):
+    """Scheme, host, and port with its default; behind a proxy that takes TLS off, either scheme."""
+    hosts, origins = {"ctg.example"}, {"https://ward.example"}
+    assert ask(host=host, hosts=hosts, origins=origins, tls=tls, origin=origin) == status
+
+
+def test_an_allowed_host_may_name_a_port():
+    """It is the name that counts: who copies the whole authority isn't refused."""
+    assert ask(hosts={"ctg.example:8443", "::1"}, host="ctg.example:8443") is None
+
+
+def test_a_relay_leaves_the_judgement_to_its_target_beyond_loopback():
+    """On loopback it doesn't: its target may judge nothing."""
+    foreign = "https://evil.example"
+    assert ask(local="10.0.0.5", origins=None, host="10.0.0.5", origin=foreign) is None
+    assert ask(local="127.0.0.1", origins=None, host="127.0.0.1", origin=foreign) == 403
 
 
 @pytest.mark.parametrize(
