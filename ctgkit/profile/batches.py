@@ -1,6 +1,7 @@
 """The samples of a source, cut as a profile sends them. Pure."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 
 from ctgkit.profile.model import Profile
@@ -22,12 +23,25 @@ def samples_of(source: Source, sensor_id: str) -> Iterator[Sample]:
             return
 
 
-def batches(source: Source, profile: Profile, sensor_id: str) -> Iterator[list[Sample]]:
+def batches(
+    source: Source, profile: Profile, sensor_id: str, duration_s: float = math.inf
+) -> Iterator[list[Sample]]:
     """Yield what is sent together: single samples, or batches of ``batch_s`` of data time."""
-    samples = samples_of(source, sensor_id)
+    samples = _first(samples_of(source, sensor_id), duration_s)
     if profile.per != "batch":
         return ([sample] for sample in samples)
     return _cut(samples, profile.batch_s)
+
+
+def _first(samples: Iterator[Sample], duration_s: float) -> Iterator[Sample]:
+    """Yield the samples of the first *duration_s* seconds of data time."""
+    end_s = math.inf
+    for number, sample in enumerate(samples):
+        if number == 0:
+            end_s = sample.sec_from_start + duration_s
+        if sample.sec_from_start >= end_s:
+            return
+        yield sample
 
 
 def _cut(samples: Iterable[Sample], length_s: float) -> Iterator[list[Sample]]:

@@ -4,8 +4,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from ctgkit import private, toml
 from ctgkit.errors import ConfigError, near
-from ctgkit.profile.model import Profile, parse_profile
+from ctgkit.profile.model import Profile, moved, parse_profile
 from ctgkit.profile.render import Renderer
 
 
@@ -30,25 +31,34 @@ def profile_text(name_or_path: str) -> str:
             raise ConfigError(f"profile {name_or_path}", reason)
         shapes = files("ctgkit.profile").joinpath("shapes")
         return shapes.joinpath(name_or_path + ".toml").read_text(encoding="utf-8")
-    try:
-        return Path(name_or_path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(name_or_path, f"cannot be read: {error}") from None
+    return toml.read_text(Path(name_or_path))
 
 
-def load_profile(name_or_path: str) -> Renderer:
+def load_profile(name_or_path: str, url: str | None = None) -> Renderer:
     """Return a compiled profile.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A shipped one's name, or a ``.toml`` file.
+    url : str or None
+        Where to send instead; see :func:`ctgkit.profile.model.moved`.
 
     Raises
     ------
     ConfigError
         It doesn't exist, or something in it is wrong; the text says where.
     """
-    return Renderer(parse_profile(profile_text(name_or_path), name_or_path), name_or_path)
+    profile = parse_profile(profile_text(name_or_path), name_or_path)
+    if url is not None:
+        profile = moved(profile, url, name_or_path)
+    return Renderer(profile, name_or_path)
 
 
 def read_secrets(profile: Profile, where: str) -> dict[str, str]:
     """Return ``secret.NAME`` -> its text, from the files and variables that the profile names.
+
+    Files are looked for beside the profile.
 
     Raises
     ------
@@ -57,17 +67,12 @@ def read_secrets(profile: Profile, where: str) -> dict[str, str]:
     """
     found = {}
     for name, secret in profile.secrets.items():
-        place = f"secrets.{name}"
         if secret.env is not None:
-            text = os.environ.get(secret.env, "")
-            source = f"the environment variable {secret.env}"
+            text = os.environ.get(secret.env, "").strip()
+            if not (text and text.isascii() and text.isprintable()):
+                reason = f"the environment variable {secret.env} is not one line of plain text"
+                raise ConfigError(f"{where}, secrets.{name}", reason)
         else:
-            source = str(secret.file)
-            try:
-                text = Path(source).read_bytes().decode("ascii", "replace").strip()
-            except OSError as error:
-                raise ConfigError(where, f"{place}: {source}: {error.strerror}") from error
-        if not (text and text.isascii() and text.isprintable()):
-            raise ConfigError(where, f"{place}: {source} is not one line of plain text")
+            text = private.read_line(Path(where).parent / str(secret.file))
         found[f"secret.{name}"] = text
     return found

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ctgkit.errors import ConfigError
+from ctgkit.errors import ConfigError, excerpt
 from ctgkit.profile.model import CHANNELS, Channel, File, Profile, Setup
 from ctgkit.profile.template import (
     SKIP,
@@ -24,6 +24,8 @@ from ctgkit.samples import Sample
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BOUNDARY = "ctgkit-7d1f0c5a9b"
 """Between the parts of an upload: samples are numbers, so it never occurs in them."""
+TOKEN_MIN_CHARS = 16
+"""From this length on, what a setup request captured may be a token, and is not shown."""
 _PLAIN = Channel()
 
 
@@ -54,6 +56,20 @@ class Session:
     captured: dict[str, Any] = field(default_factory=dict)
     """What setup requests captured, and ``secret.NAME`` for each secret."""
     seq: int = 0
+
+    def hidden(self, body: bytes) -> bytes:
+        """Return what the other side said, or was sent, without secrets."""
+        for name, value in self.captured.items():
+            if isinstance(value, str) and (
+                name.startswith("secret.") or len(value) >= TOKEN_MIN_CHARS
+            ):
+                for spelt in {value, quote(value, safe="")}:
+                    body = body.replace(spelt.encode(), b"***")
+        return body
+
+    def shown(self, text: bytes | str) -> str:
+        """Return the start of a text for logs, without secrets."""
+        return excerpt(self.hidden(text.encode() if isinstance(text, str) else text))
 
 
 @dataclass(slots=True)
@@ -208,7 +224,7 @@ class Renderer:
         for setup, url, body, headers in self._setup:
             try:
                 content = b"" if setup.body is None else msgspec.json.encode(body(scope))
-                shown = tuple((name, str(get(scope))) for name, get in headers)
+                shown = _headers(headers, scope)
                 to = str(url(scope))
             except TemplateError as error:
                 raise ConfigError(self.where, str(error)) from error
@@ -247,7 +263,7 @@ class Renderer:
             if content is SKIP:
                 return []
             url = str(self._url(scope))
-            headers = tuple((name, str(get(scope))) for name, get in self._headers)
+            headers = _headers(self._headers, scope) if self._headers else ()
         except TemplateError as error:
             raise ConfigError(self.where, str(error)) from error
         return [Outgoing(url, content, self.profile.method, headers, kind, n_samples)]
@@ -272,6 +288,16 @@ class Renderer:
                 f"Content-Type: text/csv\r\n\r\n{rows}\r\n"
             )
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
+
+
+def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[str, str], ...]:
+    made = []
+    for name, get in headers:
+        value = str(get(scope))
+        if not (value.isascii() and value.isprintable()):
+            raise TemplateError(f"headers.{name}: its value is not one line of plain text")
+        made.append((name, value))
+    return tuple(made)
 
 
 def _rows(file: File, line: Getter, scope: _Scope) -> str:

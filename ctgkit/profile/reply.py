@@ -47,7 +47,7 @@ def pointed(document: Any, pointer: str) -> Any:
     return value
 
 
-def read_reply(status: int, body: bytes, rule: Reply) -> Said | None:
+def read_reply(status: int, body: bytes, rule: Reply, window_s: float = 0.0) -> Said | None:
     """Read a reply to a window.
 
     Parameters
@@ -58,6 +58,8 @@ def read_reply(status: int, body: bytes, rule: Reply) -> Said | None:
         What came.
     rule : Reply
         Where it says what.
+    window_s : float
+        Data time of the window's first sample, seconds.
 
     Returns
     -------
@@ -79,7 +81,9 @@ def read_reply(status: int, body: bytes, rule: Reply) -> Said | None:
     try:
         p = _probability(document, rule)
         alerts = _alerts(pointed(document, rule.alerts)) if rule.alerts else []
-        events = _events(pointed(document, rule.events), rule.event) if rule.events else ()
+        events: tuple[dict[str, Any], ...] = ()
+        if rule.events:
+            events = _events(pointed(document, rule.events), rule.event, window_s)
     except LookupError as error:
         raise WireError("missing", "reply", str(error.args[0]), excerpt(body)) from None
     prediction = Prediction(
@@ -103,10 +107,10 @@ def read_document(body: bytes) -> Any:
 def _probability(document: Any, rule: Reply) -> float:
     if rule.probability:
         value = pointed(document, rule.probability)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise WireError("type", rule.probability, f"{excerpt(repr(value))} is no number")
-        p = value / rule.scale
-        if not (math.isfinite(p) and 0 <= p <= 1):
+        p = float(value) / rule.scale
+        if not 0 <= p <= 1:
             raise WireError("range", rule.probability, f"{p:g} is no probability in [0, 1]")
         return p
     level = pointed(document, rule.level)
@@ -126,14 +130,29 @@ def _alerts(value: Any) -> list[str]:
     return []
 
 
-def _events(value: Any, shape: EventShape | None) -> tuple[dict[str, Any], ...]:
+def _events(value: Any, shape: EventShape | None, window_s: float) -> tuple[dict[str, Any], ...]:
     if not isinstance(value, list) or shape is None:
         raise WireError("type", "events", f"{excerpt(repr(value))} is no list")
+    origin_s = window_s if shape.origin == "window" else 0.0
     found = []
     for item in value[:EVENTS_MAX]:
-        kind = shape.kind[1:] if shape.kind.startswith("=") else pointed(item, shape.kind)
+        kind = shape.kind[1:] if shape.kind.startswith("=") else str(pointed(item, shape.kind))
+        if shape.kinds:
+            if kind not in shape.kinds:
+                continue
+            kind = shape.kinds[kind]
         start, end = pointed(item, shape.start), pointed(item, shape.end)
-        if not all(isinstance(t, int | float) and math.isfinite(t) for t in (start, end)):
-            raise WireError("type", "events", f"{excerpt(repr(item))} has no finite times")
-        found.append({"type": str(kind), "start_s": float(start), "end_s": float(end)})
+        if not (_is_number(start) and _is_number(end) and start <= end):
+            raise WireError("type", "events", f"{excerpt(repr(item))} has no finite times in order")
+        name, _, subtype = kind.partition(".")
+        event = {
+            "type": name,
+            "start_s": start * shape.unit_s + origin_s,
+            "end_s": end * shape.unit_s + origin_s,
+        }
+        found.append(event | ({"subtype": subtype} if subtype else {}))
     return tuple(found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
