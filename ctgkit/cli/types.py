@@ -179,7 +179,8 @@ class Url(Refined[str]):
             url = websocket_url(text, default_path)
             if "://" in text and text.partition(":")[0].lower() not in schemes:
                 raise ValueError(f"{excerpt(text)!r} is not {schemes[0]}://HOST:PORT/PATH")
-            return text if as_is else url
+            scheme, separator, rest = text.partition("://")
+            return f"{scheme.lower()}{separator}{rest}" if as_is else url
 
         super().__init__(f"URL|{word}" if word else "URL", read)
 

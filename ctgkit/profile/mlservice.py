@@ -33,7 +33,7 @@ from ctgkit.net.http import Answer, Asked, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import OpenServer, listen, open_server
 from ctgkit.profile.client import prepare
-from ctgkit.profile.links import HttpLink, Refused, Tally, http_client
+from ctgkit.profile.links import HttpLink, Refused, Tally, http_client, shown_url
 from ctgkit.profile.render import Renderer, Session
 from ctgkit.profile.reply import read_reply
 from ctgkit.samples import Sample, Status, status_of
@@ -151,6 +151,11 @@ class HttpMlService:
                 )
             )  # fmt: skip
             self._stack = stack.pop_all()
+        profile = self._profile
+        log.info(
+            "ML service behind HTTP: %s, %g s every %g s, at most %d requests at a time",
+            shown_url(profile.url), profile.window_s, profile.every_s, REQUESTS_MAX,
+        )  # fmt: skip
         return self
 
     async def __aexit__(

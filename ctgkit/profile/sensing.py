@@ -85,7 +85,7 @@ def play_profile(options: "SensorOptions", url: str | None) -> int:
         click.echo(f"ctgkit: refused: {printable(reasons)} (--allow-rejected takes that for"
                    " success)", err=True)  # fmt: skip
         return 1
-    return 0 if summary.messages and summary.accepted != 0 else 1
+    return 0 if summary.messages else 1
 
 
 def _refuse_foreign(options: "SensorOptions") -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import inspect
 import json
 import struct
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ class Heard:
         self.url = ""
         self.drop_after = None
         """WebSocket messages after which each connection is cut, once."""
+        self.refuse = None
+        """Close code for every WebSocket message."""
 
 
 @asynccontextmanager
@@ -37,13 +40,16 @@ async def listening(heard=None):
                     return await _websocket(heard, path, headers, reader, writer)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 heard.requests.append((method, path, headers, body))
-                status, answer, *more = heard.answer(method, path, headers, body)
+                answered = heard.answer(method, path, headers, body)
+                if inspect.isawaitable(answered):
+                    answered = await answered
+                status, answer, *more = answered
                 extra = "".join(f"{k}: {v}\r\n" for k, v in (more[0] if more else {}).items())
                 text = f"HTTP/1.1 {status} X\r\nContent-Length: {len(answer)}\r\n{extra}\r\n"
                 writer.write(text.encode() + answer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # it hung up, or the test is over
         finally:
             writers.discard(writer)
             writer.close()
@@ -92,6 +98,10 @@ async def _websocket(heard, path, headers, reader, writer):
         if first & 15 == 1:
             heard.lines.append((path, data.decode()))
             count += 1
+            if heard.refuse:
+                writer.write(bytes([0x88, 5]) + struct.pack("!H", heard.refuse) + b"bad")
+                await writer.drain()
+                return
         if heard.drop_after == count:
             heard.drop_after = None
             writer.transport.abort()
