@@ -161,6 +161,8 @@ class Url(Refined[str]):
         Others are refused.
     word : str
         This word instead of an address stands for itself.
+    as_is : bool
+        Check it only: the command decides what is spoken there.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class Url(Refined[str]):
         *,
         schemes: tuple[str, ...] = ("ws", "wss", "http", "https"),
         word: str = "",
+        as_is: bool = False,
     ) -> None:
         def read(text: str) -> str:
             if word and text == word:
@@ -176,7 +179,8 @@ class Url(Refined[str]):
             url = websocket_url(text, default_path)
             if "://" in text and text.partition(":")[0].lower() not in schemes:
                 raise ValueError(f"{excerpt(text)!r} is not {schemes[0]}://HOST:PORT/PATH")
-            return url
+            scheme, separator, rest = text.partition("://")
+            return f"{scheme.lower()}{separator}{rest}" if as_is else url
 
         super().__init__(f"URL|{word}" if word else "URL", read)
 

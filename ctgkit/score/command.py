@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,10 +12,13 @@ import click
 from ctgkit.analysis.command import lag_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
 from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
+from ctgkit.errors import Unreachable
+from ctgkit.net.addresses import websocket_url
 from ctgkit.quantities import number_of
 
 if TYPE_CHECKING:
     from ctgkit.score.scoring import Score
+    from ctgkit.score.service import PlaySettings
 
 ALL = "all"
 PLAYING, THRESHOLDS = "Playing to an ML service", "Thresholds, which fail the run"
@@ -49,9 +52,15 @@ class ScoreOptions:
     )
     url: str | None = option(
         "--ml",
-        type=Url("", schemes=("ws", "wss")),
+        type=Url("", as_is=True),
         section=PLAYING,
-        help="Play scenarios to this ML service.",
+        help="Play scenarios to this ML service; http:// with --profile.",
+    )
+    profile: str | None = option(
+        "--profile",
+        metavar="NAME|FILE.toml",
+        section=PLAYING,
+        help="How an ML service behind HTTP is asked (docs/profiles.md).",
     )
     scenarios: str = option(
         "--scenarios",
@@ -150,6 +159,8 @@ def score(options: ScoreOptions) -> int:
     from ctgkit.score.scoring import combined
 
     scores: Sequence[Score]
+    if options.profile is not None and options.url is None:
+        raise click.UsageError("--profile needs --ml http://…")
     if options.truth is not None and options.url is None:
         scores = _read(options.truth, options.results, options.lag_s)
     elif options.truth is None and options.url is not None:
@@ -200,4 +211,29 @@ def _played(options: ScoreOptions, url: str) -> "Sequence[Score]":
         ml_format=options.ml_format,
         timeout_s=options.timeout_s,
     )
-    return run(play(settings))
+    if options.profile is not None:
+        return run(_play_windows(settings, options.profile))
+    if url.startswith("http"):
+        raise click.UsageError("--ml http://… needs --profile: how that service is asked")
+    return run(play(replace(settings, url=websocket_url(url, ""))))
+
+
+async def _play_windows(settings: "PlaySettings", name: str) -> "Sequence[Score]":
+    """Play to an ML service behind HTTP."""
+    from ctgkit.profile.library import load_profile, read_secrets
+    from ctgkit.profile.mlservice import HttpMlService, WindowSettings
+    from ctgkit.score.service import play
+
+    renderer = load_profile(name, settings.url)
+    windows = WindowSettings(
+        renderer=renderer, secrets=read_secrets(renderer.profile, renderer.where), waits=True
+    )
+    # the oldest sample may wait for its sensor's last window, for a free place, and for its own
+    silent_s = settings.timeout_s + 3 * renderer.profile.timeout_s
+    async with HttpMlService(windows) as service:
+        try:
+            return await play(
+                replace(settings, url=service.url, ml_format="nested", timeout_s=silent_s)
+            )
+        except Unreachable as error:
+            raise Unreachable(settings.url, service.unreachable or error.reason) from error

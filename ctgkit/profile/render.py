@@ -1,0 +1,324 @@
+"""Samples -> requests or messages, as a profile says. Pure."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from ctgkit.errors import ConfigError, excerpt
+from ctgkit.profile.model import CHANNELS, Channel, File, Profile, Setup
+from ctgkit.profile.template import (
+    SKIP,
+    Getter,
+    TemplateError,
+    Variables,
+    compile_text,
+    compile_tree,
+)
+from ctgkit.samples import Sample
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+BOUNDARY = "ctgkit-7d1f0c5a9b"
+"""Between the parts of an upload: samples are numbers, so it never occurs in them."""
+TOKEN_MIN_CHARS = 16
+"""From this length on, what a setup request captured may be a token, and is not shown."""
+_PLAIN = Channel()
+
+
+class Outgoing(NamedTuple):
+    """A message or a request."""
+
+    url: str
+    body: bytes
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+    samples: int = 1
+    """How many samples it carries; 0 for setup requests."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a line rather than JSON."""
+        return self.content_type.startswith("text/")
+
+
+@dataclass(slots=True)
+class Session:
+    """What a sensor's messages have in common."""
+
+    sensor_id: str
+    start_epoch_s: float
+    """Wall time of data time 0, Unix seconds."""
+    captured: dict[str, Any] = field(default_factory=dict)
+    """What setup requests captured, and ``secret.NAME`` for each secret."""
+    seq: int = 0
+
+    def hidden(self, body: bytes) -> bytes:
+        """Return what the other side said, or was sent, without secrets."""
+        for name, value in self.captured.items():
+            if isinstance(value, str) and (
+                name.startswith("secret.") or len(value) >= TOKEN_MIN_CHARS
+            ):
+                for spelt in {value, quote(value, safe="")}:
+                    body = body.replace(spelt.encode(), b"***")
+        return body
+
+    def shown(self, text: bytes | str) -> str:
+        """Return the start of a text for logs, without secrets."""
+        return excerpt(self.hidden(text.encode() if isinstance(text, str) else text))
+
+
+@dataclass(slots=True)
+class _Scope:
+    """What templates see."""
+
+    session: Session
+    samples: Sequence[Sample]
+    sample: Sample
+    channel: str = ""
+
+
+class Renderer:
+    """A compiled profile.
+
+    Parameters
+    ----------
+    profile : Profile
+        What to render.
+    where : str
+        Named in errors.
+
+    Raises
+    ------
+    ConfigError
+        When a template names an unknown variable or cannot be read; the text says where.
+    """
+
+    def __init__(self, profile: Profile, where: str) -> None:
+        self.profile, self.where = profile, where
+        captured = {name for one in profile.setup for name in one.capture}
+        self._names = captured | {f"secret.{name}" for name in profile.secrets}
+        self.scalars = self._variables()
+        try:
+            self._compile()
+        except TemplateError as error:
+            raise ConfigError(where, str(error)) from error
+
+    def _compile(self) -> None:
+        profile, known = self.profile, Variables(self.scalars)
+        quoted = Variables({name: _quoted(get) for name, get in self.scalars.items()})
+        self._url = compile_text(profile.url, quoted, "url")
+        self._headers = [
+            (name, compile_text(value, known, f"headers.{name}"))
+            for name, value in profile.headers.items()
+        ]
+        each = None
+        if profile.sample is not None:
+            each = compile_tree(profile.sample, known, "sample")
+        if profile.per == "batch":
+            known = Variables(self.scalars, self._lists(each))
+        self._line = compile_text(profile.text, known, "text") if profile.text is not None else None
+        self._files = {
+            name: (file, compile_text(file.line, known, f"files.{name}.line"))
+            for name, file in profile.files.items()
+        }
+        self._body = compile_tree(profile.body, known, "body")
+        self._setup = [
+            self._compiled_setup(n, one, known, quoted) for n, one in enumerate(profile.setup)
+        ]
+
+    def _compiled_setup(
+        self, number: int, setup: Setup, known: Variables, quoted: Variables
+    ) -> tuple[Setup, Getter, Getter, list[tuple[str, Getter]]]:
+        place = f"setup[{number}]"
+        headers = [
+            (name, compile_text(value, known, f"{place}.headers.{name}"))
+            for name, value in setup.headers.items()
+        ]
+        url = compile_text(setup.url, quoted, f"{place}.url")
+        return setup, url, compile_tree(setup.body, known, f"{place}.body"), headers
+
+    # --- variables ------------------------------------------------------------------------------
+
+    def _variables(self) -> dict[str, Getter]:
+        def at(scope: _Scope) -> datetime:
+            return EPOCH + timedelta(seconds=epoch_s(scope))
+
+        def epoch_s(scope: _Scope) -> float:
+            return scope.session.start_epoch_s + scope.sample.sec_from_start
+
+        channels = {name: self._channel(name) for name in CHANNELS}
+        names = {name: self.profile.channel.get(name, _PLAIN).name or name for name in CHANNELS}
+        found: dict[str, Getter] = {
+            **channels,
+            "id": lambda scope: scope.session.sensor_id,
+            "t": lambda scope: scope.sample.sec_from_start,
+            "t_ms": lambda scope: round(scope.sample.sec_from_start * 1000),
+            "epoch_s": epoch_s,
+            "epoch_ms": lambda scope: round(epoch_s(scope) * 1000),
+            "iso": lambda scope: (
+                at(scope).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            ),
+            "seq": lambda scope: scope.session.seq,
+            "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
+        }
+        if self.profile.per == "channel":
+            found["channel"] = lambda scope: names[scope.channel]
+            found["value"] = lambda scope: channels[scope.channel](scope)
+        found |= {name: _captured(name) for name in self._names}
+        return found
+
+    def _channel(self, name: str) -> Getter:
+        rule = self.profile.channel.get(name, _PLAIN)
+        scale, offset, digits = rule.scale, rule.offset, rule.digits
+        gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
+        attribute = {"fhr": "fhr_bpm", "toco": "uterus", "spasms": "spasms"}[name]
+        plain = scale == 1.0 and offset == 0.0
+
+        def get(scope: _Scope) -> Any:
+            value = getattr(scope.sample, attribute)
+            if value is None:
+                return gap
+            if not plain:
+                value = value * scale + offset
+            if digits is not None:
+                value = round(value, digits) if digits else round(value)
+            return value
+
+        return get
+
+    def _lists(self, each: Getter | None) -> dict[str, Getter]:
+        def listed(get: Getter) -> Getter:
+            def values(scope: _Scope) -> list[Any]:
+                row = _Scope(scope.session, scope.samples, scope.sample)
+                found = []
+                for sample in scope.samples:
+                    row.sample = sample
+                    found.append(get(row))
+                if SKIP in found:
+                    raise TemplateError('gap = "skip" would misalign the lists of a batch')
+                return found
+
+            return values
+
+        lists = {name: listed(get) for name, get in self.scalars.items() if name not in self._names}
+        if each is not None:
+            lists["samples"] = listed(each)
+        return lists
+
+    # --- rendering ------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels that are sent, with ``per = "channel"``."""
+        rules = self.profile.channel
+        return tuple(name for name in CHANNELS if rules.get(name, _PLAIN).send)
+
+    def setup(self, session: Session) -> Iterator[tuple[Setup, Outgoing]]:
+        """Yield the requests that come first; capture an answer before asking for the next."""
+        scope = _Scope(session, (), Sample(session.sensor_id, 0.0, None, None, None))
+        for setup, url, body, headers in self._setup:
+            try:
+                content = b"" if setup.body is None else msgspec.json.encode(body(scope))
+                shown = _headers(headers, scope)
+                to = str(url(scope))
+            except TemplateError as error:
+                raise ConfigError(self.where, str(error)) from error
+            yield setup, Outgoing(to, content, setup.method, shown, samples=0)
+
+    def render(self, samples: Sequence[Sample], session: Session) -> list[Outgoing]:
+        """Return the messages for some samples, in order.
+
+        Parameters
+        ----------
+        samples : sequence of Sample
+            With ``per = "batch"`` exactly one batch.
+        session : Session
+            Its ``seq`` counts on.
+        """
+        made: list[Outgoing] = []
+        if self.profile.per == "batch":
+            if samples:
+                made = self._one(_Scope(session, samples, samples[-1]), len(samples))
+                session.seq += 1
+            return made
+        for sample in samples:
+            scope = _Scope(session, (sample,), sample)
+            if self.profile.per == "channel":
+                for name in self.channels:
+                    scope.channel = name
+                    made += self._one(scope, 1)
+            else:
+                made += self._one(scope, 1)
+            session.seq += 1
+        return made
+
+    def _one(self, scope: _Scope, n_samples: int) -> list[Outgoing]:
+        try:
+            content, kind = self._content(scope)
+            if content is SKIP:
+                return []
+            url = str(self._url(scope))
+            headers = _headers(self._headers, scope) if self._headers else ()
+        except TemplateError as error:
+            raise ConfigError(self.where, str(error)) from error
+        return [Outgoing(url, content, self.profile.method, headers, kind, n_samples)]
+
+    def _content(self, scope: _Scope) -> tuple[Any, str]:
+        if self._line is not None:
+            line = self._line(scope)
+            return (SKIP if line is SKIP else line.encode()), "text/plain; charset=utf-8"
+        if self._files:
+            return self._upload(scope), f"multipart/form-data; boundary={BOUNDARY}"
+        if self.profile.per == "channel" and self.scalars["value"](scope) is SKIP:
+            return SKIP, ""
+        return msgspec.json.encode(self._body(scope)), "application/json"
+
+    def _upload(self, scope: _Scope) -> bytes:
+        parts = []
+        for name, (file, line) in self._files.items():
+            rows = _rows(file, line, scope)
+            disposition = f"form-data; name={json.dumps(name)}; filename={json.dumps(file.name)}"
+            parts.append(
+                f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n"
+                f"Content-Type: text/csv\r\n\r\n{rows}\r\n"
+            )
+        return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
+
+
+def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[str, str], ...]:
+    made = []
+    for name, get in headers:
+        value = str(get(scope))
+        if not (value.isascii() and value.isprintable()):
+            raise TemplateError(f"headers.{name}: its value is not one line of plain text")
+        made.append((name, value))
+    return tuple(made)
+
+
+def _rows(file: File, line: Getter, scope: _Scope) -> str:
+    row = _Scope(scope.session, scope.samples, scope.sample)
+    rows = [file.header] if file.header else []
+    for sample in scope.samples:
+        row.sample = sample
+        shown = line(row)
+        if shown is not SKIP:
+            rows.append(shown)
+    return "".join(f"{one}\n" for one in rows)
+
+
+def _captured(name: str) -> Getter:
+    def get(scope: _Scope) -> Any:
+        if name not in scope.session.captured:
+            raise TemplateError(f"{{{name}}} is used before a setup request has captured it")
+        return scope.session.captured[name]
+
+    return get
+
+
+def _quoted(get: Getter) -> Getter:
+    return lambda scope: quote(str(get(scope)), safe="")
