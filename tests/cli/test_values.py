@@ -184,6 +184,7 @@ def forks(tmp_path_factory):
     (home / "credentials").mkdir()
     yield run
     process.stdin.close()
+    process.stdout.close()
     process.wait(timeout=30)
 
 
