@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 
 from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.connection import target_of
-from ctgkit.check.rig import BenchSettings, run_bench
+from ctgkit.check.probe import run_bench
+from ctgkit.check.rig import BenchSettings
 from ctgkit.check.run import run_checks
 from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
@@ -61,13 +62,13 @@ def served(directory):
             process.terminate()
 
 
-async def judge(url, sensors, checks, *, ml_port=None, store=None, lenient=(), **more):
+async def judge(url, sensors, checks, *, ml_port=None, store=None, excused=(), **more):
     """Run checks against a backend."""
     settings = BenchSettings(
         target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
     )
     async with run_bench(settings, ml_port and ("127.0.0.1", ml_port)) as bench:
-        return await run_checks(bench, checks, lenient=lenient)
+        return await run_checks(bench, checks, excused=dict.fromkeys(excused, ""))
 
 
 async def judge_mutant(directory, bug, checks, **more):

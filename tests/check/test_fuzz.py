@@ -11,8 +11,10 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.check.connection import target_of
-from ctgkit.check.fuzz import Tape, play, run_fuzz
-from ctgkit.check.rig import BenchSettings, run_bench
+from ctgkit.check.fuzz import play, run_fuzz
+from ctgkit.check.probe import run_bench
+from ctgkit.check.rig import BenchSettings
+from ctgkit.check.tape import Tape
 from ctgkit.config import SensorEntry
 from ctgkit.recording.journal import JournalReader
 from ctgkit.replay.player import Player, ReplaySettings
@@ -50,7 +52,7 @@ def fuzz(directory, bug, count, seed=1):
                 timeout_s=0.3,
             )
             async with run_bench(settings) as bench:
-                return await run_fuzz(bench, count, seed, out)
+                return (await run_fuzz(bench, count, seed, out))[0]
 
     verdict = asyncio.run(judged())
     return verdict, [json.loads(text) for text in out.read_text().splitlines()] if (

@@ -3,11 +3,12 @@
 import asyncio
 import statistics
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
 
-from ctgkit.check.checks import Catalogue, Mismatch
-from ctgkit.check.connection import Response
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
+from ctgkit.check.connection import Line, Response, until
 from ctgkit.check.messages import TOKEN_HEADER
 from ctgkit.check.rig import Bench
 
@@ -126,19 +127,78 @@ async def takeover_serves(bench: Bench) -> None:
         await watch.saw(sec)
 
 
+async def stored_in(bench: Bench, sensor: Line) -> int:
+    """Send one sample and return the examination in which it is stored."""
+    sec, text = bench.fresh()
+    await sensor.send(text)
+    return await until(
+        lambda: bench.examination_of(sec) or 0,
+        f"the sample at {sec:g} s in the database",
+        lambda: "it isn't there",
+        bench.timeout_s,
+    )
+
+
+def end_of(bench: Bench, examination: int) -> str | None:
+    """Return when an examination ended, None while it is open."""
+    _, end = bench.db.examination(examination) or (None, None)
+    return end
+
+
 @CHECKS.add("S-1.4/examination", "A takeover leaves the examination open", needs="sensor store")
 async def takeover_keeps_examination(bench: Bench) -> None:
-    async with bench.watch() as watch, bench.sensor() as older:
-        before, text = bench.fresh()
-        await older.send(text)
-        await watch.saw(before)
+    async with bench.sensor() as older:
+        before = await stored_in(bench, older)
         async with bench.sensor() as newer:
-            after, text = bench.fresh()
-            await newer.send(text)
-            await watch.saw(after)
-            found = [bench.examination_of(sec) for sec in (before, after)]
-            if found[0] != found[1]:
-                raise Mismatch("both samples in one examination", f"examinations {found}")
+            after = await stored_in(bench, newer)
+            if before != after:
+                raise Mismatch("both samples in one examination", f"in {before} and {after}")
+
+
+@CHECKS.add(
+    "S-1.4/older-leaves",
+    "When the replaced connection goes, the sensor's examination stays open",
+    needs="sensor store",
+)
+async def older_leaves(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        older = await stack.enter_async_context(bench.sensor())
+        before = await stored_in(bench, older)
+        newer = await stack.enter_async_context(bench.sensor())
+        await stored_in(bench, newer)
+        await older.connection.close()
+        for _ in range(3):  # the backend may notice late
+            await newer.settle()
+            after = await stored_in(bench, newer)
+            if before != after:
+                raise Mismatch(
+                    f"samples after the replaced connection has left are in examination {before}",
+                    f"in {after}",
+                )
+        if (end := end_of(bench, before)) is not None:
+            raise Mismatch(
+                f"examination {before} is open, its sensor is connected", f"it ended at {end}"
+            )
+
+
+@CHECKS.add(
+    "S-1.4/newer-leaves",
+    "When the newer connection goes, later samples are in an open examination",
+    needs="sensor store",
+)
+async def newer_leaves(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(bench.sensor())
+        newer = await stack.enter_async_context(bench.sensor())
+        await stored_in(bench, newer)
+        await newer.connection.close()
+        third = await stack.enter_async_context(bench.sensor())
+        examination = await stored_in(bench, third)
+        if (end := end_of(bench, examination)) is not None:
+            raise Mismatch(
+                "the sample of a connected sensor is in an open examination",
+                f"examination {examination} ended at {end}",
+            )
 
 
 @CHECKS.add("S-1.5/slash", "/ws/sensor/ is 404", needs="sensor")
@@ -202,13 +262,34 @@ async def foreign_image(bench: Bench) -> None:
 
 @CHECKS.add("S-2.3/limit", "One connection more than configured gets 503", needs="limit")
 async def too_many(bench: Bench) -> None:
+    limit = bench.settings.max_connections
+    await bench.canary.leave()  # a viewer less
     async with AsyncExitStack() as stack:
-        for _ in range(bench.settings.max_connections):
-            response = await bench.handshake("/ws", bench.viewer_headers())
-            if response.status == 503:
-                return  # others are connected too
-            await stack.enter_async_context(bench.viewer())
-        expect(await bench.handshake("/ws", bench.viewer_headers()), 503)
+        for number in range(1, limit + 1):
+            await stack.enter_async_context(_admitted(bench, number, limit))
+        response = await bench.handshake("/ws", bench.viewer_headers())
+        if response.status != 503:
+            raise Mismatch(
+                f"HTTP 503 for connection {limit + 1} of {limit}", f"HTTP {response.status}"
+            )
+
+
+@asynccontextmanager
+async def _admitted(bench: Bench, number: int, limit: int) -> AsyncIterator[None]:
+    """Connect a viewer, as soon as the backend has seen that earlier ones left."""
+    deadline_s = asyncio.get_running_loop().time() + bench.timeout_s
+    while True:
+        try:
+            async with bench.viewer():
+                yield
+                return
+        except Mismatch as mismatch:
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise Mismatch(
+                    f"{limit} connections at a time",
+                    f"connection {number} isn't let in: {mismatch.actual} (are others connected?)",
+                ) from None
+        await asyncio.sleep(0.02)
 
 
 @CHECKS.add(
@@ -248,13 +329,14 @@ async def unfinished_is_dropped(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-2.4/flood",
-    "A sensor that floods with 5000 samples holds nobody up",
+    "A sensor that floods with 5000 samples holds no other sensor up",
     needs="witness pair",
     strict=True,
 )
 async def flood(bench: Bench) -> None:
     async with bench.sensor(1) as flooder, bench.sensor() as sensor:
-        await flooder.send(*(bench.fresh()[1] for _ in range(5000)))
+        with arranging("5000 samples sent"):
+            await flooder.send(*(bench.fresh()[1] for _ in range(5000)))
         async with bench.watch() as watch:
             sec, text = bench.fresh()
             await sensor.send(text)

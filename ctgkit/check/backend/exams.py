@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
-from ctgkit.check.backend.samples import BAD_SEC
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.backend.door import end_of, stored_in
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Line, until
 from ctgkit.check.messages import parsed, sample
 from ctgkit.check.rig import Bench
@@ -13,22 +14,10 @@ from ctgkit.check.rig import Bench
 CHECKS = Catalogue()
 
 
-async def _stored(bench: Bench, sensor: Line) -> int:
-    """Send one sample and return the examination in which it is stored."""
-    sec, text = bench.fresh()
-    await sensor.send(text)
-    return await until(
-        lambda: bench.examination_of(sec) or 0,
-        "the sample in the database",
-        lambda: "it isn't there",
-        bench.timeout_s,
-    )
-
-
 @CHECKS.add("S-5.1/belongs", "A stored sample belongs to an examination", needs="sensor store")
 async def belongs(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await _stored(bench, sensor)
+        examination = await stored_in(bench, sensor)
         if bench.db.examination(examination) is None:
             raise Mismatch("an examination of the sample", f"none has the id {examination}")
 
@@ -39,7 +28,7 @@ async def stored_once(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         sec, text = bench.fresh()
         await sensor.send(text)
-        await _stored(bench, sensor)
+        await stored_in(bench, sensor)
         rows = [r for r in bench.db.readings(after) if r.sec == sec]
         if len(rows) != 1:
             raise Mismatch("one row", f"{len(rows)} rows of the sample at {sec:g} s")
@@ -75,24 +64,28 @@ def _owners(bench: Bench, after: int) -> dict[float, str]:
 @CHECKS.add("S-5.2/opens", "A sensor that comes alone opens an examination", needs="sensor store")
 async def opens(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await _stored(bench, sensor)
+        examination = await stored_in(bench, sensor)
         _, end = bench.db.examination(examination) or (None, None)
         if end is not None:
             raise Mismatch("an open examination", f"{examination}, which ended at {end}")
 
 
-@CHECKS.add("S-5.2/joins", "Another sensor of the bed joins", needs="pair store")
+@CHECKS.add(
+    "S-5.2/joins", "A second sensor of the bed joins the open examination", needs="pair store"
+)
 async def joins(bench: Bench) -> None:
     async with bench.sensor() as first, bench.sensor(1) as second:
-        found = [await _stored(bench, first), await _stored(bench, second)]
+        found = [await stored_in(bench, first), await stored_in(bench, second)]
         if found[0] != found[1]:
             raise Mismatch("both sensors in one examination", f"examinations {found}")
 
 
-@CHECKS.add("S-5.3/closed", "When the sensor has left, its examination ends", needs="sensor store")
+@CHECKS.add(
+    "S-5.3/closed", "When its last sensor has left, an examination ends", needs="sensor store"
+)
 async def closed(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await _stored(bench, sensor)
+        examination = await stored_in(bench, sensor)
     await until(
         lambda: (bench.db.examination(examination) or (None, None))[1],
         f"examination {examination} has an end_time",
@@ -101,19 +94,42 @@ async def closed(bench: Bench) -> None:
     )
 
 
-@CHECKS.add("S-5.3/last", "It stays open while one of two sensors is left", needs="pair store")
+@CHECKS.add(
+    "S-5.3/last", "An examination stays open while one of two sensors is left", needs="pair store"
+)
 async def open_until_the_last(bench: Bench) -> None:
-    async with bench.sensor() as first:
-        async with bench.sensor(1) as second:
-            examination = await _stored(bench, second)
-        if (later := await _stored(bench, first)) != examination:
-            raise Mismatch(f"examination {examination} goes on", f"{later} began")
+    await _outlives(bench, leaving=1, staying=0)
+
+
+@CHECKS.add(
+    "S-5.3/first",
+    "It stays open when the sensor that opened it leaves before the other",
+    needs="pair store",
+)
+async def open_without_the_first(bench: Bench) -> None:
+    await _outlives(bench, leaving=0, staying=1)
+
+
+async def _outlives(bench: Bench, leaving: int, staying: int) -> None:
+    """Let one of two sensors leave, and see that the other's examination goes on."""
+    async with AsyncExitStack() as stack:
+        lines = {n: await stack.enter_async_context(bench.sensor(n)) for n in (0, 1)}
+        examination = await stored_in(bench, lines[leaving])
+        await lines[leaving].connection.close()
+        for _ in range(3):  # the backend may notice late
+            await lines[staying].settle()
+            if (later := await stored_in(bench, lines[staying])) != examination:
+                raise Mismatch(f"examination {examination} goes on", f"{later} began")
+        if (end := end_of(bench, examination)) is not None:
+            raise Mismatch(
+                f"examination {examination} is open, a sensor is connected", f"it ended at {end}"
+            )
 
 
 @CHECKS.add("S-5.3/next", "A sensor that comes later opens the next one", needs="sensor store")
 async def next_one(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        earlier = await _stored(bench, sensor)
+        earlier = await stored_in(bench, sensor)
     await asyncio.sleep(bench.settings.grace_s)
     await until(
         lambda: (bench.db.examination(earlier) or (None, None))[1],
@@ -122,7 +138,7 @@ async def next_one(bench: Bench) -> None:
         bench.timeout_s,
     )
     async with bench.sensor() as sensor:
-        if await _stored(bench, sensor) == earlier:
+        if await stored_in(bench, sensor) == earlier:
             raise Mismatch("a new examination", f"{earlier} again, though it had ended")
 
 
@@ -164,7 +180,7 @@ async def send_numbered(bench: Bench, line: Line, count: int) -> list[tuple[int,
 async def silent(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         sec = bench.sec()
-        await sensor.send(sample(BAD_SEC, 999), sample(sec, seq=bench.seq()))
+        await sensor.send(sample(bench.bad_sec(), 999), sample(sec, seq=bench.seq()))
         await watch.saw(sec)
         await sensor.settle()
         if sensor.received:
@@ -179,14 +195,14 @@ async def other_subprotocol(bench: Bench) -> None:
         raise Mismatch("no subprotocol", chosen)
 
 
-@CHECKS.add("S-6.2/seq", "Under it, a sample without seq is rejected", needs="v1")
+@CHECKS.add("S-6.2/seq", "Under ctgkit.v1 a sample without seq is rejected", needs="v1")
 async def seq_required(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         await sensor.send(bench.fresh()[1])
         await until(lambda: errors(sensor), '{"error": …}', sensor.seen, sensor.timeout_s)
 
 
-@CHECKS.add("S-6.2/range", "A seq of -1, 2⁶³ or 1.5 is rejected", needs="v1")
+@CHECKS.add("S-6.2/range", 'A seq of -1, 2⁶³, 1.5 or "1" is rejected', needs="v1")
 async def seq_range(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         bad = ("-1", str(2**63), "1.5", '"1"')
@@ -231,7 +247,9 @@ async def rejected_with_seq(bench: Bench) -> None:
         await _rejected(sensor, seq)
 
 
-@CHECKS.add("S-6.4/unreadable", "An unreadable one without", needs="v1")
+@CHECKS.add(
+    "S-6.4/unreadable", "An unreadable sample is answered with an error without seq", needs="v1"
+)
 async def rejected_without_seq(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         await sensor.send("{")
@@ -244,7 +262,7 @@ async def _rejected(sensor: Line, seq: int | None) -> None:
         raise Mismatch(f'{{"error": "reason"}} with seq {seq}', str(found[0])[:120])
 
 
-@CHECKS.add("S-6.5/acked-again", "What is sent again is acknowledged again", needs="v1")
+@CHECKS.add("S-6.5/acked-again", "A sample that is sent again is acknowledged again", needs="v1")
 async def resend_is_acked(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         sent = await send_numbered(bench, sensor, 5)
@@ -254,7 +272,7 @@ async def resend_is_acked(bench: Bench) -> None:
         await acked(sensor, sent[-1][0])
 
 
-@CHECKS.add("S-6.5/once", "Sent again on the same connection, it is stored once", needs="v1 store")
+@CHECKS.add("S-6.5/once", "A sample sent twice on one connection is stored once", needs="v1 store")
 async def resend_is_stored_once(bench: Bench) -> None:
     after = bench.db.last_row()
     async with bench.sensor(v1=True) as sensor:
@@ -265,7 +283,9 @@ async def resend_is_stored_once(bench: Bench) -> None:
     await _must_be_once(bench, after, (text for _, text in sent + last))
 
 
-@CHECKS.add("S-6.5/earlier", "Sent again after a reconnect, it is stored once", needs="v1 store")
+@CHECKS.add(
+    "S-6.5/earlier", "A sample sent again after a reconnect is stored once", needs="v1 store"
+)
 async def resend_after_reconnect(bench: Bench) -> None:
     after = bench.db.last_row()
     async with bench.sensor(v1=True) as sensor:
@@ -276,6 +296,55 @@ async def resend_after_reconnect(bench: Bench) -> None:
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
     await _must_be_once(bench, after, (text for _, text in sent + last))
+
+
+@CHECKS.add(
+    "S-6.5/restarted",
+    "A restarted sensor's samples are stored or rejected, never just acknowledged",
+    needs="v1 store",
+)
+async def restarted(bench: Bench) -> None:
+    """Count anew from 1 in the examination that saw high numbers, which is kept open."""
+    async with AsyncExitStack() as stack:
+        if "pair" not in bench.lacks:
+            await stack.enter_async_context(bench.sensor(1))
+        async with bench.sensor(v1=True) as sensor:
+            with arranging("five samples acknowledged"):
+                sent = await send_numbered(bench, sensor, 5)
+                await acked(sensor, sent[-1][0])
+        for start in (1, 3):
+            await _stored_or_rejected(bench, start)
+
+
+async def _stored_or_rejected(bench: Bench, start: int) -> None:
+    """Send new samples with low numbers, and see that what is acknowledged is stored."""
+    async with bench.sensor(v1=True) as sensor:
+        sent = {seq: bench.sec() for seq in range(start, start + 3)}
+        await sensor.send(*(sample(sec, seq=seq) for seq, sec in sent.items()))
+
+        def refused() -> set[int]:
+            return {e["seq"] for e in errors(sensor) if isinstance(e.get("seq"), int)}
+
+        def settled() -> bool:
+            done = max(acks(sensor), default=-1)
+            return sensor.code is not None or all(s <= done or s in refused() for s in sent)
+
+        await until(
+            settled, "each sample is acknowledged or rejected", sensor.seen, bench.timeout_s
+        )
+        lost = [
+            seq
+            for seq, sec in sent.items()
+            if seq <= max(acks(sensor), default=-1)
+            and seq not in refused()
+            and bench.examination_of(sec) is None
+        ]
+        if lost:
+            raise Mismatch(
+                f"samples {start} to {start + 2} of a sensor that counts anew are stored,"
+                " or rejected with an error",
+                f"{lost} acknowledged and not stored",
+            )
 
 
 async def _must_be_once(bench: Bench, after: int, texts: Iterable[str]) -> None:

@@ -26,7 +26,7 @@ async def health(bench: Bench) -> None:
         raise Mismatch("status ok or degraded", str(body["status"]))
 
 
-@CHECKS.add("H-1.1/degraded", "It says degraded while the ML service is away", needs="ml")
+@CHECKS.add("H-1.1/degraded", "/api/health says degraded while the ML service is away", needs="ml")
 async def degraded(bench: Bench) -> None:
     bench.ml.up = False
     await bench.ml.drop()

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidMessage
 
 from ctgkit.check.checks import Mismatch, Skip
-from ctgkit.check.connection import Line, Target, answers, until
+from ctgkit.check.connection import Line, Pulse, Target, answers, until
 from ctgkit.check.messages import parsed, sample
 
 ENOUGH_S = 430.0
@@ -31,14 +31,56 @@ class ServiceBench:
     """Lives as long as the run: reads the open connections."""
     timeout_s: float = 3.0
     ml_format: Literal["nested", "flat"] = "nested"
+    only_flat: bool = False
+    """The service was asked nested requests, and takes only flat ones."""
     lacks: dict[str, str] = field(default_factory=dict)
+    pulse: Pulse = field(default_factory=Pulse)
+    answered: bool = False
+    """Whether it answered a plain request at the beginning."""
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """Nothing: all that a check of a service needs is its URL."""
+        return frozenset()
+
+    @property
+    def moved_at_s(self) -> float:
+        """When something last came from the service, loop time in seconds."""
+        return self.pulse.at_s
+
+    async def learn(self) -> None:
+        """See whether it answers, and in which format."""
+        self.answered = await self._answers()
+        if not self.answered and self.ml_format == "nested":
+            self.ml_format = "flat"
+            self.answered = self.only_flat = await self._answers()
+            if not self.only_flat:
+                self.ml_format = "nested"
+
+    async def _answers(self) -> bool:
+        try:
+            async with self.talk() as talk:
+                (answer,) = await talk.ask(self.request(new_sensor(), 10.0, 140.5))
+        except (Mismatch, OSError):
+            return False
+        return isinstance(answer, dict) and "sensorID" in answer
 
     async def alive(self) -> bool:
         """Return whether something listens at the target."""
-        return await answers(self.target, 0.0)
+        return await answers(self.target, 0.0, max(5.0, self.timeout_s))
 
     async def prepare(self) -> None:
         """Nothing is left from the last check: each has its own connection and sensors."""
+
+    async def ailment(self) -> str:
+        """Return what the service no longer does, although it did at the beginning."""
+        if not self.answered or await self._answers() or await self._answers():
+            return ""
+        return "the service no longer answers a plain request"
+
+    async def revive(self) -> bool:
+        """Nobody said how to restart it."""
+        return False
 
     @asynccontextmanager
     async def talk(self) -> AsyncIterator["Talk"]:
@@ -55,7 +97,7 @@ class ServiceBench:
             )
         except (InvalidHandshake, InvalidMessage, TimeoutError, OSError) as error:
             raise Mismatch("a WebSocket", str(error) or repr(error)) from error
-        line = Line(connection, self.timeout_s)
+        line = Line(connection, self.timeout_s, self.pulse)
         self.tasks.create_task(line.read())
         try:
             yield Talk(line, self.ml_format)
@@ -154,6 +196,13 @@ def has_prediction(answer: Any) -> bool:
 def calm(n: int) -> float:
     """Return a heart rate that goes about 146."""
     return 140 + (n * 7) % 13
+
+
+def worsening(n: int) -> float:
+    """Return a heart rate with ever deeper decelerations, of a fetus that dies in ten minutes."""
+    baseline = 170 - n / 8
+    in_deceleration = n % 120 < 60
+    return max(55.0, round(baseline - (20 + n / 10 if in_deceleration else 0), 2))
 
 
 def new_sensor() -> str:
