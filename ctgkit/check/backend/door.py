@@ -68,6 +68,13 @@ async def no_token(bench: Bench) -> None:
     expect(await bench.handshake(bench.sensor_path(), [(TOKEN_HEADER, "")]), 401)
 
 
+@CHECKS.add("S-1.3/near", "The token with a character less or more gets 401", needs="sensor")
+async def nearly_right_token(bench: Bench) -> None:
+    name, token = bench.token()
+    for wrong in (token[:-1], token + "x", token[:1]):
+        expect(await bench.handshake(bench.sensor_path(), [(name, wrong)]), 401)
+
+
 @CHECKS.add("S-1.3/in-url", "A token in the URL is not accepted", needs="sensor")
 async def token_in_url(bench: Bench) -> None:
     token = quote(bench.token()[1])

@@ -12,6 +12,7 @@ from ctgkit.check.checks import Catalogue, Mismatch, NotJudged
 from ctgkit.check.messages import excerpt, sample, shape_problem
 from ctgkit.check.service.rig import (
     ENOUGH_S,
+    LONG_S,
     ServiceBench,
     Trace,
     calm,
@@ -190,7 +191,7 @@ async def risk_levels(bench: ServiceBench) -> None:
     reached: set[float] = set()
     for fhr in (worsening, *(trace for _, trace in PLAYED.values())):
         async with bench.talk() as talk:
-            _, _, answers = await talk.predicted(fhr)
+            _, _, answers = await talk.predicted(fhr, LONG_S)
         _judge_thresholds(answers)
         reached |= _probabilities(answers)
     if beyond := [t for t in THRESHOLDS if not any(p > t for p in reached)]:
@@ -230,7 +231,7 @@ for _hz in (1.0, 4.0, 1 / 0.12):
 @SERVICE.add("M-3.3/period", "A prediction is repeated for 30 s of data time, then made anew")
 async def period(bench: ServiceBench) -> None:
     async with bench.talk() as talk:
-        _, rate_hz, answers = await talk.predicted(worsening)
+        _, rate_hz, answers = await talk.predicted(worsening, LONG_S)
     made: list[float] = []
     last = None
     for n, answer in enumerate(answers):

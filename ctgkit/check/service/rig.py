@@ -16,6 +16,10 @@ from ctgkit.check.messages import parsed, sample
 
 ENOUGH_S = 430.0
 """Data time by which a service that keeps M-3.3 has made four predictions, seconds."""
+LONG_S = 1060.0
+"""Data time by which every trace here has shown its worst, seconds."""
+FALLS_AT = 600
+"""Sample of the worsening trace at which the heart rate falls, at 1 Hz."""
 GROUP = 50
 """Requests that are sent before their answers are waited for."""
 Trace = Callable[[int], float | str]
@@ -165,8 +169,10 @@ class Talk:
             )
         )
 
-    async def predicted(self, fhr: Trace) -> tuple[str, float, list[Any]]:
-        """Play a trace from 10 s until there is a prediction.
+    async def predicted(
+        self, fhr: Trace, end_s: float = ENOUGH_S
+    ) -> tuple[str, float, list[Any]]:
+        """Play a trace from 10 s to *end_s*, in which a prediction is expected.
 
         Returns
         -------
@@ -182,7 +188,7 @@ class Talk:
         """
         for rate_hz in (1.0, 4.0):
             sensor_id = new_sensor()
-            answers = await self.play(sensor_id, 10, ENOUGH_S, rate_hz, fhr)
+            answers = await self.play(sensor_id, 10, end_s, rate_hz, fhr)
             if any(has_prediction(a) for a in answers):
                 return sensor_id, rate_hz, answers
         raise Skip("the service made no prediction in 7 minutes of data time")
@@ -199,10 +205,8 @@ def calm(n: int) -> float:
 
 
 def worsening(n: int) -> float:
-    """Return a heart rate with ever deeper decelerations, of a fetus that dies in ten minutes."""
-    baseline = 170 - n / 8
-    in_deceleration = n % 120 < 60
-    return max(55.0, round(baseline - (20 + n / 10 if in_deceleration else 0), 2))
+    """Return a calm heart rate that falls to 60 and stays there for more than seven minutes."""
+    return calm(n) if n < FALLS_AT else 60 + n % 3
 
 
 def new_sensor() -> str:
