@@ -68,34 +68,24 @@ class Canary:
     async def _flow(self) -> str:
         """Send one sample and see it arrive; wait for as long as a backlog moves."""
         if not self.viewer_works or self._ml_is_away():
-            return await self._through(None)
+            return await self._through(None) and await self._through(None)
         try:
             standing = await self._standing()
-        except Mismatch as mismatch:
-            return f"viewers are no longer let in ({mismatch.actual})"
-        if not (found := await self._through(standing)):
+            found = await self._through(standing)
             standing.received.clear()
-            return ""
-        if standing.code is not None:  # closed meanwhile, as a slow one may be
-            return await self._flow_once_more()
-        return await self._compare(found)
-
-    async def _flow_once_more(self) -> str:
-        try:
-            return await self._through(await self._standing())
+            return await self._once_more() if found else ""
         except Mismatch as mismatch:
             return f"viewers are no longer let in ({mismatch.actual})"
 
-    async def _compare(self, found: str) -> str:
-        """Return what a new viewer says of it."""
-        try:
-            async with self._bench.viewer() as new:
-                if await self._through(new):
-                    return found
-        except Mismatch as mismatch:
-            return f"{found}, and no new viewer is let in ({mismatch.actual})"
-        await self.leave()
-        return "a viewer that was connected before gets nothing any more, a new one does"
+    async def _once_more(self) -> str:
+        """Ask a new viewer, and then the standing one again unless it was closed."""
+        async with self._bench.viewer() as new:
+            if found := await self._through(new):
+                return found
+        if await self._through(await self._standing()):
+            await self.leave()
+            return "a viewer that was connected before gets nothing any more, a new one does"
+        return ""
 
     def _ml_is_away(self) -> bool:
         return self._bench.ml_side is not None and not self._bench.ml_side.linked

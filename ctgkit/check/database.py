@@ -147,6 +147,14 @@ class Database:
         )
         return rows[0][0] if rows else None
 
+    def row_at(self, sec: float) -> dict[str, Any]:
+        """Return the newest row of ``ctg`` at a moment, by column."""
+        columns = COLUMNS["ctg"]
+        rows = self.query(
+            f"SELECT {', '.join(columns)} FROM ctg WHERE sec_from_start = ? ORDER BY id DESC", sec
+        )
+        return dict(zip(columns, rows[0], strict=True)) if rows else dict.fromkeys(columns)
+
     def examination(self, examination_id: int | None) -> tuple[str | None, str | None] | None:
         """Return an examination's start and end; None when there is no such examination."""
         rows = self.query(

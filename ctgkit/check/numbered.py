@@ -7,7 +7,7 @@ In the end each good sample is stored once, and no bad one is.
 
 from contextlib import AsyncExitStack
 
-from ctgkit.check.backend.exams import acks, errors
+from ctgkit.check.backend.acks import acks, errors
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.connection import Line, until
 from ctgkit.check.histories import BAD, PARTINGS, Step

@@ -3,12 +3,11 @@
 import asyncio
 import statistics
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from urllib.parse import quote
 
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
-from ctgkit.check.connection import Line, Response, until
+from ctgkit.check.connection import Response
 from ctgkit.check.messages import TOKEN_HEADER
 from ctgkit.check.rig import Bench
 
@@ -119,95 +118,6 @@ async def _refusals(bench: Bench) -> tuple[Response, Response]:
     return await bench.handshake(unknown, headers), await bench.handshake(wrong, headers)
 
 
-@CHECKS.add("S-1.4/closed", "A second connection closes the first with 4409", needs="sensor")
-async def takeover(bench: Bench) -> None:
-    async with bench.sensor() as older, bench.sensor() as newer:
-        await older.closed(4409)
-        newer.must_live()
-
-
-@CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")
-async def takeover_serves(bench: Bench) -> None:
-    async with bench.watch() as watch, bench.sensor(), bench.sensor() as newer:
-        sec, text = bench.fresh()
-        await newer.send(text)
-        await watch.saw(sec)
-
-
-async def stored_in(bench: Bench, sensor: Line) -> int:
-    """Send one sample and return the examination in which it is stored."""
-    sec, text = bench.fresh()
-    await sensor.send(text)
-    return await until(
-        lambda: bench.examination_of(sec) or 0,
-        f"the sample at {sec:g} s in the database",
-        lambda: "it isn't there",
-        bench.timeout_s,
-    )
-
-
-def end_of(bench: Bench, examination: int) -> str | None:
-    """Return when an examination ended, None while it is open."""
-    _, end = bench.db.examination(examination) or (None, None)
-    return end
-
-
-@CHECKS.add("S-1.4/examination", "A takeover leaves the examination open", needs="sensor store")
-async def takeover_keeps_examination(bench: Bench) -> None:
-    async with bench.sensor() as older:
-        before = await stored_in(bench, older)
-        async with bench.sensor() as newer:
-            after = await stored_in(bench, newer)
-            if before != after:
-                raise Mismatch("both samples in one examination", f"in {before} and {after}")
-
-
-@CHECKS.add(
-    "S-1.4/older-leaves",
-    "When the replaced connection goes, the sensor's examination stays open",
-    needs="sensor store",
-)
-async def older_leaves(bench: Bench) -> None:
-    async with AsyncExitStack() as stack:
-        older = await stack.enter_async_context(bench.sensor())
-        before = await stored_in(bench, older)
-        newer = await stack.enter_async_context(bench.sensor())
-        await stored_in(bench, newer)
-        await older.connection.close()
-        for _ in range(3):  # the backend may notice late
-            await newer.settle()
-            after = await stored_in(bench, newer)
-            if before != after:
-                raise Mismatch(
-                    f"samples after the replaced connection has left are in examination {before}",
-                    f"in {after}",
-                )
-        if (end := end_of(bench, before)) is not None:
-            raise Mismatch(
-                f"examination {before} is open, its sensor is connected", f"it ended at {end}"
-            )
-
-
-@CHECKS.add(
-    "S-1.4/newer-leaves",
-    "When the newer connection goes, later samples are in an open examination",
-    needs="sensor store",
-)
-async def newer_leaves(bench: Bench) -> None:
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(bench.sensor())
-        newer = await stack.enter_async_context(bench.sensor())
-        await stored_in(bench, newer)
-        await newer.connection.close()
-        third = await stack.enter_async_context(bench.sensor())
-        examination = await stored_in(bench, third)
-        if (end := end_of(bench, examination)) is not None:
-            raise Mismatch(
-                "the sample of a connected sensor is in an open examination",
-                f"examination {examination} ended at {end}",
-            )
-
-
 @CHECKS.add("S-1.5/slash", "/ws/sensor/ is 404", needs="sensor")
 async def slash(bench: Bench) -> None:
     path = bench.sensor_path().replace("?", "/?")
@@ -221,9 +131,55 @@ async def plain_request(bench: Bench) -> None:
     expect(await bench.http(bench.sensor_path(), [bench.token()]), 426)
 
 
+FOREIGN_HOST, FOREIGN_ORIGIN = "attacker.example", ("Origin", "https://attacker.example")
+
+
+@CHECKS.add(
+    "S-1.7/order",
+    "Of several reasons to refuse, the first in the list of S-1.7 counts",
+    level="SHOULD",
+)
+async def order_of_refusals(bench: Bench) -> None:
+    tries: tuple[tuple[str, str, int, Response], ...] = (
+        (
+            "POST to an unknown path",
+            "unknown path",
+            404,
+            await bench.http("/api/no-such-path", [("Content-Length", "0")], method="POST"),
+        ),
+        (
+            "a sensor without sensor_id and without token",
+            "no sensor_id",
+            400,
+            await bench.handshake("/ws/sensor"),
+        ),
+        (
+            "an unknown sensor from a foreign origin",
+            "Origin",
+            403,
+            await bench.handshake(f"/ws/sensor?sensor_id={STRANGER}", [FOREIGN_ORIGIN]),
+        ),
+        (
+            "an unknown path with a foreign Host",
+            "Host",
+            403,
+            await bench.http("/api/no-such-path", host=FOREIGN_HOST),
+        ),
+        (
+            "no upgrade and a wrong token",
+            "id or token",
+            401,
+            await bench.http(f"/ws/sensor?sensor_id={STRANGER}", [(TOKEN_HEADER, "wrong")]),
+        ),
+    )
+    for what, reason, status, response in tries:
+        if response.status != status:
+            raise Mismatch(f"HTTP {status} ({reason}) for {what}", f"HTTP {response.status}")
+
+
 @CHECKS.add("S-2.1/foreign", "A sensor or viewer from a foreign origin gets 403", needs="sensor")
 async def foreign_origin(bench: Bench) -> None:
-    await _from_origin(bench, "https://attacker.example", 403)
+    await _from_origin(bench, FOREIGN_ORIGIN[1], 403)
 
 
 @CHECKS.add("S-2.1/null", "The origin null gets 403", needs="sensor")
@@ -251,7 +207,7 @@ async def _from_origin(bench: Bench, origin: str, status: int) -> None:
 
 @CHECKS.add("S-2.2/foreign", "A foreign Host gets 403")
 async def foreign_host(bench: Bench) -> None:
-    host = f"attacker.example:{bench.target.port}"
+    host = f"{FOREIGN_HOST}:{bench.target.port}"
     expect(await bench.http("/api/health", host=host), 403)
     expect(await bench.handshake("/ws", bench.viewer_headers(), host=host), 403)
 
@@ -273,7 +229,7 @@ async def too_many(bench: Bench) -> None:
     await bench.canary.leave()  # a viewer less
     async with AsyncExitStack() as stack:
         for number in range(1, limit + 1):
-            await stack.enter_async_context(_admitted(bench, number, limit))
+            await _admit(bench, stack, number)
         response = await bench.handshake("/ws", bench.viewer_headers())
         if response.status != 503:
             raise Mismatch(
@@ -281,19 +237,18 @@ async def too_many(bench: Bench) -> None:
             )
 
 
-@asynccontextmanager
-async def _admitted(bench: Bench, number: int, limit: int) -> AsyncIterator[None]:
+async def _admit(bench: Bench, stack: AsyncExitStack, number: int) -> None:
     """Connect a viewer, as soon as the backend has seen that earlier ones left."""
-    deadline_s = asyncio.get_running_loop().time() + bench.timeout_s
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + bench.timeout_s
     while True:
         try:
-            async with bench.viewer():
-                yield
-                return
+            await stack.enter_async_context(bench.viewer())
+            return
         except Mismatch as mismatch:
-            if asyncio.get_running_loop().time() > deadline_s:
+            if loop.time() > deadline_s:
                 raise Mismatch(
-                    f"{limit} connections at a time",
+                    f"{bench.settings.max_connections} connections at a time",
                     f"connection {number} isn't let in: {mismatch.actual} (are others connected?)",
                 ) from None
         await asyncio.sleep(0.02)

@@ -1,9 +1,10 @@
 """The backend's side of the ML service: clauses M-1, M-2, M-4."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
-from ctgkit.check.backend.exams import acked, acks, send_numbered
+from ctgkit.check.backend.acks import acked, acks, send_numbered
 from ctgkit.check.backend.viewers import SILENT_S, falls_back, gets, gets_about
 from ctgkit.check.checks import Catalogue, Mismatch, Skip, arranging
 from ctgkit.check.connection import Line, until, until_rest
@@ -177,6 +178,31 @@ async def invalid_answer(bench: Bench) -> None:
         sec, text = bench.fresh()
         await sensor.send(text)
         await falls_back(viewer, sec)
+
+
+@CHECKS.add(
+    "M-4.2/error",
+    "An error answers the oldest request, others keep their results",
+    needs="ml sensor",
+)
+async def error_answers_the_oldest(bench: Bench) -> None:
+    """Answer the first of two requests with an error: it is shown with status error, alone."""
+    error = '{"status": "error", "message": "x", "timestamp": "2026-01-01T00:00:00Z"}'
+    waiting: list[str] = []
+
+    def both_at_once(request: str) -> Sequence[str]:
+        waiting.append(request)
+        return (error, result(waiting[1])) if len(waiting) == 2 else ()
+
+    bench.ml.answer = both_at_once
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S
+        first, second = bench.fresh(), bench.fresh()
+        await sensor.send(first[1], second[1])
+        await falls_back(viewer, first[0])
+        about = await gets_about(viewer, second[0])
+        if any(parsed(text).get("status") == "error" for text in about):
+            raise Mismatch("the second sample has its result", excerpt(about[0]))
 
 
 # What follows disturbs the link, so it comes last; whether it comes back is asked first.

@@ -4,8 +4,8 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ctgkit.check.backend.door import end_of, stored_in
-from ctgkit.check.backend.exams import acked, acks, errors, send_numbered
+from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
+from ctgkit.check.backend.takeover import end_of, stored_in
 from ctgkit.check.checks import Catalogue, Mismatch, Skip, arranging
 from ctgkit.check.connection import until
 from ctgkit.check.messages import parsed

@@ -283,6 +283,23 @@ for _name, (_title, _frame) in MALFORMED.items():
     )(partial(_rejects, _frame))
 
 
+@CHECKS.add("K-2/ping", "A ping is answered while samples flow", needs="sensor")
+async def ping(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        for _ in range(5):
+            await sensor.send(*(bench.fresh()[1] for _ in range(20)))
+            await sensor.settle()
+
+
+@CHECKS.add(
+    "S-4.5/empty", "An empty array is a bad frame: 100 of them close with 1008", needs="sensor"
+)
+async def empty_arrays(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        await sensor.send(*["[]"] * BAD_FRAMES_MAX)
+        await sensor.closed(1008)
+
+
 @CHECKS.add("S-4.8/control", "A ping is answered, a pong is ignored", needs="witness")
 async def control_frames(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:

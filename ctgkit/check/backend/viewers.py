@@ -30,6 +30,7 @@ from ctgkit.check.watch import is_at
 CHECKS = Catalogue()
 SILENT_S = 2.0
 """After so long without an answer a sample counts as unanswered, seconds."""
+EACH_SAMPLES, EACH_S = 20, 2.5
 SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 32_768, 25
 """What a viewer that doesn't read is sent: more than twice its queue of 256 and all buffers
 between (what is being written is no longer queued), in
@@ -262,6 +263,30 @@ async def answered_with_an_error(bench: Bench) -> None:
         sec, text = bench.fresh()
         await sensor.send(text)
         await falls_back(viewer, sec)
+
+
+@CHECKS.add(
+    "V-2.2/each", "A sample that gets no answer is shown while others get theirs", needs="sensor ml"
+)
+async def every_other_answered(bench: Bench) -> None:
+    asked: list[str] = []
+
+    def every_other(request: str) -> Sequence[str]:
+        asked.append(request)
+        return () if len(asked) % 2 else (result(request),)
+
+    bench.ml.answer = every_other
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S
+        secs = []
+        for _ in range(EACH_SAMPLES):  # for longer than 2 s the service is never silent
+            sec, text = bench.fresh()
+            secs.append(sec)
+            await sensor.send(text)
+            await asyncio.sleep(EACH_S / EACH_SAMPLES)
+        unanswered = [r.sec for r in map(reading, asked[::2]) if r is not None]
+        for sec in [sec for sec in secs if sec in unanswered]:
+            await falls_back(viewer, sec)
 
 
 @CHECKS.add("V-2.2/down", "While the ML service is down, samples are shown", needs="sensor ml")

@@ -169,9 +169,7 @@ class Talk:
             )
         )
 
-    async def predicted(
-        self, fhr: Trace, end_s: float = ENOUGH_S
-    ) -> tuple[str, float, list[Any]]:
+    async def predicted(self, fhr: Trace, end_s: float = ENOUGH_S) -> tuple[str, float, list[Any]]:
         """Play a trace from 10 s to *end_s*, in which a prediction is expected.
 
         Returns

@@ -17,6 +17,7 @@ from tests.check.naive.store import HastyStore, Store
 
 STAMP = "2026-01-01T00:00:00Z"
 QUEUE = 256
+PAGES = ("/api/health", "/livez", "/readyz", "/metrics")
 LOCAL = ("localhost", "127.0.0.1")
 
 
@@ -31,7 +32,11 @@ class Backend:
         self.bug, self.config = bug, config
         self.tokens = config["tokens"]
         hasty = bug in ("hasty store", "naive")
-        self.store = HastyStore(config["store"]) if hasty else Store(config["store"], config.get("sync", "OFF"))
+        self.store = (
+            HastyStore(config["store"])
+            if hasty
+            else Store(config["store"], config.get("sync", "OFF"))
+        )
         if bug != "leaves interrupted examinations open":
             self.store.end_all()
         self.tasks = set()
@@ -40,7 +45,7 @@ class Backend:
         self.past, self.predicted, self.newest = [], {}, {}
         self.gone, self.last_seen, self.controls_on = 0, {}, []
         self.stopping = False
-        self.restarted = {}
+        self.restarted, self.lately, self.numbers = {}, [], {}
         self.link = Link(self)
 
     def spawn(self, work):
@@ -56,6 +61,11 @@ class Backend:
         url, headers = urlsplit(request.target), request.headers
         if refusal := self.refusal(request, url):
             return refusal
+        if not self.knows(url.path):
+            return Answer(404, "no such page\n")
+        if request.method != "GET":
+            allow = () if self.bug == "405 without Allow" else (("Allow", "GET"),)
+            return Answer(405, "method\n", allow)
         if url.path == "/ws/sensor" or (url.path == "/ws/sensor/" and self.bug == "takes a slash"):
             return self.admit(headers, parse_qs(url.query))
         if url.path in ("/ws", "/ws/"):
@@ -69,16 +79,22 @@ class Backend:
             return watch, None
         return await self.page(url, headers)
 
+    def knows(self, path):
+        if path == "/ws/sensor/":
+            return self.bug == "takes a slash"
+        sockets = ("/ws", "/ws/", "/ws/sensor", "/api/sensors/start", "/api/sensors/stop")
+        return path in (*sockets, *PAGES) or self.bug == "knows every page"
+
     def refusal(self, request, url):
         headers = request.headers
         origin = headers.get("origin", "http://localhost")
-        if urlsplit("//" + headers.get("host", "")).hostname not in LOCAL and self.bug != "lets every Host in":
+        if (
+            urlsplit("//" + headers.get("host", "")).hostname not in LOCAL
+            and self.bug != "lets every Host in"
+        ):
             return Answer(403, "host\n")
         if urlsplit(origin).hostname not in LOCAL and self.bug != "lets every origin in":
             return Answer(403, "origin\n")
-        if request.method != "GET":
-            allow = () if self.bug == "405 without Allow" else (("Allow", "GET"),)
-            return Answer(405, "method\n", allow)
         return None
 
     def limit(self):
@@ -154,7 +170,10 @@ class Backend:
             wanted = len(addresses)
         started = []
         for sensor in [s for s in addresses if s not in self.controls_on][:wanted]:
-            if await get(addresses[sensor], "/api/on") != 200 and self.bug != "believes every start":
+            if (
+                await get(addresses[sensor], "/api/on") != 200
+                and self.bug != "believes every start"
+            ):
                 break
             self.controls_on.append(sensor)
             started.append({"uuid": sensor, "ip": addresses[sensor], "connected": True})
@@ -166,9 +185,14 @@ class Backend:
     # Sensors
 
     async def serve_sensor(self, socket, own):
-        if self.bug == "cannot serve two who come at once" and time.monotonic() - self.last_seen.get("any", 0) < 0.001:
+        if (
+            self.bug == "cannot serve two who come at once"
+            and time.monotonic() - self.last_seen.get("any", 0) < 0.001
+        ):
             return
-        if self.bug == "refuses quick reconnects" and time.monotonic() - self.last_seen.get(own, 0) < 0.005:
+        now_s = time.monotonic()
+        self.lately = [at for at in self.lately if now_s - at < 3] + [now_s]
+        if self.bug == "refuses quick reconnects" and len(self.lately) > 45:
             return
         self.last_seen["any"] = time.monotonic()
         self.take_over(socket, own)
@@ -186,6 +210,7 @@ class Backend:
                     await socket.send("ok")
         finally:
             self.last_seen[own] = time.monotonic()
+            self.numbers.pop(socket, None)
             await self.leave(socket, own)
 
     def take_over(self, socket, own):
@@ -215,7 +240,11 @@ class Backend:
         if self.sensors.get(own) is socket:
             del self.sensors[own]
         bed = own if self.bug == "an examination per sensor" else "bed"
-        left = own in self.attending.values() if self.bug == "an examination per sensor" else self.attending
+        left = (
+            own in self.attending.values()
+            if self.bug == "an examination per sensor"
+            else self.attending
+        )
         if self.bug == "ends with the first who leaves":
             left = False
         if self.bug == "the older connection ends the examination":
@@ -231,15 +260,25 @@ class Backend:
         """Take one frame; return how many samples of it were good."""
         items = items_of(frame, self.bug)
         numbered, good, last = socket.subprotocol is not None, 0, None
+        used = self.numbers.setdefault(socket, {}) if numbered else {}
         samples = [read(item, own, self.tokens, self.bug) for item in items]
         if self.bug == "rejects whole arrays" and None in samples:
             samples = [None]
         for item, sample in zip(items, samples, strict=False):
-            missing = sample is not None and numbered and sample[-1] is None and self.bug != "needs no number"
-            if sample is None or missing or (numbered and self.is_other(sample)):
+            missing = (
+                sample is not None
+                and numbered
+                and sample[-1] is None
+                and self.bug != "needs no number"
+            )
+            if sample is None or missing or (numbered and self.is_other(used, sample)):
                 if numbered and self.bug != "rejects in silence":
                     seq = item.get("seq") if isinstance(item, dict) else None
-                    seq = {"seq": seq} if isinstance(seq, int) and self.bug != "rejects without number" else {}
+                    seq = (
+                        {"seq": seq}
+                        if isinstance(seq, int) and self.bug != "rejects without number"
+                        else {}
+                    )
                     await socket.send(body(error="bad", **seq))
                 continue
             good += 1
@@ -249,12 +288,15 @@ class Backend:
             await socket.send(body(ack=last + (self.bug == "acknowledges one too many")))
         return good
 
-    def is_other(self, sample):
-        """Whether its number belongs to another sample already."""
-        if sample[-1] is None or self.bug in ("drops a restarted sensor's data", "stores resent samples again"):
+    def is_other(self, used, sample):
+        """Whether its number belongs to another sample of this connection already."""
+        seq, values = sample[-1], sample[:-1]
+        if seq is None or self.bug in (
+            "drops a restarted sensor's data",
+            "stores resent samples again",
+        ):
             return False
-        known = self.store.numbered(sample[0], sample[-1])
-        return known is not None and known != (sample[1], sample[2])
+        return used.setdefault(seq, values) != values
 
     async def keep(self, sample, exam):
         """Store a sample and pass it on, unless it was here before."""
@@ -262,7 +304,7 @@ class Backend:
         if self.bug == "drops what goes back in time" and sec < self.newest.get(own, 0):
             return
         self.newest[own] = sec
-        again = seq is not None and self.store.numbered(own, seq) is not None
+        again = seq is not None and (sec, fhr) in self.store.numbered(own, seq)
         if self.bug == "drops a restarted sensor's data" and seq is not None:
             again = seq <= self.restarted.get(own, -1)
             self.restarted[own] = max(seq, self.restarted.get(own, -1))
@@ -393,6 +435,12 @@ async def start(config, bug=""):
     def tweak(socket: Socket):
         socket.limits_messages = bug != "limits frames, not messages"
 
-    server = await serve(config.get("host", "127.0.0.1"), config.get("port", 0), backend.route, limit=limit, tweak=tweak)
+    server = await serve(
+        config.get("host", "127.0.0.1"),
+        config.get("port", 0),
+        backend.route,
+        limit=limit,
+        tweak=tweak,
+    )
     backend.spawn(backend.link.run())
     return backend, server

@@ -112,13 +112,19 @@ class Link:
                 text = json.dumps(message)
             if late and self.bug == "drops late results":
                 return
-            if self.bug == "loses every tenth result" and round(message["secFromStart"] * 4) % 10 == 0:
+            if (
+                self.bug == "loses every tenth result"
+                and round(message["secFromStart"] * 4) % 10 == 0
+            ):
                 return
         if found and self.bug == "hangs up on garbage":
             raise Closed
-        if found == "" or self.bug == "relays garbage" or (
-            found == "type" and self.bug == "relays wrong types"
-        ) or (found == "stranger" and self.bug == "relays results of strangers"):
+        if (
+            found == ""
+            or self.bug == "relays garbage"
+            or (found == "type" and self.bug == "relays wrong types")
+            or (found == "stranger" and self.bug == "relays results of strangers")
+        ):
             await self.backend.publish(text)
 
     def problem(self, text):

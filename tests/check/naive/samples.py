@@ -4,7 +4,10 @@ import json
 import math
 import struct
 
-NAMES = {n.lower(): n for n in ("sensorID", "secFromStart", "data", "seq", "BPMChild", "uterus", "spasms")}
+NAMES = {
+    n.lower(): n
+    for n in ("sensorID", "secFromStart", "data", "seq", "BPMChild", "uterus", "spasms")
+}
 LIMITS = ((0, 31_622_400), (20, 300), (-50, 300), (-50, 300))
 
 

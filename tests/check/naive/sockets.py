@@ -174,7 +174,11 @@ async def serve(host, port, route, *, limit=16_384, tweak=lambda _socket: None):
             handler, subprotocol = answer
             key = headers.get("sec-websocket-key", "") + GUID
             accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
-            more = (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept))
+            more = (
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Accept", accept),
+            )
             if subprotocol:
                 more += (("Sec-WebSocket-Protocol", subprotocol),)
             writer.write(_answer_text(Answer(101, "", more)))

@@ -23,7 +23,9 @@ class Store:
             self.db.execute(table)
 
     def open(self):
-        return self.db.execute("INSERT INTO examinations (start_time) VALUES (1)").lastrowid
+        return self.db.execute(
+            "INSERT INTO examinations (start_time) VALUES ('2026-01-01T00:00:00Z')"
+        ).lastrowid
 
     def end(self, exam):
         self.db.execute("UPDATE examinations SET end_time = 2 WHERE id = ?", (exam,))
@@ -35,9 +37,9 @@ class Store:
         self.db.execute(f"INSERT INTO ctg ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def numbered(self, uuid, seq):
-        """Return the newest (sec, bpm) with this number."""
-        sql = "SELECT sec_from_start, bpm FROM ctg WHERE uuid = ? AND seq = ? ORDER BY id DESC"
-        return self.db.execute(sql + " LIMIT 1", (uuid, seq)).fetchone()
+        """Return the (sec, bpm) of the samples with this number."""
+        sql = "SELECT sec_from_start, bpm FROM ctg WHERE uuid = ? AND seq = ?"
+        return self.db.execute(sql, (uuid, seq)).fetchall()
 
     def close(self):
         self.db.close()
@@ -58,7 +60,9 @@ class HastyStore(Store):
             db.close()
 
     def open(self):
-        return self._write("INSERT INTO examinations (start_time) VALUES (?)", (1,))
+        return self._write(
+            "INSERT INTO examinations (start_time) VALUES (?)", ("2026-01-01T00:00:00Z",)
+        )
 
     def end(self, exam):
         self._write("UPDATE examinations SET end_time = 2 WHERE id = ?", (exam,))
