@@ -183,12 +183,12 @@ class _Audience:
 @contextlib.asynccontextmanager
 async def _audience(backend: "Backend") -> AsyncIterator[_Audience]:
     """Run a viewer of our own, so that the summary tells what viewers got."""
-    from websockets.asyncio.client import connect
+    from ctgkit.net.client import dial
 
     audience = _Audience()
     url = backend.url.replace("http", "ws", 1) + "/ws"
     async with (
-        connect(url, compression=None, proxy=None, max_queue=4096) as viewer,
+        await dial(url, max_queue=4096) as viewer,
         asyncio.TaskGroup() as tasks,
     ):
         watching = tasks.create_task(audience.watch(viewer))

@@ -40,7 +40,7 @@ PURE = {
     "ctgkit.net.origins",
     "ctgkit.wire",
     "ctgkit.server.session",
-    "ctgkit.server.routes",
+    "ctgkit.server.door",
     "ctgkit.analysis.alerts",
     "ctgkit.analysis.baseline",
     "ctgkit.analysis.contractions",

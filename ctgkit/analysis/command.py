@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import common_options
 from ctgkit.mlstub.command import GUIDELINE_NAMES
 
@@ -62,7 +63,7 @@ def analyze(
     report = analyze_recording(recording, settings)
     result = {"recording": file.name, **report.as_dict()}
     if out is not None:
-        out.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+        private.write_text(out, json.dumps(result, ensure_ascii=False) + "\n")
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
     else:

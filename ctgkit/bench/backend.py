@@ -3,31 +3,23 @@
 import asyncio
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.asyncio.client import ClientConnection
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import Event
-from websockets.typing import Subprotocol
 
 from ctgkit.config import SensorEntry
 from ctgkit.errors import excerpt
 from ctgkit.net.addresses import websocket_url
+from ctgkit.net.client import dial
 from ctgkit.wire import SENSOR_ID_PARAMETER, SUBPROTOCOL, TOKEN_HEADER
 
-OPEN_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 1.0
 HEALTH_TIMEOUT_S = 3.0
 RESULT_MAX_BYTES = 1 << 20
-
-DialError = OSError | InvalidHandshake | ConnectionClosed
-DIAL_ERRORS = (OSError, InvalidHandshake, ConnectionClosed)
-"""What a connection that cannot be made raises; the last one on uvloop, when the peer accepts and
-hangs up."""
 
 SeenAt = Literal["viewer", "ack", "pong"]
 """Where a sample shows up again: at a viewer, as an acknowledgement, or not at all; then a ping
@@ -101,7 +93,7 @@ class Backend:
 
         Raises
         ------
-        DIAL_ERRORS
+        NotConnected
             When that fails.
         """
         entry = self.sensors[number]
@@ -115,7 +107,7 @@ class Backend:
     async def viewer(self) -> Line:
         """Connect a viewer; see :meth:`sensor` for the errors."""
         token = {"Authorization": f"Bearer {self.viewer_token}"} if self.viewer_token else {}
-        return await _dial(f"{self.base}/ws", token, None)
+        return await _dial(f"{self.base}/ws", token)
 
     async def ask_health(self) -> None:
         """Read ``/api/health``; a backend without one is measured all the same."""
@@ -138,33 +130,12 @@ class Backend:
             }
 
 
-async def _dial(url: str, headers: dict[str, str], offers: list[str] | None) -> Line:
-    connection = await connect(
+async def _dial(url: str, headers: dict[str, str], offers: Sequence[str] = ()) -> Line:
+    return await dial(
         url,
-        additional_headers=headers,
-        subprotocols=[Subprotocol(offer) for offer in offers] if offers else None,
-        create_connection=Line,
-        compression=None,
-        proxy=None,
-        open_timeout=OPEN_TIMEOUT_S,
-        close_timeout=CLOSE_TIMEOUT_S,
-        ping_interval=None,  # answering the backend's pings is enough
-        max_size=RESULT_MAX_BYTES,
+        kind=Line,
+        headers=headers,
+        offers=offers,
+        max_bytes=RESULT_MAX_BYTES,
+        pings=False,  # answering the backend's pings is enough
     )
-    assert isinstance(connection, Line)
-    return connection
-
-
-def reason_of(error: DialError) -> str:
-    """Return why a connection could not be made."""
-    if isinstance(error, InvalidStatus):
-        body = bytes(error.response.body or b"").strip()
-        return f"answered {error.response.status_code}" + (f": {excerpt(body)}" if body else "")
-    return excerpt(str(error)) or type(error).__name__
-
-
-def is_final(error: DialError) -> bool:
-    """Return whether no other load would change that: nobody listens, or credentials are wrong."""
-    if isinstance(error, InvalidStatus):
-        return error.response.status_code in {400, 401, 403, 404}
-    return isinstance(error, ConnectionRefusedError)

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from ctgkit.bench.backend import DIAL_ERRORS, Backend, DialError, Line, SeenAt, is_final, reason_of
+from ctgkit.bench.backend import Backend, Line, SeenAt
 from ctgkit.bench.knee import Level
 from ctgkit.bench.schedule import Ledger, Schedule, quantile
 from ctgkit.errors import Unreachable, WireError
+from ctgkit.net.client import NotConnected
 from ctgkit.samples import Sample
 from ctgkit.wire import Ack, decode_reply, decode_result_head, encode_sample
 
@@ -121,13 +122,13 @@ class _Run:
         """Connect all sensors and the viewer; return why some could not, or nothing."""
         backend = self._backend
         gate = asyncio.Semaphore(CONNECTING_MAX)
-        failures: list[DialError] = []
+        failures: list[NotConnected] = []
 
         async def enter(number: int) -> Line | None:
             async with gate:
                 try:
                     return await backend.sensor(number)
-                except DIAL_ERRORS as error:
+                except NotConnected as error:
                     failures.append(error)
                     return None
 
@@ -137,8 +138,8 @@ class _Run:
             ]
         self._lines = [line for task in tasks if (line := task.result())]
         if failures:
-            reason = reason_of(failures[0])
-            if is_final(failures[0]):
+            reason = failures[0].reason
+            if failures[0].is_final or failures[0].refused:
                 raise Unreachable(backend.base, f"a sensor can't connect: {reason}")
             return f"{len(failures)} sensors could not connect: {reason}"
         for number, line in enumerate(self._lines):
@@ -146,8 +147,8 @@ class _Run:
         if backend.seen_at == "viewer":
             try:
                 self._viewer = await backend.viewer()
-            except DIAL_ERRORS as error:
-                return f"the viewer could not connect: {reason_of(error)}"
+            except NotConnected as error:
+                return f"the viewer could not connect: {error.reason}"
             self._viewer.hear = self._hear_viewer
         return ""
 

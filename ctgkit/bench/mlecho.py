@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError, Unreachable, WireError
 from ctgkit.net.frames import send_frames, text_frame
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import listen, open_server
 from ctgkit.wire import decode_request, encode_error_result, encode_result
-
-CLOSE_TIMEOUT_S = 1.0
 
 
 @asynccontextmanager
@@ -36,11 +36,8 @@ async def ml_echo(host: str, port: int, dialled_within_s: float) -> AsyncIterato
         except ConnectionClosed:
             pass  # the backend stopped, or dials again
 
-    try:
-        server = await serve(converse, host, port, compression=None, close_timeout=CLOSE_TIMEOUT_S)
-    except OSError as error:
-        raise ConfigError(f"--ml-listen {host}:{port}", error.strerror or str(error)) from error
-    async with server:
+    sockets = listen(host, port, ConfigError)
+    async with await open_server(converse, lambda link, asked: None, sockets, rules=Rules()):
         try:
             async with asyncio.timeout(dialled_within_s):
                 await linked.wait()

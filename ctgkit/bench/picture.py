@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from ctgkit.bench.knee import best_attempts
 from ctgkit.bench.report import DISCLAIMER, Findings, conclusion
+from ctgkit.drawing import load_matplotlib, plain_style
 
 CURVES = (("p99.9", "p999_ms", ":"), ("p99", "p99_ms", "-"), ("p50", "p50_ms", "--"))
 TICKS_APART = 1.25
@@ -14,6 +13,14 @@ TICKS_APART = 1.25
 
 def draw(findings: Findings, path: Path) -> None:
     """Draw latency over the number of sensors, with the bound and what the figures belong to."""
+    load_matplotlib("--plot")
+    with plain_style():
+        _draw(findings, path)
+
+
+def _draw(findings: Findings, path: Path) -> None:
+    from matplotlib.figure import Figure
+
     seen = [j.level for j in best_attempts(findings.levels) if j.level.p99_ms is not None]
     sensors = [level.sensors for level in seen]
     figure = Figure(figsize=(8, 5), layout="constrained")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import io
 from collections.abc import Callable, Iterable
@@ -14,6 +15,11 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.messages import excerpt, parsed
+
+OWN_TROUBLE = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENOSPC)
+)
+"""Errors of the machine that the checker runs on: they say nothing about the target."""
 
 POLL_MIN_S, POLL_MAX_S, POLL_GROWTH = 0.002, 0.05, 1.2
 """How often to look whether something has come, seconds: often at first, then seldom."""

@@ -8,13 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake, InvalidMessage
-from websockets.typing import Subprotocol
+from websockets.asyncio.client import ClientConnection
 
 from ctgkit.check.canary import Canary
 from ctgkit.check.checks import Mismatch
-from ctgkit.check.connection import Line, Pulse, Response, Target, answers, exchange, until
+from ctgkit.check.connection import (
+    OWN_TROUBLE,
+    Line,
+    Pulse,
+    Response,
+    Target,
+    answers,
+    exchange,
+    until,
+)
 from ctgkit.check.database import Database
 from ctgkit.check.launched import Launched
 from ctgkit.check.messages import (
@@ -30,6 +37,7 @@ from ctgkit.check.messages import (
 from ctgkit.check.ml_service import MlSide
 from ctgkit.check.watch import FIRST_SEC, STEP_S, Watch
 from ctgkit.config import SensorEntry
+from ctgkit.net.client import NotConnected, dial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,20 +201,19 @@ class Bench:
             When it isn't granted.
         """
         try:
-            connection = await connect(
+            connection: ClientConnection = await dial(
                 self.target.socket_url + path,
-                additional_headers=list(headers),
-                subprotocols=[Subprotocol(offers)] if offers else None,
-                compression=None,
-                proxy=None,
-                open_timeout=self.timeout_s,
-                close_timeout=1.0,
-                ping_interval=None,
-                max_size=None,
+                headers=headers,
+                offers=[offers] if offers else (),
+                open_timeout_s=self.timeout_s,
+                max_bytes=None,
                 max_queue=None,
+                pings=False,
             )
-        except (InvalidHandshake, InvalidMessage, TimeoutError, OSError) as error:
-            raise Mismatch(f"a WebSocket at {path}", str(error) or repr(error)) from error
+        except NotConnected as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in OWN_TROUBLE:
+                raise error.__cause__ from None
+            raise Mismatch(f"a WebSocket at {path}", error.reason) from error
         line = Line(connection, self.timeout_s, self.pulse)
         self._tasks.create_task(line.read())
         try:

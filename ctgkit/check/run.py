@@ -2,23 +2,19 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from ctgkit.check.checks import Check, Mismatch, NotJudged, Outcome, Skip, Verdict
+from ctgkit.check.connection import OWN_TROUBLE
 from ctgkit.errors import StoreError
 
 log = logging.getLogger(__name__)
 
 CHECK_MAX_S = 60.0
 """A check in which nothing moves for longer has failed, seconds; more with a long ``--timeout``."""
-OWN_TROUBLE = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENOSPC)
-)
-"""Errors of the machine that the checker runs on: they say nothing about the target."""
 
 
 class Judged(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ctgkit import private
 from ctgkit.clock import utc_timestamp
 
 REPLACED = 4409
@@ -51,4 +52,4 @@ class Tape:
             "what": what,
             "seed": seed,
         }
-        path.write_text("".join(json.dumps(line) + "\n" for line in [header, *self.lines]))
+        private.write_text(path, "".join(json.dumps(line) + "\n" for line in [header, *self.lines]))

@@ -33,6 +33,7 @@ COMMANDS = {
     "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),
     "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
     "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend carries."),
+    "schema": ("ctgkit.cli.schema:schema", "Print the contract as AsyncAPI or JSON Schema."),
     "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
 }
 """Name -> (module:function, one line of help). The only list of commands."""

@@ -16,7 +16,7 @@ from dataclasses import fields
 from inspect import getdoc
 from typing import Any
 
-from ctgkit.errors import near
+from ctgkit.errors import excerpt, near
 from ctgkit.faults.bandwidth import Bandwidth
 from ctgkit.faults.corrupt import Corrupt
 from ctgkit.faults.delay import Delay
@@ -36,6 +36,7 @@ from ctgkit.faults.stale_time import StaleTime
 from ctgkit.faults.truncate import Truncate
 from ctgkit.faults.wrong_id import WrongId
 from ctgkit.faults.wrong_type import WrongType
+from ctgkit.quantities import number_of
 
 KINDS: dict[str, type[Fault]] = {
     fault.kind: fault
@@ -75,11 +76,11 @@ def _checked(parameter: Parameter, value: Any) -> float | str:
     if parameter.words:
         if value not in parameter.words:
             hint = near(str(value), parameter.words)
-            reason = f"{value!r} is none of {', '.join(parameter.words)}{hint}"
+            reason = f"{excerpt(repr(value))} is none of {', '.join(parameter.words)}{hint}"
             raise FaultError(parameter.name, reason)
         return str(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise FaultError(parameter.name, f"expected a number, got {value!r}")
+        raise FaultError(parameter.name, f"expected a number, got {excerpt(repr(value))}")
     if parameter.whole and value != int(value):
         raise FaultError(parameter.name, f"{value:g} is not a whole number")
     if not parameter.low <= value <= parameter.high:
@@ -100,7 +101,7 @@ def read_fault(table: Mapping[str, Any]) -> Fault:
     if kind is None:
         raise FaultError("kind", f"missing: one of {', '.join(KINDS)}")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise FaultError("kind", f"unknown fault {kind!r}{near(str(kind), KINDS)}")
+        raise FaultError("kind", f"unknown fault {excerpt(repr(kind))}{near(str(kind), KINDS)}")
     cls = KINDS[kind]
     own = _fields_of(cls)
     settings: dict[str, Any] = {}
@@ -159,7 +160,7 @@ def parse_fault(text: str) -> Fault:
         if name in table:
             raise FaultError(name, "given twice")
         try:
-            table[name] = float(value)
+            table[name] = number_of(value)
         except ValueError:
             table[name] = value
     return read_fault(table)

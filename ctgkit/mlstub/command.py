@@ -83,6 +83,7 @@ def ml(
     A test tool, not a medical device.
     """
     limit_handshakes()
+    from ctgkit import toml
     from ctgkit.analysis.analyzer import AnalyzerSettings
     from ctgkit.errors import Unreachable
     from ctgkit.mlstub.script import parse_script
@@ -91,7 +92,7 @@ def ml(
 
     script = None
     if script_file is not None:
-        script = parse_script(script_file.read_bytes().decode("utf-8", "replace"), str(script_file))
+        script = parse_script(toml.read_text(script_file), str(script_file))
     language = lang or ("ru" if profile == "original" else "en")
     settings = MlSettings(
         host=host,

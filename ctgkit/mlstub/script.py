@@ -23,23 +23,22 @@ a request decides, and where none does the service answers honestly. As TOML::
 """
 
 import re
-import tomllib
 from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 
-from ctgkit import wire
-from ctgkit.errors import ConfigError, WireError
-from ctgkit.samples import Prediction, Sample, Status, risk_of, status_of
+from ctgkit import toml, wire
+from ctgkit.errors import WireError
+from ctgkit.samples import SEC_FROM_START_MAX_S, Prediction, Sample, Status, risk_of, status_of
 
 Answer = Literal["honest", "plain", "silence", "error", "garbage", "truncated", "oversized"]
 OVERSIZED_BYTES = 2 << 20
 """Twice the largest result that the reference backend reads (and its client library's default)."""
 GARBAGE = b'\x00{"sensorID": [}'
 
-_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=SEC_FROM_START_MAX_S)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -86,7 +85,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         if self.matching is not None:
-            re.compile(self.matching)
+            try:
+                re.compile(self.matching)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"matching is no regular expression: {error}") from None
+        if self.from_s is not None and self.to_s is not None and not self.from_s < self.to_s:
+            raise ValueError("from_s is not before to_s: no request ever fits")
 
     def fits(self, sample: Sample | None, text: str) -> bool:
         """Return whether a request is meant; *sample* is None where it can't be read."""
@@ -109,7 +113,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Rules, in order; the same seed and requests give the same answers and delays."""
 
     rule: list[Rule] = []
-    seed: int = 0
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
     disconnect_after: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Requests of one connection after whose last answer it is dropped."""
 
@@ -131,10 +135,7 @@ def parse_script(text: str, where: str) -> Script:
     ConfigError
         Naming *where* it comes from, the key and the reason.
     """
-    try:
-        return msgspec.convert(tomllib.loads(text), Script)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, re.error) as error:
-        raise ConfigError(where, str(error)) from error
+    return toml.converted(toml.parse(text, where), Script, where)
 
 
 class Performance:

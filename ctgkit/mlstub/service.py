@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
 
 from ctgkit import __version__, wire
 from ctgkit.analysis.analyzer import Analysis, Analyzer, AnalyzerSettings
@@ -23,28 +22,21 @@ from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
 from ctgkit.mlstub.acting import act_out
 from ctgkit.mlstub.script import Script
-from ctgkit.net.addresses import authority
 from ctgkit.net.frames import send_texts
-from ctgkit.net.http import Answer, json_answer, response
-from ctgkit.net.origins import refuse_stranger
-from ctgkit.net.server import BoundedConnection
+from ctgkit.net.http import Answer, Asked, json_answer, problem
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import OpenServer, listen, open_server
 from ctgkit.samples import Prediction, Sample, Status, status_of
 
 logger = logging.getLogger(__name__)
 
 PATH = "/ws/ctg"
-MAX_FRAME_BYTES = 16 * 1024
-"""Largest request (contract: 16 KiB); a larger one closes the connection with 1009."""
-
 REPLIES_MAX = 1024
 """Replies of one connection that wait for its client; when full, its requests aren't read.
 Chosen: some 300 KiB."""
 
 SEND_TIMEOUT_S = 30.0
 """A client that doesn't read its replies for this long is cut off, seconds."""
-
-CLOSE_TIMEOUT_S = 2.0
-"""How long clients have to answer a close frame, seconds."""
 
 CLIENTS_MAX = 100
 """Connections at a time: a backend needs one."""
@@ -114,14 +106,14 @@ class MlService:
         self.settings = settings or MlSettings()
         self.counts = _Counts()
         self._clients: dict[ServerConnection, dict[str, _Followed]] = {}
-        self._server: Server
+        self._server: OpenServer
         self._tasks: asyncio.TaskGroup
         self._sweeper: asyncio.Task[None]
 
     @property
     def url(self) -> str:
         """Where it listens, known inside ``async with``."""
-        return f"ws://{authority(*self._server.sockets[0].getsockname()[:2])}{PATH}"
+        return self._server.url("ws", PATH)
 
     @property
     def sensors(self) -> int:
@@ -129,16 +121,12 @@ class MlService:
         return sum(len(followed) for followed in self._clients.values())
 
     async def __aenter__(self) -> Self:
-        self._server = await serve(
+        self._server = await open_server(
             self._converse,
-            self.settings.host,
-            self.settings.port,
-            create_connection=BoundedConnection,
-            process_request=self._route,
-            compression=None,
-            max_size=MAX_FRAME_BYTES,
+            self._route,
+            listen(self.settings.host, self.settings.port),
+            rules=Rules(acts=lambda asked: not asked.reads),
             max_queue=256,
-            close_timeout=CLOSE_TIMEOUT_S,
         )
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
@@ -152,14 +140,7 @@ class MlService:
         traceback: TracebackType | None,
     ) -> None:
         self._sweeper.cancel()
-        self._server.close()
-        try:
-            async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
-                await self._server.wait_closed()
-        except TimeoutError:  # somebody neither reads nor closes
-            for connection in list(self._clients):
-                connection.transport.abort()
-            await self._server.wait_closed()
+        await self._server.stop()
         await self._tasks.__aexit__(kind, error, traceback)
 
     async def _forget_idle(self) -> None:
@@ -269,19 +250,15 @@ class MlService:
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    def _route(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        local_host = str(connection.local_address[0])
-        acts = request.method != "GET"
-        if refusal := refuse_stranger(request.headers.get_all, local_host, acts=acts):
-            return response(refusal)
-        if path.rstrip("/") == PATH:
+    def _route(self, _connection: ServerConnection, asked: Asked) -> Answer | None:
+        if asked.path.rstrip("/") == PATH:
             full = len(self._clients) >= CLIENTS_MAX
-            return response(_json({"error": "too many clients"}, 503)) if full else None
-        return response(self._page(request.method, path))
+            return problem(503, "too many clients") if full else None
+        return self._page(asked)
 
-    def _page(self, method: str, path: str) -> Answer:
-        if path.startswith("/reset/") and method == "POST":
+    def _page(self, asked: Asked) -> Answer:
+        path = asked.path
+        if path.startswith("/reset/") and asked.method == "POST":
             return _json(self._reset(path.removeprefix("/reset/").lower()))
         pages: dict[str, Callable[[], dict[str, Any] | Answer]] = {
             "/": self._about,
@@ -291,8 +268,8 @@ class MlService:
         }
         if path not in pages and not path.startswith("/reset/"):
             return _json({"error": "not found"}, 404)
-        if path not in pages or method != "GET":
-            allowed = ("Allow", "GET" if path in pages else "POST")
+        if path not in pages or not asked.reads:
+            allowed = ("Allow", "GET, HEAD" if path in pages else "POST")
             return _json({"error": "method not allowed"}, 405, allowed)
         page = pages[path]()
         return page if isinstance(page, Answer) else _json(page)

@@ -8,7 +8,6 @@ own.
 
 import asyncio
 import contextlib
-import http
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,16 +16,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHeaderFormat
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.headers import parse_subprotocol
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
-from ctgkit.errors import Unreachable
-from ctgkit.net.addresses import authority
-from ctgkit.net.client import DirectConnect
+from ctgkit.net.client import NotConnected, dial
+from ctgkit.net.http import PLAIN, Answer, Asked, only, phrase, problem
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import Guarded, listen, open_server
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ClientEnd(KindsOfFrames, ClientConnection):
     """The client's end of a connection, ours towards a server."""
 
 
-class ServerEnd(KindsOfFrames, ServerConnection):
+class ServerEnd(KindsOfFrames, Guarded):
     """The server's end of a connection, ours towards a client."""
 
 
@@ -150,7 +150,7 @@ class Relay(Generic[C, S]):
     ) -> None:
         self._target, self._passages = urlsplit(target), passages
         self._client_end, self._server_end = client_end, server_end
-        self._dialled: dict[ServerConnection, tuple[Passage[C, S], C]] = {}
+        self._dialled: dict[ServerEnd, tuple[Passage[C, S], C]] = {}
         self._tasks: asyncio.TaskGroup
 
     @contextlib.asynccontextmanager
@@ -162,44 +162,44 @@ class Relay(Generic[C, S]):
         Unreachable
             When the address cannot be bound.
         """
-        try:
-            server = await serve(
-                self._relay,
-                host,
-                port,
-                create_connection=self._server_end,
-                process_request=self._dial,
-                select_subprotocol=self._subprotocol,
-                compression=None,
-                max_size=FRAME_MAX_BYTES,
-                open_timeout=2 * DIAL_TIMEOUT_S,
-                ping_interval=None,  # whether a silent client lives is the target's business
-                close_timeout=CLOSE_TIMEOUT_S,
-            )
-        except OSError as error:
-            reason = f"cannot listen: {error.strerror or error}"
-            raise Unreachable(f"{host}:{port}", reason) from error
+        server = await open_server(
+            self._relay,
+            self._dial,
+            listen(host, port),
+            rules=Rules(origins=None),
+            connection=self._server_end,
+            select_subprotocol=self._subprotocol,
+            max_bytes=FRAME_MAX_BYTES,
+            handshake_timeout_s=2 * DIAL_TIMEOUT_S,
+            ping_every_s=None,  # whether a silent client lives is the target's business
+        )
         async with asyncio.TaskGroup() as self._tasks, server:
-            bound = authority(*server.sockets[0].getsockname()[:2])
-            yield f"ws://{bound}{self._target.path}"
+            yield server.url("ws", self._target.path)
 
     def _subprotocol(
-        self, connection: ServerConnection, _offered: Sequence[Subprotocol]
+        self, connection: ServerEnd, _offered: Sequence[Subprotocol]
     ) -> Subprotocol | None:
-        return self._dialled[connection][1].subprotocol
+        dialled = self._dialled.get(connection)  # None when it was cut off
+        return dialled and dialled[1].subprotocol
 
-    async def _dial(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _dial(self, connection: ServerEnd, asked: Asked) -> Answer | Response | None:
         """Connect to the target as this client would; what it refuses, we refuse."""
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        if [value.lower() for value in asked.header("Upgrade")] != ["websocket"]:
             body = b"ctgkit: only WebSockets pass here\n"
-            return _response(426, Headers({"Upgrade": "websocket"}), body)
+            return Answer(426, body, PLAIN, (("Upgrade", "websocket"),))
+        if asked.method != "GET":
+            return only("GET")
+        try:
+            offered = [
+                name
+                for value in asked.header("Sec-WebSocket-Protocol")
+                for name in parse_subprotocol(value)
+            ]
+        except InvalidHeaderFormat:
+            return problem(400, "Sec-WebSocket-Protocol is no list of names")
         client = cast(S, connection)
-        offered = [
-            Subprotocol(name.strip())
-            for value in request.headers.get_all("Sec-WebSocket-Protocol")
-            for name in value.split(",")
-        ]
-        visit = Visit(request.path, list(request.headers.raw_items()), offered)
+        assert connection.request is not None
+        visit = Visit(asked.target, list(connection.request.headers.raw_items()), offered)
         passage = self._passages(visit)
         self._tasks.create_task(self._see_off(client, passage))
         if not await passage.admit(client):
@@ -208,15 +208,13 @@ class Relay(Generic[C, S]):
             return None
         try:
             upstream = await self._connect(visit)
-        except InvalidStatus as error:
-            answer = error.response
-            passage.refused(answer.status_code, "")
-            return _response(answer.status_code, answer.headers, bytes(answer.body or b""))
-        except (OSError, InvalidHandshake) as error:
-            reason = str(error) or type(error).__name__
-            log.warning("target not reached: %s", reason)
-            passage.refused(502, reason)
-            return _response(502, Headers(), b"ctgkit: the target cannot be reached\n")
+        except NotConnected as error:
+            if error.response is not None and error.response.status_code >= 200:
+                passage.refused(error.response.status_code, "")
+                return _passed_on(error.response)
+            log.warning("target not reached: %s", error.reason)
+            passage.refused(502, error.reason)
+            return Answer(502, b"ctgkit: the target cannot be reached\n", PLAIN, why=error.reason)
         self._dialled[connection] = (passage, upstream)
         return None
 
@@ -226,20 +224,17 @@ class Relay(Generic[C, S]):
             for name, value in visit.headers
             if name.lower() not in _OWN_HEADERS and not name.lower().startswith("sec-websocket")
         ]
-        connection = await DirectConnect(
+        return await dial(
             self._url(visit.path),
-            create_connection=self._client_end,
-            additional_headers=headers,
+            kind=self._client_end,
+            headers=headers,
+            offers=visit.offered,
+            open_timeout_s=DIAL_TIMEOUT_S,
+            close_timeout_s=CLOSE_TIMEOUT_S,
+            max_bytes=FRAME_MAX_BYTES,
+            pings=False,
             user_agent_header=None,
-            subprotocols=visit.offered or None,
-            compression=None,
-            max_size=FRAME_MAX_BYTES,
-            proxy=None,
-            open_timeout=DIAL_TIMEOUT_S,
-            ping_interval=None,
-            close_timeout=CLOSE_TIMEOUT_S,
         )
-        return cast(C, connection)
 
     async def _see_off(self, client: S, passage: Passage[C, S]) -> None:
         """End the target's side of a connection that broke before anything was relayed."""
@@ -260,7 +255,7 @@ class Relay(Generic[C, S]):
             )
         )
 
-    async def _relay(self, connection: ServerConnection) -> None:
+    async def _relay(self, connection: ServerEnd) -> None:
         """Pass messages both ways until one side closes, then close the other side alike."""
         dialled = self._dialled.pop(connection, None)
         if dialled is None:
@@ -321,9 +316,11 @@ async def close_alike(connection: Connection, code: int, reason: str) -> None:
         await connection.close(code, reason)
 
 
-def _response(status: int, headers: Headers, body: bytes) -> Response:
+def _passed_on(refusal: Response) -> Response:
+    """Return the target's refusal without what belongs to its own hop."""
     own = {"content-length", "transfer-encoding", "connection", "date", "server"}
-    kept = Headers([(k, v) for k, v in headers.raw_items() if k.lower() not in own])
+    kept = Headers([(k, v) for k, v in refusal.headers.raw_items() if k.lower() not in own])
+    body = bytes(refusal.body or b"")
     kept["Content-Length"] = str(len(body))
     kept["Connection"] = "close"
-    return Response(status, http.HTTPStatus(status).phrase, kept, body)
+    return Response(refusal.status_code, phrase(refusal.status_code), kept, body)

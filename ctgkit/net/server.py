@@ -1,90 +1,384 @@
-"""What a connection may cost, whoever it is: handshakes that never end or break, unread answers."""
+"""How a server is opened: the one way, for all that we have.
 
+:func:`listen` binds, :func:`open_server` serves: with bounds on what a connection may cost,
+requests parsed once and strictly, the rules of :mod:`ctgkit.net.origins`, and a line in the log for
+what is refused.
+"""
+
+import asyncio
+import contextlib
+import errno
 import logging
-from collections.abc import Awaitable, Callable
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
-from typing import Any, ClassVar
+from types import TracebackType
+from typing import Any, ClassVar, Self, cast
 from weakref import WeakKeyDictionary
 
-from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+
+from ctgkit.errors import ConfigError, Unreachable, excerpt
+from ctgkit.net.addresses import PORT_MAX, authority
+from ctgkit.net.connection import Answerer, BoundedConnection
+from ctgkit.net.http import Answer, Asked, problem, response, split_target
+from ctgkit.net.origins import Rules
 
 log = logging.getLogger(__name__)
 
-Answerer = Callable[[ServerConnection, Request], Awaitable[Response | None] | Response | None]
+FRAME_MAX_BYTES = 16_384
+"""Largest message that a server takes unless told otherwise (contract: 16 KiB)."""
+HANDSHAKE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
+"""How long a peer may take to answer a close frame, seconds."""
+PING_EVERY_S, PONG_TIMEOUT_S = 20.0, 20.0
+"""Keep-alive (PROTOCOL K-1): who leaves a ping without its pong is closed with 1011."""
+STOP_TIMEOUT_S = 5.0
+"""How long a graceful stop waits for its peers before it drops them, seconds."""
+SEND_BUFFER_BYTES = 131_072
+"""Kernel's send buffer per connection: a viewer that never reads is noticed in 2 s instead of 5
+(docs/performance.md, trap 1)."""
+BACKLOG = 1024
+"""Connections that wait to be accepted; with fewer, sensors that all come back at once after a
+restart are turned away by the kernel and try again only after 1 s, 3 s, 7 s."""
+LOG_EVERY_S = 10.0
+"""Pause between lines about the same kind of refusal, seconds."""
 
-NEWCOMERS_MAX = 512
-"""Connections that haven't finished their handshake, at a time, before slow ones have to go."""
-PATIENCE_S = 1.0
-"""How long a handshake may take even then, seconds: a thousand sensors may come back at once."""
-UNREAD_PONGS_MAX_BYTES = 1 << 20
-"""Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
+_TELLING = {401, 403, 503, 4401}
+"""Refusals by which somebody's set-up fails."""
+_TLS_HANDSHAKE = b"\x16\x03"
+"""How a TLS client begins."""
+_NO_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"this port speaks no TLS: use ws:// or http://\n"
+)
+
+OnRefused = Callable[[str, str, Answer], None]
+"""Gets the peer, the target as it was sent, and the refusal."""
 
 
-class BoundedConnection(ServerConnection):
-    """A server's connection whose peer can't make it hold any amount of anything.
+class Guarded(BoundedConnection):
+    """A bounded connection that knows its addresses, and recognises TLS on a port without it."""
 
-    One that doesn't finish its handshake makes room for others; otherwise whoever says nothing
-    could hold any number of connections, for as long as a handshake may take. One that sends pings
-    and doesn't read the pongs is dropped; the library would queue them without end. One that breaks
-    its connection while its request is answered is dropped too.
-    """
+    _local: tuple[Any, ...] = ("", 0)
+    _remote: tuple[Any, ...] = ("", 0)
 
-    _waiting: ClassVar[WeakKeyDictionary[Server, dict[ServerConnection, float]]] = (
-        WeakKeyDictionary()
-    )
-    """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
+    def connection_made(self, transport: Any) -> None:
+        """Note the addresses: a connection that broke has none, and uvloop raises for it."""
+        with contextlib.suppress(OSError, ValueError):  # it broke before it was accepted
+            self._local = transport.get_extra_info("sockname") or self._local
+            self._remote = transport.get_extra_info("peername") or self._remote
+        super().connection_made(transport)
 
-    _unread_pongs = 0
-    """Bytes that the library answered by itself since the peer had read everything."""
+    @property
+    def local_address(self) -> Any:
+        """Where it arrived."""
+        return self._local
 
-    async def handshake(
-        self, process_request: Answerer | None = None, *arguments: Any, **more: Any
-    ) -> None:
-        """Perform the opening handshake."""
-        waiting = self._waiting.setdefault(self.server, {})
-        now_s = self.loop.time()
-        while len(waiting) >= NEWCOMERS_MAX:
-            slowest, since_s = next(iter(waiting.items()))
-            if now_s - since_s < PATIENCE_S:
-                break
-            del waiting[slowest]
-            slowest.transport.abort()
-        waiting[self] = now_s
-        try:
-            answer = process_request and _unless_broken(process_request)
-            await super().handshake(answer, *arguments, **more)
-        finally:
-            waiting.pop(self, None)
+    @property
+    def remote_address(self) -> Any:
+        """Where it came from, also when it is broken."""
+        return self._remote
+
+    @property
+    def peer(self) -> str:
+        """``HOST:PORT`` of the peer."""
+        return authority(str(self._remote[0]), int(self._remote[1])) if self._remote[1] else "gone"
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; drop a peer that reads none of the answers that it causes."""
-        before = self.transport.get_write_buffer_size()
+        """Take what came; answer a TLS client in words instead of waiting for its request."""
+        if self.request is None and data.startswith(_TLS_HANDSHAKE):
+            Seldom.of(self.server).log(
+                logging.WARNING, "tls", "peer=%s speaks TLS (wss:// or https://), this port"
+                " doesn't: use ws:// or http://, or serve with --tls-cert", self.peer,
+            )  # fmt: skip
+            self.transport.write(_NO_TLS)
+            self.transport.close()
+            return
         super().data_received(data)
-        waiting = self.transport.get_write_buffer_size()
-        self._unread_pongs = self._unread_pongs + waiting - before if waiting else 0
-        if self._unread_pongs > UNREAD_PONGS_MAX_BYTES:
-            self.transport.abort()
 
 
-def _unless_broken(
-    answer: Answerer,
-) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
-    """Wrap a ``process_request``: a peer whose connection broke meanwhile is dropped.
+Answers = Callable[[Any, Asked], Awaitable[Answer | Response | None] | Answer | Response | None]
+"""Answers a request on a :class:`Guarded` connection; None lets it become a WebSocket."""
 
-    It sent bytes behind its request that are no frames (a second request, a smuggled body), or
-    half-closed while it was answered. websockets has then ended its side already: the answer would
-    fail an assertion, and log a traceback for everybody who sends a stray byte.
+
+class Seldom:
+    """Logs one line of each kind now and then, and says how many it left out."""
+
+    _of: ClassVar[WeakKeyDictionary[Server, "Seldom"]] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._kinds: dict[object, tuple[float, int]] = {}
+        """Kind -> when its last line was written, and how many were left out since."""
+
+    @classmethod
+    def of(cls, server: Server) -> "Seldom":
+        """Return the one of a server."""
+        return cls._of.setdefault(server, cls())
+
+    def log(self, level: int, kind: object, text: str, *values: object) -> None:
+        """Write a line, unless one of its kind was written a moment ago.
+
+        There must be few kinds: none of a peer's making.
+        """
+        now_s = asyncio.get_running_loop().time()
+        at_s, left_out = self._kinds.get(kind, (-LOG_EVERY_S, 0))
+        if now_s - at_s < LOG_EVERY_S:
+            self._kinds[kind] = at_s, left_out + 1
+            return
+        self._kinds[kind] = now_s, 0
+        more = f" ({left_out} more like it since the last line)" if left_out else ""
+        log.log(level, text + "%s", *values, more)
+
+
+class OpenServer:
+    """A server that listens; made by :func:`open_server`. Leaving its context stops it."""
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+
+    def url(self, scheme: str, path: str = "") -> str:
+        """Return ``SCHEME://HOST:PORT`` as bound; of several addresses the first."""
+        return bound_url(scheme, self._servers[0].sockets[0], path)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Where it listens."""
+        return [sock for server in self._servers for sock in server.sockets]
+
+    @property
+    def connections(self) -> set[ServerConnection]:
+        """The open connections."""
+        return {one for server in self._servers for one in server.connections}
+
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop accepting, let peers go with 1001, drop those that don't answer."""
+        for server in self._servers:
+            server.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                for server in self._servers:
+                    await server.wait_closed()
+        except TimeoutError:
+            for server in self._servers:
+                for connection in server.all_connections:  # also those that are closing
+                    connection.transport.abort()
+                for task in server.handler_tasks:  # and those that never sent a request
+                    task.cancel()
+                await server.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def listen(
+    host: str, port: int, error: type[ConfigError] | type[Unreachable] = Unreachable
+) -> list[socket.socket]:
+    """Bind an address; ``localhost`` means both loopback ones, where the machine has both.
+
+    Parameters
+    ----------
+    host : str
+        A name or an address; an IPv6 one with or without brackets.
+    port : int
+        0 takes any free one, the same on each address.
+    error : type
+        What to raise.
+
+    Raises
+    ------
+    ConfigError or Unreachable
+        When it cannot be bound.
     """
+    host = host.removeprefix("[").removesuffix("]")
+    wanted = ("127.0.0.1", "::1") if host.lower() == "localhost" else (host,)
+    bound: list[socket.socket] = []
+    try:
+        for number, one in enumerate(wanted):
+            try:
+                bound.append(_bind(one, bound[0].getsockname()[1] if number and bound else port))
+            except OSError as problem:
+                missing = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # no IPv6 here, or no IPv4
+                if len(wanted) == 1 or problem.errno not in missing:
+                    raise
+        if not bound:
+            raise OSError("no loopback address is there")
+    except (OSError, ValueError, OverflowError) as problem:
+        for sock in bound:
+            sock.close()
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise error(authority(host, port), f"cannot listen: {reason}") from problem
+    return bound
 
-    async def answered(connection: ServerConnection, request: Request) -> Response | None:
-        response = answer(connection, request)
-        if isawaitable(response):
-            response = await response
-        if connection.protocol.eof_sent:
-            log.info("request dropped: more than a request came peer=%s", connection.remote_address)
-            connection.transport.abort()
-            await connection.wait_closed()
-        return response
 
-    return answered
+def _bind(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= PORT_MAX:
+        raise ValueError("there is no such port")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
+
+
+def bound_url(scheme: str, sock: socket.socket, path: str = "") -> str:
+    """Return the address at which a listening socket is reached."""
+    return f"{scheme}://{authority(*sock.getsockname()[:2])}{path}"
+
+
+async def open_server(
+    handle: Callable[[Any], Awaitable[None]],
+    answer: Answers,
+    listeners: Iterable[socket.socket],
+    *,
+    rules: Rules,
+    connection: Callable[..., ServerConnection] = Guarded,
+    on_refused: OnRefused = lambda peer, target, answer: None,
+    select_subprotocol: Callable[[Any, Sequence[Subprotocol]], Subprotocol | None] | None = None,
+    max_bytes: int = FRAME_MAX_BYTES,
+    max_queue: int = 16,
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    ping_every_s: float | None = PING_EVERY_S,
+    tls: ssl.SSLContext | None = None,
+) -> OpenServer:
+    """Serve HTTP and WebSockets on bound sockets.
+
+    Parameters
+    ----------
+    handle : coroutine function
+        Serves an open WebSocket.
+    answer : callable
+        Answers a request that the rules let through; None opens a WebSocket.
+    listeners : iterable of socket
+        What :func:`listen` returned.
+    rules : Rules
+        Which pages and host names are let through.
+    connection : type or callable
+        Makes the connections: :class:`Guarded` ones.
+    on_refused : callable
+        Called for every answer of 400 and above.
+    select_subprotocol : callable or None
+        As in websockets.
+    max_bytes : int
+        Largest message; a larger one closes with 1009.
+    max_queue : int
+        Messages that wait to be read.
+    handshake_timeout_s : float
+        How long a peer may take to send its request and to get the answer, seconds.
+    ping_every_s : float or None
+        None: a silent peer is not our business.
+    tls : ssl.SSLContext or None
+        None serves in plain.
+    """
+    door = _door(answer, rules, on_refused, secure=tls is not None)
+
+    def note_rejected(link: Any, request: Request, last: Response) -> None:
+        if link.protocol.accept_called and last.status_code >= 400:  # no WebSocket handshake
+            reason = excerpt(bytes(last.body).partition(b"\n")[0])
+            log_refusal(link, last.status_code, request_line(request), reason)
+
+    servers = [
+        await serve(
+            handle,
+            sock=sock,
+            backlog=BACKLOG,
+            create_connection=cast(type[ServerConnection], connection),
+            process_request=door,
+            process_response=note_rejected,
+            select_subprotocol=select_subprotocol,
+            compression=None,
+            max_size=max_bytes,
+            max_queue=max_queue,
+            open_timeout=handshake_timeout_s,
+            close_timeout=CLOSE_TIMEOUT_S,
+            ping_interval=ping_every_s,
+            ping_timeout=PONG_TIMEOUT_S,
+            server_header="ctgkit",
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls else None,
+        )
+        for sock in listeners
+    ]
+    return OpenServer(servers)
+
+
+def _door(answer: Answers, rules: Rules, on_refused: OnRefused, *, secure: bool) -> Answerer:
+    """Return what each request goes through: parsing, rules, the server's own answer, the log."""
+
+    async def decide(connection: Guarded, request: Request) -> Answer | Response | None:
+        asked = asked_of(connection, request, secure=secure)
+        if isinstance(asked, Answer):
+            return asked
+        if refusal := rules.refusal(asked):
+            return refusal
+        given = answer(connection, asked)
+        return await given if isawaitable(given) else given
+
+    async def process(connection: Any, request: Request) -> Response | None:
+        given = await decide(connection, request)
+        if not isinstance(given, Answer):
+            return given
+        if given.status >= 400 and connection.state is State.CONNECTING:
+            on_refused(connection.peer, request.path, given)
+            reason = given.why or excerpt(given.body.strip())
+            kind = given.body if given.status in _TELLING else b""  # its own text there
+            log_refusal(connection, given.status, request_line(request), reason, kind)
+        return response(given, with_body=request.method != "HEAD")
+
+    return process
+
+
+def asked_of(connection: Guarded, request: Request, *, secure: bool) -> Asked | Answer:
+    """Return a request as all rules see it, or the refusal of one that can't be read."""
+    try:
+        path, query = split_target(request.path)
+    except ValueError as error:
+        return problem(400, "bad request target", f"the target is {error}")
+    return Asked(
+        method=request.method,
+        path=path,
+        query=query,
+        target=request.path,
+        header=request.headers.get_all,
+        local_host=str(connection.local_address[0]),
+        peer_host=str(connection.remote_address[0]),
+        secure=secure,
+    )
+
+
+def request_line(request: Request) -> str:
+    """Return method and path for the log: no query, in which somebody may have put a token."""
+    return f"{excerpt(request.method)} {excerpt(request.path.partition('?')[0])}"
+
+
+def log_refusal(
+    connection: Guarded, status: int, what: str, why: str, kind: bytes | str = ""
+) -> None:
+    """Write now and then a line for what is refused, so that its owner sees why.
+
+    Parameters
+    ----------
+    connection : Guarded
+        Whose request or message it was.
+    status : int
+        HTTP status or close code.
+    what, why : str
+        What was asked for, and what the refusal rests on.
+    kind : bytes or str
+        Refusals of different kinds don't silence one another; there must be few.
+    """
+    level = logging.WARNING if status in _TELLING else logging.INFO
+    Seldom.of(connection.server).log(
+        level, (status, kind), "refused %d %s peer=%s: %s", status, what, connection.peer, why
+    )

@@ -1,12 +1,14 @@
 """``ctgkit paper``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import common_options
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
+from ctgkit.drawing import load_matplotlib, plain_style
 from ctgkit.errors import ConfigError, CtgkitError
 
 if TYPE_CHECKING:
@@ -19,12 +21,6 @@ if TYPE_CHECKING:
 
 _RANGES = {f"{scale.lo:g}-{scale.hi:g}": scale for scale in FHR_SCALES}
 _KINDS = (".pdf", ".png", ".svg")
-_SETTINGS: dict[Any, Any] = {
-    "svg.hashsalt": "ctgkit",
-    "font.family": "DejaVu Sans",
-    "path.simplify": False,
-}
-"""The same input gives the same file, with the font that comes with matplotlib."""
 _METADATA = {
     ".pdf": {"Creator": "ctgkit", "CreationDate": None},
     ".svg": {"Creator": "ctgkit", "Date": None},
@@ -89,10 +85,7 @@ def paper(
     """
     if out.suffix not in _KINDS:
         raise click.BadParameter(f"{out}: none of {', '.join(_KINDS)}", param_hint="--out")
-    try:
-        import matplotlib  # noqa: F401 - the extra may be missing
-    except ImportError as error:
-        raise CtgkitError("paper needs matplotlib: pip install 'ctgkit[paper]'") from error
+    load_matplotlib("paper")
     from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
     from ctgkit.paper.subject import read_findings, read_subject
 
@@ -139,12 +132,11 @@ def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Ite
 
 
 def _write(out: Path, figures: "Iterator[Figure]", dpi: int) -> None:
-    import matplotlib
     from matplotlib.backends.backend_pdf import PdfPages
 
     metadata = _METADATA[out.suffix]
     try:
-        with matplotlib.rc_context(_SETTINGS):
+        with plain_style(), private.writing(out):
             if out.suffix == ".pdf":
                 with PdfPages(out, metadata=metadata) as pages:
                     for figure in figures:

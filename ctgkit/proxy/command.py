@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit import private
 from ctgkit.cli.options import Address, FaultOption, announce, common_options, websocket_option
 from ctgkit.errors import CtgkitError, Unreachable
 
@@ -117,7 +118,8 @@ class _Lines:
         self._path = path
         self._failure: OSError | None = None
         try:
-            self._file = path.open("wb", buffering=0) if path else None
+            with private.writing(*filter(None, [path])):
+                self._file = path.open("wb", buffering=0) if path else None
         except OSError as error:
             raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
+from ctgkit import private
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording.format import (
     FormatError,
@@ -198,6 +199,7 @@ def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
 def _open(path: Path, mode: str) -> BinaryIO:
     if mode != "rb":  # for its owner only: it holds what was measured
         path.touch(mode=0o600, exist_ok=mode == "wb")
+        private.restrict(path)
         mode = "wb"
     if path.suffix == ".gz":  # level 6: a recorder keeps up with a ward on one core
         return cast(BinaryIO, gzip.GzipFile(path, mode, compresslevel=6))

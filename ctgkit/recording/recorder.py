@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
-from ctgkit.errors import CtgkitError, Unreachable, excerpt
+from ctgkit.errors import CtgkitError, Unreachable
+from ctgkit.net.client import Backoff, NotConnected, dial
 from ctgkit.net.relay import FRAME_MAX_BYTES, ClientEnd, how_closed
 from ctgkit.recording.format import VERSION, Header
 from ctgkit.recording.journal import JournalWriter
@@ -129,40 +128,34 @@ async def follow(
         Why it gave up: the first connection was not made in time, or refused for good.
     """
     connected = connected or asyncio.Event()
-    headers = {"Authorization": f"Bearer {token}"} if token else None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     give_up_at_s = time.monotonic() + connect_timeout_s
-    pause_s = RETRY_MIN_S
+    backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
     while not stop.is_set():
         try:
-            stream = await connect(
+            stream = await dial(
                 url,
-                create_connection=ClientEnd,
-                additional_headers=headers,
-                compression=None,
-                proxy=None,
-                max_size=FRAME_MAX_BYTES,
+                kind=ClientEnd,
+                headers=headers,
+                max_bytes=FRAME_MAX_BYTES,
                 max_queue=4096,  # a disk that stalls for a moment must not look like a slow viewer
-                open_timeout=OPEN_TIMEOUT_S,
-                close_timeout=1.0,
+                open_timeout_s=OPEN_TIMEOUT_S,
             )
-        except (OSError, InvalidHandshake) as error:
-            reason = str(error) or f"no answer within {OPEN_TIMEOUT_S:g} s"
-            final = isinstance(error, InvalidStatus) and error.response.status_code < 500
-            if final or (not connected.is_set() and time.monotonic() >= give_up_at_s):
+        except NotConnected as error:
+            if error.is_final or (not connected.is_set() and time.monotonic() >= give_up_at_s):
                 connected.set()
-                return Unreachable(url, excerpt(reason))
-            log.debug("stream not reached: %s", reason)
+                return Unreachable(url, error.reason)
+            log.debug("stream not reached: %s", error.reason)
         else:
             connected.set()
-            pause_s = RETRY_MIN_S
+            backoff.reset()
             log.info("recording the stream of %s", url)
-            await _record_connection(cast(ClientEnd, stream), urlsplit(url).path, tape, stop)
+            await _record_connection(stream, urlsplit(url).path, tape, stop)
             if not stop.is_set():
                 log.warning("the stream ended, connecting again")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
+            async with asyncio.timeout(backoff.next_s()):
                 await stop.wait()
-        pause_s = min(2 * pause_s, RETRY_MAX_S)
     return None
 
 

@@ -8,17 +8,14 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.http11 import Request, Response
 
 from ctgkit.clock import utc_timestamp
-from ctgkit.errors import Unreachable
-from ctgkit.net.addresses import authority
-from ctgkit.net.http import NOT_FOUND, json_answer, response
-from ctgkit.net.origins import refuse_stranger
-from ctgkit.net.server import BoundedConnection
+from ctgkit.net.http import NOT_FOUND, Answer, Asked, json_answer, only
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import listen, open_server
 from ctgkit.recording.format import Line
 
 log = logging.getLogger(__name__)
@@ -62,38 +59,24 @@ class Stage:
         Unreachable
             When the address cannot be bound.
         """
-        try:
-            server = await serve(
-                self._attend,
-                host,
-                port,
-                process_request=self._answer,
-                create_connection=BoundedConnection,
-                compression=None,
-                max_size=16 * 1024,
-            )
-        except OSError as error:
-            reason = f"cannot listen: {error.strerror or error}"
-            raise Unreachable(f"{host}:{port}", reason) from error
-        async with server:
-            bound = authority(*server.sockets[0].getsockname()[:2])
-            yield f"http://{bound}"
+        sockets = listen(host, port)
+        async with await open_server(self._attend, self._answer, sockets, rules=Rules()) as server:
+            yield server.url("http")
 
-    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        local_host = str(connection.local_address[0])
-        if refusal := refuse_stranger(request.headers.get_all, local_host):
-            return response(refusal)
-        path = request.path.partition("?")[0]
-        if path in ("/ws", "/ws/"):
+    def _answer(self, _connection: ServerConnection, asked: Asked) -> Answer | None:
+        if asked.path in ("/ws", "/ws/"):
             return None
-        if path != "/api/health":
-            return response(NOT_FOUND)
-        health = {
-            "status": "ok",
-            "service": "ctgkit replay (a recording, not a medical device)",
-            "timestamp": utc_timestamp(),
-        }
-        return response(json_answer(health))
+        if asked.path != "/api/health":
+            return NOT_FOUND
+        if not asked.reads:
+            return only("GET", "HEAD")
+        return json_answer(
+            {
+                "status": "ok",
+                "service": "ctgkit replay (a recording, not a medical device)",
+                "timestamp": utc_timestamp(),
+            }
+        )
 
     async def _attend(self, connection: ServerConnection) -> None:
         if len(self._viewers) >= VIEWERS_MAX:

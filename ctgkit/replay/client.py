@@ -7,15 +7,14 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
-from websockets.typing import Subprotocol
 
-from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.net.client import DirectConnect
+from ctgkit.errors import Unreachable, WireError
+from ctgkit.net.client import Backoff, NotConnected, dial
 from ctgkit.net.frames import send_texts
 from ctgkit.net.lags import Lags
 from ctgkit.net.relay import ClientEnd, close_alike, how_closed
@@ -45,8 +44,6 @@ ACKS_TIMEOUT_S = 15.0
 BARRIER_TIMEOUT_S = 5.0
 """How long a backend may take to say that it has read everything, or to close by itself."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
-FINAL_STATUSES = {400, 401, 403, 404}
-"""Answers that another attempt would not change."""
 ENVIRONMENTAL = {1000, 1001, 1005, 1006, 1011, 1012, 1013}
 """Close codes of a backend that stops or breaks; all others judge what the sensor sent."""
 
@@ -128,17 +125,17 @@ class Performer:
         """Connect, perform, connect again if need be; return when all is over."""
         try:
             give_up_at_s = time.monotonic() + self._connect_timeout_s
-            attempt = 0
+            backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
             while True:
                 connection = await self._dial(give_up_at_s)
                 if self.failure is not None:
                     return
                 if connection is not None:
-                    attempt, give_up_at_s = 0, math.inf
+                    backoff.reset()
+                    give_up_at_s = math.inf
                     if await self._use(connection):
                         return
-                await asyncio.sleep(min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(attempt, 10)))
-                attempt += 1
+                await backoff.pause()
         finally:
             self.counts["discarded"] += len(self._queue)
             self.dialled.set()
@@ -151,29 +148,19 @@ class Performer:
         return urlunsplit(parts._replace(query=f"{parts.query}&{query}".lstrip("&")))
 
     async def _dial(self, give_up_at_s: float) -> ClientEnd | None:
-        offered = [Subprotocol(name) for name in self._about.get("offered") or ()]
         try:
-            connection = await DirectConnect(
+            return await dial(
                 self._address(),
-                create_connection=ClientEnd,
-                additional_headers={TOKEN_HEADER: self.part.entry.token},
-                subprotocols=offered or None,
-                compression=None,
-                proxy=None,
+                kind=ClientEnd,
+                headers={TOKEN_HEADER: self.part.entry.token},
+                offers=self._about.get("offered") or (),
                 max_queue=1024,
-                close_timeout=2.0,
+                close_timeout_s=2.0,
             )
-        except (OSError, InvalidHandshake) as error:
-            reason = str(error) or type(error).__name__
-            final = False
-            if isinstance(error, InvalidStatus):
-                body = excerpt(bytes(error.response.body or b"").strip())
-                reason = f"answered {error.response.status_code}: {body}"
-                final = error.response.status_code in FINAL_STATUSES
-            if final or time.monotonic() >= give_up_at_s:
-                self.failure = Unreachable(self._url, reason)
+        except NotConnected as error:
+            if error.is_final or time.monotonic() >= give_up_at_s:
+                self.failure = Unreachable(self._url, error.reason)
             return None
-        return cast(ClientEnd, connection)
 
     async def _use(self, connection: ClientEnd) -> bool:
         """Perform over one connection; return whether everything is over."""

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from ctgkit.errors import Unreachable, WireError
+from ctgkit.net.client import dial
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import RATE_HZ, Sample
 from ctgkit.score.results import Listener
@@ -96,18 +97,13 @@ async def play(settings: PlaySettings) -> list[Score]:
         When it can't be reached, hangs up, or is silent while it owes answers.
     """
     patients = [Patient(one, settings.seed, settings.duration_s) for one in settings.scenarios]
-    try:
-        connection = await connect(
-            settings.url,
-            compression=None,
-            proxy=None,
-            max_size=RESULT_MAX_BYTES,
-            open_timeout=settings.timeout_s,
-            close_timeout=CLOSE_TIMEOUT_S,
-            ping_interval=None,  # a busy service answers requests, not pings
-        )
-    except (OSError, TimeoutError, InvalidHandshake, InvalidMessage) as error:
-        raise Unreachable(settings.url, str(error) or repr(error)) from error
+    connection: ClientConnection = await dial(
+        settings.url,
+        max_bytes=RESULT_MAX_BYTES,
+        open_timeout_s=settings.timeout_s,
+        close_timeout_s=CLOSE_TIMEOUT_S,
+        pings=False,  # a busy service answers requests, not pings
+    )
     talk = _Talk(connection, settings, {p.sensor_id: Listener() for p in patients})
     lost: ExceptionGroup[Unreachable] | None = None
     try:

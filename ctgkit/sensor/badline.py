@@ -8,13 +8,13 @@ doesn't depend on reconnects. Only samples that are sent for the first time brea
 
 import asyncio
 import functools
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection
 
+from ctgkit.clock import monotonic_s
 from ctgkit.faults.fault import Impairment, Message
 from ctgkit.faults.line import Deed, Line
 from ctgkit.net.frames import write_texts
@@ -66,7 +66,7 @@ class BadLine:
 
     async def before_dialling(self) -> type[ClientConnection]:
         """Wait until the network lets a connection through; return what makes it."""
-        await asyncio.sleep(self._heals_at_s - time.monotonic())
+        await asyncio.sleep(self._heals_at_s - monotonic_s())
         opening, deeds = self._line.open(self._t_s)
         for deed in deeds:
             self._note(deed)
@@ -102,7 +102,7 @@ class BadLine:
             for deed in passed.deeds:
                 self._note(deed)
             if passed.impairment.breaks == "partition":
-                self._heals_at_s = time.monotonic() + passed.impairment.break_s
+                self._heals_at_s = monotonic_s() + passed.impairment.break_s
             connection.network.impair(passed.impairment)
             if passed.impairment.breaks == "reset":
                 return False

@@ -10,17 +10,16 @@ import functools
 import logging
 import math
 import random
-import time
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed
 
+from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.net.client import DirectConnect
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.badline import BadLine
@@ -53,8 +52,6 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
-FINAL_STATUSES = {400, 401, 403, 404}
-"""Answers that another attempt would not change: id missing, credentials, origin, path wrong."""
 REPLACED = 4409
 """Close code when the same sensor connected again (contract, section 2)."""
 
@@ -163,7 +160,7 @@ class SensorClient:
         Infinity means never. It does not wait for the peer: a connection whose buffer is filled
         is left alone.
         """
-        now = time.monotonic()
+        now = monotonic_s()
         if room := self.outbox.room:
             self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
         connection = self._writable()
@@ -197,7 +194,7 @@ class SensorClient:
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
         if n_new:
-            now = time.monotonic()
+            now = monotonic_s()
             self.last_sent_s = now
             if math.isnan(self.first_sent_s):
                 self.first_sent_s = now
@@ -213,25 +210,21 @@ class SensorClient:
 
     async def _keep_linked(self, connect_timeout_s: float) -> None:
         """Dial, use the connection until it is lost, and again."""
-        give_up_at = time.monotonic() + connect_timeout_s
+        give_up_at = monotonic_s() + connect_timeout_s
         while True:
             try:
                 connection = await self._dial()
-            except (OSError, InvalidHandshake, ConnectionClosed) as error:
-                reason = _reason(error)
-                final = isinstance(error, InvalidStatus) and (
-                    error.response.status_code in FINAL_STATUSES
-                )
-                if final or (not self.connects and time.monotonic() >= give_up_at):
-                    return self._fail(reason)
+            except NotConnected as error:
+                if error.is_final or (not self.connects and monotonic_s() >= give_up_at):
+                    return self._fail(error.reason)
                 log.log(
                     self._level if self._attempt == 0 else logging.DEBUG,
-                    "cannot connect, trying again id=%s: %s", self.sensor_id, reason,
+                    "cannot connect, trying again id=%s: %s", self.sensor_id, error.reason,
                 )  # fmt: skip
             else:
-                began = time.monotonic()
+                began = monotonic_s()
                 await self._use(connection)
-                if time.monotonic() - began > BACKOFF_CAP_S:
+                if monotonic_s() - began > BACKOFF_CAP_S:
                     self._attempt = 0
                 if connection.close_code == REPLACED:
                     return self._fail(
@@ -254,14 +247,12 @@ class SensorClient:
         made_by: type[ClientConnection] = ClientConnection
         if self.bad_line is not None:
             made_by = await self.bad_line.before_dialling()
-        return await DirectConnect(
+        return await dial(
             urlunsplit(parts._replace(query=query)),
-            create_connection=made_by,
-            additional_headers={TOKEN_HEADER: self._token},
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,  # small messages: it costs more than it saves
-            proxy=None,
-            close_timeout=CLOSE_TIMEOUT_S,
+            kind=made_by,
+            headers={TOKEN_HEADER: self._token},
+            offers=[SUBPROTOCOL],
+            close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
         )
 
@@ -278,7 +269,7 @@ class SensorClient:
         )  # fmt: skip
         try:
             if self.connects == 1:
-                self.feed.start(time.monotonic())
+                self.feed.start(monotonic_s())
                 self._on_started(self)
             else:
                 self.pump()
@@ -314,11 +305,3 @@ class SensorClient:
         self._check_end()
         if held_up or self.outbox.has_unsent:
             self.pump()
-
-
-def _reason(error: OSError | InvalidHandshake | ConnectionClosed) -> str:
-    if isinstance(error, InvalidStatus):
-        body = bytes(error.response.body or b"")
-        said = f": {excerpt(body.strip())}" if body.strip() else ""
-        return f"answered {error.response.status_code}{said}"
-    return str(error) or type(error).__name__

@@ -6,19 +6,14 @@ the last one forces an event, for an instructor or a test.
 
 import socket
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.http11 import Request, Response
+from websockets.asyncio.server import ServerConnection
 
-from ctgkit.errors import Unreachable
-from ctgkit.net.http import PLAIN, Answer, json_answer, response
-from ctgkit.net.origins import refuse_stranger
-from ctgkit.net.server import BoundedConnection
-
-PORT_MAX = 65535
+from ctgkit.net import server
+from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, only
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import OpenServer, open_server
 
 
 class SwitchError(Exception):
@@ -41,8 +36,13 @@ class Switch(Protocol):
         ...
 
 
-def listen(address: tuple[str, int], count: int) -> list[socket.socket]:
+def listen(address: tuple[str, int], count: int) -> list[list[socket.socket]]:
     """Bind *count* consecutive ports from *address* on; port 0 takes any free ones.
+
+    Returns
+    -------
+    list of list of socket
+        Per port: ``localhost`` has two addresses.
 
     Raises
     ------
@@ -50,51 +50,46 @@ def listen(address: tuple[str, int], count: int) -> list[socket.socket]:
         When one of them cannot be bound.
     """
     host, port = address
-    sockets: list[socket.socket] = []
-    for number in range(count):
-        this = port + number if port else 0
-        try:
-            if this > PORT_MAX:
-                raise OSError("there is no such port")
-            sockets.append(socket.create_server((host, this)))
-        except OSError as error:
-            for bound in sockets:
-                bound.close()
-            raise Unreachable(f"http://{host}:{this}", f"cannot listen here: {error}") from error
-    return sockets
+    bound: list[list[socket.socket]] = []
+    try:
+        for number in range(count):
+            bound += [server.listen(host, port + number if port else 0)]
+    except BaseException:
+        for sock in (one for sockets in bound for one in sockets):
+            sock.close()
+        raise
+    return bound
 
 
-def serve_control(sock: socket.socket, switch: Switch) -> AbstractAsyncContextManager[Server]:
-    """Return a context that serves one sensor's control address on a bound socket."""
+async def serve_control(sockets: list[socket.socket], switch: Switch) -> OpenServer:
+    """Serve one sensor's control address on bound sockets."""
 
-    async def answer(connection: ServerConnection, request: Request) -> Response:
-        local_host = str(connection.local_address[0])
-        refusal = refuse_stranger(request.headers.get_all, local_host, acts=True)
-        return response(refusal or await _answer(request.path, switch))
+    async def answer(_connection: ServerConnection, asked: Asked) -> Answer:
+        return await _answer(asked, switch)
 
     async def never(connection: ServerConnection) -> None:
         raise AssertionError("every request is answered before the upgrade")
 
-    return serve(never, sock=sock, create_connection=BoundedConnection, process_request=answer)
+    return await open_server(never, answer, sockets, rules=Rules(acts=lambda asked: True))
 
 
-async def _answer(target: str, switch: Switch) -> Answer:
+async def _answer(asked: Asked, switch: Switch) -> Answer:
     """Do what a request asks for."""
-    path, _, query = target.partition("?")
+    if asked.path == "/api/health":
+        return _json({"status": "OK"}) if asked.reads else only("GET", "HEAD")
+    if asked.path not in ("/api/on", "/api/off", "/api/inject"):
+        return Answer(404, b"", PLAIN, _READABLE)
+    if asked.method != "GET":  # HEAD too: it may not change anything
+        return only("GET")
+    failed = "disconnect" if asked.path == "/api/off" else "connect"
     try:
-        match path:
-            case "/api/health":
-                return _json({"status": "OK"})
+        match asked.path:
             case "/api/on":
-                failed = "connect"
                 await switch.on()
             case "/api/off":
-                failed = "disconnect"
                 await switch.off()
-            case "/api/inject":
-                return _inject(dict(parse_qsl(query)), switch)
             case _:
-                return Answer(404, b"", PLAIN, _READABLE)
+                return _inject({name: values[0] for name, values in asked.query.items()}, switch)
     except SwitchError as error:
         message = f"failed to {failed}: {error}"
         return _json({"error": {"message": message, "code": 500}}, 500)

@@ -5,13 +5,12 @@ import contextlib
 import heapq
 import math
 import socket
-import time
 from collections import Counter
 from typing import Any
 
 import msgspec
 
-from ctgkit.net.addresses import authority
+from ctgkit.clock import monotonic_s
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.client import SensorClient
 from ctgkit.sensor.control import SwitchError, listen, serve_control
@@ -121,7 +120,7 @@ class _Timer:
         """Do so until cancelled."""
         heap = self._heap
         while True:
-            now = time.monotonic()  # the loop's own clock has steps of 1 ms on uvloop
+            now = monotonic_s()  # the loop's own clock has steps of 1 ms on uvloop
             due = []
             while heap and heap[0][0] <= now:
                 due.append(heapq.heappop(heap))
@@ -132,7 +131,7 @@ class _Timer:
             await self._wait(heap[0][0] if heap else math.inf)
 
     async def _wait(self, until_s: float) -> None:
-        wait_s = until_s - time.monotonic()
+        wait_s = until_s - monotonic_s()
         if wait_s <= 0:
             await asyncio.sleep(0)  # let the others read
             return
@@ -181,13 +180,13 @@ class _Fleet:
                 timeout_s = self._settings.connect_timeout_s
                 sensors.create_task(self.play(client, number, timeout_s))
 
-    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[socket.socket]) -> None:
+    async def obey(self, tasks: asyncio.TaskGroup, sockets: list[list[socket.socket]]) -> None:
         """Serve the control addresses until the fleet is stopped."""
         async with contextlib.AsyncExitStack() as servers:
-            for number, sock in enumerate(sockets):
+            for number, bound in enumerate(sockets):
                 switch = _Switch(self, number, tasks)
-                await servers.enter_async_context(serve_control(sock, switch))
-                self._settings.on_control(f"http://{authority(*sock.getsockname()[:2])}")
+                server = await servers.enter_async_context(await serve_control(bound, switch))
+                self._settings.on_control(server.url("http"))
             await self._settings.stop.wait()
 
     def switch_on(self, number: int) -> SensorClient:

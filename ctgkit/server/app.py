@@ -3,38 +3,41 @@
 import asyncio
 import contextlib
 import logging
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
-from ctgkit.net.addresses import authority
-from ctgkit.net.http import PLAIN, Answer, json_answer, response
-from ctgkit.net.server import BoundedConnection
+from ctgkit.config import SensorEntry
+from ctgkit.errors import ConfigError
+from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
+from ctgkit.net.origins import Rules
+from ctgkit.net.server import Guarded, OpenServer, listen, log_refusal, open_server
 from ctgkit.samples import Sample
-from ctgkit.server.audit import AuditLog, asked, configuration, peer_of
+from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.counters import Counters
-from ctgkit.server.ingest import SensorSocket
-from ctgkit.server.listener import BACKLOG, listen, select_subprotocol
-from ctgkit.server.livepage import page_answers
-from ctgkit.server.mllink import MlLink
-from ctgkit.server.routes import (
+from ctgkit.server.door import (
+    Attempts,
     Gate,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
+    acts,
+    select_subprotocol,
     token_digest,
 )
+from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.livepage import page_answers
+from ctgkit.server.mllink import MlLink
+from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
     Action,
@@ -47,21 +50,10 @@ from ctgkit.server.session import (
 )
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.sqlite import Store, open_store
-from ctgkit.wire import ResultHead, encode_result
 
 log = logging.getLogger(__name__)
 
-FRAME_MAX_BYTES = 16_384
-"""Largest frame from a sensor or viewer (contract: 16 KiB); larger ones close with 1009."""
-HANDSHAKE_TIMEOUT_S = 10.0
-CLOSE_TIMEOUT_S = 2.0
-"""How long a peer may take to answer a close frame, seconds."""
-STOP_TIMEOUT_S = 5.0
-"""How long a graceful stop waits for its peers before it drops them, seconds."""
 HOUSEKEEPING_EVERY_S = 0.25
-RATE_MAX_HZ = 10.0
-"""Fastest supported sensor (8.33 Hz, rounded up): bounds how many rows a backfill reads."""
-BACKFILL_BATCH = 500
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
@@ -86,45 +78,56 @@ class Backend:
             {sensor_id: Tail(*tail) for sensor_id, tail in recovered.tails.items()},
         )
         self._keys = recovered.sensor_keys
-        self._examination_of: dict[str, int] = {}
-        """Sensor -> its examination in this run, kept after it left: results may come late."""
-        self._sockets: dict[Attendance, ServerConnection] = {}
-        self._entering: WeakKeyDictionary[ServerConnection, SensorEnters | ViewerEnters] = (
+        self._sockets: dict[Attendance, Guarded] = {}
+        self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
-        self._latest: dict[str, bytes] = {}
-        """Sensor -> its last result with a prediction, for viewers who join later."""
         self._broadcast = Broadcast(self.counters.dropped)
-        self._mllink = settings.ml_url and MlLink(
-            settings.ml_url,
-            settings.ml_format,
-            settings.ml_retry_s,
-            self._relay,
-            self._show_unanswered,
-            store.room,
+        self._results = Results(
+            store,
+            self._broadcast,
             self.counters,
+            recovered.sensor_keys,
+            self._session.open_examinations,
+        )
+        self._mllink = (
+            None
+            if not settings.ml_url
+            else MlLink(
+                settings.ml_url,
+                settings.ml_format,
+                settings.ml_retry_s,
+                self._results.relay,
+                self._results.show_unanswered,
+                store.room,
+                self.counters,
+            )
         )
         self._controls = SensorControls(settings.sensors, self._session.connected)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
-            hosts=settings.hosts | {settings.host},
-            origins=settings.origins,
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
-        self._server: Server | None = None
+        self._attempts = Attempts()
+        self._server: OpenServer | None = None
         self._stopping = False
         self._knocking = 0
         """Viewers whose access token is awaited."""
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self._expose_gauges()
+        self.counters.expose(store, self._session, self._broadcast, self._mllink, audit.counts)
 
     @property
     def url(self) -> str:
         """``http://HOST:PORT`` (or https) as bound."""
         assert self._server is not None
         scheme = "https" if self._settings.tls else "http"
-        return f"{scheme}://{authority(*self._server.sockets[0].getsockname()[:2])}"
+        return self._server.url(scheme)
+
+    @property
+    def credentials(self) -> tuple[SensorEntry, ...]:
+        """The sensors that it knows."""
+        return self._settings.sensors
 
     @property
     def stored(self) -> int:
@@ -167,8 +170,8 @@ class Backend:
         if admission == "new":
             if self._mllink:
                 self._mllink.offer(sample)
-            elif len(self._broadcast):
-                self._broadcast.publish((encode_result(sample, None, "ok", utc_timestamp()),))
+            else:
+                self._results.show_plain(sample)
 
     def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
         """Call ``ack(seq)`` when everything accepted so far is committed."""
@@ -186,92 +189,37 @@ class Backend:
         """Wait until everything accepted so far is written, or given up."""
         await self._store.written()
 
-    # Results
-
-    def _relay(self, turn: Sequence[tuple[ResultHead, bytes]]) -> None:
-        """Store results and broadcast them byte for byte."""
-        texts: list[bytes] = []
-        for head, text in turn:
-            sensor_id = head.sensor_id.lower()
-            examination_id = self._examination_of.get(sensor_id)
-            try:
-                body = text.decode()
-            except UnicodeDecodeError:
-                examination_id = None
-            if examination_id is None:
-                self.counters.results["garbage"] += 1
-                continue
-            key = self._keys[sensor_id]
-            row = (examination_id, key, head.sec_from_start, head.status, body)
-            self._store.add_prediction(row)
-            if head.prediction:
-                self._latest[sensor_id] = text
-            texts.append(text)
-        self.counters.results["relayed"] += len(texts)
-        self._broadcast.publish(texts)
-
-    def _show_unanswered(self, samples: Sequence[Sample]) -> None:
-        """Show samples without a result: a live trace must not die with the analyzer."""
-        self.counters.results["fallback"] += len(samples)
-        if len(self._broadcast):
-            now = utc_timestamp()
-            self._broadcast.publish([encode_result(s, None, "error", now) for s in samples])
-
-    async def _past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
-        """Yield the recent samples of the open examinations, then each sensor's last result."""
-        if backfill_s <= 0:
-            return
-        await self._store.settled()  # what was shown before is then found there
-        now = utc_timestamp()
-        opened = self._session.open_examinations()
-        for sensor_id, examination_id in sorted(self._examination_of.items()):
-            if examination_id not in opened:
-                continue
-            limit = int(backfill_s * RATE_MAX_HZ) + 1
-            rows = await self._store.recent(examination_id, self._keys[sensor_id], limit)
-            since_s = rows[-1][0] - backfill_s if rows else 0.0
-            texts = [
-                encode_result(Sample(sensor_id, *row), None, "ok", now)
-                for row in rows
-                if row[0] >= since_s
-            ]
-            for start in range(0, len(texts), BACKFILL_BATCH):
-                yield texts[start : start + BACKFILL_BATCH]
-            if sensor_id in self._latest:
-                yield [self._latest[sensor_id]]
-
     # Connections
 
-    async def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer HTTP, refuse strangers, let sensors and viewers in (None: go on upgrading)."""
-        local_host = str(connection.local_address[0])
-        route = self._gate.route(request.method, request.path, request.headers.get_all, local_host)
+    async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
+        route = self._gate.route(asked)
+        await self._slow_down(connection, self._gate.token_was_right(route))
         match route:
             case SensorEnters() | ViewerEnters():
-                assert self._server is not None
                 if self._is_full(route):
-                    route = json_answer({"error": "too many connections"}, 503)
-                else:
-                    self._entering[connection] = route
-                    return None
+                    return problem(503, "too many connections")
+                self._entering[connection] = route
+                return None
             case StartSensors(count):
                 self._note("control", connection, verb="start", count=count)
-                route = await self._controls.start(count)
+                return await self._controls.start(count)
             case Report("stop"):
                 self._note("control", connection, verb="stop")
-                route = await self._controls.stop()
+                return await self._controls.stop()
             case Report(name):
-                route = self._report(name)
+                return self._report(name)
             case Answer():
-                pass
-        if route.status >= 400:
-            self.counters.refused[route.status] += 1
-        if route.status in (401, 403, 503):
-            self._note("refused", connection, status=route.status, **asked(request.path))
-        return response(route)
+                return route
 
-    def _note(self, event: str, connection: ServerConnection, **details: Any) -> None:
-        self._audit.note(event, **details, peer=peer_of(connection.remote_address))
+    def _refused(self, peer: str, target: str, answer: Answer) -> None:
+        self.counters.refused[answer.status] += 1
+        if answer.status in (401, 403, 503):
+            details = asked_for(target)
+            self._audit.note("refused", status=answer.status, **details, peer=peer)
+
+    def _note(self, event: str, connection: Guarded, **details: Any) -> None:
+        self._audit.note(event, **details, peer=connection.peer)
 
     def _is_full(self, entering: SensorEnters | ViewerEnters) -> bool:
         """Return whether there is no room: viewers can't take that of sensors."""
@@ -312,21 +260,21 @@ class Backend:
             "examinations_open": len(self._session.open_examinations()),
         }
 
-    async def _handle(self, connection: ServerConnection) -> None:
+    async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
             case SensorEnters(sensor_id):
                 await self._serve_sensor(connection, sensor_id)
             case ViewerEnters(backfill_s, admitted):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
-                    await self._broadcast.serve(connection, self._past(backfill_s))
+                    await self._broadcast.serve(connection, self._results.past(backfill_s))
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
-    async def _serve_sensor(self, connection: ServerConnection, sensor_id: str) -> None:
+    async def _serve_sensor(self, connection: Guarded, sensor_id: str) -> None:
         attendance, actions = self._session.connect(sensor_id, time.monotonic())
         self._sockets[attendance] = connection
-        self._examination_of[sensor_id] = attendance.examination_id
+        self._results.examination_of[sensor_id] = attendance.examination_id
         self._perform(actions)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
@@ -342,21 +290,29 @@ class Backend:
             log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
             self._note("disconnected", connection, **who, code=connection.close_code)
 
-    async def _shows_token(self, connection: ServerConnection) -> bool:
+    async def _shows_token(self, connection: Guarded) -> bool:
         """Read a remote viewer's access token, which must be its first message."""
         self._knocking += 1
         try:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 first = msgspec.json.decode(await connection.recv(), type=dict[str, str])
-            if self._gate.is_viewer_token(first.get("token", "")):
-                return True
+            right = self._gate.is_viewer_token(first.get("token", ""))
+            await self._slow_down(connection, right)
         except (TimeoutError, ConnectionClosed, msgspec.MsgspecError):
-            pass  # whatever it was, it was no token
+            right = False  # whatever it was, it was no token
         finally:
             self._knocking -= 1
-        self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
-        await connection.close(CLOSE_UNAUTHORIZED, "access token required")
-        return False
+        if not right:
+            self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
+            log_refusal(connection, CLOSE_UNAUTHORIZED, "viewer", "its first message is no token")
+            await connection.close(CLOSE_UNAUTHORIZED, "access token required")
+        return right
+
+    async def _slow_down(self, connection: Guarded, right: bool | None) -> None:
+        """Let who tries tokens wait for the answer."""
+        address = str(connection.remote_address[0])
+        if pause_s := self._attempts.pause_s(address, right, time.monotonic()):
+            await asyncio.sleep(pause_s)
 
     def _perform(self, actions: Sequence[Action]) -> None:
         """Carry out what the session decided."""
@@ -380,24 +336,6 @@ class Backend:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             self._perform(self._session.expire(time.monotonic()))
 
-    def _expose_gauges(self) -> None:
-        store, link, audit = self._store, self._mllink, self._audit.counts
-        self.counters.gauges = {
-            ("connections", "sensor"): lambda: len(self._session.connected),
-            ("connections", "viewer"): lambda: len(self._broadcast),
-            ("queue_depth", "store"): lambda: store.depth,
-            ("queue_depth", "viewer"): self._broadcast.depth,
-            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
-            ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
-            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
-            ("samples", "stored"): lambda: store.stored,
-            ("samples", "duplicates"): lambda: store.duplicates,
-            ("store_commit_failures", "store"): lambda: store.commit_failures,
-            ("audit_lines", "written"): lambda: audit["written"],
-            ("audit_lines", "suppressed"): lambda: audit["suppressed"],
-            ("audit_lines", "lost"): lambda: audit["lost"],
-        }
-
     # Life
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
@@ -405,42 +343,31 @@ class Backend:
         parts = [self._store.checkpoint_forever(), self._keep_house()]
         return [*parts, self._mllink.run()] if self._mllink else parts
 
-    async def start(self, listener: socket.socket) -> None:
+    async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
         recovered = self._store.recovered
         self._perform(self._session.recover(recovered.open_examinations, time.monotonic()))
-        self._server = await serve(
+        self._server = await open_server(
             self._handle,
-            sock=listener,
-            backlog=BACKLOG,
-            create_connection=BoundedConnection,
-            process_request=self._answer,
+            self._answer,
+            listeners,
+            rules=Rules(
+                hosts=self._settings.hosts | {self._settings.host},
+                origins=self._settings.origins,
+                acts=acts,
+                options=True,
+            ),
+            on_refused=self._refused,
             select_subprotocol=select_subprotocol,
-            compression=None,
-            max_size=FRAME_MAX_BYTES,
-            open_timeout=HANDSHAKE_TIMEOUT_S,
-            close_timeout=CLOSE_TIMEOUT_S,
-            server_header="ctgkit",
-            ssl=self._settings.tls,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._settings.tls else None,
+            tls=self._settings.tls,
         )
 
     async def stop(self) -> None:
         """Stop accepting, let peers go with 1001, drop those that don't answer."""
         self._stopping = True
         self._store.hurry()  # a full disk must not hold up those who wait for room
-        if self._server is None:
-            return
-        self._server.close()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._server.wait_closed()
-        except TimeoutError:
-            for connection in self._server.all_connections:  # also those that are closing
-                connection.transport.abort()
-            for task in self._server.handler_tasks:  # and those that never sent a request
-                task.cancel()
-            await self._server.wait_closed()
+        if self._server is not None:
+            await self._server.stop()
 
 
 @contextlib.asynccontextmanager
@@ -463,13 +390,13 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, audit, tasks)
-        listener = listen(settings.host, settings.port)
+        listeners = listen(settings.host, settings.port, ConfigError)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())
         others = [tasks.create_task(part) for part in backend.parts()]
         try:
-            await backend.start(listener)
+            await backend.start(listeners)
             yield backend
         finally:
             await backend.stop()

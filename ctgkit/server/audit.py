@@ -15,12 +15,11 @@ import uuid
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import ConfigError, excerpt
-from ctgkit.net.addresses import authority
 from ctgkit.server.settings import BackendSettings, without_password
 from ctgkit.wire import SENSOR_ID_PARAMETER
 
@@ -175,32 +174,19 @@ def _line(content: dict[str, Any]) -> bytes:
     return json.dumps({"at": utc_timestamp(), **content}).encode() + b"\n"
 
 
-def asked(target: str) -> dict[str, Any]:
+def asked_for(target: str) -> dict[str, Any]:
     """Return what a refused request asked for: no query, in which somebody may have put a token.
 
-    >>> asked("/ws/sensor?sensor_id=0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11&token=x")
+    >>> asked_for("/ws/sensor?sensor_id=0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11&token=x")
     {'path': '/ws/sensor', 'claims': '0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11'}
     """
     path, _, query = target.partition("?")
-    claims = dict(parse_qsl(query)).get(SENSOR_ID_PARAMETER, "")
+    claims = parse_qs(query).get(SENSOR_ID_PARAMETER, [""])[0]
     try:
         claimed = {"claims": str(uuid.UUID(claims))}
     except ValueError:
         claimed = {}
     return {"path": excerpt(path), **claimed}
-
-
-def peer_of(address: Any) -> str:
-    """Return a peer's address as text; what isn't an address and a port comes as it is.
-
-    >>> peer_of(("127.0.0.1", 80))
-    '127.0.0.1:80'
-    """
-    match address:
-        case (str() as host, int() as port, *_):
-            return authority(host, port)
-        case _:
-            return str(address)
 
 
 def configuration(settings: BackendSettings) -> dict[str, Any]:

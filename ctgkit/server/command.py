@@ -113,7 +113,7 @@ def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
-    from ctgkit.net.origins import is_loopback
+    from ctgkit.net.addresses import is_loopback
     from ctgkit.server.settings import BackendSettings
 
     if not config.sensors:

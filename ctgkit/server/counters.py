@@ -1,13 +1,21 @@
 """What the backend counts, and its text for Prometheus; the owner of the metric names."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from ctgkit import __version__
+
+if TYPE_CHECKING:  # they count here
+    from ctgkit.server.broadcast import Broadcast
+    from ctgkit.server.mllink import MlLink
+    from ctgkit.server.session import Session
+    from ctgkit.server.store.sqlite import Store
 
 
 class Counters(Collector):
@@ -40,6 +48,31 @@ class Counters(Collector):
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
         )
         self._registry.register(self)
+
+    def expose(
+        self,
+        store: "Store",
+        session: "Session",
+        viewers: "Broadcast",
+        link: "MlLink | None",
+        audit: Mapping[str, int],
+    ) -> None:
+        """Offer the present values of a backend's parts as gauges."""
+        self.gauges = {
+            ("connections", "sensor"): lambda: len(session.connected),
+            ("connections", "viewer"): lambda: len(viewers),
+            ("queue_depth", "store"): lambda: store.depth,
+            ("queue_depth", "viewer"): viewers.depth,
+            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
+            ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
+            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
+            ("samples", "stored"): lambda: store.stored,
+            ("samples", "duplicates"): lambda: store.duplicates,
+            ("store_commit_failures", "store"): lambda: store.commit_failures,
+            ("audit_lines", "written"): lambda: audit["written"],
+            ("audit_lines", "suppressed"): lambda: audit["suppressed"],
+            ("audit_lines", "lost"): lambda: audit["lost"],
+        }
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
         """Yield the counters (called by prometheus_client)."""

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
@@ -40,7 +41,7 @@ healthy one answers in milliseconds, the original one needs up to 10 ms per samp
 RESULTS_PER_TURN = 64
 """Results relayed before the viewers' writers get their turn: a quarter of a viewer's queue."""
 RESULT_MAX_BYTES = 1 << 20
-OPEN_TIMEOUT_S, CLOSE_TIMEOUT_S = 10.0, 1.0
+CLOSE_TIMEOUT_S = 1.0
 JITTER = 0.1
 """Share by which the retry pause varies, so that many backends don't knock in step."""
 
@@ -121,14 +122,11 @@ class MlLink:
         """Connect, converse, and connect again, for ever."""
         while True:
             try:
-                async with connect(
+                async with await dial(
                     self._url,
-                    compression=None,
-                    proxy=None,
-                    max_size=RESULT_MAX_BYTES,
+                    max_bytes=RESULT_MAX_BYTES,
                     max_queue=RESULTS_PER_TURN * 16,
-                    open_timeout=OPEN_TIMEOUT_S,
-                    close_timeout=CLOSE_TIMEOUT_S,
+                    close_timeout_s=CLOSE_TIMEOUT_S,
                 ) as connection:
                     log.info("ML service connected url=%s", self._shown_url)
                     self._refused_as = ""
@@ -139,10 +137,12 @@ class MlLink:
                         await _leave(connection)
                         raise
                     log.warning("ML service lost url=%s", self._shown_url)
-            except (OSError, InvalidHandshake, ConnectionClosed) as error:
-                if str(error) != self._refused_as:
-                    self._refused_as = str(error)
-                    log.warning("ML service not reached url=%s: %s", self._shown_url, error)
+            except NotConnected as error:
+                if error.reason != self._refused_as:
+                    self._refused_as = error.reason
+                    log.warning("ML service not reached url=%s: %s", self._shown_url, error.reason)
+            except ConnectionClosed as error:
+                log.warning("ML service lost url=%s: %s", self._shown_url, error)
             finally:
                 self.connected.clear()
                 self.stalled = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit import __version__
+from ctgkit import __version__, private
 from ctgkit.cli.options import common_options
 from ctgkit.errors import RecordingError
 
@@ -74,11 +74,11 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        out.write_bytes(_npz(rendered, origin, lines))
+        private.write_bytes(out, _npz(rendered, origin, lines))
     elif out.name.endswith((".csv", ".csv.gz")):
         text = "".join(_csv(rendered, origin)).encode()
         # no time stamp in the archive: the same run gives the same bytes
-        out.write_bytes(gzip.compress(text, mtime=0) if out.suffix == ".gz" else text)
+        private.write_bytes(out, gzip.compress(text, mtime=0) if out.suffix == ".gz" else text)
     else:
         from ctgkit.recording import Recording, write_recording
 
@@ -98,7 +98,7 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
         )
     if truth is not None:
         truth.parent.mkdir(parents=True, exist_ok=True)
-        truth.write_bytes(lines)
+        private.write_bytes(truth, lines)
     return lines.count(b"\n") - 1
 
 

@@ -3,7 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
-from ctgkit.errors import ScenarioError, near
+from ctgkit import toml
+from ctgkit.errors import ConfigError, ScenarioError, near
 from ctgkit.simulate.scenario import Scenario, parse_scenario
 
 
@@ -35,9 +36,9 @@ def scenario_text(name_or_path: str, beside: Path | None = None) -> str:
         shipped = files("ctgkit.simulate").joinpath("scenarios", name_or_path + ".toml")
         return shipped.read_text(encoding="utf-8")
     try:
-        return ((beside or Path()) / name_or_path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(name_or_path, "", f"cannot be read: {error}") from None
+        return toml.read_text((beside or Path()) / name_or_path)
+    except ConfigError as error:
+        raise ScenarioError(name_or_path, "", error.reason) from None
 
 
 def load_scenario(name_or_path: str) -> Scenario:

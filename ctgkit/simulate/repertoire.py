@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ctgkit import private
 from ctgkit.faults.fault import Fault
 from ctgkit.faults.ledger import Ledger
 from ctgkit.faults.line import Deed, Line
@@ -105,4 +106,4 @@ class Repertoire:
             }
             ledger = self._ledgers.get(number)
             lines = truth_lines(sensor, about, ledger.events() if ledger else ())
-            numbered(path, number, len(self.sensors)).write_bytes(lines)
+            private.write_bytes(numbered(path, number, len(self.sensors)), lines)

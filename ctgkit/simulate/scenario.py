@@ -10,20 +10,20 @@ This module performs no I/O: whoever calls :func:`parse_scenario` supplies the t
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ctgkit.errors import ScenarioError, near
+from ctgkit import toml
+from ctgkit.errors import ConfigError, ScenarioError, excerpt, near
 from ctgkit.faults.fault import Fault
 from ctgkit.faults.schema import FaultError, read_fault
 from ctgkit.simulate.knobs import CHOICES, FORCED, KNOBS
 
 MAX_EXTENDS = 8
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h)")
+_TIME = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(s|min|h)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -114,7 +114,7 @@ class _Reader:
 
     def table(self, value: Any, key: str, known: Iterable[str]) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
-            raise self.fail(key, f"expected a table, got {value!r}")
+            raise self.fail(key, f"expected a table, got {excerpt(repr(value))}")
         known = list(known)
         for name in value:
             if name not in known:
@@ -124,7 +124,7 @@ class _Reader:
 
     def plain(self, value: Any, key: str, low: float, high: float, unit: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-            raise self.fail(key, f"expected a number, got {value!r}")
+            raise self.fail(key, f"expected a number, got {excerpt(repr(value))}")
         if not low <= value <= high:
             raise self.fail(key, f"{value:g} is outside {low:g} to {high:g} {unit}".rstrip())
         return float(value)
@@ -151,7 +151,7 @@ class _Reader:
             match = _TIME.fullmatch(value.strip())
             if match is None:
                 raise self.fail(key, f"expected a time such as '90s', '20min' or 2h, got {value!r}")
-            return float(match[1]) * _SECONDS[match[2]]
+            value = float(match[1]) * _SECONDS[match[2]]
         return self.plain(value, key, 0, 366 * 86400, "s")
 
     def changes(self, value: Any, key: str) -> Mapping[str, Any]:
@@ -172,16 +172,16 @@ class _Reader:
                 raise self.fail(path, "shares must add up to more than 0")
             return Shares(tuple(value), tuple(float(x) for x in np.cumsum(sizes) / total))
         if value not in options:
-            raise self.fail(
-                path, f"{value!r} is none of {', '.join(options)}{near(str(value), options)}"
-            )
+            hint = f"{', '.join(options)}{near(str(value), options)}"
+            raise self.fail(path, f"{excerpt(repr(value))} is none of {hint}")
         return str(value)
 
     def forced(self, value: Any, key: str) -> ForcedEvent:
         table = self.table(value, key, ("event", "size", "duration"))
         event = table.get("event")
-        if event not in FORCED:
-            raise self.fail(f"{key}.event", f"unknown event {event!r}{near(str(event), FORCED)}")
+        if not isinstance(event, str) or event not in FORCED:
+            reason = f"unknown event {excerpt(repr(event))}{near(str(event), FORCED)}"
+            raise self.fail(f"{key}.event", reason)
         rules = FORCED[event]
         duration_s = self.seconds(table.get("duration", rules.duration_s), f"{key}.duration")
         return ForcedEvent(
@@ -217,12 +217,17 @@ class _Reader:
             },
             scale={p: self.number(v, f"{key}.scale.{p}", 0, 100, "") for p, v in scale.items()},
             force=self.forced(table["force"], f"{key}.force") if "force" in table else None,
-            phase=str(table.get("phase", "")),
+            phase=self.text(table.get("phase", ""), f"{key}.phase"),
         )
+
+    def text(self, value: Any, key: str) -> str:
+        if not isinstance(value, str):
+            raise self.fail(key, f"expected a string, got {excerpt(repr(value))}")
+        return value
 
     def fault(self, value: Any, key: str) -> Fault:
         if not isinstance(value, Mapping):
-            raise self.fail(key, f"expected a table, got {value!r}")
+            raise self.fail(key, f"expected a table, got {excerpt(repr(value))}")
         if "direction" in value:
             raise self.fail(f"{key}.direction", "a sensor's faults are in what it sends")
         try:
@@ -243,18 +248,21 @@ SECTIONS = tuple(dict.fromkeys(path.split(".")[0] for path in (*KNOBS, *CHOICES)
 META = ("title", "extends", "duration", "ga_weeks")
 
 
-def _merged(document: Mapping[str, Any], load: Callable[[str], str], depth: int) -> dict[str, Any]:
-    """Return *document* on top of what it extends; timelines and faults are joined."""
-    parent_name = document.get("meta", {}).get("extends")
-    if parent_name is None:
-        return dict(document)
+def _merged(name: str, load: Callable[[str], str], depth: int = 0) -> dict[str, Any]:
+    """Return a document on top of what it extends; timelines and faults are joined."""
+    document, reader = read_toml(load(name), name), _Reader(name)
+    meta = reader.table(document.get("meta", {}), "meta", META)
+    for key in LISTS:
+        reader.tables(document, key)
+    if "extends" not in meta:
+        return document
     if depth == MAX_EXTENDS:
-        raise ScenarioError(str(parent_name), "meta.extends", "extends itself, or too deep")
-    parent = _merged(read_toml(load(parent_name), parent_name), load, depth + 1)
+        raise reader.fail("meta.extends", "extends itself, or too deep")
+    parent = _merged(reader.text(meta["extends"], "meta.extends"), load, depth + 1)
     for section, content in document.items():
         if isinstance(content, Mapping) and isinstance(parent.get(section), Mapping):
             parent[section] = {**parent[section], **content}
-        elif section in LISTS and isinstance(content, list):
+        elif section in LISTS:
             parent[section] = [*parent.get(section, []), *content]
         else:
             parent[section] = content
@@ -264,9 +272,10 @@ def _merged(document: Mapping[str, Any], load: Callable[[str], str], depth: int)
 def read_toml(text: str, name: str) -> dict[str, Any]:
     """Return the document in *text*, or raise ScenarioError with the line."""
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(name, "", f"not TOML: {error}") from None
+        return toml.parse(text, name)
+    except ConfigError as error:
+        key = error.where.removeprefix(name).removeprefix(", ")
+        raise ScenarioError(name, key, error.reason) from None
 
 
 def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
@@ -290,7 +299,7 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
         An unknown key or a value out of range, with its path.
     """
     reader = _Reader(name)
-    document = _merged(read_toml(load(name), name), load, 0)
+    document = _merged(name, load)
     reader.table(document, "", ("meta", "mix", *LISTS, *SECTIONS))
     meta = reader.table(document.get("meta", {}), "meta", META)
     numbers: dict[str, Number] = {path: float(k.default) for path, k in KNOBS.items()}
@@ -307,7 +316,7 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
     changes, faults = (reader.tables(document, key) for key in LISTS)
     return Scenario(
         id=name,
-        title=str(meta.get("title", "")),
+        title=reader.text(meta.get("title", ""), "meta.title"),
         duration_s=reader.seconds(meta.get("duration", "60min"), "meta.duration"),
         ga_weeks=reader.plain(meta.get("ga_weeks", 39.5), "meta.ga_weeks", 20, 44, "weeks"),
         numbers=numbers,
@@ -326,13 +335,15 @@ def _mix(
         raise reader.fail("mix", f"expected a table of scenario = share, got {table!r}")
     shares = [reader.plain(v, f"mix.{n}", 0, 1e9, "") for n, v in table.items()]
     total = sum(shares)
+    if shares and not total > 0:
+        raise reader.fail("mix", "shares must add up to more than 0")
     parts, so_far = [], 0.0
     for name, share in zip(table, shares, strict=True):
         if name == reader.scenario:
             raise reader.fail(f"mix.{name}", "mixes itself")
-        part = parse_scenario(name, load)
-        if part.mix:
+        if "mix" in _merged(name, load):
             raise reader.fail(f"mix.{name}", "is itself a mix")
+        part = parse_scenario(name, load)
         so_far += share / total
         parts.append((so_far, part))
     return tuple(parts)

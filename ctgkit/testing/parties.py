@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import SkipTest
 
-import msgspec
-from websockets.asyncio.client import connect
-
+from ctgkit import toml
 from ctgkit.check.connection import Target, answers, target_of
 from ctgkit.config import SensorEntry, new_sensors
-from ctgkit.errors import ConfigError, Unreachable
+from ctgkit.errors import Unreachable
 from ctgkit.mlstub.script import Script, parse_script
 from ctgkit.mlstub.service import MlService, MlSettings
+from ctgkit.net.client import dial
 from ctgkit.server import app
 from ctgkit.server.settings import BackendSettings
 from ctgkit.testing.sensor import Sensor
@@ -214,12 +213,10 @@ class Parties:
         token = backend.viewer_token
         query = f"?backfill={backfill_s:g}" if backfill_s else ""
         async with (
-            connect(
+            await dial(
                 backend.viewer_url + query,
-                additional_headers={"Authorization": f"Bearer {token}"} if token else None,
-                proxy=None,
-                compression=None,
-                max_size=None,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                max_bytes=None,
             ) as connection,
             _unwrapped(asyncio.TaskGroup()) as tasks,
         ):
@@ -272,11 +269,5 @@ def script_of(rules: Sequence[dict[str, Any] | str | Path], seed: int, where: st
         When a rule is wrong, or the file cannot be read.
     """
     if len(rules) == 1 and isinstance(rules[0], str | Path):
-        try:
-            return parse_script(Path(rules[0]).read_text(encoding="utf-8"), str(rules[0]))
-        except OSError as error:
-            raise ConfigError(str(rules[0]), str(error)) from error
-    try:
-        return msgspec.convert({"rule": list(rules), "seed": seed}, Script)
-    except msgspec.ValidationError as error:
-        raise ConfigError(where, str(error)) from error
+        return parse_script(toml.read_text(Path(rules[0])), str(rules[0]))
+    return toml.converted({"rule": list(rules), "seed": seed}, Script, where)

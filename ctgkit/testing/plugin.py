@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ctgkit.clock  # noqa: F401 - takes hold of the true clock before any test freezes the time
+
 if TYPE_CHECKING:
     from ctgkit.config import SensorEntry
     from ctgkit.mlstub.service import MlService
-    from ctgkit.testing.blocking import Backend, LoopThread, Sensor, Viewer
+    from ctgkit.net.loopthread import LoopThread
+    from ctgkit.testing.blocking import Backend, Sensor, Viewer
     from ctgkit.testing.parties import Parties
 
 MARKERS = (
@@ -61,7 +64,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def _ctgkit_loop() -> "Iterator[LoopThread]":
-    from ctgkit.testing.blocking import LoopThread
+    from ctgkit.net.loopthread import LoopThread
 
     with LoopThread() as loop:
         yield loop

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.samples import RATE_HZ, Sample
 from ctgkit.sensor.fleet import Summary, run_fleet
 from ctgkit.sensor.settings import FleetSettings
@@ -23,6 +24,8 @@ from ctgkit.wire import SENSOR_ID_PARAMETER, TOKEN_HEADER, encode_sample
 
 PLAY_S = 600.0
 """Data time that is played unless told, seconds: enough for eleven predictions."""
+SEQ_PER_PLAY = 1 << 32
+"""Sequence numbers that one play may use: no sensor sends so many samples."""
 LIVE_SPEED = 10.0
 """Speed of what runs beside the test unless told, data seconds per second."""
 
@@ -47,6 +50,7 @@ class Sensor:
         self._scenario, self._seed, self._tasks = scenario, seed, tasks
         self._connection: ClientConnection | None = None
         self._next_s = 0.0
+        self._first_seq = 0
         self._fleet: FleetSettings | None = None
         self._playing: asyncio.Task[Summary] | None = None
 
@@ -134,15 +138,12 @@ class Sensor:
         if self._playing is not None:
             raise RuntimeError("the sensor is playing: stop() it before you send by hand")
         try:
-            self._connection = await connect(
+            self._connection = await dial(
                 f"{self._url}?{urlencode({SENSOR_ID_PARAMETER: self.id})}",
-                additional_headers={TOKEN_HEADER: self._entry.token},
-                proxy=None,
-                compression=None,
-                close_timeout=1.0,
+                headers={TOKEN_HEADER: self._entry.token},
             )
-        except Exception as error:
-            raise Unreachable(self._url, f"the sensor isn't let in: {error}") from error
+        except NotConnected as error:
+            raise Unreachable(self._url, f"the sensor isn't let in: {error.reason}") from error
         return self._connection
 
     # Playing
@@ -190,11 +191,13 @@ class Sensor:
         """Play beside the test, until :meth:`stop` or the test's end; otherwise as :meth:`play`."""
         await self.leave()
         source = self._source(scenario or self._scenario, recording)
+        now_us = int(datetime.now(UTC).timestamp() * 1_000_000)  # may be frozen, or turned back
+        self._first_seq = max(now_us, self._first_seq + SEQ_PER_PLAY)
         self._fleet = FleetSettings(
             url=self._url,
             credentials=(self._entry,),
             make_source=lambda _: source,
-            first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
+            first_seq=self._first_seq,
             speed=speed,
             duration_s=duration_s,
         )

@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from ctgkit.errors import excerpt
 from ctgkit.net.addresses import websocket_url
+from ctgkit.net.client import Backoff, NotConnected, dial
 from ctgkit.watch.state import LinkPhase
 from ctgkit.wire import BACKFILL_PARAMETER
 
@@ -73,21 +74,18 @@ async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | by
     Link or bytes
         Each change of the connection, and each message as it came.
     """
-    headers = {"Authorization": f"Bearer {token}"} if token else None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     clock = asyncio.get_running_loop().time
-    pause_s = RETRY_MIN_S
+    backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
     while True:
         yield Link("connecting")
         began_s = clock()
-        connecting = connect(
-            url, open_timeout=OPEN_TIMEOUT_S, close_timeout=1.0, additional_headers=headers
-        )
         try:
-            connection = await connecting
-        except TimeoutError:
-            reason = f"no answer within {OPEN_TIMEOUT_S:g} s"
-        except (OSError, EOFError, WebSocketException) as error:
-            reason = str(error) or type(error).__name__
+            connection: ClientConnection = await dial(
+                url, headers=headers, open_timeout_s=OPEN_TIMEOUT_S
+            )
+        except NotConnected as error:
+            reason = error.reason
         else:
             async with connection:
                 yield Link("live")
@@ -96,10 +94,9 @@ async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | by
                         yield await connection.recv(decode=False)
             reason = _reason(connection)
         if clock() - began_s > RETRY_MAX_S:
-            pause_s = RETRY_MIN_S
+            backoff.reset()
         yield Link("lost", excerpt(reason))
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, RETRY_MAX_S)
+        await backoff.pause()
 
 
 def _reason(connection: ClientConnection) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ctgkit import private
 from ctgkit.errors import WireError
 from ctgkit.watch.controls import press
 from ctgkit.watch.feed import Link, follow, viewer_url
@@ -152,7 +153,7 @@ def save_picture(state: State, console: Console, now_s: float) -> str:
     name = re.sub(r"[^0-9A-Za-z-]", "", sensor.name) if sensor else ""
     path = Path(f"ctgkit-{name or 'watch'}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.svg")
     try:
-        path.write_text(svg_picture(lines, width, height, styles), encoding="utf-8")
+        private.write_text(path, svg_picture(lines, width, height, styles))
     except OSError as error:
         return f"not saved: {error}"
     return f"saved {path}"

@@ -11,6 +11,9 @@ import msgspec
 from ctgkit.errors import WireError, excerpt
 
 _decoder = msgspec.json.Decoder()
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What the decoders raise for bytes that are no JSON of the expected shape."""
 _T = TypeVar("_T")
 
 

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.net.origins import refuse_stranger
+from ctgkit.net.http import Asked
+from ctgkit.net.origins import Rules
 
 
-def ask(local="127.0.0.1", hosts=None, origins=(), acts=False, **headers):
+def ask(local="127.0.0.1", hosts=None, origins=(), acts=False, tls=False, **headers):
     """Return the status of the refusal, None when there is none."""
     given_headers = {"host": "localhost:9001"} | {
         name.lower().replace("_", "-"): value for name, value in headers.items()
@@ -17,7 +18,12 @@ def ask(local="127.0.0.1", hosts=None, origins=(), acts=False, **headers):
         value = given_headers.get(name.lower())
         return [] if value is None else value if isinstance(value, list) else [value]
 
-    refusal = refuse_stranger(values, local, hosts=hosts, origins=origins, acts=acts)
+    rules = Rules(hosts=hosts, origins=origins, acts=lambda asked: acts, options=True)
+    asked = Asked(
+        method="GET", path="/", query={}, target="/", header=values, local_host=local, secure=tls
+    )
+    refusal = rules.refusal(asked)
+    assert refusal is None or refusal.why
     return refusal and refusal.status
 
 

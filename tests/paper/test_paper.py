@@ -1,9 +1,12 @@
 """`ctgkit paper`: files that measure what they should, and say what they must."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zlib
 from pathlib import Path
 
 import click
@@ -88,16 +91,17 @@ def test_png_is_to_scale(recording, tmp_path):
     assert rows[-1] - rows[0] == pytest.approx(2.5 * per_cm, abs=4)
 
 
-def test_pdf_is_a4_and_to_scale(recording, tmp_path, monkeypatch):
+def test_pdf_is_a4_and_to_scale(recording, tmp_path):
     """Ten minutes at 3 cm/min are two sheets of A4; a minute on them is 3 cm."""
-    monkeypatch.setitem(matplotlib.rcParams, "pdf.compression", 0)
     out = tmp_path / "x.pdf"
     assert "2 sheets" in run(recording, "--out", out, "--speed-cm-min", 3)
     content = out.read_bytes().decode("latin-1")
     boxes = re.findall(r"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
     assert len(boxes) == 2
     assert [float(v) for v in boxes[0]] == pytest.approx([29.7 * PT_PER_CM, 21 * PT_PER_CM])
-    uprights = re.findall(r"^([\d.]+) [\d.]+ m\n\1 [\d.]+ l$", content, re.MULTILINE)
+    streams = re.findall(rb"/FlateDecode >>\nstream\n(.*?)\nendstream", out.read_bytes(), re.DOTALL)
+    drawn = b"\n".join(map(zlib.decompress, streams)).decode("latin-1")
+    uprights = re.findall(r"^([\d.]+) [\d.]+ m\n\1 [\d.]+ l$", drawn, re.MULTILINE)
     places = {round(float(x), 2) for x in uprights}  # glyphs have some, too
     assert {round((1.5 + n / 2) * PT_PER_CM, 2) for n in range(55)} <= places
 
@@ -108,6 +112,57 @@ def test_the_same_input_gives_the_same_file(recording, tmp_path, kind):
     for name in ("a", "b"):
         run(recording, "--out", tmp_path / f"{name}.{kind}")
     assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+RC = {
+    "styled": "savefig.bbox: tight\nlines.linewidth: 6\nsavefig.facecolor: black\n"
+    "text.usetex: True\nfont.size: 40\npdf.fonttype: 42\nsvg.fonttype: none\n",
+    "nonsense": "backend: nonsense\n!! what is this\nfigure.dpi: many\n\xff\n",
+}
+
+
+@pytest.mark.parametrize("rc", RC.values(), ids=RC)
+def test_the_users_matplotlib_changes_nothing(recording, tmp_path, rc):
+    """Neither a notebook's backend nor a file of settings, wherever matplotlib looks for one."""
+    outs = [tmp_path / f"x.{kind}" for kind in ("pdf", "svg", "png")]
+    for out in outs:
+        run(recording, "--out", out)
+    expected = [out.read_bytes() for out in outs]
+    for place in (here := tmp_path, named := tmp_path / "named", home := tmp_path / "home"):
+        place.mkdir(exist_ok=True)
+        (place / "matplotlibrc").write_bytes(rc.encode("latin-1"))
+    ambient = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MATPLOTLIBRC": str(named),
+        "MPLCONFIGDIR": str(home),
+    }
+    code = (
+        "import sys, ctgkit.cli.main as m\n"
+        "for out in sys.argv[2:]: m.cli.main(['paper', sys.argv[1], '--out', out],"
+        " standalone_mode=False)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, recording, *outs],
+        cwd=here,
+        env=os.environ | ambient,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [out.read_bytes() for out in outs] == expected
+
+
+def test_settings_of_the_caller_change_nothing_and_stay(recording, tmp_path):
+    """As in a notebook, where matplotlib is in use already."""
+    out = tmp_path / "x.pdf"
+    run(recording, "--out", out)
+    expected = out.read_bytes()
+    mine = {"savefig.bbox": "tight", "axes.facecolor": "red", "font.family": ["monospace"]}
+    with matplotlib.rc_context(mine):
+        run(recording, "--out", out)
+        assert {name: matplotlib.rcParams[name] for name in mine} == mine
+    assert out.read_bytes() == expected
 
 
 def test_a_gap_stays_a_gap(recording, tmp_path):

@@ -181,10 +181,12 @@ async def test_stop_ends_running_sensors():
 
 def test_a_port_in_use_is_named():
     """Consecutive ports; the one that is taken is in the message."""
-    (taken,) = listen(("127.0.0.1", 0), 1)
+    ((taken,),) = listen(("127.0.0.1", 0), 1)
     with taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{port}: cannot listen here"):
+        with pytest.raises(
+            Unreachable, match=rf"127\.0\.0\.1:{port}: cannot listen: Address already in use"
+        ):
             listen(("127.0.0.1", port), 2)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:65536: .*no such port"):
         listen(("127.0.0.1", 65535), 2)

@@ -6,19 +6,20 @@ import re
 import pytest
 
 from ctgkit.display import ALARMS, COLOURS
+from ctgkit.net.http import Asked, split_target
+from ctgkit.server.door import Gate
 from ctgkit.server.livepage import page_answers, page_files
-from ctgkit.server.routes import Gate
 
 FILES = page_files()
 ANSWERS = page_answers(ask_token=False)
-GATE = Gate(
-    token_digests={}, hosts=frozenset(), origins=frozenset(), viewer_token=None, page=ANSWERS
-)
+GATE = Gate(token_digests={}, viewer_token=None, page=ANSWERS)
 
 
 def answer(path):
-    header = {"Host": ["localhost"]}
-    return GATE.route("GET", path, lambda name: header.get(name, []), "127.0.0.1")
+    own_path, query = split_target(path)
+    return GATE.route(
+        Asked(method="GET", path=own_path, query=query, target=path, header=lambda name: [])
+    )
 
 
 def test_everything_the_page_asks_for_is_there():

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ctgkit.config import new_sensors, write_config
+from ctgkit.net.loopthread import LoopThread
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
-from ctgkit.testing.blocking import LoopThread
 from tests.conftest import TIME_FACTOR
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.check.backend.door import expect
@@ -26,6 +26,7 @@ from ctgkit.check.messages import (
 from ctgkit.check.ml_service import silence
 from ctgkit.check.rig import Bench
 from ctgkit.check.watch import is_at
+from ctgkit.net.client import dial
 
 CHECKS = Catalogue()
 SILENT_S = 2.0
@@ -310,15 +311,13 @@ async def _slow_viewer(bench: Bench) -> AsyncIterator[ClientConnection]:
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     raw.setblocking(False)
     await asyncio.get_running_loop().sock_connect(raw, (bench.target.host, bench.target.port))
-    connection = await connect(
+    connection: ClientConnection = await dial(
         bench.target.socket_url + "/ws",
+        headers=bench.viewer_headers(),
+        close_timeout_s=0.5,
+        max_bytes=None,
+        pings=False,
         sock=raw,
-        additional_headers=bench.viewer_headers(),
-        compression=None,
-        proxy=None,
-        ping_interval=None,
-        close_timeout=0.5,
-        max_size=None,
     )
     connection.transport.pause_reading()
     try:

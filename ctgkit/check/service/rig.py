@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake, InvalidMessage
+from websockets.asyncio.client import ClientConnection
 
 from ctgkit.check.checks import Mismatch, Skip
 from ctgkit.check.connection import Line, Pulse, Target, answers, until
 from ctgkit.check.messages import parsed, sample
+from ctgkit.net.client import NotConnected, dial
 
 ENOUGH_S = 430.0
 """Data time by which a service that keeps M-3.3 has made four predictions, seconds."""
@@ -90,17 +90,14 @@ class ServiceBench:
     async def talk(self) -> AsyncIterator["Talk"]:
         """Connect as the backend does."""
         try:
-            connection = await connect(
+            connection: ClientConnection = await dial(
                 self.target.socket_url,
-                compression=None,
-                proxy=None,
-                open_timeout=self.timeout_s,
-                close_timeout=1.0,
-                ping_interval=None,
+                open_timeout_s=self.timeout_s,
                 max_queue=None,
+                pings=False,
             )
-        except (InvalidHandshake, InvalidMessage, TimeoutError, OSError) as error:
-            raise Mismatch("a WebSocket", str(error) or repr(error)) from error
+        except NotConnected as error:
+            raise Mismatch("a WebSocket", error.reason) from error
         line = Line(connection, self.timeout_s, self.pulse)
         self.tasks.create_task(line.read())
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ctgkit import private
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
 from ctgkit.recording.journal import SUFFIXES
@@ -99,10 +100,12 @@ def write(recordings: Iterable[Recording], path: Path, name: str | None = None) 
     module = _module(found, path)
     try:
         if not found.one_sensor:
-            return list(dict.fromkeys(module.write(recordings, path)))
+            with private.writing(path):
+                return list(dict.fromkeys(module.write(recordings, path)))
         notes: list[str] = []
         for one, own_path in _numbered(recordings, path):
-            notes += module.write(one, own_path)
+            with private.writing(own_path, *map(own_path.with_suffix, found.suffixes)):
+                notes += module.write(one, own_path)
         return list(dict.fromkeys(notes))
     except OSError as error:
         raise RecordingError(str(path), 0, error.strerror or str(error)) from error

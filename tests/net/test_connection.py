@@ -5,9 +5,9 @@ import asyncio
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
-from ctgkit.net import server as bounded
-from ctgkit.net.server import BoundedConnection
-from ctgkit.server.listener import listen
+from ctgkit.net import connection as bounded
+from ctgkit.net.connection import BoundedConnection
+from ctgkit.net.server import listen
 
 
 async def answer(connection):
@@ -48,7 +48,7 @@ async def test_a_crowd_in_a_hurry_is_let_in(monkeypatch):
 async def test_pings_whose_pongs_nobody_reads(monkeypatch):
     """Their sender is dropped before they fill the memory; others notice nothing."""
     monkeypatch.setattr(bounded, "UNREAD_PONGS_MAX_BYTES", 1 << 17)
-    listener = listen("127.0.0.1", 0)
+    (listener,) = listen("127.0.0.1", 0)
     async with serve(answer, sock=listener, create_connection=BoundedConnection) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with connect(url) as rude, connect(url) as polite:

@@ -2,18 +2,21 @@
 
 import sys
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.net.http import Answer
-from ctgkit.server.routes import (
+from ctgkit.net.http import Answer, Asked, split_target
+from ctgkit.net.origins import Rules
+from ctgkit.server.door import (
     Gate,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
+    acts,
     token_digest,
 )
 
@@ -21,9 +24,13 @@ SENSOR = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d11"
 TOKEN = "secret-token"
 GATE = Gate(
     token_digests={SENSOR: token_digest(SENSOR, TOKEN)},
+    viewer_token=None,
+)
+RULES = Rules(
     hosts=frozenset({"ctg.example"}),
     origins=frozenset({"https://ward.example"}),
-    viewer_token=None,
+    acts=acts,
+    options=True,
 )
 
 
@@ -34,7 +41,14 @@ def ask(path, gate=GATE, method="GET", local="10.0.0.5", **headers):
         value = given_headers.get(name.replace("-", "_").lower())
         return [] if value is None else value if isinstance(value, list) else [value]
 
-    return gate.route(method, path, values, local)
+    try:
+        own_path, query = split_target(path)
+    except ValueError:
+        return Answer(400)
+    asked = Asked(
+        method=method, path=own_path, query=query, target=path, header=values, local_host=local
+    )
+    return RULES.refusal(asked) or gate.route(asked)
 
 
 def status(route):
@@ -119,15 +133,27 @@ def test_a_digest_admits_one_sensor():
 def test_other_spellings_of_an_id_are_unknown(spelling):
     """No normalisation but case: what looks like a known sensor is none."""
     path = f"/ws/sensor?sensor_id={spelling}"
-    assert status(ask(path, X_Auth_Sensor_Token=TOKEN)) == 401
+    expected = 401 if spelling.isascii() and " " not in spelling else 400
+    assert status(ask(path, X_Auth_Sensor_Token=TOKEN)) == expected
+    escaped = f"/ws/sensor?sensor_id={quote(spelling, safe='%')}"
+    assert status(ask(escaped, X_Auth_Sensor_Token=TOKEN)) == 401
 
 
-@pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS", "PUT", "DELETE"])
-def test_only_get(method):
+@pytest.mark.parametrize("method", ["POST", "OPTIONS", "PUT", "DELETE", "get", ""])
+def test_only_get_and_head(method):
     """Other methods get 405 and are told what is allowed."""
     answer = ask("/api/health", method=method)
     assert answer.status == 405
-    assert ("Allow", "GET") in answer.headers
+    assert ("Allow", "GET, HEAD") in answer.headers
+
+
+def test_head_is_get_where_nothing_happens():
+    """A health check may ask so; what switches sensors or opens a WebSocket may not."""
+    for path in ("/api/health", "/livez", "/readyz", "/metrics"):
+        assert ask(path, method="HEAD") == ask(path)
+    for path in ("/api/sensors/start", "/api/sensors/stop", "/ws", SENSOR_PATH):
+        answer = ask(path, method="HEAD", X_Auth_Sensor_Token=TOKEN)
+        assert (answer.status, ("Allow", "GET") in answer.headers) == (405, True)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +203,7 @@ def test_origins(origin, allowed):
 
 def test_remote_viewers_show_a_token():
     """In the header, or later as the first message; a wrong one is refused at once."""
-    gate = Gate(token_digests={}, hosts=frozenset(), origins=frozenset(), viewer_token="sesame")
+    gate = Gate(token_digests={}, viewer_token="sesame")
     assert ask("/ws", gate) == ViewerEnters(0.0, False)
     assert ask("/ws", gate, Authorization="Bearer sesame") == ViewerEnters(0.0, True)
     assert status(ask("/ws", gate, Authorization="Bearer wrong")) == 401

@@ -1,0 +1,154 @@
+"""What ``import ctgkit`` offers; everything else is private by convention.
+
+A test tool, not a medical device.
+
+>>> import ctgkit
+>>> trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=1200)
+>>> report = ctgkit.analyze(trace)
+>>> result = ctgkit.score_report(trace, report)
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ctgkit.analysis import Analyzer, AnalyzerSettings, Report
+from ctgkit.analysis import analyze as _analyze
+from ctgkit.config import SensorEntry
+from ctgkit.errors import CtgkitError
+from ctgkit.events import Event
+from ctgkit.recording import (
+    Recording,
+    read_recording,
+    read_recordings,
+    write_recording,
+    write_recordings,
+)
+from ctgkit.running import Running, run_backend, run_ml, run_sensors
+from ctgkit.samples import Prediction, Sample
+
+if TYPE_CHECKING:
+    from ctgkit.score.scoring import Score
+
+__all__ = [
+    "Analyzer",
+    "AnalyzerSettings",
+    "CtgkitError",
+    "Event",
+    "Prediction",
+    "Recording",
+    "Report",
+    "Running",
+    "Sample",
+    "SensorEntry",
+    "analyze",
+    "generate",
+    "read_recording",
+    "read_recordings",
+    "run_backend",
+    "run_ml",
+    "run_sensors",
+    "scenario_names",
+    "score_report",
+    "write_recording",
+    "write_recordings",
+]
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Return the names of the shipped scenarios."""
+    from ctgkit.simulate.library import scenario_names as names
+
+    return tuple(names())
+
+
+def generate(
+    scenario: str = "normal-reactive",
+    *,
+    seed: int = 0,
+    sensor: int = 0,
+    duration_s: float = 3600.0,
+    rate_hz: float = 4.0,
+) -> Recording:
+    """Return simulated samples with their truth.
+
+    Parameters
+    ----------
+    scenario : str
+        A shipped scenario (:func:`scenario_names`) or a TOML file.
+    seed : int
+        The same seed gives the same samples on every machine.
+    sensor : int
+        Which sensor of the run, from 0: each is another patient.
+    duration_s : float
+        Length, seconds; a longer run begins with the shorter one.
+    rate_hz : float
+        Samples per second.
+
+    Returns
+    -------
+    Recording
+        ``events`` holds what truly happens in it.
+
+    Raises
+    ------
+    ScenarioError
+        When the scenario cannot be read.
+    """
+    from ctgkit.simulate.library import load_scenario
+    from ctgkit.simulate.sensor import Sensor
+
+    source = Sensor(load_scenario(scenario), seed, sensor, rate_hz, duration_s)
+    chunk = source.read(source.n_samples or 0)
+    return Recording(**chunk._asdict(), simulated=True, events=tuple(source.events()))
+
+
+def analyze(recording: Recording | Path | str, settings: AnalyzerSettings | None = None) -> Report:
+    """Return what the analyzer finds: events, baseline, features, class and prediction.
+
+    Parameters
+    ----------
+    recording : Recording, Path or str
+        A recording, or the file of one.
+    settings : AnalyzerSettings or None
+        How to analyse.
+
+    Raises
+    ------
+    RecordingError
+        When the file cannot be read.
+    """
+    if not isinstance(recording, Recording):
+        recording = read_recording(Path(recording))
+    return _analyze(recording, settings)
+
+
+def score_report(truth: Recording | Iterable[Event], found: Report | Mapping[str, Any]) -> "Score":
+    """Score what an analyzer found against the truth of a simulation.
+
+    Parameters
+    ----------
+    truth : Recording or iterable of Event
+        From :func:`generate`: its events.
+    found : Report or mapping
+        From :func:`analyze`, or a mapping of the same shape as ``Report.as_dict()``.
+
+    Returns
+    -------
+    Score
+        Counts and figures per kind of event, baseline and alarms.
+
+    Raises
+    ------
+    ValueError
+        When the truth is not that of a simulation, or *found* has another shape.
+    """
+    import msgspec
+
+    from ctgkit.score.results import from_report
+    from ctgkit.score.scoring import score
+    from ctgkit.score.truth import simulated
+
+    events = list(truth.events if isinstance(truth, Recording) else truth)
+    plain = found.as_dict() if isinstance(found, Report) else dict(found)
+    return score(simulated("truth", events), from_report(msgspec.json.encode(plain)))

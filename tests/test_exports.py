@@ -1,0 +1,91 @@
+"""What ``import ctgkit`` offers, used as a stranger would: in a few lines, without ``async``."""
+
+import asyncio
+import importlib.util
+import inspect
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ctgkit
+import ctgkit.api
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(ctgkit.api.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_there_documented_and_no_submodule(name):
+    assert inspect.getdoc(getattr(ctgkit, name))
+    assert name in dir(ctgkit)
+    assert importlib.util.find_spec(f"ctgkit.{name}") is None
+
+
+def test_the_list_is_in_the_docs():
+    text = (ROOT / "docs" / "python.md").read_text()
+    assert [name for name in NAMES if f"`{name}" not in text] == []
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        _ = ctgkit.no_such_thing
+
+
+def test_importing_it_costs_nothing():
+    code = "import sys, ctgkit; print('numpy' in sys.modules or 'click' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"
+
+
+def test_a_simulation_is_analysed_and_scored():
+    trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=1200)
+    again = ctgkit.generate("late-decels-severe", seed=7, duration_s=600)
+    assert np.array_equal(trace.fhr_bpm[:2400], again.fhr_bpm, equal_nan=True)
+    assert trace.simulated
+    report = ctgkit.analyze(trace)
+    score = ctgkit.score_report(trace, report)
+    assert ctgkit.score_report(trace.events, report.as_dict()) == score
+
+
+def test_a_recording_goes_to_a_file_and_back(tmp_path):
+    trace = ctgkit.generate(duration_s=120)
+    assert ctgkit.write_recording(trace, tmp_path / "trace.csv") is not None
+    back = ctgkit.read_recording(tmp_path / "trace.csv")
+    assert np.array_equal(back.fhr_bpm, trace.fhr_bpm, equal_nan=True)
+    assert ctgkit.analyze(tmp_path / "trace.csv").as_dict() == ctgkit.analyze(back).as_dict()
+
+
+def test_parties_without_async():
+    with (
+        ctgkit.run_ml() as ml,
+        ctgkit.run_backend(2, ml_url=ml.url) as backend,
+        ctgkit.run_sensors(
+            backend.url, backend.credentials, duration_s=30, speed=float("inf")
+        ) as sensors,
+    ):
+        health = backend.url + "/api/health"
+        assert sensors.wait(20).acked == 2 * 120
+        with urllib.request.urlopen(health, timeout=5) as answer:
+            assert json.load(answer)["service"]
+    with pytest.raises(OSError, match=r"refused"):
+        urllib.request.urlopen(health, timeout=5)
+
+
+async def test_parties_with_async():
+    async with ctgkit.run_backend(1) as backend:
+        playing = ctgkit.run_sensors(backend.url, backend.credentials, speed=20)
+        async with playing as sensors:
+            while not backend.stored:
+                await asyncio.sleep(0.01)
+            sensors.stop()
+            assert (await sensors.finished()).acked > 0
+
+
+def test_what_a_block_raises_comes_out_as_it_is():
+    with pytest.raises(KeyError, match="mine"), ctgkit.run_backend(1):
+        raise KeyError("mine")
