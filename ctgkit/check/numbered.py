@@ -92,6 +92,11 @@ class _NumberedPlayer:
         rejected = {e["seq"] for e in errors(self._line) if isinstance(e.get("seq"), int)}
         if wrong := rejected & self.good.keys():
             raise Mismatch("good samples are not rejected", f"an error for {min(wrong)}")
+        if silent := [s for s in self._bad & self._unsettled.keys() - rejected if s <= done]:
+            raise Mismatch(
+                "a rejected sample is answered with an error before its number is acknowledged",
+                f"none for {silent[0]}, and an acknowledgement of {done}",
+            )
         for seq in [s for s in self._unsettled if s <= done or s in rejected]:
             del self._unsettled[seq]
 

@@ -1,12 +1,12 @@
 """What a check of a backend may use: sensors, viewers, HTTP, somebody who sees samples."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection
 
@@ -188,6 +188,10 @@ class Bench:
         """Ask for a WebSocket and return the answer; a granted one is dropped at once."""
         lines = [("Host", host or self.target.authority), *UPGRADE, *headers]
         return await exchange(self.target, self.target.path + path, lines, "GET", self.timeout_s)
+
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start something that runs beside a check, which cancels it."""
+        return self._tasks.create_task(work)
 
     @asynccontextmanager
     async def line(

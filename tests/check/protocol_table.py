@@ -1,4 +1,4 @@
-"""The table of clauses and checks at the end of PROTOCOL.md: ``python -m tests.check.protocol_table``."""
+"""The table at the end of PROTOCOL.md; written by ``python -m tests.check.protocol_table``."""
 
 import re
 from pathlib import Path
@@ -34,10 +34,8 @@ def table():
     clauses = CLAUSE.findall(PROTOCOL.read_text())
     rows = []
     for clause in clauses:
-        names = judged.get(clause)
-        rows.append(
-            f"| {clause} | {' '.join(f'`{n}`' for n in names) if names else WHY_NONE.get(clause, '???')} |"
-        )
+        names = " ".join(f"`{name}`" for name in judged.get(clause, ()))
+        rows.append(f"| {clause} | {names or WHY_NONE.get(clause, '???')} |")
     return "\n".join(
         ["| clause | checks, as `CLAUSE/NAME`; (ml): of `check ml` |", "|---|---|", *rows, ""]
     )

@@ -95,6 +95,19 @@ def _must_rise(seen: Sequence[int], last: int) -> None:
         raise Mismatch(f"acknowledgements that rise to {last}", str(list(seen)[-5:]))
 
 
+@CHECKS.add(
+    "S-6.3/rising", "Acknowledgements never go down, also when samples are sent again", needs="v1"
+)
+async def acknowledgements_rise(bench: Bench) -> None:
+    async with bench.sensor(v1=True) as sensor:
+        sent = await send_numbered(bench, sensor, 5)
+        await acked(sensor, sent[-1][0])
+        await sensor.send(sent[0][1], sent[2][1])
+        last = await send_numbered(bench, sensor, 1)
+        await acked(sensor, last[-1][0])
+        _must_rise(acks(sensor), last[-1][0])
+
+
 @CHECKS.add("S-6.3/committed", "An acknowledged sample is in the database", needs="v1 store")
 async def acknowledged_is_committed(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:

@@ -31,12 +31,11 @@ async def _flow(bench: Bench) -> AsyncIterator[Line]:
                 await sensor.send(bench.fresh()[1])
                 await asyncio.sleep(1 / FLOW_HZ)
 
-        async with asyncio.TaskGroup() as tasks:
-            flowing = tasks.create_task(flow())
-            try:
-                yield sensor
-            finally:
-                flowing.cancel()
+        flowing = bench.background(flow())
+        try:
+            yield sensor
+        finally:
+            flowing.cancel()
 
 
 async def _viewers_leave(bench: Bench, *, politely: bool) -> None:

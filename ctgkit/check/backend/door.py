@@ -143,8 +143,8 @@ async def order_of_refusals(bench: Bench) -> None:
     tries: tuple[tuple[str, str, int, Response], ...] = (
         (
             "POST to an unknown path",
-            "unknown path",
-            404,
+            "method",
+            405,
             await bench.http("/api/no-such-path", [("Content-Length", "0")], method="POST"),
         ),
         (

@@ -143,7 +143,8 @@ async def _outlives(bench: Bench, leaving: int, staying: int) -> None:
     """Let one of two sensors leave, and see that the other's examination goes on."""
     async with AsyncExitStack() as stack:
         lines = {n: await stack.enter_async_context(bench.sensor(n)) for n in (0, 1)}
-        examination = await stored_in(bench, lines[leaving])
+        await stored_in(bench, lines[leaving])
+        examination = await stored_in(bench, lines[staying])
         await lines[leaving].connection.close()
         for _ in range(3):  # the backend may notice late
             await lines[staying].settle()

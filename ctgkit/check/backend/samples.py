@@ -267,6 +267,7 @@ MALFORMED: dict[str, tuple[str, str | bytes]] = {
     "bool": ("true instead of a number", sample(BAD_SEC, "true")),
     "list": ("A list instead of a number", sample(BAD_SEC, "[140.5]")),
     "object": ("An object instead of a number", sample(BAD_SEC, "{}")),
+    "toco-bool": ("true as uterus", sample(BAD_SEC, uterus="true")),
     "toco-text": ("A text as uterus", sample(BAD_SEC, uterus='"15"')),
     "sec-absent": ("secFromStart absent", '{"data": {"BPMChild": 140.5}}'),
     "sec-null": ("secFromStart null", sample("null")),

@@ -189,9 +189,9 @@ for _name, (_what, _fhr) in PLAYED.items():
 @SERVICE.add("M-3.2/risk-levels", "Risk and status are right on both sides of each threshold")
 async def risk_levels(bench: ServiceBench) -> None:
     reached: set[float] = set()
-    for fhr in (worsening, *(trace for _, trace in PLAYED.values())):
+    for fhr, end_s in ((worsening, LONG_S), (PLAYED["slow"][1], ENOUGH_S)):
         async with bench.talk() as talk:
-            _, _, answers = await talk.predicted(fhr, LONG_S)
+            _, _, answers = await talk.predicted(fhr, end_s)
         _judge_thresholds(answers)
         reached |= _probabilities(answers)
     if beyond := [t for t in THRESHOLDS if not any(p > t for p in reached)]:

@@ -61,11 +61,11 @@ class Backend:
         url, headers = urlsplit(request.target), request.headers
         if refusal := self.refusal(request, url):
             return refusal
-        if not self.knows(url.path):
-            return Answer(404, "no such page\n")
-        if request.method != "GET":
+        if request.method != "GET" and not (request.method == "HEAD" and url.path in PAGES):
             allow = () if self.bug == "405 without Allow" else (("Allow", "GET"),)
             return Answer(405, "method\n", allow)
+        if not self.knows(url.path):
+            return Answer(404, "no such page\n")
         if url.path == "/ws/sensor" or (url.path == "/ws/sensor/" and self.bug == "takes a slash"):
             return self.admit(headers, parse_qs(url.query))
         if url.path in ("/ws", "/ws/"):
@@ -163,7 +163,10 @@ class Backend:
             else:
                 [off.close() for off in offs]
             return Answer(200, body(message="stopped"))
-        wanted = int(query.get("count", ["1"])[0])
+        wanted = query.get("count", ["1"])[0]
+        if not wanted.isdecimal() or wanted == "0":
+            return Answer(400, body(error="count"))
+        wanted = int(wanted)
         if self.bug == "ignores count":
             wanted = 1
         if self.bug == "starts all at once":
@@ -283,8 +286,10 @@ class Backend:
                 continue
             good += 1
             last = sample[-1] if numbered else None
-            await self.keep(sample[:-1] + (last,), exam)
+            await self.keep((*sample[:-1], last), exam)
         if last is not None and self.bug != "never acknowledges":
+            if self.bug != "acknowledgements go down":
+                last = used["last"] = max(last, used.get("last", -1))
             await socket.send(body(ack=last + (self.bug == "acknowledges one too many")))
         return good
 

@@ -2,9 +2,15 @@
 
 GARBAGE = {f"M-4.1/{n}" for n in ("json", "binary", "scalar", "list", "no-id", "stranger", "error")}
 
+TAKEOVER = {
+    f"S-1.4/{n}" for n in ("closed", "serves", "examination", "older-leaves", "newer-leaves")
+}
+
 FAULTS = {
     # who is let in
-    "forgets the token": {"S-1.3/wrong-token", "S-1.3/no-token", "S-1.3/in-url", "S-1.3/same-body", "S-1.3/near"},
+    "forgets the token": {
+        f"S-1.3/{n}" for n in ("wrong-token", "no-token", "in-url", "same-body", "near")
+    },
     "takes a token from the URL": {"S-1.3/in-url"},
     "compares the token's beginning": {"S-1.3/near"},
     "says who is known": {"S-1.3/unknown", "S-1.3/same-body"},
@@ -17,10 +23,10 @@ FAULTS = {
     "limit off by one": {"S-2.3/limit"},
     "obeys foreign pages": {"S-2.5/image"},
     # taking over, coming and going
-    "refuses a second connection": {"S-1.4/closed", "S-1.4/serves", "S-1.4/examination", "S-1.4/older-leaves", "S-1.4/newer-leaves"},
+    "refuses a second connection": TAKEOVER,
     "keeps both connections": {"S-1.4/closed"},
     "takes over with 1000": {"S-1.4/closed"},
-    "closes the newer connection": {"S-1.4/closed", "S-1.4/serves", "S-1.4/examination", "S-1.4/older-leaves", "S-1.4/newer-leaves"},
+    "closes the newer connection": TAKEOVER,
     "the older connection ends the examination": {"S-1.4/older-leaves"},
     "refuses quick reconnects": {"S-1.6/reconnects"},
     "cannot serve two who come at once": {"S-1.6/burst"},
@@ -36,7 +42,7 @@ FAULTS = {
     "limits are exclusive": {"S-4.7/lowest", "S-4.7/highest"},
     "has no upper limit for toco": {"S-4.7/uterus-high", "S-4.7/spasms-high"},
     "accepts NaN": {"S-4.8/nan", "S-4.8/infinity", "S-4.8/overflow"},
-    "takes true for a number": {"S-4.8/bool"},
+    "takes true for a number": {"S-4.8/toco-bool"},
     "dies on invalid JSON": {
         *(f"S-4.8/{name}" for name in ("json", "utf8", "empty", "deep", "digits")),
         "S-6.4/unreadable",
@@ -51,12 +57,13 @@ FAULTS = {
     "mixes sensors": {"S-5.1/own-rows"},
     "an examination per sensor": {"S-5.2/joins"},
     "never ends examinations": {"S-5.3/closed", "S-5.3/next"},
-    "ends with the first who leaves": {"S-5.3/last", "S-5.3/first"},
+    "ends with the first who leaves": {"S-5.3/last", "S-5.3/first", "S-1.4/older-leaves"},
     # acknowledgements
     "writes to every sensor": {"S-6.1/silent"},
     "chooses any subprotocol": {"S-6.1/other"},
     "needs no number": {"S-6.2/seq"},
     "acknowledges before it commits": {"S-6.3/committed"},
+    "acknowledgements go down": {"S-6.3/rising"},
     "acknowledges one too many": {"S-6.3/ack"},
     "rejects in silence": {"S-6.4/numbered", "S-6.4/unreadable", "S-6.2/seq", "S-6.2/range"},
     "rejects without number": {"S-6.4/numbered"},

@@ -43,6 +43,22 @@ def whose(item, own, known, bug):
     return None
 
 
+def is_allowed(n, value, bug):
+    """Whether the number at place *n* (time, heart rate, uterus, spasms) may be stored."""
+    low, high = LIMITS[n]
+    if value is None or (n == 1 and is_number(value, bug) and value == 0):
+        return n > 0
+    if not is_number(value, bug):
+        return False
+    if bug == "accepts NaN" and n and not math.isfinite(value):
+        return True
+    if bug == "limits are exclusive" and n:
+        return low < value < high
+    if bug == "has no upper limit for toco" and n > 1 and value > high:
+        return True
+    return low <= value <= high
+
+
 def read(item, own, known, bug):
     """Return (sensor, sec, fhr, uterus, spasms, seq) of a valid sample, None otherwise."""
     item = fold(item, bug)
@@ -53,20 +69,8 @@ def read(item, own, known, bug):
     if sensor is None:
         return None
     values = [item.get("secFromStart"), *(data.get(k) for k in ("BPMChild", "uterus", "spasms"))]
-    for n, (value, (low, high)) in enumerate(zip(values, LIMITS, strict=True)):
-        if value is None or (n == 1 and is_number(value, bug) and value == 0):
-            if n == 0:
-                return None
-        elif not is_number(value, bug):
-            return None
-        elif bug == "accepts NaN" and n and not math.isfinite(value):
-            continue
-        elif bug == "limits are exclusive" and n and not low < value < high:
-            return None
-        elif bug == "has no upper limit for toco" and n > 1 and value > high:
-            continue
-        elif not low <= value <= high:
-            return None
+    if not all(is_allowed(n, value, bug) for n, value in enumerate(values)):
+        return None
     if bug == "keeps 32 bits":
         values = [v and struct.unpack("f", struct.pack("f", v))[0] for v in values]
     seq = item.get("seq")

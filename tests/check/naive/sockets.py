@@ -10,13 +10,12 @@ import hashlib
 import os
 import struct
 from contextlib import suppress
+from http import HTTPStatus
 from typing import NamedTuple
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CLOSE_S = 1.0
-REASONS = {101: "Switching Protocols", 200: "OK", 400: "Bad Request", 401: "Unauthorized",
-           403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 409: "Conflict",
-           426: "Upgrade Required", 500: "Internal Server Error", 503: "Service Unavailable"}  # fmt: skip
+REASONS = {s.value: s.phrase for s in HTTPStatus}
 
 
 class Closed(Exception):
@@ -217,7 +216,8 @@ async def dial(host, port, path, *, limit=1 << 20):
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
         f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n".encode()
+        + b"Sec-WebSocket-Version: 13\r\n\r\n"
     )
     try:
         first, _ = await read_head(reader)
