@@ -21,6 +21,9 @@ OWN_TROUBLE = frozenset(
 )
 """Errors of the machine that the checker runs on: they say nothing about the target."""
 
+OPEN_PATIENCE = 3.0
+"""How many time-outs a handshake may take: a busy backend is not a closed one."""
+
 POLL_MIN_S, POLL_MAX_S, POLL_GROWTH = 0.002, 0.05, 1.2
 """How often to look whether something has come, seconds: often at first, then seldom."""
 REST_MAX_S = 600.0
@@ -185,6 +188,8 @@ class Line:
     def __init__(self, connection: ClientConnection, timeout_s: float, pulse: Pulse) -> None:
         self.connection, self.timeout_s, self.pulse = connection, timeout_s, pulse
         self.received: list[str | bytes] = []
+        self.total = 0
+        """Messages that came, also those that were cleared from `received`."""
         self.code: int | None = None
         """Close code; None while it is open."""
 
@@ -193,6 +198,7 @@ class Line:
         try:
             while True:
                 self.received.append(await self.connection.recv())
+                self.total += 1
                 self.pulse.beat()
         except ConnectionClosed:
             self.code = self.connection.close_code or 1006

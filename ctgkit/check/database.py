@@ -115,6 +115,15 @@ class Database:
         with self.path.open("rb") as file:
             return self.path.stat().st_mtime_ns, file.read(100)[24:28]
 
+    @property
+    def locks(self) -> bool:
+        """Whether who writes locks the whole file, and for a moment longer than is visible."""
+        try:
+            with self.path.open("rb") as file:
+                return file.read(100)[18:19] != bytes((_WAL,))
+        except OSError:
+            return False
+
     def last_row(self) -> int:
         """Return the largest row id of ``ctg``."""
         return int(self.query("SELECT coalesce(max(id), 0) FROM ctg")[0][0])

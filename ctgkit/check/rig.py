@@ -1,6 +1,7 @@
 """What a check of a backend may use: sensors, viewers, HTTP, somebody who sees samples."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from ctgkit.check.canary import Canary
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.connection import (
+    OPEN_PATIENCE,
     OWN_TROUBLE,
     Line,
     Pulse,
@@ -35,6 +37,7 @@ from ctgkit.check.messages import (
     sample,
 )
 from ctgkit.check.ml_service import MlSide
+from ctgkit.check.quiet import Quiet
 from ctgkit.check.watch import FIRST_SEC, STEP_S, Watch
 from ctgkit.config import SensorEntry
 from ctgkit.net.client import NotConnected, dial
@@ -81,6 +84,7 @@ class Bench:
         """What checks may need and this bench hasn't -> why."""
         self.pulse = pulse
         self.canary = Canary(self)
+        self.quiet = Quiet(database, self.timeout_s)
         self.witness: Literal["store", "ml", "viewer"] = "viewer"
         self._sec, self._bad_sec = FIRST_SEC, BAD_SEC_MIN - STEP_S
         self._seq = int(datetime.now(UTC).timestamp() * 1_000_000)
@@ -209,7 +213,7 @@ class Bench:
                 self.target.socket_url + path,
                 headers=headers,
                 offers=[offers] if offers else (),
-                open_timeout_s=self.timeout_s,
+                open_timeout_s=OPEN_PATIENCE * self.timeout_s,
                 max_bytes=None,
                 max_queue=None,
                 pings=False,
@@ -226,11 +230,24 @@ class Bench:
             await connection.close()
 
     @asynccontextmanager
-    async def sensor(self, number: int = 0, *, v1: bool = False) -> AsyncIterator[Line]:
-        """Connect a sensor."""
+    async def sensor(
+        self, number: int = 0, *, v1: bool = False, settle: bool = True
+    ) -> AsyncIterator[Line]:
+        """Connect a sensor.
+
+        Unless a check is about just that, what the backend writes when a sensor comes or goes is
+        done before something else happens.
+        """
         offers = SUBPROTOCOL if v1 else None
-        async with self.line(self.sensor_path(number), [self.token(number)], offers) as line:
-            yield line
+        self.quiet.before()
+        try:
+            async with self.line(self.sensor_path(number), [self.token(number)], offers) as line:
+                if settle:
+                    with contextlib.suppress(Mismatch):  # the check will see that it is closed
+                        await line.settle()
+                yield line
+        finally:
+            await self.quiet.after()
 
     @asynccontextmanager
     async def viewer(self, query: str = "", path: str = "/ws") -> AsyncIterator[Line]:
@@ -250,6 +267,7 @@ class Bench:
                 self.own_id,
                 self.timeout_s,
                 self.pulse,
+                self.quiet,
                 known_until,
                 bad_until,
             )

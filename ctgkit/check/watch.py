@@ -1,10 +1,12 @@
 """What somebody downstream of the backend saw of the samples since a moment."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ctgkit.check.connection import Pulse, until
 from ctgkit.check.messages import BAD_SEC_MAX, BAD_SEC_MIN, BAD_UTERUS, Reading
+from ctgkit.check.quiet import Quiet
 
 FIRST_SEC, STEP_S = 1000.0, 0.25
 """Data time of the checker's samples: exact in 32 bits too, and never met twice in a run."""
@@ -22,6 +24,7 @@ class Watch:
     own_id: str
     timeout_s: float
     pulse: Pulse
+    quiet: Quiet
     known_until: float
     """Samples from `FIRST_SEC` to here were sent earlier: they may still be on their way."""
     bad_until: float
@@ -34,6 +37,7 @@ class Watch:
             seen = [r for r in self.own() if is_at(r, sec)]
             return seen if len(seen) >= times else []
 
+        began_s = asyncio.get_running_loop().time()
         what = f"the sample at {sec:g} s" + (f", {times} times," if times > 1 else "")
         readings = await until(
             found,
@@ -42,6 +46,7 @@ class Watch:
             self.timeout_s,
         )
         self.pulse.beat()
+        await self.quiet.commits(began_s)
         return readings[0]
 
     def own(self) -> list[Reading]:

@@ -33,22 +33,44 @@ async def stored_once(bench: Bench) -> None:
             raise Mismatch("one row", f"{len(rows)} rows of the sample at {sec:g} s")
 
 
-@CHECKS.add("S-5.1/own-rows", "Samples keep their sensor", needs="pair store")
+@CHECKS.add("S-5.1/own-rows", "Samples of two sensors keep their sensor", needs="pair store")
 async def own_rows(bench: Bench) -> None:
+    await _own_rows(bench, together=False)
+
+
+@CHECKS.add(
+    "S-5.1/together",
+    "Samples that two sensors send at the same moment are all stored",
+    needs="pair store",
+)
+async def together(bench: Bench) -> None:
+    await _own_rows(bench, together=True)
+
+
+async def _own_rows(bench: Bench, *, together: bool) -> None:
+    """Send samples of two sensors, each alone or all at once, and look whose they are."""
     after = bench.db.last_row()
     async with bench.sensor() as first, bench.sensor(1) as second:
-        sent = {}
-        for _ in range(3):
+        sent: dict[float, str] = {}
+
+        async def stored() -> None:
+            began_s = asyncio.get_running_loop().time()
+            await until(
+                lambda: _owners(bench, after).keys() >= sent.keys(),
+                f"{len(sent)} samples in the database",
+                lambda: f"{len(_owners(bench, after).keys() & sent.keys())} are",
+                bench.timeout_s,
+            )
+            await bench.quiet.commits(began_s)
+
+        for _ in range(20 if together else 3):
             for number, sensor in enumerate((first, second)):
                 sec, text = bench.fresh()
                 sent[sec] = bench.settings.sensors[number].id
                 await sensor.send(text)
-        await until(
-            lambda: _owners(bench, after).keys() >= sent.keys(),
-            f"{len(sent)} samples in the database",
-            lambda: f"{len(_owners(bench, after))} are",
-            bench.timeout_s,
-        )
+                if not together:
+                    await stored()
+        await stored()
         seen = _owners(bench, after)
         if wrong := [sec for sec, owner in sent.items() if seen[sec] != owner]:
             raise Mismatch(

@@ -1,5 +1,6 @@
 """A sensor that connects again while it is connected: clause S-1.4."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 from ctgkit.check.checks import Catalogue, Mismatch
@@ -27,13 +28,16 @@ async def takeover_serves(bench: Bench) -> None:
 async def stored_in(bench: Bench, sensor: Line) -> int:
     """Send one sample and return the examination in which it is stored."""
     sec, text = bench.fresh()
+    began_s = asyncio.get_running_loop().time()
     await sensor.send(text)
-    return await until(
+    found = await until(
         lambda: bench.examination_of(sec) or 0,
         f"the sample at {sec:g} s in the database",
         lambda: "it isn't there",
         bench.timeout_s,
     )
+    await bench.quiet.commits(began_s)
+    return found
 
 
 def end_of(bench: Bench, examination: int) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from websockets.asyncio.client import ClientConnection
 
 from ctgkit.check.checks import Mismatch, Skip
-from ctgkit.check.connection import Line, Pulse, Target, answers, until
+from ctgkit.check.connection import OPEN_PATIENCE, Line, Pulse, Target, answers, until
 from ctgkit.check.messages import parsed, sample
 from ctgkit.net.client import NotConnected, dial
 
@@ -92,7 +92,7 @@ class ServiceBench:
         try:
             connection: ClientConnection = await dial(
                 self.target.socket_url,
-                open_timeout_s=self.timeout_s,
+                open_timeout_s=OPEN_PATIENCE * self.timeout_s,
                 max_queue=None,
                 pings=False,
             )
