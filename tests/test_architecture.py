@@ -20,6 +20,7 @@ ALLOWED = {
     ("server", "recording"),  # `exam export` writes recordings
     ("score", "recording"),  # truth and results are read from recordings
     ("replay", "sensor"),  # real clients play the sensors
+    ("replay", "server"),  # a replay shows the backend's page
     ("score", "sensor"),  # and scenarios to a service
 }
 PURE = {
@@ -32,6 +33,7 @@ PURE = {
     "ctgkit.proxy.parties",
     "ctgkit.replay.roles",
     "ctgkit.replay.expect",
+    "ctgkit.replay.groups",
     "ctgkit.recording.format",
     "ctgkit.recording.files.grid",
     "ctgkit.recording.files.labels",

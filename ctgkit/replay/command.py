@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,11 +26,35 @@ from ctgkit.errors import RecordingError
 if TYPE_CHECKING:
     from ctgkit.recording.journal import JournalReader
     from ctgkit.replay.expect import Difference, Verdict
+    from ctgkit.replay.groups import Group
     from ctgkit.replay.player import ReplaySettings, ReplaySummary
 
+log = logging.getLogger(__name__)
 DEFAULT_BACKEND = "http://127.0.0.1:8080"
 DIFFERENCES_SHOWN = 20
-"""Differences that are printed one by one; the rest is counted."""
+"""Differences of which JSON has every detail; the rest is in the groups."""
+GROUPS_SHOWN = 30
+
+
+class OfMember(click.ParamType[tuple[str, float]]):
+    """``MEMBER=X``, a number of at least 0 for one member."""
+
+    name = "MEMBER=X"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """Return the member's name and its number."""
+        if isinstance(value, tuple):
+            return value
+        member, _, number = str(value).partition("=")
+        try:
+            least = float(number)
+        except ValueError:
+            least = math.nan
+        if not member or not least >= 0:
+            self.fail(f"{value!r} is not MEMBER=X with a number of at least 0", param, ctx)
+        return member, least
 
 
 @click.command(epilog="Example: ctgkit replay run.jsonl --speed 10 --expect run.jsonl")
@@ -53,9 +79,8 @@ DIFFERENCES_SHOWN = 20
     "--loop",
     "loops",
     type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="How often it is played; 0: until Ctrl-C.",
+    help="How often it is played; 0: until Ctrl-C. Default 1; with --serve it then stays up until"
+    " Ctrl-C.",
 )
 @click.option("--from", "from_s", type=click.FloatRange(0), default=0.0, metavar="S")
 @click.option(
@@ -67,9 +92,10 @@ DIFFERENCES_SHOWN = 20
     help="Play only from S to S, seconds since the recording began.",
 )
 @click.option(
-    "--renumber",
-    is_flag=True,
-    help="Give samples new sequence numbers: for a backend that has this recording already.",
+    "--renumber/--no-renumber",
+    default=None,
+    help="Give samples new sequence numbers: a backend acknowledges those that it has already, and"
+    " answers nothing.  [default: with --expect]",
 )
 @click.option(
     "--expect",
@@ -82,6 +108,13 @@ DIFFERENCES_SHOWN = 20
     default=0.0,
     show_default=True,
     help="Numbers may differ by so much, absolutely or relative to the expected one.",
+)
+@click.option(
+    "--tolerance-of",
+    "tolerances",
+    type=OfMember(),
+    multiple=True,
+    help="The same for one member, at any depth: hypoxia_probability=0.05 (repeatable).",
 )
 @click.option(
     "--ignore",
@@ -102,6 +135,16 @@ DIFFERENCES_SHOWN = 20
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --expect: keep a recording of the replay and its answers.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --expect: write JUnit XML, a case per kind of difference.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --expect: write the differences as one HTML page.",
 )
 @click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read; count them.")
 @click.option(
@@ -131,10 +174,11 @@ def replay(
     """
     if options["from_s"] >= options["to_s"]:
         raise click.UsageError("--from must be before --to")
-    if options["out"] is not None and options["expect"] is None:
-        raise click.UsageError("--out goes with --expect")
+    for name in ("out", "junit", "html"):
+        if options[name] is not None and options["expect"] is None:
+            raise click.UsageError(f"--{name} goes with --expect")
     if options["expect"] is not None and (
-        options["loops"] != 1 or options["from_s"] > 0 or options["to_s"] < math.inf
+        options["loops"] not in (None, 1) or options["from_s"] > 0 or options["to_s"] < math.inf
     ):
         raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
     from ctgkit.net import eventloop
@@ -160,10 +204,12 @@ def replay(
         url=websocket_option(options["url"], "/ws/sensor", "--url"),
         credentials=known,
         speed=options["speed"],
-        loops=options["loops"],
+        loops=1 if options["loops"] is None else options["loops"],
         from_s=options["from_s"],
         to_s=options["to_s"],
-        renumber=options["renumber"],
+        renumber=options["expect"] is not None
+        if options["renumber"] is None
+        else options["renumber"],
         connect_timeout_s=options["connect_timeout"],
     )
     if options["expect"] is not None:
@@ -187,6 +233,7 @@ def _replay_and_compare(
     from ctgkit.recording.journal import JournalReader
     from ctgkit.replay.comparison import Expectation, judge, place_for, rehearse
     from ctgkit.replay.expect import Verdict
+    from ctgkit.replay.groups import Grouping, html, junit
 
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
@@ -194,6 +241,7 @@ def _replay_and_compare(
         stream_url=websocket_option(options["viewer_url"] or host, "/ws", "--viewer-url"),
         viewer_token=viewer_token(options["viewer_token_file"]),
         tolerance=options["tolerance"],
+        tolerances=dict(options["tolerances"]),
         ignored=options["ignored"],
     )
 
@@ -203,30 +251,43 @@ def _replay_and_compare(
         stop = stop_on_signals()
         return await rehearse(journal, settings, stop, out=out, expectation=expectation)
 
-    verdict = Verdict()
+    verdict, grouping = Verdict(), Grouping()
     shown: list[Difference] = []
     with place_for(options["out"]) as out:
         summary = eventloop.run(run(out))
         for difference in judge(expectation, out, summary, verdict):
+            grouping.add(difference)
             if len(shown) < DIFFERENCES_SHOWN:
                 shown.append(difference)
-    ok = verdict.ok and not summary.other_closes
+    ok, groups, name = verdict.ok and not summary.other_closes, grouping.groups(), journal.path.name
+    if options["junit"]:
+        options["junit"].write_bytes(junit(name, groups, verdict, ok))
+    if options["html"]:
+        options["html"].write_text(html(name, groups, verdict, ok), encoding="utf-8")
+    stored_before = not settings.renumber and not verdict.compared and bool(summary.acked)
     if as_json:
         result = {"ok": ok, **dataclasses.asdict(verdict)}
+        result["groups"] = [group.as_dict() for group in groups]
         result["differences"] = [difference._asdict() for difference in shown]
         click.echo(json.dumps(_as_dict(summary) | {"expect": result}))
     else:
         click.echo(_as_text(summary))
-        click.echo(_verdict_as_text(verdict, shown, ok))
+        click.echo(_verdict_as_text(verdict, groups, ok))
+    if stored_before:
+        click.echo(
+            "all was acknowledged and nothing answered: this backend has these numbers already;"
+            " --renumber gives new ones", err=True,
+        )  # fmt: skip
     return 0 if ok else 1
 
 
-def _verdict_as_text(verdict: "Verdict", shown: "list[Difference]", ok: bool) -> str:
-    lines = [f"  {difference}" for difference in shown]
-    total = verdict.by_member.total() + verdict.missing + verdict.unexpected
-    if total > len(shown):
-        members = ", ".join(f"{n} x {member}" for member, n in verdict.by_member.most_common())
-        lines.append(f"  … and {total - len(shown)} more differences; in all {members or 'none'}")
+def _verdict_as_text(verdict: "Verdict", groups: "Sequence[Group]", ok: bool) -> str:
+    lines = [f"  {group}" for group in groups[:GROUPS_SHOWN]]
+    if len(groups) > GROUPS_SHOWN:
+        rest = groups[GROUPS_SHOWN:]
+        lines.append(
+            f"  … and {len(rest)} more kinds of differences, {sum(g.count for g in rest):,}"
+        )
     lines.append(
         f"{verdict.compared} answers compared: {verdict.different} differ,"
         f" {verdict.missing} missing, {verdict.unexpected} unexpected"
@@ -251,7 +312,9 @@ async def _serve(
     stage, passes, stop = Stage(options["speed"]), 0, stop_on_signals()
     async with stage.serve(*address) as url:
         announce(url, as_json=as_json, ready_file=ready_file)
-        while not stop.is_set() and passes != (options["loops"] or -1):
+        log.info("the live page is at %s/, the viewer stream at /ws", url)
+        loops = 1 if options["loops"] is None else options["loops"] or -1
+        while not stop.is_set() and passes != loops:
             before = stage.counts.results
             part = (
                 line
@@ -263,6 +326,9 @@ async def _serve(
             if stage.counts.results == before:
                 break
             passes += 1
+        if options["loops"] is None and not stop.is_set():
+            log.info("played to the end; Ctrl-C ends it, --loop N ends after N times")
+            await stop.wait()
     counts = stage.counts
     summary = {
         "results": counts.results,
