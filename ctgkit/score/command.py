@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ctgkit.cli.options import Speed, common_options
+from ctgkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ctgkit.score.scoring import Score
+    from ctgkit.score.against import Comparison
+    from ctgkit.score.scoring import Played, Score
 
 ALL = "all"
 F1_NAMES = (
@@ -78,6 +79,9 @@ def _limits(command: Any) -> Any:
                 metavar="X",
                 help="Share of the alarms raised for which the truth calls.",
             ),
+            click.option(
+                "--min-auc", type=share, metavar="X", help="Of the probability (or status) alone."
+            ),
         )
     ):
         command = option(command)
@@ -125,6 +129,18 @@ def _playing(command: Any) -> Any:
                 metavar="S",
                 help="How long the service may be silent while it owes answers.",
             ),
+            click.option(
+                "--max-time",
+                "max_time_s",
+                type=click.FloatRange(1),
+                metavar="S",
+                help="Send no more after so long, and score what was played.",
+            ),
+            click.option(
+                "--resume",
+                type=click.Path(path_type=Path, dir_okay=False),
+                help="Keep what is finished in this file, and go on from there.",
+            ),
         )
     ):
         command = option(command)
@@ -146,6 +162,11 @@ def _playing(command: Any) -> Any:
     type=click.IntRange(0, 600),
     help="Without RESULTS: take what our analyzer says as it looks so many seconds later.",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Compare with an earlier run's --json, recording by recording.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML too."
@@ -163,13 +184,18 @@ def score(truth: Path | None, results: Path | None, **options: Any) -> int:
     """
     from ctgkit.score.limits import Limits, exit_code, judge
     from ctgkit.score.report import as_dict, junit, text
-    from ctgkit.score.scoring import combined
+    from ctgkit.score.scoring import Played, combined
 
     if (truth is None) == (options["url"] is None):
         raise click.UsageError("give either TRUTH, or --ml URL")
     if options["junit"] and not options["junit"].parent.is_dir():  # said before an hour's play
         raise click.BadParameter("there is no such folder", param_hint="--junit")
-    scores = _played(options) if truth is None else _read(truth, results, options["lag_s"])
+    if truth is not None and (options["max_time_s"] or options["resume"]):
+        raise click.UsageError("--max-time and --resume go with --ml")
+    earlier = _earlier(options["against"])
+    lag_s = options["lag_s"]
+    played = _played(options) if truth is None else Played(_read(truth, results, lag_s))
+    scores = played.scores
     limits = Limits(
         min_f1=dict(options["min_f1"]),
         min_type_accuracy=options["min_type_accuracy"],
@@ -177,16 +203,42 @@ def score(truth: Path | None, results: Path | None, **options: Any) -> int:
         max_delay_s=options["max_delay_s"],
         max_false_alarms_per_h=options["max_false_alarms_per_h"],
         min_alarm_sensitivity=options["min_alarm_sensitivity"],
+        min_auc=options["min_auc"],
     )
     overall = combined(scores)
     outcomes = judge(overall, limits)
     if options["junit"]:
         options["junit"].write_bytes(junit(scores, outcomes))
+    report = as_dict(scores, overall, outcomes, played)
+    compared = [] if earlier is None else _compared(options["against"], earlier, report)
     if options["as_json"]:
-        click.echo(json.dumps(as_dict(scores, overall, outcomes)))
+        click.echo(json.dumps(as_dict(scores, overall, outcomes, played, compared)))
     else:
-        click.echo(text(scores, overall, outcomes))
+        click.echo(text(scores, overall, outcomes, played, compared))
     return exit_code(scores, outcomes)
+
+
+def _earlier(file: Path | None) -> Any:
+    """Return an earlier report, read before an hour's play."""
+    from ctgkit.score.against import compare_runs
+
+    if file is None:
+        return None
+    try:
+        report = json.loads(file.read_bytes())
+        compare_runs(report, {"recordings": []})
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"--against {file}", str(error)) from error
+    return report
+
+
+def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Comparison]":
+    from ctgkit.score.against import compare_runs
+
+    compared = compare_runs(earlier, report)
+    if not compared:
+        click.echo(f"{file}: no recording and no figure in common with this run", err=True)
+    return compared
 
 
 def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
@@ -199,9 +251,11 @@ def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
     return [score_one(case.truth, analyzed(case, float(lag_s))) for case in cases]
 
 
-def _played(options: dict[str, Any]) -> "Sequence[Score]":
+def _played(options: dict[str, Any]) -> "Played":
     from ctgkit.net.eventloop import run
-    from ctgkit.score.service import PlaySettings, play
+    from ctgkit.score import progress
+    from ctgkit.score.scoring import Played
+    from ctgkit.score.service import PlaySettings, play, play_in_turn
     from ctgkit.simulate.library import load_scenario, scenario_names
 
     names = scenario_names() if options["scenarios"] == ALL else options["scenarios"].split(",")
@@ -214,7 +268,18 @@ def _played(options: dict[str, Any]) -> "Sequence[Score]":
         ml_format=options["ml_format"],
         timeout_s=options["timeout_s"],
     )
-    return run(play(settings))
+    file, max_time_s = options["resume"], options["max_time_s"]
+    if file is None and max_time_s is None:
+        return Played(run(play(settings)))
+    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": options["speed"]}
+    asked = {n: v if v != math.inf else "max" for n, v in asked.items()}
+    done = {} if file is None else progress.load(file, asked)
+
+    def keep(scores: "dict[str, Score]") -> None:
+        if file is not None:
+            progress.save(file, asked, scores)
+
+    return run(play_in_turn(settings, max_time_s, done, keep))
 
 
 def _checked(url: str) -> str:
