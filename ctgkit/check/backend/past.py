@@ -1,10 +1,10 @@
 """What a viewer that joins later gets of the past: clause V-3."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ctgkit.check.backend.viewers import gets, gets_about, shown
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.messages import (
     PREDICTION,
     excerpt,
@@ -93,11 +93,22 @@ def _is_past(text: str | bytes, secs: Sequence[float]) -> bool:
 
 @asynccontextmanager
 async def _with_past(bench: Bench, offsets: Sequence[float]) -> AsyncIterator[list[float]]:
-    """Keep a sensor connected whose samples so far are at *offsets*; yield their data times."""
+    """Keep a sensor connected whose samples so far are at *offsets*; yield their data times.
+
+    What viewers get of them live has been sent by then: it isn't taken for the past.
+    """
     begin = bench.leap(offsets[-1])
     secs = [begin + offset for offset in offsets]
-    async with bench.watch() as watch, bench.sensor() as sensor:
+    async with AsyncExitStack() as stack:
+        watch = await stack.enter_async_context(bench.watch())
+        sensor = await stack.enter_async_context(bench.sensor())
+        early = None
+        if "viewer" not in bench.lacks:
+            early = await stack.enter_async_context(bench.viewer())
         await sensor.send(*map(sample, secs))
         for sec in secs:
             await watch.saw(sec)
+            if early is not None:
+                with arranging("a viewer gets the samples that will be the past"):
+                    await gets_about(early, sec)
         yield secs
