@@ -82,7 +82,7 @@ async def echo(connection):
 
 async def answered_per_s(url, frames):
     """Return how many requests per second get their reply."""
-    async with connect(url, compression=None, max_queue=None) as client:
+    async with connect(url, compression=None, proxy=None, max_queue=None) as client:
         before = time.perf_counter()
 
         async def ask():

@@ -13,8 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.measure import Figure, alternate
+from ctgkit.samples import Sample
+from ctgkit.server.numbering import Attendance
 from ctgkit.server.store import schema
-from ctgkit.server.store.sqlite import QUEUE_MAX_ROWS, open_store
+from ctgkit.server.store.sqlite import open_store
+from ctgkit.server.store.writer import QUEUE_MAX_ROWS
 
 SENSOR = "0c7f4a34-0000-4000-8000-00000000000a"
 DIGEST = bytes(32)
@@ -23,7 +26,7 @@ GROUPS = (100, QUEUE_MAX_ROWS)
 
 def sample_rows(count, key):
     """Return rows of one sensor."""
-    return [(1, key, n, n / 4, SENSOR, 140.25, 10.0, 0.0) for n in range(count)]
+    return [(1, key, 1, n, n / 4, SENSOR, 140.25, 10.0, 0.0) for n in range(count)]
 
 
 async def through_store(path, count, group):
@@ -32,11 +35,12 @@ async def through_store(path, count, group):
         tasks.create_task(store.run())
         store.open_examination(1, "default")
         await store.settled()
-        waiting = sample_rows(count, store.recovered.sensor_keys[SENSOR])
+        source = Attendance(SENSOR, 1)
+        waiting = [Sample(SENSOR, n / 4, 140.25, 10.0, 0.0, n) for n in range(count)]
         started_s = time.process_time()
         for at in range(0, count, group):
-            for row in waiting[at : at + group]:
-                store.add_sample(row)
+            for sample in waiting[at : at + group]:
+                store.add_sample(source, sample)
             await store.settled()
         spent_s = time.process_time() - started_s
         store.stop()

@@ -19,6 +19,7 @@ from ctgkit.errors import CtgkitError
 from ctgkit.events import Event
 from ctgkit.recording import (
     Recording,
+    read_one,
     read_recording,
     read_recordings,
     write_recording,
@@ -109,7 +110,7 @@ def analyze(recording: Recording | Path | str, settings: AnalyzerSettings | None
     Parameters
     ----------
     recording : Recording, Path or str
-        A recording, or the file of one.
+        A recording, or the file of a single one.
     settings : AnalyzerSettings or None
         How to analyse.
 
@@ -119,7 +120,7 @@ def analyze(recording: Recording | Path | str, settings: AnalyzerSettings | None
         When the file cannot be read.
     """
     if not isinstance(recording, Recording):
-        recording = read_recording(Path(recording))
+        recording = read_one(Path(recording))
     return _analyze(recording, settings)
 
 

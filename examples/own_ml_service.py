@@ -45,10 +45,11 @@ async def main(directory: Path) -> None:
             await backend.ml_connected()
             address = backend.url.replace("http", "ws", 1)
             async with (
-                connect(address + "/ws") as viewer,
+                connect(address + "/ws", proxy=None) as viewer,
                 connect(
                     f"{address}/ws/sensor?sensor_id={sensor.id}",
                     additional_headers={"X-Auth-Sensor-Token": sensor.token},
+                    proxy=None,
                 ) as fake_sensor,
             ):
                 for second, fhr_bpm in enumerate((140.0, 160.0)):

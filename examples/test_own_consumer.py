@@ -29,7 +29,7 @@ class Ward:
 
     def watch(self, url: str, patients: int) -> None:
         """Read the stream at *url* until so many patients are known."""
-        with connect(url, close_timeout=1) as stream:  # it leaves while more is coming
+        with connect(url, proxy=None, close_timeout=1) as stream:  # it leaves while more is coming
             while len(self.rates) < patients:
                 self.read(json.loads(stream.recv(timeout=10)))
 

@@ -31,7 +31,7 @@ async def main(directory: Path) -> None:
         async with run_backend(settings) as backend:
             await backend.ml_connected()
             address = backend.url.replace("http", "ws", 1)
-            async with connect(address + "/ws") as viewer, asyncio.TaskGroup() as tasks:
+            async with connect(address + "/ws", proxy=None) as viewer, asyncio.TaskGroup() as tasks:
                 fleet = FleetSettings(
                     url=address + "/ws/sensor",
                     credentials=sensors,

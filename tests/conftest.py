@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import urllib.request
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,9 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("CTGKIT_HYPOTHESIS", "same"))
 """A red test is about the change, not about the day; `make fuzz` draws new examples."""
+
+urllib.request.getproxies = dict
+"""The tests' own clients talk to this machine; processes of ours keep the environment's proxies."""
 
 TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 """Multiplies every deadline, for slow machines."""

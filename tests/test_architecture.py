@@ -185,3 +185,21 @@ def test_wire_names_live_in_one_module():
                 if isinstance(n, ast.Constant) and isinstance(n.value, str)
             }
             assert strings & {"sensorID", "secFromStart", "BPMChild"} == set(), path
+
+
+ONE_WAY = {
+    "websockets.asyncio.client.connect": {"net/client.py"},
+    "websockets.asyncio.server.serve": {"net/server.py", "check/ml_service.py"},
+    "websockets.sync": set(),
+}
+"""What opens sockets -> who may. The checker's ML service is a witness that shares nothing."""
+
+
+def test_one_way_to_dial_and_one_to_serve():
+    """Elsewhere proxies, redirects, bounds, Host and Origin, and the log would be forgotten."""
+    for path in MODULES:
+        own = path.relative_to(PACKAGE).as_posix()
+        for name in imports_of(path):
+            for opener, homes in ONE_WAY.items():
+                assert not name.startswith(opener) or own in homes, f"{own} imports {name}"
+        assert "urllib.request.urlopen" not in path.read_text(), f"{own}: it asks the user's proxy"

@@ -1,5 +1,6 @@
 """``ctgkit analyze``: the analyzer over a recording, without any network."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,13 +10,15 @@ import click
 from ctgkit import private
 from ctgkit.cli.options import common_options
 from ctgkit.mlstub.command import GUIDELINE_NAMES
+from ctgkit.recording.reading_options import reading_options, taken_from
 
 if TYPE_CHECKING:
     from ctgkit.analysis.report import Report
 
 
 @click.command(epilog="Example: ctgkit analyze recording.csv.gz --guideline nichd")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
+@reading_options(sensor=True)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option(
     "--lag",
@@ -48,26 +51,32 @@ def analyze(
     guideline: str,
     lang: Literal["en", "ru"],
     out: Path | None,
+    sensor: str,
+    **options: Any,
 ) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
     FILE is a recording of any format that `ctgkit convert` reads. The result is what
-    `ctgkit ml` would have said live. A test tool, not a medical device.
+    `ctgkit ml` would have said live. Of twins, or of several sensors, each is analysed: with --json
+    one object per line. A test tool, not a medical device.
     """
     from ctgkit.analysis.analyzer import AnalyzerSettings
     from ctgkit.analysis.report import analyze as analyze_recording
-    from ctgkit.recording import read_recording
+    from ctgkit.recording import read_chosen
+    from ctgkit.recording.files.choosing import name_of
 
-    recording = read_recording(file)
     settings = AnalyzerSettings(guideline=guideline, language=lang, final_after_s=float(lag_s))
-    report = analyze_recording(recording, settings)
-    result = {"recording": file.name, **report.as_dict()}
+    lines = []
+    rest = read_chosen(file, taken_from(options), sensor)
+    ahead = list(itertools.islice(rest, 2))
+    for number, recording in enumerate(itertools.chain(ahead, rest), 1):
+        report = analyze_recording(recording, settings)
+        name = name_of(file, recording, number) if len(ahead) > 1 else file.name
+        result = {"recording": name, **report.as_dict()}
+        lines.append(json.dumps(result, ensure_ascii=False))
+        click.echo(lines[-1] if as_json else _summary(report, result))
     if out is not None:
-        private.write_text(out, json.dumps(result, ensure_ascii=False) + "\n")
-    if as_json:
-        click.echo(json.dumps(result, ensure_ascii=False))
-    else:
-        click.echo(_summary(report, result))
+        private.write_text(out, "\n".join(lines) + "\n")
 
 
 def _summary(report: "Report", result: dict[str, Any]) -> str:

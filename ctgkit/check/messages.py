@@ -11,6 +11,7 @@ from typing import Any
 
 TOKEN_HEADER = "X-Auth-Sensor-Token"
 SUBPROTOCOL = "ctgkit.v1"
+STREAM_HEADER = "X-Sensor-Stream"
 BAD_SEC_MIN, BAD_SEC_MAX = 500.5, 999.75
 """Data times of bad samples, seconds: none of the good ones has them."""
 BAD_SEC = str(BAD_SEC_MIN)

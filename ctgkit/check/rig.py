@@ -29,6 +29,7 @@ from ctgkit.check.launched import Launched
 from ctgkit.check.messages import (
     BAD_SEC_MAX,
     BAD_SEC_MIN,
+    STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
     UPGRADE,
@@ -231,9 +232,9 @@ class Bench:
 
     @asynccontextmanager
     async def sensor(
-        self, number: int = 0, *, v1: bool = False, settle: bool = True
+        self, number: int = 0, *, v1: bool = False, settle: bool = True, stream: str = ""
     ) -> AsyncIterator[Line]:
-        """Connect a sensor.
+        """Connect a sensor, which may name its stream of numbers.
 
         Unless a check is about just that, what the backend writes when a sensor comes or goes is
         done before something else happens.
@@ -241,7 +242,8 @@ class Bench:
         offers = SUBPROTOCOL if v1 else None
         self.quiet.before()
         try:
-            async with self.line(self.sensor_path(number), [self.token(number)], offers) as line:
+            headers = [self.token(number), *([(STREAM_HEADER, stream)] if stream else [])]
+            async with self.line(self.sensor_path(number), headers, offers) as line:
                 if settle:
                     with contextlib.suppress(Mismatch):  # the check will see that it is closed
                         await line.settle()

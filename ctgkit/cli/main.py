@@ -28,6 +28,7 @@ COMMANDS = {
     "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
     "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
     "replay": ("ctgkit.replay.command:replay", "Play a recording, as sensors or as a backend."),
+    "inspect": ("ctgkit.recording.inspect_command:inspect", "Say what a recording is."),
     "convert": ("ctgkit.recording.convert_command:convert", "Convert recordings between formats."),
     "proxy": ("ctgkit.proxy.command:proxy", "Stand between two parties and let things go wrong."),
     "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),

@@ -1,8 +1,10 @@
 """Sockets: one way to open a server, one way to dial, and what lies between.
 
-- server    limits and guards of every connection we accept
+- server    how a server is opened
+- connection  what one connection may cost
 - origins   which web pages and host names may talk to us
-- http      answers to plain requests
+- refusals  lines in the log for what is refused
+- http      a request, parsed once, and its answer
 - client    how we dial
 - addresses, frames, relay, impaired, lags, eventloop
 """

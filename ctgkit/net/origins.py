@@ -47,7 +47,7 @@ def parse_origin(text: str) -> Origin:
     if not found or not scheme.isascii() or not scheme.replace("-", "").isalnum():
         raise ValueError(f"{text!r} is not http(s)://HOST[:PORT]")
     host, port = split_authority(rest)
-    return Origin(scheme.lower(), host, port or _DEFAULT_PORTS.get(scheme.lower()))
+    return Origin(scheme.lower(), host, _port(port, scheme.lower()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ class Rules:
                 return ""
             # without TLS of ours, a proxy in front may have taken it off: either scheme is ours
             if origin.scheme == "https" or not secure:
-                own = Origin(origin.scheme, host, port or _DEFAULT_PORTS[origin.scheme])
+                own = Origin(origin.scheme, host, _port(port, origin.scheme))
                 if origin == own:
                     return ""
         advice = f"; --origin {excerpt(text)} lets it in" if self.options else ""
@@ -145,3 +145,7 @@ def _named(host: str) -> str:
         return split_authority(host)[0]
     except ValueError:
         return plain_host(host)
+
+
+def _port(port: int | None, scheme: str) -> int | None:
+    return _DEFAULT_PORTS.get(scheme) if port is None else port

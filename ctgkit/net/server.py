@@ -14,8 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from types import TracebackType
-from typing import Any, ClassVar, Self, cast
-from weakref import WeakKeyDictionary
+from typing import Any, Self, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -27,8 +26,7 @@ from ctgkit.net.addresses import PORT_MAX, authority
 from ctgkit.net.connection import Answerer, BoundedConnection
 from ctgkit.net.http import Answer, Asked, problem, response, split_target
 from ctgkit.net.origins import Rules
-
-log = logging.getLogger(__name__)
+from ctgkit.net.refusals import TELLING, Seldom, log_refusal, request_line
 
 FRAME_MAX_BYTES = 16_384
 """Largest message that a server takes unless told otherwise (contract: 16 KiB)."""
@@ -45,11 +43,6 @@ SEND_BUFFER_BYTES = 131_072
 BACKLOG = 1024
 """Connections that wait to be accepted; with fewer, sensors that all come back at once after a
 restart are turned away by the kernel and try again only after 1 s, 3 s, 7 s."""
-LOG_EVERY_S = 10.0
-"""Pause between lines about the same kind of refusal, seconds."""
-
-_TELLING = {401, 403, 503, 4401}
-"""Refusals by which somebody's set-up fails."""
 _TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS client begins."""
 _NO_TLS = (
@@ -104,35 +97,6 @@ class Guarded(BoundedConnection):
 
 Answers = Callable[[Any, Asked], Awaitable[Answer | Response | None] | Answer | Response | None]
 """Answers a request on a :class:`Guarded` connection; None lets it become a WebSocket."""
-
-
-class Seldom:
-    """Logs one line of each kind now and then, and says how many it left out."""
-
-    _of: ClassVar[WeakKeyDictionary[Server, "Seldom"]] = WeakKeyDictionary()
-
-    def __init__(self) -> None:
-        self._kinds: dict[object, tuple[float, int]] = {}
-        """Kind -> when its last line was written, and how many were left out since."""
-
-    @classmethod
-    def of(cls, server: Server) -> "Seldom":
-        """Return the one of a server."""
-        return cls._of.setdefault(server, cls())
-
-    def log(self, level: int, kind: object, text: str, *values: object) -> None:
-        """Write a line, unless one of its kind was written a moment ago.
-
-        There must be few kinds: none of a peer's making.
-        """
-        now_s = asyncio.get_running_loop().time()
-        at_s, left_out = self._kinds.get(kind, (-LOG_EVERY_S, 0))
-        if now_s - at_s < LOG_EVERY_S:
-            self._kinds[kind] = at_s, left_out + 1
-            return
-        self._kinds[kind] = now_s, 0
-        more = f" ({left_out} more like it since the last line)" if left_out else ""
-        log.log(level, text + "%s", *values, more)
 
 
 class OpenServer:
@@ -226,6 +190,8 @@ def listen(
 def _bind(host: str, port: int) -> socket.socket:
     if not 0 <= port <= PORT_MAX:
         raise ValueError("there is no such port")
+    if "\0" in host:
+        raise ValueError("there is no such host")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -283,11 +249,6 @@ async def open_server(
     """
     door = _door(answer, rules, on_refused, secure=tls is not None)
 
-    def note_rejected(link: Any, request: Request, last: Response) -> None:
-        if link.protocol.accept_called and last.status_code >= 400:  # no WebSocket handshake
-            reason = excerpt(bytes(last.body).partition(b"\n")[0])
-            log_refusal(link, last.status_code, request_line(request), reason)
-
     servers = [
         await serve(
             handle,
@@ -295,7 +256,7 @@ async def open_server(
             backlog=BACKLOG,
             create_connection=cast(type[ServerConnection], connection),
             process_request=door,
-            process_response=note_rejected,
+            process_response=_note_rejected,
             select_subprotocol=select_subprotocol,
             compression=None,
             max_size=max_bytes,
@@ -332,7 +293,7 @@ def _door(answer: Answers, rules: Rules, on_refused: OnRefused, *, secure: bool)
         if given.status >= 400 and connection.state is State.CONNECTING:
             on_refused(connection.peer, request.path, given)
             reason = given.why or excerpt(given.body.strip())
-            kind = given.body if given.status in _TELLING else b""  # its own text there
+            kind = given.body if given.status in TELLING else b""  # its own text there
             log_refusal(connection, given.status, request_line(request), reason, kind)
         return response(given, with_body=request.method != "HEAD")
 
@@ -357,28 +318,8 @@ def asked_of(connection: Guarded, request: Request, *, secure: bool) -> Asked | 
     )
 
 
-def request_line(request: Request) -> str:
-    """Return method and path for the log: no query, in which somebody may have put a token."""
-    return f"{excerpt(request.method)} {excerpt(request.path.partition('?')[0])}"
-
-
-def log_refusal(
-    connection: Guarded, status: int, what: str, why: str, kind: bytes | str = ""
-) -> None:
-    """Write now and then a line for what is refused, so that its owner sees why.
-
-    Parameters
-    ----------
-    connection : Guarded
-        Whose request or message it was.
-    status : int
-        HTTP status or close code.
-    what, why : str
-        What was asked for, and what the refusal rests on.
-    kind : bytes or str
-        Refusals of different kinds don't silence one another; there must be few.
-    """
-    level = logging.WARNING if status in _TELLING else logging.INFO
-    Seldom.of(connection.server).log(
-        level, (status, kind), "refused %d %s peer=%s: %s", status, what, connection.peer, why
-    )
+def _note_rejected(link: Any, request: Request, last: Response) -> None:
+    """Log what the library refuses: a handshake that is none."""
+    if link.protocol.accept_called and last.status_code >= 400:
+        reason = excerpt(bytes(last.body).partition(b"\n")[0])
+        log_refusal(link, last.status_code, request_line(request), reason)

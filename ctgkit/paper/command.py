@@ -1,7 +1,7 @@
 """``ctgkit paper``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,7 @@ from ctgkit.cli.options import common_options
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
 from ctgkit.drawing import load_matplotlib, plain_style
 from ctgkit.errors import ConfigError, CtgkitError
+from ctgkit.recording.reading_options import reading_options, taken_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,8 @@ _METADATA = {
 
 @click.command(epilog="Example: ctgkit paper labour.csv.gz --out labour.pdf --speed-cm-min 3")
 @common_options
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
+@reading_options()
 @click.option(
     "--out",
     required=True,
@@ -77,10 +79,11 @@ def paper(
     to_s: float | None,
     simulated: bool | None,
     dpi: int,
+    **options: Any,
 ) -> None:
     """Print FILE on CTG paper, true to scale: a centimetre is a centimetre.
 
-    FILE is a recording, or an examination from `ctgkit exam export --format json`. PDF is printed
+    FILE is a recording of any format, or an examination from `ctgkit exam export`. PDF is printed
     at 100 %. A test tool, not a medical device.
     """
     if out.suffix not in _KINDS:
@@ -89,7 +92,7 @@ def paper(
     from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
     from ctgkit.paper.subject import read_findings, read_subject
 
-    subject = read_subject(file, sensor)
+    subject = read_subject(file, sensor, taken_from(options))
     if events:
         subject.findings = read_findings(events, sensor)
     if simulated is None:

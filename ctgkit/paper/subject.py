@@ -11,7 +11,8 @@ import numpy as np
 from ctgkit.display import EVENT_SIGNS, REORDER_S
 from ctgkit.errors import RecordingError, WireError, excerpt
 from ctgkit.events import Event
-from ctgkit.recording import Recording, read_recordings
+from ctgkit.recording import Recording, read_one
+from ctgkit.recording.files.options import ReadOptions
 from ctgkit.wire import Result, decode_result
 
 _OURS = {"type": "kind", "start_s": "onset_s"}
@@ -57,7 +58,7 @@ class _Export(msgspec.Struct):
     results: list[msgspec.Raw]
 
 
-def read_subject(path: Path, sensor: str = "") -> Subject:
+def read_subject(path: Path, sensor: str = "", options: ReadOptions | None = None) -> Subject:
     """Read a recording, or an examination exported as JSON.
 
     Parameters
@@ -65,31 +66,36 @@ def read_subject(path: Path, sensor: str = "") -> Subject:
     path : Path
         ``.json``: from ``ctgkit exam export``; anything else: a recording.
     sensor : str
-        Start of the sensor's id, where the file holds several.
+        Start of the sensor's id, or its number, where the file holds several.
+    options : ReadOptions or None
+        Which columns, which rate, which fetus.
 
     Raises
     ------
     RecordingError
         When it cannot be read, or doesn't say which sensor is meant.
     """
-    if path.suffix == ".json":
-        return _read_export(path, sensor.lower())
-    recording = next(
-        (r for r in read_recordings(path) if r.sensor_id.lower().startswith(sensor.lower())), None
-    )
-    if recording is None:
-        raise RecordingError(str(path), 0, f"holds no sensor {sensor}")
+    if path.suffix == ".json" and (export := _export_in(path)) is not None:
+        return _read_export(path, export, sensor.lower())
+    recording = read_one(path, options, sensor)
     events = {event.id: event for event in recording.events if event.kind in EVENT_SIGNS}
     return Subject(recording, Findings(events), simulated=bool(recording.simulated))
 
 
-def _read_export(path: Path, sensor: str) -> Subject:
+def _export_in(path: Path) -> _Export | None:
+    """Return an exported examination; None when the file is something else."""
     try:
-        export = msgspec.json.decode(path.read_bytes(), type=_Export)
-        results = [decode_result(bytes(raw)) for raw in export.results]
+        return msgspec.json.decode(path.read_bytes(), type=_Export)
     except OSError as error:
         raise RecordingError(str(path), 0, error.strerror or str(error)) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, WireError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _read_export(path: Path, export: _Export, sensor: str) -> Subject:
+    try:
+        results = [decode_result(bytes(raw)) for raw in export.results]
+    except WireError as error:
         reason = f"is not what `ctgkit exam export` writes: {error}"
         raise RecordingError(str(path), 0, reason) from error
     meant = _choose(path, {row.uuid for row in export.samples}, sensor)

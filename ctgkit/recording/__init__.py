@@ -1,14 +1,14 @@
 """Recordings: what happened on the wire, and files of samples in many formats.
 
 - format, journal                  the native format: JSON lines of raw messages with their times
-- tape, recorder, proxy            make them
-- player, performer, casting       play them as the sensors
-- stage                            play them as the backend
-- expect, rehearsal                compare answers with the recorded ones
-- formats                          the registry of file formats; one module per foreign format
-- labels, grid                     what files of samples have in common: remarks, fixed rates
+- captures                         messages that others kept, read as if they were that
+- tape, recorder, passage          make them
+- files/registry                   the file formats, one module each
+- files/channels, clock, clocks    names of channels, times, channels with times of their own
+- files/plausible                  the last look at everything that was read
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from ctgkit.events import Event
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ctgkit.recording.files.options import ReadOptions, Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,14 +47,27 @@ class Recording:
     """What is known to have happened."""
 
 
-def read_recordings(path: Path, *, skip_bad: bool = False) -> Iterator[Recording]:
+def read_recordings(
+    path: Path,
+    options: "ReadOptions | None" = None,
+    report: "Report | None" = None,
+    *,
+    skip_bad: bool = False,
+) -> Iterator[Recording]:
     """Read a file in any known format, one sensor after another.
+
+    Values are those of the file, or NaN: what cannot be a heart rate, or marks no signal, becomes
+    NaN, and that is said. What was taken for what is logged, unless there is a *report*.
 
     Parameters
     ----------
     path : Path
-        The extension names the format; see :data:`~ctgkit.recording.files.registry.FORMATS`.
-        A directory is the layout with two CSV files.
+        The extension names the format; see :data:`ctgkit.recording.files.registry.FORMATS`. A
+        directory is the layout with two CSV files.
+    options : ReadOptions or None
+        Which columns, which rate, which fetus, where the file doesn't say it.
+    report : Report or None
+        Gets what was taken for what, and what was not read.
     skip_bad : bool
         In the native format: go on after lines that cannot be read.
 
@@ -61,14 +76,56 @@ def read_recordings(path: Path, *, skip_bad: bool = False) -> Iterator[Recording
     RecordingError
         When the format is unknown or needs an extra that isn't installed, or the file is wrong.
     """
+    from dataclasses import replace
+
+    from ctgkit.recording.files.options import ReadOptions
     from ctgkit.recording.files.registry import read
 
-    return read(path, skip_bad=skip_bad)
+    wanted = options or ReadOptions()
+    return read(path, replace(wanted, skip_bad=True) if skip_bad else wanted, report)
 
 
-def read_recording(path: Path) -> Recording:
-    """Read the first, or only, sensor of a file; see :func:`read_recordings`."""
-    return next(iter(read_recordings(path)))
+def read_recording(path: Path, options: "ReadOptions | None" = None) -> Recording:
+    """Read the first, or only, recording of a file; see :func:`read_recordings`."""
+    with contextlib.closing(read_recordings(path, options)) as recordings:  # type: ignore[type-var]
+        return next(iter(recordings))
+
+
+def read_one(path: Path, options: "ReadOptions | None" = None, sensor: str = "") -> Recording:
+    """Read the one recording that is meant; see :func:`read_recordings`.
+
+    Parameters
+    ----------
+    path, options
+        As there.
+    sensor : str
+        Start of the sensor's id, where the file holds several; or its number, from 1.
+
+    Raises
+    ------
+    RecordingError
+        When the file holds several and none is chosen, or not the one that is.
+    """
+    from ctgkit.recording.files.choosing import only
+
+    with contextlib.closing(read_recordings(path, options)) as recordings:  # type: ignore[type-var]
+        return only(path, recordings, sensor)
+
+
+def read_chosen(
+    path: Path, options: "ReadOptions | None" = None, sensor: str = ""
+) -> Iterator[Recording]:
+    """Read all recordings of a file, or with *sensor* the one that is meant; see :func:`read_one`.
+
+    Parameters
+    ----------
+    path, options, sensor
+        As there; without *sensor* all are meant.
+    """
+    if sensor:
+        yield read_one(path, options, sensor)
+    else:
+        yield from read_recordings(path, options)
 
 
 def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
@@ -81,11 +138,12 @@ def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
     RecordingError
         See :func:`read_recordings`.
     """
+    from ctgkit.recording.captures import open_recording
     from ctgkit.recording.files.registry import format_of
-    from ctgkit.recording.journal import JournalReader, viewer_stream
+    from ctgkit.recording.journal import viewer_stream
 
-    if format_of(path).name == "native":
-        for line in viewer_stream(JournalReader(path)):
+    if format_of(path).module == "native":
+        for line in viewer_stream(open_recording(path)):
             yield line.t_s, line.frame
 
 

@@ -29,6 +29,8 @@ converter from the one before in :data:`CONVERTERS`."""
 MARK: Final = "ctgkit_recording"
 """The header's member that holds the version."""
 
+NOT_NATIVE: Final = "not a recording in the native format"
+
 What = Literal["open", "close", "refused", ">", "<", "event"]
 Raw = dict[str, Any] | list[Any]
 
@@ -45,7 +47,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int = msgspec.field(name=MARK)
     created: str = ""
-    """When recording began, ISO 8601, UTC."""
+    """When recording began, or the file was made, ISO 8601, UTC."""
+    started: str = ""
+    """Wall time of second 0 of the samples, where that is known."""
     made_by: str = ""
     simulated: bool | None = None
     """Whether the data come from a simulation; None where the recorder cannot know."""
@@ -126,10 +130,10 @@ def decode_header(
     try:
         raw = _raw_decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"not a recording in the native format: {error}") from error
+        raise FormatError(f"{NOT_NATIVE}: {error}") from error
     version = raw.get(MARK) if isinstance(raw, dict) else None
     if type(version) is not int or version < 0:
-        raise FormatError(f"not a recording in the native format: its first line has no {MARK!r}")
+        raise FormatError(f"{NOT_NATIVE}: its first line has no {MARK!r}")
     if version > VERSION:
         raise FormatError(
             f"recorded in format {version}, this program knows up to {VERSION}: update ctgkit"

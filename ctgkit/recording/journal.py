@@ -9,6 +9,7 @@ from typing import BinaryIO, Self, cast
 
 from ctgkit import private
 from ctgkit.errors import RecordingError, excerpt
+from ctgkit.recording.files.opening import is_gzip, open_bytes, unpacked_most
 from ctgkit.recording.format import (
     FormatError,
     Header,
@@ -23,6 +24,9 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 LINE_MAX_BYTES = 32 << 20
 """Longest line that is read: twice the longest message that is recorded, for escapes."""
+
+BAD_LINES_MAX = 100_000
+"""Lines that are skipped at most; a file with more bad ones is something else."""
 
 
 class JournalWriter:
@@ -55,7 +59,7 @@ class JournalWriter:
         self._durable = durable
         mode = "wb" if replace else "xb"
         try:
-            self._file = _open(path, mode)
+            self._file = _create(path, mode)
         except FileExistsError as error:
             raise RecordingError(str(path), 0, "exists already; --force replaces it") from error
         except OSError as error:
@@ -105,6 +109,8 @@ class JournalReader:
         The file.
     skip_bad : bool
         Go on after a line that cannot be read, and count it in :attr:`bad`.
+    max_bytes : int or None
+        Most that a compressed one may unpack to; by default a hundred times its size.
 
     Raises
     ------
@@ -113,10 +119,13 @@ class JournalReader:
         is corrupt or the file ends in the middle of one, with the line's number.
     """
 
-    def __init__(self, path: Path, *, skip_bad: bool = False) -> None:
+    def __init__(self, path: Path, *, skip_bad: bool = False, max_bytes: int | None = None) -> None:
         self.path = path
+        self._max_bytes = max_bytes
         self.bad = 0
         """Lines skipped in the last iteration."""
+        self.number = 1
+        """Of the line that came last."""
         self.skip_bad = skip_bad
         with self._open() as file:
             first = self._next(file, 1)
@@ -132,7 +141,7 @@ class JournalReader:
             self._next(file, 1)
             number = 1
             while True:
-                number += 1
+                self.number = number = number + 1
                 try:
                     text = self._next(file, number)
                     if not text:
@@ -140,19 +149,24 @@ class JournalReader:
                     yield decode_line(text, version)
                 except FormatError as error:
                     bad = RecordingError(str(self.path), number, f"{error}: {excerpt(text)}")
-                    self._skip(bad)
+                    self.skip(bad)
                 except RecordingError as bad:
-                    self._skip(bad)
+                    self.skip(bad)
                     return  # nothing follows a truncated line
 
-    def _skip(self, bad: RecordingError) -> None:
-        if not self.skip_bad:
+    def skip(self, bad: RecordingError) -> None:
+        """Count a line that cannot be used, or raise *bad* where that isn't wanted."""
+        if not self.skip_bad or self.bad >= BAD_LINES_MAX:
             raise bad
         self.bad += 1
 
     def _open(self) -> BinaryIO:
         try:
-            return _open(self.path, "rb")
+            if not is_gzip(self.path):
+                return self.path.open("rb")
+            default = 1 << 62
+            most = unpacked_most(self.path, self._max_bytes or default, default)
+            return cast(BinaryIO, open_bytes(self.path, most))
         except OSError as error:
             raise RecordingError(str(self.path), 0, error.strerror or str(error)) from error
 
@@ -196,11 +210,9 @@ def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
                 followed = None
 
 
-def _open(path: Path, mode: str) -> BinaryIO:
-    if mode != "rb":  # for its owner only: it holds what was measured
-        path.touch(mode=0o600, exist_ok=mode == "wb")
-        private.restrict(path)
-        mode = "wb"
+def _create(path: Path, mode: str) -> BinaryIO:
+    path.touch(mode=0o600, exist_ok=mode == "wb")  # for its owner only: it holds what was measured
+    private.restrict(path)
     if path.suffix == ".gz":  # level 6: a recorder keeps up with a ward on one core
-        return cast(BinaryIO, gzip.GzipFile(path, mode, compresslevel=6))
-    return cast(BinaryIO, path.open(mode))
+        return cast(BinaryIO, gzip.GzipFile(path, "wb", compresslevel=6))
+    return path.open("wb")

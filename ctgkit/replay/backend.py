@@ -117,6 +117,8 @@ class Stage:
 
     async def _show(self, line: Line) -> None:
         viewers = list(self._viewers)
+        if not viewers:
+            await asyncio.sleep(0)  # at maximal speed nothing else would let others have a turn
         if len(viewers) == 1:
             await self._send(viewers[0], line)
             return

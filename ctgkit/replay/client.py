@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from ctgkit.errors import Unreachable, WireError
+from ctgkit.errors import Unreachable, WireError, excerpt
 from ctgkit.net.client import Backoff, NotConnected, dial
 from ctgkit.net.frames import send_texts
 from ctgkit.net.lags import Lags
@@ -43,6 +43,8 @@ ACKS_TIMEOUT_S = 15.0
 """How long a connection that ends waits for its last acknowledgements, seconds; as a sensor."""
 BARRIER_TIMEOUT_S = 5.0
 """How long a backend may take to say that it has read everything, or to close by itself."""
+REASONS_MAX = 20
+"""Reasons of rejections that are told apart."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
 ENVIRONMENTAL = {1000, 1001, 1005, 1006, 1011, 1012, 1013}
 """Close codes of a backend that stops or breaks; all others judge what the sensor sent."""
@@ -87,6 +89,7 @@ class Performer:
     ) -> None:
         self.part = part
         self.counts: Counter[str] = Counter()
+        self.reject_reasons: Counter[str] = Counter()
         self.failure: Unreachable | None = None
         self.other_close: str = ""
         """How the connection ended otherwise than recorded; empty when alike."""
@@ -292,7 +295,10 @@ class Performer:
                 while self._in_flight and self._in_flight[0][0] <= seq:
                     self._in_flight.popleft()
                     self.counts["acked"] += 1
-            case Reject(seq=seq):
+            case Reject(error=reason, seq=seq):
                 self.counts["rejected"] += 1
+                shown = excerpt(reason)
+                if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:
+                    self.reject_reasons[shown] += 1
                 kept = [item for item in self._in_flight if item[0] != seq]
                 self._in_flight = deque(kept)

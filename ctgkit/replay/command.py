@@ -21,10 +21,10 @@ from ctgkit.cli.options import (
     viewer_token,
     websocket_option,
 )
-from ctgkit.errors import RecordingError
+from ctgkit.errors import RecordingError, printable
 
 if TYPE_CHECKING:
-    from ctgkit.recording.journal import JournalReader
+    from ctgkit.recording.captures import AnyRecording
     from ctgkit.replay.expect import Difference, Verdict
     from ctgkit.replay.groups import Group
     from ctgkit.replay.player import ReplaySettings, ReplaySummary
@@ -148,6 +148,9 @@ class OfMember(click.ParamType[tuple[str, float]]):
 )
 @click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read; count them.")
 @click.option(
+    "--allow-rejected", is_flag=True, help="Exit with 0 although the backend rejected messages."
+)
+@click.option(
     "--connect-timeout",
     type=click.FloatRange(0),
     default=10.0,
@@ -170,7 +173,8 @@ def replay(
     Messages go out as recorded, byte for byte, malformed ones too, with the recorded intervals. The
     sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded sensor that the
     configuration doesn't know is played by the next one that it does. Exit code 1 when nothing was
-    played or --expect found differences.
+    played, more messages were rejected than the recording has rejections, or --expect found
+    differences.
     """
     if options["from_s"] >= options["to_s"]:
         raise click.UsageError("--from must be before --to")
@@ -182,14 +186,15 @@ def replay(
     ):
         raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
     from ctgkit.net import eventloop
-    from ctgkit.recording.journal import SUFFIXES, JournalReader
+    from ctgkit.recording.captures import open_recording
+    from ctgkit.recording.files.registry import format_of
 
-    if not file.name.endswith(SUFFIXES) and file.exists():
+    if file.exists() and format_of(file).module != "native":
         raise RecordingError(
             str(file), 0, "not in the native format: `ctgkit convert` makes it so, `ctgkit sensor"
             " --from` plays any format"
         )  # fmt: skip
-    journal = JournalReader(file, skip_bad=skip_bad)
+    journal = open_recording(file, skip_bad=skip_bad)
     if serve is not None:
         return eventloop.run(_serve(journal, serve, options, as_json, ready_file))
     from ctgkit.replay.player import ReplaySettings
@@ -216,10 +221,24 @@ def replay(
         return _replay_and_compare(journal, settings, options, as_json)
     summary = eventloop.run(_replay(journal, settings))
     click.echo(json.dumps(_as_dict(summary)) if as_json else _as_text(summary))
-    return 0 if summary.sent else 1
+    return 0 if summary.sent and not _are_refused(summary, options["allow_rejected"]) else 1
 
 
-async def _replay(journal: "JournalReader", settings: "ReplaySettings") -> "ReplaySummary":
+def _are_refused(summary: "ReplaySummary", allowed: bool) -> bool:
+    """Tell, and say why, that the backend rejected more than the recorded one did."""
+    if allowed or summary.rejected <= summary.recorded_rejected:
+        return False
+    reasons = "; ".join(f"{n} x {reason}" for reason, n in summary.reject_reasons.items())
+    click.echo(
+        f"ctgkit: {summary.rejected} of {summary.sent} messages rejected, recorded"
+        f" {summary.recorded_rejected}: {printable(reasons)} (--allow-rejected takes that for"
+        " success)",
+        err=True,
+    )
+    return True
+
+
+async def _replay(journal: "AnyRecording", settings: "ReplaySettings") -> "ReplaySummary":
     from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.replay.player import Player
 
@@ -227,17 +246,20 @@ async def _replay(journal: "JournalReader", settings: "ReplaySettings") -> "Repl
 
 
 def _replay_and_compare(
-    journal: "JournalReader", settings: "ReplaySettings", options: dict[str, Any], as_json: bool
+    journal: "AnyRecording",
+    settings: "ReplaySettings",
+    options: dict[str, Any],
+    as_json: bool,
 ) -> int:
     from ctgkit.net import eventloop
-    from ctgkit.recording.journal import JournalReader
+    from ctgkit.recording.captures import open_recording
     from ctgkit.replay.comparison import Expectation, judge, place_for, rehearse
     from ctgkit.replay.expect import Verdict
     from ctgkit.replay.groups import Grouping, html, junit
 
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
-        journal=JournalReader(options["expect"], skip_bad=journal.skip_bad),
+        journal=open_recording(options["expect"], skip_bad=journal.skip_bad),
         stream_url=websocket_option(options["viewer_url"] or host, "/ws", "--viewer-url"),
         viewer_token=viewer_token(options["viewer_token_file"]),
         tolerance=options["tolerance"],
@@ -297,7 +319,7 @@ def _verdict_as_text(verdict: "Verdict", groups: "Sequence[Group]", ok: bool) ->
 
 
 async def _serve(
-    journal: "JournalReader",
+    journal: "AnyRecording",
     address: tuple[str, int],
     options: dict[str, Any],
     as_json: bool,

@@ -10,6 +10,7 @@ from pathlib import Path
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import CtgkitError
+from ctgkit.recording.captures import AnyRecording
 from ctgkit.recording.format import VERSION, Header
 from ctgkit.recording.journal import JournalReader, JournalWriter
 from ctgkit.recording.recorder import follow
@@ -27,7 +28,7 @@ QUIET_TIMEOUT_S = 60.0
 class Expectation:
     """What a replay's answers are compared with, and how."""
 
-    journal: JournalReader
+    journal: AnyRecording
     stream_url: str
     """The viewer stream of the backend that is played against."""
     viewer_token: str | None = None
@@ -40,7 +41,7 @@ class Expectation:
 
 
 async def rehearse(
-    journal: JournalReader,
+    journal: AnyRecording,
     settings: ReplaySettings,
     stop: asyncio.Event,
     *,

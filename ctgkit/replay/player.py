@@ -14,14 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError, Unreachable
+from ctgkit.errors import ConfigError, Unreachable, WireError
 from ctgkit.net.lags import Lags
+from ctgkit.recording.captures import AnyRecording
 from ctgkit.recording.format import Line
-from ctgkit.recording.journal import JournalReader
 from ctgkit.recording.tape import Tape
 from ctgkit.replay.client import Due, Performer
 from ctgkit.replay.roles import Casting, Part
-from ctgkit.wire import SENSOR_ID_PARAMETER
+from ctgkit.wire import SENSOR_ID_PARAMETER, Reject, decode_reply
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,10 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     resent: int
     acked: int
     rejected: int
+    reject_reasons: dict[str, int]
+    """Why, as far as the backend said it."""
+    recorded_rejected: int
+    """Rejections in the recording itself, of the played part."""
     unacked: int
     discarded: int
     """Messages after the backend had closed the connection for good."""
@@ -88,7 +92,7 @@ class Player:
 
     Parameters
     ----------
-    journal : JournalReader
+    journal : JournalReader or CaptureReader
         The recording.
     settings : ReplaySettings
         How.
@@ -96,11 +100,13 @@ class Player:
         Where to record what happens.
     """
 
-    def __init__(self, journal: JournalReader, settings: ReplaySettings, tape: Tape | None) -> None:
+    def __init__(self, journal: AnyRecording, settings: ReplaySettings, tape: Tape | None) -> None:
         self.casting = Casting(settings.credentials)
         self._journal, self._settings, self._tape = journal, settings, tape
         self._lags = Lags()
         self._counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._recorded_rejected = 0
         self._other_closes: list[str] = []
         self._failure: Unreachable | None = None
         self._links: dict[str, Performer] = {}
@@ -185,7 +191,10 @@ class Player:
         from_s, to_s = self._settings.from_s, self._settings.to_s
         open_before: dict[str, Line] = {}
         for line in self._journal:
-            if not line.link.startswith("s") or line.what not in ("open", ">", "close"):
+            if not line.link.startswith("s") or line.what not in ("open", ">", "<", "close"):
+                continue
+            if line.what == "<":
+                self._recorded_rejected += from_s <= line.t_s < to_s and _is_rejection(line.frame)
                 continue
             if line.t_s >= to_s:
                 return
@@ -231,6 +240,7 @@ class Player:
     async def _run(self, performer: Performer) -> None:
         await performer.run()
         self._counts += performer.counts
+        self._reasons += performer.reject_reasons
         self._counts["reconnects"] += max(0, performer.counts["connects"] - 1)
         if performer.other_close:
             self._other_closes.append(f"{performer.part.recorded_id}: {performer.other_close}")
@@ -269,6 +279,8 @@ class Player:
             resent=counts["resent"],
             acked=counts["acked"],
             rejected=counts["rejected"],
+            reject_reasons=dict(self._reasons),
+            recorded_rejected=self._recorded_rejected,
             unacked=counts["unacked"],
             discarded=counts["discarded"],
             reconnects=counts["reconnects"],
@@ -279,3 +291,10 @@ class Player:
             skipped_lines=self._journal.bad,
             played_as={p.recorded_id: p.entry.id for p in self.casting.parts.values()},
         )
+
+
+def _is_rejection(frame: bytes) -> bool:
+    try:
+        return isinstance(decode_reply(frame), Reject)
+    except WireError:
+        return False

@@ -13,6 +13,9 @@ from ctgkit.config import SensorEntry
 
 _SEQ = re.compile(rb'("seq"\s*:\s*)(\d{1,19})(?![\d.eE])')
 
+SURE_CHARS = 16
+"""Length from which on an id is replaced wherever it stands, as in a message that is no JSON."""
+
 
 @dataclass(slots=True)
 class Part:
@@ -30,12 +33,16 @@ class Part:
 
     def text(self, frame: bytes) -> bytes:
         """Return a recorded message as it is to be sent."""
-        if self.entry.id != self.recorded_id:
+        if self.recorded_id and self.entry.id != self.recorded_id:
+            # a short id may be part of other words: only the whole string is one then
+            quote = "" if len(self.recorded_id) >= SURE_CHARS else '"'
             for old, new in (
                 (self.recorded_id, self.entry.id),
                 (self.recorded_id.upper(), self.entry.id.upper()),
             ):
-                frame = frame.replace(old.encode(), new.encode())
+                frame = frame.replace(
+                    f"{quote}{old}{quote}".encode(), f"{quote}{new}{quote}".encode()
+                )
         if self.base_seq is not None:
             frame = _SEQ.sub(self._renumbered, frame)
         return frame

@@ -10,6 +10,8 @@ import functools
 import logging
 import math
 import random
+import uuid
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -28,6 +30,7 @@ from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,
+    STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
     Ack,
@@ -52,6 +55,8 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
+REASONS_MAX = 20
+"""Reasons of rejections that are told apart."""
 REPLACED = 4409
 """Close code when the same sensor connected again (contract, section 2)."""
 
@@ -95,6 +100,8 @@ class SensorClient:
         self.bad_line: BadLine | None = None
         """None when there are no faults."""
         self.connects = 0
+        self.reject_reasons: Counter[str] = Counter()
+        """Why the backend rejected samples; of very many reasons the first."""
         self.failure: Unreachable | None = None
         self.first_sent_s = self.last_sent_s = math.nan
         """Times of the first and the last write of a new sample, seconds of the monotonic clock."""
@@ -102,6 +109,8 @@ class SensorClient:
         """Set when the first connection stands, or none will."""
         self._settings = settings
         self._token = entry.token
+        self._stream = str(uuid.uuid4())
+        """Says to the backend that what is sent again is the same, and what isn't is not."""
         self._lags = lags if settings.speed < math.inf else None
         self._on_started = on_started
         self._random = random.Random(f"{settings.seed}/{number}")
@@ -250,7 +259,7 @@ class SensorClient:
         return await dial(
             urlunsplit(parts._replace(query=query)),
             kind=made_by,
-            headers={TOKEN_HEADER: self._token},
+            headers={TOKEN_HEADER: self._token, STREAM_HEADER: self._stream},
             offers=[SUBPROTOCOL],
             close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
@@ -297,6 +306,9 @@ class SensorClient:
                 self.outbox.ack(seq)
                 self._attempt = 0  # this connection is worth something
             case Reject(error=reason, seq=seq):
+                shown = excerpt(reason)
+                if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:
+                    self.reject_reasons[shown] += 1
                 self.outbox.reject(seq)
                 level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
                 log.log(

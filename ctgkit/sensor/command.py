@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ from ctgkit.cli.options import (
     known_sensors,
 )
 from ctgkit.config import SensorEntry
-from ctgkit.errors import Unreachable
+from ctgkit.errors import Unreachable, printable
+from ctgkit.recording.reading_options import reading_options, taken_from
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -62,8 +64,9 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "recording",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording of any format instead of a scenario; every sensor plays it.",
+    type=click.Path(path_type=Path),
+    help="Play a recording of any format instead of a scenario: the first sensor the first in it,"
+    " and so on.",
 )
 @click.option(
     "--seed",
@@ -76,7 +79,7 @@ if TYPE_CHECKING:
     "--rate",
     type=click.FloatRange(0, min_open=True),
     metavar="HZ",
-    help=f"Samples/s of the scenario.  [default: {RATE_HZ:g}]",
+    help=f"Samples/s of the scenario, or of the rows of --from.  [default: {RATE_HZ:g}]",
 )
 @click.option(
     "--speed",
@@ -118,7 +121,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
 )
+@click.option(
+    "--allow-rejected", is_flag=True, help="Exit with 0 although the backend rejected samples."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@reading_options(rate=False)
 def sensor(
     url: str, recording: Path | None, truth: Path | None, as_json: bool, **options: Any
 ) -> int:
@@ -127,13 +134,11 @@ def sensor(
     Each connects, paces its samples, sends again what was not acknowledged, and reconnects by
     itself. While disconnected it keeps measuring; when 2400 samples wait it pauses, and catches up
     later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
-    sent.
+    sent or the backend rejected samples that no fault had altered.
     """
     _check_url(url)
     if any(each.direction != "up" for each in options["fault"]):
         raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
-    if recording is not None and options["rate"] is not None:
-        raise click.UsageError("--rate is for scenarios; --speed changes a recording's")
     if recording is not None and truth is not None:
         raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
     credentials = _credentials(options["sensors"], options["sensor_id"], options["token_file"])
@@ -143,7 +148,16 @@ def sensor(
 
     rate_hz = options["rate"] or RATE_HZ
     seed = options["seed"]
-    repertoire = Repertoire(options["scenario"], recording, seed, rate_hz, options["fault"])
+    reading = replace(taken_from(options), rate_hz=options["rate"] if recording else None)
+    repertoire = Repertoire(
+        options["scenario"],
+        recording,
+        seed,
+        rate_hz,
+        options["fault"],
+        reading,
+        len(credentials),
+    )
     summary, ended_by = eventloop.run(
         _run(
             url=url,
@@ -170,7 +184,20 @@ def sensor(
         raise Unreachable(url, f"{summary.unacked} samples were never taken or acknowledged")
     if ended_by is signal.SIGINT:
         return 130
-    return 0 if summary.sent else 1
+    return 0 if summary.sent and not _are_refused(summary, options["allow_rejected"]) else 1
+
+
+def _are_refused(summary: "Summary", allowed: bool) -> bool:
+    """Tell, and say why, that the backend rejected what it should have taken."""
+    if not summary.rejected or allowed or (summary.faults and summary.acked):
+        return False
+    reasons = "; ".join(f"{n} x {reason}" for reason, n in summary.reject_reasons.items())
+    click.echo(
+        f"ctgkit: {summary.rejected} of {summary.sent} samples rejected: {printable(reasons)}"
+        " (--allow-rejected takes that for success)",
+        err=True,
+    )
+    return True
 
 
 def _check_url(url: str) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from ctgkit.clock import monotonic_s
 from ctgkit.net.lags import Lags
-from ctgkit.sensor.client import SensorClient
+from ctgkit.sensor.client import REASONS_MAX, SensorClient
 from ctgkit.sensor.control import SwitchError, listen, serve_control
 from ctgkit.sensor.settings import FleetSettings
 
@@ -43,6 +43,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Samples sent again after a reconnect."""
     acked: int
     rejected: int
+    reject_reasons: dict[str, int] = {}
+    """Why, as far as the backend said it."""
     unacked: int
     """Samples produced and neither acknowledged nor rejected, or never sent. 0 when all is well."""
     reconnects: int
@@ -156,6 +158,7 @@ class _Fleet:
         self._sent = self._resent = self._acked = self._rejected = 0
         self._unacked = self._reconnects = self._withdrawn = 0
         self._faults: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
         self._first_sent_s, self._last_sent_s = math.inf, -math.inf
         self._steps, self._span_s = 0, 0.0
 
@@ -212,6 +215,7 @@ class _Fleet:
         self._resent += outbox.resent
         self._acked += outbox.acked
         self._rejected += outbox.rejected
+        self._reasons += client.reject_reasons
         self._unacked += len(outbox)
         self._withdrawn += outbox.withdrawn
         self._reconnects += max(0, client.connects - 1)
@@ -242,6 +246,7 @@ class _Fleet:
             resent=self._resent,
             acked=self._acked,
             rejected=self._rejected,
+            reject_reasons=dict(self._reasons.most_common(REASONS_MAX)),
             unacked=self._unacked,
             reconnects=self._reconnects,
             duration_s=round(duration_s, 3),

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +18,8 @@ from ctgkit.config import SensorEntry
 from ctgkit.errors import ConfigError
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
-from ctgkit.net.server import Guarded, OpenServer, listen, log_refusal, open_server
+from ctgkit.net.refusals import log_refusal
+from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
@@ -37,19 +38,19 @@ from ctgkit.server.door import (
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
+from ctgkit.server.numbering import Attendance
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
     Action,
-    Attendance,
     CloseExamination,
     Displace,
     OpenExamination,
     Session,
-    Tail,
 )
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.sqlite import Store, open_store
+from ctgkit.server.store.sqlite import open_store
+from ctgkit.server.store.writer import Replies, Store
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,7 @@ class Backend:
             {s.id: s.bed for s in settings.sensors},
             settings.grace_s,
             recovered.last_examination_id,
-            {sensor_id: Tail(*tail) for sensor_id, tail in recovered.tails.items()},
         )
-        self._keys = recovered.sensor_keys
         self._sockets: dict[Attendance, Guarded] = {}
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
@@ -87,7 +86,6 @@ class Backend:
             store,
             self._broadcast,
             self.counters,
-            recovered.sensor_keys,
             self._session.open_examinations,
         )
         self._mllink = (
@@ -114,6 +112,7 @@ class Backend:
         self._stopping = False
         self._knocking = 0
         """Viewers whose access token is awaited."""
+        store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, self._session, self._broadcast, self._mllink, audit.counts)
 
@@ -146,36 +145,25 @@ class Backend:
         """Whether :meth:`room` has to be awaited before the next sample."""
         return self._store.full
 
-    def accept(self, attendance: Attendance, sample: Sample) -> None:
-        """Store and forward one valid sample."""
-        seq = sample.seq
-        admission = "new" if seq is None else self._session.admit(attendance, seq)
-        if admission == "stored":
-            if not self.counters.skipped:
-                log.warning("resent samples skipped, counted from now on id=%s", sample.sensor_id)
-            self.counters.skipped += 1
-            return
-        self._store.add_sample(
-            (
-                attendance.examination_id,
-                self._keys[sample.sensor_id],
-                seq,
-                sample.sec_from_start,
-                sample.sensor_id,
-                sample.fhr_bpm,
-                sample.uterus,
-                sample.spasms,
-            )
-        )
-        if admission == "new":
-            if self._mllink:
-                self._mllink.offer(sample)
-            else:
-                self._results.show_plain(sample)
+    def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
+        """Store and forward one valid sample, or have the store say whether it is there."""
+        match self._session.admit(attendance, sample.seq):
+            case "question":
+                self._store.ask(attendance, sample, replies)
+                return False
+            case "stale":
+                return False
+        self._store.add_sample(attendance, sample)
+        if sample.seq is not None:
+            self._store.acknowledge(replies, sample.seq)
+        self._forward(sample)
+        return True
 
-    def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
-        """Call ``ack(seq)`` when everything accepted so far is committed."""
-        self._store.acknowledge(ack, seq)
+    def _forward(self, sample: Sample) -> None:
+        if self._mllink:
+            self._mllink.offer(sample)
+        else:
+            self._results.show_plain(sample)
 
     async def room(self) -> None:
         """Wait until the store can take more."""
@@ -262,8 +250,8 @@ class Backend:
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
-            case SensorEnters(sensor_id):
-                await self._serve_sensor(connection, sensor_id)
+            case SensorEnters(sensor_id, stream):
+                await self._serve_sensor(connection, sensor_id, stream)
             case ViewerEnters(backfill_s, admitted):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
@@ -271,8 +259,8 @@ class Backend:
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
-    async def _serve_sensor(self, connection: Guarded, sensor_id: str) -> None:
-        attendance, actions = self._session.connect(sensor_id, time.monotonic())
+    async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
+        attendance, actions = self._session.connect(sensor_id, time.monotonic(), stream)
         self._sockets[attendance] = connection
         self._results.examination_of[sensor_id] = attendance.examination_id
         self._perform(actions)
@@ -340,7 +328,7 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.checkpoint_forever(), self._keep_house()]
+        parts = [self._store.maintain_forever(), self._keep_house()]
         return [*parts, self._mllink.run()] if self._mllink else parts
 
     async def start(self, listeners: Sequence[socket]) -> None:

@@ -32,7 +32,11 @@ def database_path(store: str | None) -> Path:
         return state_dir() / "ctgkit.db"
     if not store.startswith(STORE_PREFIX) or store == STORE_PREFIX:
         raise click.BadParameter(f"{store!r} is not {STORE_PREFIX}PATH", param_hint="--store")
-    return Path(store.removeprefix(STORE_PREFIX))
+    path = store.removeprefix(STORE_PREFIX)
+    if path.startswith((":", "file:")) or "?" in path or "\0" in path:
+        reason = f"{path!r} is no file's path: what was acknowledged has to be kept in one"
+        raise click.BadParameter(reason, param_hint="--store")
+    return Path(path)
 
 
 store_option = click.option(

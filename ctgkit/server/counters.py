@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
     from ctgkit.server.mllink import MlLink
     from ctgkit.server.session import Session
-    from ctgkit.server.store.sqlite import Store
+    from ctgkit.server.store.writer import Store
 
 
 class Counters(Collector):
@@ -25,8 +25,8 @@ class Counters(Collector):
     """
 
     def __init__(self) -> None:
-        self.received = self.accepted = self.skipped = 0
-        """Samples read; valid ones; those that an earlier examination had already."""
+        self.received = self.accepted = 0
+        """Samples read, and valid ones."""
         self.rejected: Counter[str] = Counter()
         """Samples rejected, by reason."""
         self.refused: Counter[int] = Counter()
@@ -68,7 +68,9 @@ class Counters(Collector):
             ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
+            ("samples", "conflicts"): lambda: store.conflicts,
             ("store_commit_failures", "store"): lambda: store.commit_failures,
+            ("store_read_failures", "store"): lambda: store.read_failures,
             ("audit_lines", "written"): lambda: audit["written"],
             ("audit_lines", "suppressed"): lambda: audit["suppressed"],
             ("audit_lines", "lost"): lambda: audit["lost"],
@@ -79,7 +81,7 @@ class Counters(Collector):
         for name, value in (
             ("received", self.received),
             ("accepted", self.accepted),
-            ("resent", self.skipped),
+            ("resent", 0),  # all are duplicates now; kept for those who scrape it
         ):
             yield CounterMetricFamily(f"ctgkit_samples_{name}", f"Samples {name}", value=value)
         for name, label, counts in (

@@ -10,12 +10,18 @@ import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from websockets.typing import Subprotocol
+from typing import Any
 
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
-from ctgkit.wire import BACKFILL_PARAMETER, SENSOR_ID_PARAMETER, SUBPROTOCOL, TOKEN_HEADER
+from ctgkit.server.numbering import is_stream_id
+from ctgkit.wire import (
+    BACKFILL_PARAMETER,
+    SENSOR_ID_PARAMETER,
+    STREAM_HEADER,
+    SUBPROTOCOL,
+    TOKEN_HEADER,
+)
 
 CONTROL_PATH = "/api/sensors/"
 """What lies below switches sensors on and off."""
@@ -40,6 +46,8 @@ class SensorEnters:
     """An authenticated sensor wants its WebSocket."""
 
     sensor_id: str
+    stream: str | None = None
+    """What it calls its stream of numbers (PROTOCOL S-6.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,10 @@ class Gate:
         if not hmac.compare_digest(digest, expected):
             why = f"sensor {excerpt(sensor_id)}: the id is unknown, or {TOKEN_HEADER} is wrong"
             return problem(401, "unknown sensor or wrong token", why)
-        return SensorEnters(sensor_id)
+        streams = asked.header(STREAM_HEADER)
+        if streams and not (len(streams) == 1 and is_stream_id(streams[0])):
+            return problem(400, f"{STREAM_HEADER} is no stream id: letters, digits, -, _ and .")
+        return SensorEnters(sensor_id, streams[0] if streams else None)
 
     def _viewer(self, asked: Asked) -> Route:
         backfill_s = _number(asked.query, BACKFILL_PARAMETER, 0.0)
@@ -244,6 +255,6 @@ def _number(query: Mapping[str, list[str]], name: str, default: float) -> float 
     return number if abs(number) < float("inf") else None
 
 
-def select_subprotocol(_connection: object, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+def select_subprotocol(_connection: object, offered: Sequence[str]) -> Any:
     """Speak ours with those who offer it, the specification's with all others."""
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None

@@ -58,7 +58,7 @@ def list_(store: str | None, as_json: bool) -> None:
     click.echo(layout.format(*titles))
     for row in rows:
         values = (row[k] for k in ("id", "bed", "state", "start_time", "end_time"))
-        counts = (row[k] for k in ("sensors", "samples", "predictions"))
+        counts = (_shown(row[k]) for k in ("sensors", "samples", "predictions"))
         click.echo(
             layout.format(*("-" if v is None else printable(str(v)) for v in values), *counts)
         )
@@ -74,7 +74,6 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     path = _database(store)
     with open_reader(path) as reader:
         row = _find(reader, path, examination_id)
-        row["by_sensor"] = reader.sensors(examination_id)
     if as_json:
         click.echo(json.dumps(row))
         return
@@ -84,8 +83,8 @@ def show(examination_id: int, store: str | None, as_json: bool) -> None:
     for sensor in row["by_sensor"]:
         click.echo(
             f"{printable(sensor['uuid'])}  {sensor['samples']} samples, "
-            f"{sensor['with_signal']} with signal, "
-            f"{sensor['first_sec']:g} to {sensor['last_sec']:g} s"
+            f"{_shown(sensor['with_signal'])} with signal, "
+            f"{_seconds(sensor['first_sec'])} to {_seconds(sensor['last_sec'])} s"
         )
 
 
@@ -116,6 +115,7 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
                 click.echo(f"{out.name} cannot hold: {note}", err=True)
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
+        del row["by_sensor"]  # its samples tell
         with _output(out) as file:
             if kind == "csv":
                 _write_csv(reader, examination_id, file)
@@ -124,10 +124,10 @@ def export(examination_id: int, store: str | None, out: Path | None, kind: str |
 
 
 def _find(reader: Reader, path: Path, examination_id: int) -> dict[str, Any]:
-    for row in reader.examinations():
-        if row["id"] == examination_id:
-            return row
-    raise CtgkitError(f"{path}: there is no examination {examination_id}")
+    row = reader.examination(examination_id)
+    if row is None:
+        raise CtgkitError(f"{path}: there is no examination {examination_id}")
+    return row
 
 
 @contextmanager
@@ -142,13 +142,22 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         raise CtgkitError(f"{out}: {error.strerror}") from error
 
 
+def _shown(count: int | None) -> str:
+    """Return a count as text; ``-`` where only reading every row could tell."""
+    return "-" if count is None else str(count)
+
+
+def _seconds(sec: object) -> str:
+    return f"{sec:g}" if isinstance(sec, int | float) else "?"
+
+
 def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
     from ctgkit.recording import Recording
 
-    for sensor in reader.sensors(row["id"]):
+    for sensor in row["by_sensor"]:
         samples: dict[float, tuple[float, ...]] = {}
         for sample in reader.samples(row["id"]):
             if sample["uuid"] == sensor["uuid"]:

@@ -7,7 +7,6 @@ lives on until 100 frames in a row were bad (PROTOCOL S-4, S-6).
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -19,7 +18,8 @@ from ctgkit.errors import WireError
 from ctgkit.net.frames import text_frame, write_frames_unless_full
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
-from ctgkit.server.session import Attendance
+from ctgkit.server.numbering import Attendance, Outcome
+from ctgkit.server.store.writer import Replies
 from ctgkit.wire import SUBPROTOCOL, decode_frame, decode_sample, encode_ack, encode_reject
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,12 @@ class Intake(Protocol):
     def full(self) -> bool:
         """Whether :meth:`room` has to be awaited before the next sample."""
 
-    def accept(self, attendance: Attendance, sample: Sample) -> None:
-        """Take one valid sample; one without a number is stored and forwarded in any case."""
+    def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
+        """Take one valid sample, which *replies* hears of when it is committed.
 
-    def acknowledge(self, ack: Callable[[int], None], seq: int) -> None:
-        """Call ``ack(seq)`` when everything accepted so far is committed."""
+        Return whether it is accepted at once: one without a number, or with a number that is
+        certainly new, is. Of another one ``replies.settle`` is told.
+        """
 
     async def room(self) -> None:
         """Wait until another sample can be taken."""
@@ -88,7 +89,7 @@ class SensorSocket:
         self._intake, self._counters = intake, counters
         self._max_rate_hz = max_rate_hz
         self._numbered = connection.subprotocol == SUBPROTOCOL
-        self._ack = self._acknowledge  # one object, which the store compares fast
+        self._acked = -1
         self._bad_in_a_row = 0
         self._silent_until_s = 0.0
 
@@ -103,6 +104,8 @@ class SensorSocket:
                 return
             if self._intake.full:
                 await self._intake.room()
+            if self._attendance.displaced:
+                return  # the sensor sends this again over its later connection
             taken = self._take(frame)
             if self._bad_in_a_row >= BAD_FRAMES_MAX:
                 await self._connection.close(
@@ -129,11 +132,8 @@ class SensorSocket:
         if sample is None or self._numbered is (sample.seq is None):
             return self._take_closely(frame)  # numbers come under our subprotocol, there only
         self._counters.received += 1
-        self._counters.accepted += 1
         self._bad_in_a_row = 0
-        self._intake.accept(self._attendance, sample)
-        if sample.seq is not None:
-            self._intake.acknowledge(self._ack, sample.seq)
+        self._counters.accepted += self._intake.accept(self._attendance, sample, self)
         return 1
 
     def _take_closely(self, frame: bytes) -> int:
@@ -147,18 +147,25 @@ class SensorSocket:
             elif sample.seq is None:
                 errors.append(WireError("missing", "seq", f"required under {SUBPROTOCOL}"))
                 continue
-            self._counters.accepted += 1
-            self._intake.accept(self._attendance, sample)
-            if sample.seq is not None:
-                self._intake.acknowledge(self._ack, sample.seq)
+            self._counters.accepted += self._intake.accept(self._attendance, sample, self)
         if errors:
             self._reject(errors)
         self._bad_in_a_row = 0 if len(errors) < count else self._bad_in_a_row + 1
         return count
 
-    def _acknowledge(self, seq: int) -> None:
+    def ack(self, seq: int) -> None:
+        """Acknowledge everything up to *seq*, or up to what was acknowledged before: never less."""
+        self._acked = max(self._acked, seq)
         # Cumulative: one that finds the buffer full is made good by the next.
-        write_frames_unless_full(self._connection, (text_frame(encode_ack(seq)),))
+        write_frames_unless_full(self._connection, (text_frame(encode_ack(self._acked)),))
+
+    def settle(self, sample: Sample, outcome: Outcome) -> None:
+        """Count a sample whose number was looked up, and reject it if that has another one."""
+        if outcome != "conflict":
+            self._counters.accepted += 1
+            return
+        reason = "belongs to another sample, which is stored"
+        self._reject([WireError("conflict", "seq", reason, seq=sample.seq)])
 
     def _reject(self, errors: list[WireError]) -> None:
         for error in errors:

@@ -6,7 +6,7 @@ from typing import Protocol
 from ctgkit.clock import utc_timestamp
 from ctgkit.samples import Sample, Status
 from ctgkit.server.counters import Counters
-from ctgkit.server.store.sqlite import Store
+from ctgkit.server.store.writer import Store
 from ctgkit.wire import ResultHead, encode_result
 
 RATE_MAX_HZ = 10.0
@@ -34,8 +34,6 @@ class Results:
         Get them.
     counters : Counters
         Count them.
-    sensor_keys : mapping of str to int
-        Sensor -> its key in the database.
     open_examinations : callable
         Returns id -> bed of the examinations that are open.
     """
@@ -45,11 +43,10 @@ class Results:
         store: Store,
         viewers: Viewers,
         counters: Counters,
-        sensor_keys: Mapping[str, int],
         open_examinations: Callable[[], Mapping[int, str]],
     ) -> None:
         self._store, self._viewers, self._counters = store, viewers, counters
-        self._keys, self._open_examinations = sensor_keys, open_examinations
+        self._open_examinations = open_examinations
         self.examination_of: dict[str, int] = {}
         """Sensor -> its examination in this run, kept after it left: results may come late."""
         self._latest: dict[str, bytes] = {}
@@ -68,9 +65,9 @@ class Results:
             if examination_id is None:
                 self._counters.results["garbage"] += 1
                 continue
-            key = self._keys[sensor_id]
-            row = (examination_id, key, head.sec_from_start, head.status, body)
-            self._store.add_prediction(row)
+            self._store.add_prediction(
+                examination_id, sensor_id, head.sec_from_start, head.status, body
+            )
             if head.prediction:
                 self._latest[sensor_id] = text
             texts.append(text)
@@ -102,7 +99,7 @@ class Results:
             if examination_id not in opened:
                 continue
             limit = int(backfill_s * RATE_MAX_HZ) + 1
-            rows = await self._store.recent(examination_id, self._keys[sensor_id], limit)
+            rows = await self._store.recent(examination_id, sensor_id, limit)
             since_s = rows[-1][0] - backfill_s if rows else 0.0
             texts = [
                 encode_result(Sample(sensor_id, *row), None, "ok", now)

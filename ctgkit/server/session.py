@@ -9,16 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Admission = Literal["new", "again", "stored"]
+from ctgkit.server.numbering import Attendance, Numbers
 
-FRESH_SEQ_MAX = 1
-"""A connection that begins with 0 or 1 carries a new stream; one that begins with another number
-not above the sensor's last one sends again what was not acknowledged (PROTOCOL S-6.5)."""
-
-
-RESEND_MAX = 100_000
-"""How far back a resend may reach, samples: seven hours at 4 Hz. Chosen: more than any sensor
-keeps, so that a sensor which merely counts anew is not taken for one."""
+Admission = Literal["new", "question", "stale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +35,10 @@ class CloseExamination:
 class Displace:
     """Close the older connection of a sensor that came back."""
 
-    attendance: "Attendance"
+    attendance: Attendance
 
 
 Action = OpenExamination | CloseExamination | Displace
-
-
-@dataclass(slots=True, eq=False)
-class Attendance:
-    """One connection of one sensor, for as long as it lasts."""
-
-    sensor_id: str
-    examination_id: int
-    stored_through: int = -1
-    """Sequence numbers up to this one are in an earlier examination: resent, not new."""
-    started: bool = False
-    """Whether a numbered sample came."""
-
-
-@dataclass(slots=True)
-class Tail:
-    """How far a sensor's stream got, in the last examination that has any of its samples."""
-
-    examination_id: int
-    last_seq: int
-    stored_through: int = -1
-    """As in :class:`Attendance`, for its next connection in the same examination."""
 
 
 @dataclass(slots=True)
@@ -91,8 +62,6 @@ class Session:
         How long an examination stays open without a sensor, seconds; 0 closes it at once.
     last_examination_id : int
         Largest id in use.
-    tails : mapping of str to Tail
-        Where each sensor's stream ended in earlier runs.
     """
 
     def __init__(
@@ -100,12 +69,12 @@ class Session:
         beds: Mapping[str, str],
         grace_s: float,
         last_examination_id: int = 0,
-        tails: Mapping[str, Tail] | None = None,
     ) -> None:
         self._bed_of = beds
         self._grace_s = grace_s
         self._last_examination_id = last_examination_id
-        self._tails = dict(tails or {})
+        self._numbers: dict[tuple[str, bool], tuple[str | None, Numbers]] = {}
+        """(Sensor, whether it names its stream) -> its last stream of this kind."""
         self._open: dict[str, _Bed] = {}
         self._attending: dict[str, Attendance] = {}
 
@@ -139,8 +108,13 @@ class Session:
                 actions.append(CloseExamination(examination_id, name, interrupted=True))
         return actions
 
-    def connect(self, sensor_id: str, at_s: float) -> tuple[Attendance, list[Action]]:
-        """Let a sensor in; its earlier connection, if any, is displaced."""
+    def connect(
+        self, sensor_id: str, at_s: float, stream: str | None = None
+    ) -> tuple[Attendance, list[Action]]:
+        """Let a sensor in; its earlier connection, if any, is displaced.
+
+        *stream* is what it calls its stream of numbers (PROTOCOL S-6.7), if it says.
+        """
         name = self._bed_of[sensor_id]
         actions = self.expire(at_s)
         bed = self._open.get(name)
@@ -148,11 +122,17 @@ class Session:
             self._last_examination_id += 1
             bed = self._open[name] = _Bed(self._last_examination_id, set())
             actions.append(OpenExamination(bed.examination_id, name))
-        attendance = Attendance(sensor_id, bed.examination_id)
+        kind = (sensor_id, stream is not None)
+        known, numbers = self._numbers.get(kind, (None, None))
+        if numbers is None or known != stream:
+            numbers = Numbers()
+            self._numbers[kind] = stream, numbers
+        attendance = Attendance(sensor_id, bed.examination_id, stream, numbers)
         bed.attendances.add(attendance)
         bed.expires_at_s, bed.resumed = None, False
         if (older := self._attending.get(sensor_id)) is not None:
             bed.attendances.discard(older)
+            older.displaced = True
             actions.append(Displace(older))
         self._attending[sensor_id] = attendance
         return attendance, actions
@@ -182,31 +162,15 @@ class Session:
             del self._open[name]
         return [CloseExamination(b.examination_id, name, b.resumed) for name, b in over]
 
-    def admit(self, attendance: Attendance, seq: int) -> Admission:
-        """Say what to do with a numbered sample.
+    def admit(self, attendance: Attendance, seq: int | None) -> Admission:
+        """Say what to do with a sample.
 
         Returns
         -------
-        {"new", "again", "stored"}
-            ``new``: store and forward it. ``again``: store it if it isn't there (the database
-            knows), but don't forward it twice. ``stored``: an earlier examination has it, as
-            happens when a sensor lost its server between commit and acknowledgement.
+        {"new", "question", "stale"}
+            ``new``: store and forward it. ``question``: the store has to look whether it is there
+            (PROTOCOL S-6.5). ``stale``: nothing more is taken from a connection that was replaced.
         """
-        tail = self._tails.get(attendance.sensor_id)
-        if not attendance.started:
-            attendance.started = True
-            back = -1 if tail is None else tail.last_seq - seq
-            if tail is not None and seq > FRESH_SEQ_MAX and 0 <= back < RESEND_MAX:
-                same = tail.examination_id == attendance.examination_id
-                attendance.stored_through = tail.stored_through if same else tail.last_seq
-        if seq <= attendance.stored_through:
-            return "stored"
-        if tail is None or tail.examination_id != attendance.examination_id:
-            self._tails[attendance.sensor_id] = Tail(
-                attendance.examination_id, seq, attendance.stored_through
-            )
-            return "new"
-        if seq <= tail.last_seq:
-            return "again"
-        tail.last_seq = seq
-        return "new"
+        if attendance.displaced:
+            return "stale"
+        return "new" if seq is None or attendance.numbers.is_new(seq) else "question"

@@ -1,9 +1,8 @@
 """``ctgkit generate``: a scenario's signal and truth as files, without a network."""
 
-import gzip
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +29,6 @@ def numbered(path: Path, index: int, count: int) -> Path:
         return path
     stem, dot, suffixes = path.name.partition(".")
     return path.with_name(f"{stem}-{index:0{len(str(count - 1))}d}{dot}{suffixes}")
-
-
-def _csv(rendered: "Rendered", origin: str) -> Iterator[str]:
-    yield "sec,bpm,uterus,spasms\n"
-    yield f"# {origin}\n"
-    columns = ([f"{v:.10g}" for v in column] for column in rendered.chunk)  # no signal: nan
-    yield from (",".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
 def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
@@ -75,10 +67,6 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
         private.write_bytes(out, _npz(rendered, origin, lines))
-    elif out.name.endswith((".csv", ".csv.gz")):
-        text = "".join(_csv(rendered, origin)).encode()
-        # no time stamp in the archive: the same run gives the same bytes
-        private.write_bytes(out, gzip.compress(text, mtime=0) if out.suffix == ".gz" else text)
     else:
         from ctgkit.recording import Recording, write_recording
 
@@ -89,7 +77,8 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
                 fhr_bpm=fhr_bpm,
                 uterus=uterus,
                 spasms=spasms,
-                sensor_id=f"simulated-{about['sensor']}",
+                # all of a CSV file is numbers then: its header holds the mark
+                sensor_id="" if ".csv" in out.name else f"simulated-{about['sensor']}",
                 simulated=True,
                 comments=(origin,),
                 events=tuple(sensor.events()),

@@ -1,5 +1,6 @@
 """What the sensors of a run play: a scenario, each sensor another patient, or a recording."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,11 @@ from ctgkit.simulate.source import Source
 
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
+    from ctgkit.recording.files.options import ReadOptions
     from ctgkit.simulate.scenario import Scenario
     from ctgkit.simulate.sensor import Sensor
+
+log = logging.getLogger(__name__)
 
 
 class Repertoire:
@@ -24,13 +28,18 @@ class Repertoire:
     scenario : str
         Name or TOML file; unused with a recording.
     recording : Path or None
-        Played by every sensor instead.
+        Played instead: the first sensor plays the first recording in it, and so on, from the
+        beginning again when there are more sensors.
     seed : int
         Of the scenario, >= 0.
     rate_hz : float
         Samples per second of the scenario.
     faults : sequence of Fault
         Of every sensor, after those of its scenario.
+    options : ReadOptions or None
+        How to read the recording.
+    n_sensors : int
+        How many there will be; recordings beyond are not played, which is logged.
 
     Raises
     ------
@@ -45,17 +54,26 @@ class Repertoire:
         seed: int = 0,
         rate_hz: float = 4.0,
         faults: Sequence[Fault] = (),
+        options: "ReadOptions | None" = None,
+        n_sensors: int = 1,
     ) -> None:
         self._seed, self._rate_hz, self._faults = seed, rate_hz, tuple(faults)
         self._ledgers: dict[int, Ledger] = {}
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
-        self._recording: Recording | None = None
+        self._recordings: list[Recording] = []
         self._scenario: Scenario | None = None
         if recording is not None:
-            from ctgkit.recording import read_recording
+            from ctgkit.recording import read_recordings
 
-            self._recording = read_recording(recording)
+            for one in read_recordings(recording, options):
+                if len(self._recordings) == n_sensors:
+                    log.warning(
+                        "%s: holds more recordings than there are sensors (%d): the others are not"
+                        " played", recording.name, n_sensors,
+                    )  # fmt: skip
+                    break
+                self._recordings.append(one)
         else:
             from ctgkit.simulate.library import load_scenario
 
@@ -66,8 +84,7 @@ class Repertoire:
         if self._scenario is None:
             from ctgkit.simulate.playback import RecordingSource
 
-            assert self._recording is not None
-            return RecordingSource(self._recording)
+            return RecordingSource(self._recordings[number % len(self._recordings)])
         from ctgkit.simulate.sensor import Sensor
 
         sensor = Sensor(self._scenario, self._seed, number, self._rate_hz)

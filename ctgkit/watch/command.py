@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ctgkit.cli.options import Speed, common_options, current_config
+from ctgkit.recording.reading_options import reading_options, taken_from
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 VIEW_BACKFILL_S = 600.0
@@ -53,6 +54,7 @@ VIEW_BACKFILL_S = 600.0
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Viewer token, for a backend beyond this machine; default from ctgkit.toml.",
 )
+@reading_options()
 @common_options
 def watch(
     url: str,
@@ -65,6 +67,7 @@ def watch(
     speed: float | None,
     theme: str,
     token_file: Path | None,
+    **options: Any,
 ) -> int:
     """Watch the backend at URL, or play a recording: CTG strips, alarms and predictions, live.
 
@@ -77,9 +80,9 @@ def watch(
 
     stream = None
     if Path(url).exists():
-        from ctgkit.watch.playback import play
+        from ctgkit.watch.playback import messages_of, play
 
-        stream = play(Path(url), speed or 1.0)
+        stream = play(messages_of(Path(url), taken_from(options)), speed or 1.0)
     elif speed is not None:
         raise click.UsageError(f"--speed is for recordings: there is no file {url}")
     try:
@@ -107,12 +110,9 @@ def watch(
             )
         )
         return 0
-    from ctgkit.watch.lines import run_lines
-
-    n_results = eventloop.run(
-        run_lines(
+    return eventloop.run(
+        _lines(
             url,
-            write=_print,
             as_json=as_json,
             backfill_s=backfill_s or 0.0,
             duration_s=duration_s,
@@ -121,6 +121,16 @@ def watch(
             stream=stream,
         )
     )
+
+
+async def _lines(url: str, *, sensors: tuple[str, ...], **options: Any) -> int:
+    """Write lines, say when none came, and return the exit code."""
+    from ctgkit.watch.lines import run_lines
+
+    n_results = await run_lines(url, write=_print, sensors=sensors, **options)
+    if not n_results:
+        only = f" of a sensor {', '.join(sensors)}" if sensors else ""
+        click.echo(f"ctgkit: {url}: no result{only} came", err=True)
     return 0 if n_results else 1
 
 

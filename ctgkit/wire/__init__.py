@@ -8,6 +8,7 @@ from ctgkit.wire.names import (
     BACKFILL_PARAMETER,
     MEMBERS,
     SENSOR_ID_PARAMETER,
+    STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "BACKFILL_PARAMETER",
     "MEMBERS",
     "SENSOR_ID_PARAMETER",
+    "STREAM_HEADER",
     "SUBPROTOCOL",
     "TOKEN_HEADER",
     "Ack",

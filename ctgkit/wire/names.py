@@ -5,6 +5,7 @@ from typing import Final
 
 SUBPROTOCOL: Final = "ctgkit.v1"
 TOKEN_HEADER: Final = "X-Auth-Sensor-Token"
+STREAM_HEADER: Final = "X-Sensor-Stream"
 SENSOR_ID_PARAMETER: Final = "sensor_id"
 BACKFILL_PARAMETER: Final = "backfill"
 

@@ -19,8 +19,7 @@ WHY_NONE = {
     "V-2.5": "a backend MAY",
     "H-1.4": "a backend MAY",
     "H-3.1": "about sensors",
-    "K-1": "takes a minute of silence, and a backend MAY",
-    "K-3": "a dead network can't be made from outside; `ctgkit proxy --fault partition` makes one",
+    "S-5.5": "needs a second port; `tests/server` does it",
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import itertools
 import logging
 import traceback
 
@@ -11,11 +12,12 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.bench.mlecho import ml_echo
 from ctgkit.config import SensorEntry
+from ctgkit.mlstub.script import Rule, Script
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.net.server import listen
 from ctgkit.proxy.parties import Parties
 from ctgkit.proxy.passage import Report, faulty_relay
-from ctgkit.recording.format import VERSION, Header
+from ctgkit.recording.format import VERSION, Header, Line
 from ctgkit.recording.journal import JournalWriter
 from ctgkit.recording.passage import recording_relay
 from ctgkit.recording.tape import Tape
@@ -78,6 +80,20 @@ async def ml(_directory):
 
 
 @contextlib.asynccontextmanager
+async def scripted_ml(_directory):
+    """A service that doesn't answer honestly, which is another loop."""
+    rules = [
+        Rule(every=2, answer="garbage"),
+        Rule(every=3, answer="oversized"),
+        Rule(every=5, delay_s=0.05),
+        Rule(every=7, disconnect=True),
+    ]
+    settings = MlSettings(port=0, script=Script(rule=rules))
+    async with MlService(settings) as service:
+        yield Server(service.url, "/ws/ctg", health="/health")
+
+
+@contextlib.asynccontextmanager
 async def control(_directory):
     switch = Switch()
     async with await serve_control(listen("127.0.0.1", 0), switch) as server:
@@ -86,9 +102,15 @@ async def control(_directory):
 
 @contextlib.asynccontextmanager
 async def replay(_directory):
-    stage = Stage(1.0)
-    async with stage.serve("127.0.0.1", 0) as url:
-        yield Server(url, "/ws", health="/api/health")
+    stage, stop = Stage(1.0), asyncio.Event()
+    stream = (Line(n / 200, "v1", "<", b"{}" * 500) for n in itertools.count())
+    async with stage.serve("127.0.0.1", 0) as url, asyncio.TaskGroup() as tasks:
+        playing = tasks.create_task(stage.play(stream, stop))
+        try:
+            yield Server(url, "/ws", health="/api/health")
+        finally:
+            stop.set()
+            playing.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -151,7 +173,7 @@ async def _entered(context):
         await asyncio.Event().wait()
 
 
-SERVERS = (backend, viewers, ml, control, replay, proxy, record, bench_ml)
+SERVERS = (backend, viewers, ml, scripted_ml, control, replay, proxy, record, bench_ml)
 
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
 

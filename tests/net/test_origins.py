@@ -88,6 +88,51 @@ def test_pages_by_their_origin(origin, status):
 
 
 @pytest.mark.parametrize(
+    ("origin", "host", "tls", "status"),
+    [
+        ("https://ctg.example", "ctg.example:443", False, None),
+        ("https://ctg.example:443", "ctg.example", False, None),
+        ("http://ctg.example:80", "ctg.example", False, None),
+        ("http://CTG.example", "ctg.EXAMPLE:80", False, None),
+        ("https://ctg.example", "ctg.example", False, None),
+        ("https://ctg.example:8443", "ctg.example:8443", False, None),
+        ("https://ctg.example", "ctg.example", True, None),
+        ("http://ctg.example", "ctg.example", True, 403),
+        ("http://ctg.example:8000", "ctg.example", False, 403),
+        ("https://ctg.example", "ctg.example:80", False, 403),
+        ("http://ctg.example:0", "ctg.example", False, 403),
+        ("http://ctg.example/", "ctg.example", False, 403),
+        ("http://user@ctg.example", "ctg.example", False, 403),
+        ("http://ctg.example\\@evil", "ctg.example", False, 403),
+        ("http://ctg.example, https://evil.example", "ctg.example", False, 403),
+        ("ctg.example", "ctg.example", False, 403),
+        ("//ctg.example", "ctg.example", False, 403),
+        ("http://127.0.0.1@evil.example", "ctg.example", False, 403),
+        ("http://[::1%evil]", "ctg.example", False, 403),
+        ("http://[::ffff:127.0.0.1]:5173", "ctg.example", False, None),
+        ("HTTPS://WARD.example:443", "ctg.example", False, None),
+        ("https://ward.example:8443", "ctg.example", False, 403),
+    ],
+)
+def test_origins_are_compared_as_parsed(origin, host, tls, status):
+    """Scheme, host, and port with its default; behind a proxy that takes TLS off, either scheme."""
+    hosts, origins = {"ctg.example"}, {"https://ward.example"}
+    assert ask(host=host, hosts=hosts, origins=origins, tls=tls, origin=origin) == status
+
+
+def test_an_allowed_host_may_name_a_port():
+    """It is the name that counts: who copies the whole authority isn't refused."""
+    assert ask(hosts={"ctg.example:8443", "::1"}, host="ctg.example:8443") is None
+
+
+def test_a_relay_leaves_the_judgement_to_its_target_beyond_loopback():
+    """On loopback it doesn't: its target may judge nothing."""
+    foreign = "https://evil.example"
+    assert ask(local="10.0.0.5", origins=None, host="10.0.0.5", origin=foreign) is None
+    assert ask(local="127.0.0.1", origins=None, host="127.0.0.1", origin=foreign) == 403
+
+
+@pytest.mark.parametrize(
     ("site", "status"),
     [(None, None), ("none", None), ("same-origin", None), ("same-site", 403), ("cross-site", 403)],
 )

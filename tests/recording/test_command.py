@@ -111,6 +111,40 @@ async def test_malformed_frames_are_replayed_byte_for_byte(home):
         assert backend.counters.accepted == 2
 
 
+async def test_a_replay_that_is_refused_is_no_success(home):
+    """Exit code 1 and the reasons, unless the recorded backend refused as much."""
+    late = '{"secFromStart": 9e9, "data": {"BPMChild": 140}, "seq": %d}'
+    path = native(home / "run.jsonl", *(late % n for n in range(1, 4)))
+    text = path.read_text().replace('"offered": []', '"offered": ["ctgkit.v1"]')
+    path.write_text(text)
+    refusals = "".join(
+        json.dumps([1.0, "s1 <", json.dumps({"error": "range", "seq": n})]) + "\n"
+        for n in (1, 2, 3)
+    )
+    (home / "refused.jsonl").write_text(text + refusals)
+    async with backend_on(home / "a.db") as backend:
+        common = ("--url", ws(backend, "/ws/sensor"), "--speed", "max")
+        code, _, err = await run("replay", path, *common)
+        assert code == 1
+        assert "3 of 3 messages rejected, recorded 0: 3 x " in err
+        assert (await run("replay", path, *common, "--allow-rejected"))[0] == 0
+        assert (await run("replay", "refused.jsonl", *common))[0] == 0
+
+
+async def test_messages_that_others_kept_are_replayed(home):
+    """A log of one message per line: sent as it is."""
+    lines = [message(sec=n / 4, sensorID="a") for n in range(4)]
+    lines += [message(sec=n / 4) for n in range(3)]
+    (home / "kept.ndjson").write_text("\n".join(lines))
+    async with backend_on(home / "a.db") as backend:
+        code, out, err = await run(
+            "replay", "kept.ndjson", "--url", ws(backend, "/ws/sensor"), "--speed", "max", "--json"
+        )
+        assert code == 0, err
+        assert json.loads(out)["sent"] == 7
+        assert backend.counters.accepted == 7
+
+
 async def test_the_stream_is_recorded_without_a_proxy(home):
     """For a duration; exit code 1 when nothing came, 3 when nobody was there."""
     async with backend_on(home / "a.db") as backend:

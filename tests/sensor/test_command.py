@@ -79,6 +79,43 @@ async def test_a_recording_is_played_value_for_value(tmp_path, env, sensors):
     ]
 
 
+async def test_nothing_accepted_is_no_success(tmp_path, env, sensors):
+    """Exit code 1 and the reasons, when all or a part was rejected; --allow-rejected says 0."""
+    (tmp_path / "trace.csv").write_text("sec,bpm\n" + "".join(f"{n / 4},140\n" for n in range(8)))
+    for every, refused in ((1, 8), (4, 2)):
+        backend = Backend()
+        backend.reject_every = every
+        async with running(backend) as url:
+            arguments = ("--url", url, "--from", "trace.csv", "--speed", "max")
+            code, out, err = await run(*arguments, cwd=tmp_path, env=env)
+            assert code == 1
+            assert f"{refused} of 8 samples rejected: {refused} x range" in err
+            code, out, err = await run(
+                *arguments, "--allow-rejected", "--json", cwd=tmp_path, env=env
+            )
+            assert code == 0, err
+            assert json.loads(out)["reject_reasons"] == {"range": refused}
+
+
+async def test_each_sensor_plays_its_own_recording(tmp_path, env, sensors):
+    """Of a file with two; one sensor alone says that it plays the first of them."""
+    rows = "".join(f"{n / 4},140,150\n" for n in range(8))
+    (tmp_path / "twins.csv").write_text("sec,FHR1,FHR2\n" + rows)
+    backend = Backend()
+    async with running(backend) as url:
+        common = ("--url", url, "--from", "twins.csv", "--speed", "max")
+        code, _, err = await run(*common, "--sensors", "2", cwd=tmp_path, env=env)
+        assert code == 0, err
+        played = {(i, s["data"]["BPMChild"]) for i, s in backend.received}
+        assert played == {(sensors[0].id, 140), (sensors[1].id, 150)}
+        backend.received.clear()
+        code, _, err = await run(*common, cwd=tmp_path, env=env)
+        assert "more recordings than there are sensors (1)" in err
+        code, _, _ = await run(*common, "--fetus", "2", "--rate", "2", cwd=tmp_path, env=env)
+        assert [s["secFromStart"] for _, s in backend.received[-8:]] == [n / 2 for n in range(8)]
+        assert backend.received[-1][1]["data"]["BPMChild"] == 150
+
+
 async def test_truth_and_samples_are_those_of_generate(tmp_path, env, sensors):
     """A scenario, a seed and a sensor number give the same samples and events everywhere."""
     backend = Backend()
@@ -130,7 +167,7 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
         (["--token-file", "ctgkit.toml"], 2, "ctgkit.toml is not one line of plain text"),
         (["--url", "http://127.0.0.1/"], 2, "scheme isn't ws or wss"),
         (["--control", "9001x"], 2, "'9001x' is not HOST:PORT"),
-        (["--from", "ctgkit.toml", "--rate", "4"], 2, "--rate is for scenarios"),
+        (["--from", "ctgkit.toml", "--rate", "4"], 4, "ctgkit.toml"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
         (["--speed", "0"], 2, "'0' is neither a positive number nor 'max'"),
         (["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"], 3, "ws://127.0.0.1:1/: "),

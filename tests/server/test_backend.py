@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import urllib.request
+from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ctgkit.errors import ConfigError
-from ctgkit.server import app
+from ctgkit.server import app, door
 from ctgkit.server.store.reader import open_reader
 from tests.server.parties import (
     SENSORS,
@@ -359,6 +360,47 @@ async def test_remote_viewers_send_their_token_first(path):
                 with pytest.raises(ConnectionClosed) as closed:
                     await v.recv()
                 assert closed.value.rcvd.code == 4401
+
+
+async def test_guessing_is_slow_and_locks_nobody_out(path, monkeypatch):
+    """A sensor's token, and a viewer's in the header or as first message; one address for all."""
+    monkeypatch.setattr(door, "WRONG_BURST", 5)
+    monkeypatch.setattr(door, "WRONG_PAUSE_MAX_S", 1.0)
+    monkeypatch.setattr(door, "RIGHT_PAUSE_S", 0.1)
+    entered, answered = [], Counter()
+
+    async def guess(kind):
+        while True:
+            try:
+                if kind == "sensor":
+                    await sensor(backend, token="wrong")
+                elif kind == "header":
+                    await viewer(backend, additional_headers={"Authorization": "Bearer wrong"})
+                else:
+                    async with viewer(backend) as v:
+                        await v.send('{"token": "wrong"}')
+                        await v.recv()
+            except (InvalidStatus, ConnectionClosed):
+                answered[kind] += 1
+
+    async with backend_on(path, viewer_token="sesame") as backend, asyncio.TaskGroup() as tasks:
+        kinds = ("sensor", "header", "message")
+        guessing = [tasks.create_task(guess(kind)) for kind in 8 * kinds]
+        began_s = asyncio.get_running_loop().time()
+        await until(lambda: sum(answered.values()) > 12)
+        for n in range(3):  # while it goes on
+            async with sensor(backend, n) as s, viewer(backend) as v:
+                await v.send('{"token": "sesame"}')
+                await until(lambda: backend.health()["viewers"] == 1)
+                await s.send(message(1))
+                await acked(s, 1)
+                entered.append((await asyncio.wait_for(v.recv(), 5)) is not None)
+        took_s = asyncio.get_running_loop().time() - began_s
+        for task in guessing:
+            task.cancel()
+    assert entered == [True] * 3
+    at_once = 5 + len(guessing)  # the burst, and those whose wait is as long as one may be
+    assert sum(answered.values()) <= at_once + took_s * (door.WRONG_PER_S + len(guessing))
 
 
 async def test_no_compression_is_negotiated(path):

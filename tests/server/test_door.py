@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from ctgkit.net.http import Answer, Asked, split_target
 from ctgkit.net.origins import Rules
+from ctgkit.server import door
 from ctgkit.server.door import (
+    Attempts,
     Gate,
     Report,
     SensorEnters,
@@ -225,6 +227,42 @@ def test_a_foreign_page_switches_no_sensors():
     for path, expected in (("/api/sensors/stop", 403), ("/api/health", Report("health"))):
         assert status(ask(path, Sec_Fetch_Site="cross-site")) == expected
     assert ask("/api/sensors/stop", Sec_Fetch_Site="same-origin") == Report("stop")
+
+
+TRIES = st.lists(
+    st.tuples(st.sampled_from(["10.0.0.1", "10.0.0.2", "::1"]), st.booleans(), st.floats(0, 3)),
+    max_size=300,
+)
+
+
+@given(TRIES, st.integers(0, 200))
+def test_wrong_tokens_are_slowed_and_right_ones_never_locked_out(tries, flood):
+    """Whatever was tried before: wrong ones have a pace, right ones wait a moment at most."""
+    attempts, at_s, answered_at_s = Attempts(), 0.0, {}
+    tries = [("10.0.0.1", False, 0.0)] * flood + tries
+    for address, right, pause_s in tries:
+        at_s += pause_s
+        waits_s = attempts.pause_s(address, right, at_s)
+        assert 0 <= waits_s <= (door.RIGHT_PAUSE_S if right else door.WRONG_PAUSE_MAX_S)
+        if not right and 0 < waits_s < door.WRONG_PAUSE_MAX_S:
+            earlier_s = answered_at_s.get(address, 0.0)
+            assert at_s + waits_s >= earlier_s + 1 / door.WRONG_PER_S - 1e-6
+            answered_at_s[address] = at_s + waits_s
+    assert attempts.pause_s("10.9.9.9", False, at_s) == 0, "others don't wait for it"
+
+
+def test_addresses_are_forgotten_and_networks_are_one(monkeypatch):
+    """Nobody fills the memory by many addresses, nor gets more tries by many of one network."""
+    monkeypatch.setattr(door, "ADDRESSES_MAX", 10)
+    monkeypatch.setattr(door, "WRONG_BURST", 5)
+    attempts = Attempts()
+    for n in range(1000):
+        attempts.pause_s(f"10.0.{n // 256}.{n % 256}", False, 0.0)
+    assert len(attempts._settled_at_s) == 10
+    waits_s = [attempts.pause_s(f"2001:db8::{n:x}", False, 0.0) for n in range(1, 8)]
+    assert waits_s[:5] == [0.0] * 5
+    assert waits_s[6] > waits_s[5] > 0
+    assert attempts.pause_s("2001:db8:0:1::1", False, 0.0) == 0.0
 
 
 @given(st.text(), st.text(), st.text())

@@ -1,6 +1,5 @@
 """Examinations: transcripts of what happens and what is done, and the invariant behind them."""
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -10,7 +9,6 @@ from ctgkit.server.session import (
     Displace,
     OpenExamination,
     Session,
-    Tail,
 )
 
 BEDS = {"a": "one", "b": "one", "c": "two"}
@@ -98,46 +96,39 @@ def admissions(s, attendance, seqs):
     return [s.admit(attendance, seq) for seq in seqs]
 
 
-def test_numbers_within_an_examination():
-    """What was there already is left to the database, and not forwarded twice."""
+def test_only_numbers_above_all_known_ones_are_certainly_new():
+    """Of the others the store knows; so of all until it has said what it holds."""
     s = session(grace_s=10)
     a, _ = s.connect("a", 0)
-    assert admissions(s, a, [5, 6, 7]) == ["new"] * 3
+    assert admissions(s, a, [5, 6]) == ["question"] * 2
+    a.numbers.learn(100)
+    assert admissions(s, a, [7, 100, 101, 103, 102, None]) == [
+        "question", "question", "new", "new", "question", "new",
+    ]  # fmt: skip
     a, _ = s.connect("a", 1)
-    assert admissions(s, a, [6, 7, 8]) == ["again", "again", "new"]
+    assert admissions(s, a, [103, 104]) == ["question", "new"]
 
 
-def test_a_resend_into_a_new_examination_is_not_stored_twice():
-    """A sensor that lost its server repeats what wasn't acknowledged, from a number above 1."""
-    s = session(last_examination_id=4, tails={"a": Tail(4, 100)})
-    a, _ = s.connect("a", 0)
-    assert admissions(s, a, [99, 100, 101]) == ["stored", "stored", "new"]
-    a, _ = s.connect("a", 1)  # again, before the first acknowledgement, in the same examination
-    b, _ = s.connect("b", 1)
-    assert admissions(s, a, [99, 100, 101, 102]) == ["stored", "stored", "again", "new"]
-    assert admissions(s, b, [99]) == ["new"]
+def test_streams_are_told_apart_by_name():
+    """A new name is unknown; a sensor without one has a stream of its own."""
+    s = session(grace_s=10)
+    first, _ = s.connect("a", 0, "x")
+    first.numbers.learn(10)
+    assert s.connect("a", 1, "x")[0].numbers is first.numbers
+    unnamed, _ = s.connect("a", 2)
+    assert unnamed.numbers is not first.numbers
+    assert s.connect("a", 3, "x")[0].numbers is first.numbers
+    assert s.connect("a", 4)[0].numbers is unnamed.numbers
+    assert not s.connect("a", 5, "y")[0].numbers.known
 
 
-def test_repeated_crashes_still_know_what_is_stored():
-    """Twice lost, twice restarted, and the resend still begins before the last tail."""
-    s = session(last_examination_id=5, tails={"a": Tail(5, 103)})
-    a, _ = s.connect("a", 0)
-    assert admissions(s, a, [99, 103, 104]) == ["stored", "stored", "new"]
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_a_stream_that_begins_afresh_is_new(first):
-    """0 or 1 is a new stream, whatever an earlier examination holds."""
-    s = session(last_examination_id=4, tails={"a": Tail(4, 100)})
-    a, _ = s.connect("a", 0)
-    assert admissions(s, a, [first, first + 1]) == ["new", "new"]
-
-
-def test_a_stream_that_goes_on_above_is_new():
-    """A restarted sensor that numbers by the clock never meets its old numbers."""
-    s = session(last_examination_id=4, tails={"a": Tail(4, 100)})
-    a, _ = s.connect("a", 0)
-    assert admissions(s, a, [1000, 1001]) == ["new", "new"]
+def test_nothing_is_taken_from_a_connection_that_was_replaced():
+    """Its sensor sends again over the later one what isn't acknowledged."""
+    s = session()
+    old, _ = s.connect("a", 0)
+    new, _ = s.connect("a", 1)
+    assert admissions(s, old, [1, None]) == ["stale", "stale"]
+    assert s.admit(new, None) == "new"
 
 
 class Ward(RuleBasedStateMachine):

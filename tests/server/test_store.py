@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from ctgkit.errors import StoreError
-from ctgkit.server.store import schema, sqlite
+from ctgkit.samples import Sample
+from ctgkit.server.numbering import Attendance
+from ctgkit.server.store import reader as reader_module
+from ctgkit.server.store import schema, sqlite, writer
 from ctgkit.server.store.reader import open_reader
-from ctgkit.server.store.sqlite import QUEUE_MAX_ROWS, open_store
+from ctgkit.server.store.sqlite import open_store
+from ctgkit.server.store.writer import QUEUE_MAX_ROWS
 
 SENSORS = {"sensor-a": bytes(32), "sensor-b": bytes(32)}
 
@@ -26,10 +30,41 @@ async def running(path, durability="normal"):
             store.stop()
 
 
-def row(store, seq, *, examination=1, sensor="sensor-a", bpm=140.0):
-    key = store.recovered.sensor_keys[sensor]
-    sec = 0.0 if seq is None else seq * 0.25
-    return (examination, key, seq, sec, sensor, bpm, 10.0, None)
+def source(*, examination=1, sensor="sensor-a", stream=None):
+    return Attendance(sensor, examination, stream)
+
+
+def reading(seq, *, sensor="sensor-a", bpm=140.0):
+    return Sample(sensor, 0.0 if seq is None else seq * 0.25, bpm, 10.0, None, seq)
+
+
+class Hears:
+    """A connection that hears what became of its samples."""
+
+    def __init__(self):
+        self.acks, self.outcomes = asyncio.Queue(), []
+
+    def ack(self, seq):
+        self.acks.put_nowait(seq)
+
+    def settle(self, sample, outcome):
+        self.outcomes.append((sample.seq, outcome))
+
+
+def put(store, seq, where=None, **values):
+    """Queue a sample that is certainly new; return where it belongs."""
+    where = where or source()
+    store.add_sample(where, reading(seq, sensor=where.sensor_id, **values))
+    return where
+
+
+async def asked(store, where, *seqs, **values):
+    """Queue samples that may be there, in one group; return what became of them."""
+    hears = Hears()
+    for seq in seqs:
+        store.ask(where, reading(seq, sensor=where.sensor_id, **values), hears)
+    await store.written()
+    return [outcome for _, outcome in hears.outcomes]
 
 
 def query(path, sql):
@@ -49,7 +84,6 @@ async def test_an_older_database_is_migrated_and_learns_the_digests(tmp_path):
         db.commit()
     for sensors in (SENSORS, dict.fromkeys(SENSORS)):
         async with open_store(path, "normal", sensors) as store:
-            assert store.recovered.sensor_keys["sensor-a"] == 1
             assert store.recovered.token_digests == SENSORS
 
 
@@ -58,8 +92,9 @@ async def test_rows_are_stored_as_they_came(tmp_path):
     path = tmp_path / "x.db"
     async with running(path) as store:
         store.open_examination(1, "default")
+        where = source()
         for seq in range(5):
-            store.add_sample(row(store, seq, bpm=None if seq == 2 else 140.0 + seq))
+            put(store, seq, where, bpm=None if seq == 2 else 140.0 + seq)
     columns = "examination_id, sec_from_start, uuid, bpm, uterus, spasms"
     assert query(path, f"SELECT {columns} FROM ctg ORDER BY id") == [
         (1, 0.25 * n, "sensor-a", None if n == 2 else 140.0 + n, 10.0, None) for n in range(5)
@@ -69,50 +104,106 @@ async def test_rows_are_stored_as_they_came(tmp_path):
 async def test_an_ack_follows_its_commit(tmp_path):
     """When a number is acknowledged, another connection can already read its row."""
     path = tmp_path / "x.db"
-    acked = asyncio.Queue()
+    hears, where = Hears(), source()
     async with running(path) as store:
         store.open_examination(1, "default")
         for seq in range(1, 200):
-            store.add_sample(row(store, seq))
-            store.acknowledge(acked.put_nowait, seq)
+            put(store, seq, where)
+            store.acknowledge(hears, seq)
             if seq % 20 == 0:
-                through = await acked.get()
+                through = await hears.acks.get()
                 stored = query(path, "SELECT max(seq) FROM ctg")[0][0]
                 assert stored >= through
 
 
-async def test_duplicates_are_dropped_and_counted(tmp_path):
-    """The same number of a sensor in an examination is stored once; without number, always."""
+async def test_a_named_streams_number_is_stored_once(tmp_path):
+    """In whichever examination; other values under it are a conflict, other streams are not."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        for examination in (1, 2, 3):
+            store.open_examination(examination, f"bed {examination}")
+        first = source(stream="s")
+        assert await asked(store, first, 100, 110, 120) == ["new"] * 3
+        store.close_examination(1, interrupted=False)
+        later = source(examination=2, stream="s")
+        assert await asked(store, later, 105, 110, 105) == ["new", "again", "again"]
+        assert await asked(store, later, 110, bpm=99.0) == ["conflict"]
+        other = source(examination=2, stream="t")
+        assert await asked(store, other, 110, bpm=99.0) == ["new"]
+        assert await asked(store, source(sensor="sensor-b", stream="s"), 110) == ["new"]
+    async with running(path) as store:
+        again = source(examination=3, stream="s")
+        assert await asked(store, again, 100, 105, 121) == ["again", "again", "new"]
+        assert again.numbers.largest == 121
+    assert query(path, "SELECT seq FROM ctg WHERE sensor_id = 1 ORDER BY examination_id, id") == [
+        (100,), (110,), (120,), (105,), (110,), (121,),
+    ]  # fmt: skip
+
+
+async def test_without_a_name_the_values_tell_a_restart_from_a_resend(tmp_path):
+    """Equal values: sent again. Others: a restart; but not within one connection."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+        assert await asked(store, source(), 0, 1, 2) == ["new"] * 3
+        back = source()
+        assert await asked(store, back, 1, 2, 3) == ["again", "again", "new"]
+        restarted = source()
+        assert await asked(store, restarted, 0, 1, bpm=99.0) == ["new", "new"]
+        assert await asked(store, restarted, 1, bpm=98.0) == ["conflict"]
+        assert await asked(store, source(), 1, bpm=99.0) == ["again"]
+    assert query(path, "SELECT count(*) FROM ctg") == [(6,)]
+
+
+async def test_samples_without_number_are_stored_always(tmp_path):
+    """Nobody can tell whether they were sent before."""
     path = tmp_path / "x.db"
     async with running(path) as store:
         store.open_examination(1, "default")
-        for seq in (1, 2, 2, 3, 1):
-            store.add_sample(row(store, seq))
-        store.add_sample(row(store, 1, sensor="sensor-b"))
-        store.add_sample(row(store, 1, examination=2))
         for _ in range(3):
-            store.add_sample(row(store, None))
-    assert (store.stored, store.duplicates) == (8, 2)
-    assert query(path, "SELECT count(*) FROM ctg") == [(8,)]
+            put(store, None)
+    assert query(path, "SELECT count(*) FROM ctg") == [(3,)]
 
 
-async def test_recovery_tells_what_was_open_and_how_far_streams_got(tmp_path):
-    """A second run learns the open examinations, the last id, and each sensor's last number."""
+async def test_a_certain_number_that_is_there_after_all_is_not_dropped(tmp_path):
+    """The last answer of the database may be lost: equal rows are there, others end the run."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "default")
+        where = put(store, 1)
+        await store.written()
+        put(store, 1, where)
+        put(store, 2, where)
+    assert query(path, "SELECT seq FROM ctg") == [(1,), (2,)]
+
+    async def write_another():
+        async with running(path) as store:
+            where = put(store, 7)
+            await store.written()
+            put(store, 7, where, bpm=99.0)
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await write_another()
+    (error,) = ended.value.exceptions
+    assert isinstance(error, StoreError)
+    assert "another program stored number 7" in str(error)
+
+
+async def test_recovery_tells_what_was_open(tmp_path):
+    """A second run learns the open examinations and the last id."""
     path = tmp_path / "x.db"
     async with running(path) as store:
         store.open_examination(1, "one")
         store.close_examination(1, interrupted=False)
         store.open_examination(2, "one")
         store.open_examination(3, "two")
-        for seq in (5, 6, 7):
-            store.add_sample(row(store, seq, examination=2))
-        store.add_sample(row(store, None, examination=3, sensor="sensor-b"))
+        put(store, 5, source(examination=2))
     async with running(path) as store:
         found = store.recovered
     assert found.last_examination_id == 3
     assert [(e[0], e[1]) for e in found.open_examinations] == [(2, "one"), (3, "two")]
     assert all(0 <= e[2] < 60 for e in found.open_examinations)
-    assert found.tails == {"sensor-a": (2, 7, 4)}
 
 
 async def test_an_interrupted_examination_ends_at_its_last_sample(tmp_path):
@@ -120,7 +211,7 @@ async def test_an_interrupted_examination_ends_at_its_last_sample(tmp_path):
     path = tmp_path / "x.db"
     async with running(path) as store:
         store.open_examination(1, "one")
-        store.add_sample(row(store, 1))
+        put(store, 1)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE ctg SET created_at = '2020-01-01T00:00:00.000Z'")
     async with running(path) as store:
@@ -134,20 +225,20 @@ async def test_a_locked_database_delays_and_loses_nothing(tmp_path):
     """Samples wait, the state turns to degraded and back, and the order stays."""
     path = tmp_path / "x.db"
     async with running(path) as store:
-        acked = asyncio.Queue()
+        hears = Hears()
         with closing(sqlite3.connect(path)) as other:
             other.execute("BEGIN EXCLUSIVE")
             store.open_examination(1, "one")
-            store.add_sample(row(store, 1))
-            store.acknowledge(acked.put_nowait, 1)
+            put(store, 1)
+            store.acknowledge(hears, 1)
             while not store.degraded:
                 await asyncio.sleep(0.01)
-            store.add_sample(row(store, 2))
-            store.acknowledge(acked.put_nowait, 2)
-            assert acked.empty()
+            put(store, 2)
+            store.acknowledge(hears, 2)
+            assert hears.acks.empty()
             other.rollback()
-        assert await acked.get() == 1
-        assert await acked.get() == 2
+        assert await hears.acks.get() == 1
+        assert await hears.acks.get() == 2
         assert store.degraded == ""
     assert query(path, "SELECT seq FROM ctg ORDER BY id") == [(1,), (2,)]
     assert store.commit_failures > 0
@@ -155,8 +246,8 @@ async def test_a_locked_database_delays_and_loses_nothing(tmp_path):
 
 async def test_the_log_does_not_grow_under_steady_load(tmp_path, monkeypatch):
     """Checkpoints let the writer begin the log anew, though it never pauses."""
-    monkeypatch.setattr(sqlite, "COMMIT_EVERY_S", 0)
-    monkeypatch.setattr(sqlite, "CHECKPOINT_EVERY_S", 0.1)
+    monkeypatch.setattr(writer, "COMMIT_EVERY_S", 0)
+    monkeypatch.setattr(writer, "MAINTAIN_EVERY_S", 0.1)
     monkeypatch.setattr(sqlite, "WAL_MAX_PAGES", 40)
     path, commits = tmp_path / "x.db", 0
 
@@ -165,12 +256,12 @@ async def test_the_log_does_not_grow_under_steady_load(tmp_path, monkeypatch):
         commits += 1
 
     async with running(path) as store, asyncio.TaskGroup() as tasks:
-        checkpoints = tasks.create_task(store.checkpoint_forever())
+        checkpoints = tasks.create_task(store.maintain_forever())
         store.on_commit = count
         store.open_examination(1, "default")
-        seq = 0
+        seq, where = 0, source()
         while commits < 800:
-            store.add_sample(row(store, seq := seq + 1))
+            put(store, seq := seq + 1, where)
             await asyncio.sleep(0)
         log_bytes = (tmp_path / "x.db-wal").stat().st_size
         checkpoints.cancel()
@@ -189,7 +280,7 @@ async def test_an_error_that_does_not_pass_ends_the_run(tmp_path):
                     "BEGIN SELECT RAISE(ABORT, 'page 7 is malformed'); END"
                 )
             store.open_examination(1, "one")
-            store.add_sample(row(store, 1))
+            put(store, 1)
             await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as ended:
@@ -204,8 +295,9 @@ async def test_producers_wait_when_the_queue_is_full(tmp_path):
     path = tmp_path / "x.db"
     async with running(path) as store:
         store.open_examination(1, "one")
+        where = source()
         for seq in range(QUEUE_MAX_ROWS):
-            store.add_sample(row(store, seq))
+            put(store, seq, where)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(store.room(), 0)
         await store.room()
@@ -217,15 +309,16 @@ async def test_recent_samples_come_oldest_first(tmp_path):
     """The last rows of one sensor of one examination, numbered or not."""
     path = tmp_path / "x.db"
     async with running(path) as store:
-        acked = asyncio.Queue()
+        hears = Hears()
         store.open_examination(1, "one")
+        a, b = source(), source(sensor="sensor-b")
         for seq in range(10):
-            store.add_sample(row(store, seq))
-            store.add_sample(row(store, seq, sensor="sensor-b", bpm=None))
-        store.acknowledge(acked.put_nowait, 0)
-        await acked.get()
-        key = store.recovered.sensor_keys["sensor-a"]
-        assert await store.recent(1, key, 3) == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
+            put(store, seq, a)
+            put(store, seq, b, bpm=None)
+        store.acknowledge(hears, 0)
+        await hears.acks.get()
+        found = await store.recent(1, "sensor-a", 3)
+        assert found == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
 
 
 async def test_only_the_owner_may_read_the_database(tmp_path):
@@ -253,7 +346,7 @@ def make_newer(path):
         (make_foreign, "not one of CTGKit's"),
         (make_newer, "newer CTGKit"),
         (lambda path: path.write_bytes(b"not a database, but long enough" * 100), "not a database"),
-        (lambda path: path.mkdir(), "unable to open"),
+        (lambda path: path.mkdir(), "is not a file"),
     ],
 )
 async def test_files_that_are_not_ours_are_left_alone(tmp_path, make, reason):
@@ -275,3 +368,83 @@ def test_the_reader_refuses_what_is_not_ours(tmp_path):
     make_foreign(tmp_path / "x.db")
     with pytest.raises(StoreError, match="not a database of"), open_reader(tmp_path / "x.db"):
         pass
+
+
+async def test_results_are_bounded_in_bytes(tmp_path):
+    """A few large ones fill the queue as many small ones do."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+        for _ in range(15):
+            store.add_prediction(1, "sensor-a", 0.0, "ok", "x" * 1024 * 1024)
+        assert not store.full
+        store.add_prediction(1, "sensor-a", 0.0, "ok", "x" * 1024 * 1024)
+        assert store.full
+        await store.room()
+        assert not store.full
+
+
+async def test_the_log_shrinks_when_a_long_reader_leaves(tmp_path, monkeypatch):
+    """While somebody reads it can only grow; afterwards it does not stay large, even when idle."""
+    monkeypatch.setattr(writer, "MAINTAIN_EVERY_S", 0.02)
+    monkeypatch.setattr(sqlite, "WAL_MAX_PAGES", 40)
+    path, log = tmp_path / "x.db", tmp_path / "x.db-wal"
+    async with running(path) as store, asyncio.TaskGroup() as tasks:
+        chores = tasks.create_task(store.maintain_forever())
+        store.open_examination(1, "one")
+        where = put(store, 0)
+        await store.written()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM ctg").fetchone()
+            seq = 0
+            while log.stat().st_size < 1_500_000:
+                for _ in range(500):
+                    put(store, seq := seq + 1, where)
+                await store.written()
+            other.execute("COMMIT")
+        while log.stat().st_size > 200_000:
+            await asyncio.sleep(0.01)
+        chores.cancel()
+
+
+async def test_counts_are_those_of_the_rows(tmp_path, monkeypatch):
+    """Counted in steps, in the middle of a run, or not at all: a reader finds the same."""
+    monkeypatch.setattr(sqlite, "COUNT_MAX_ROWS", 7)
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        for examination, sensor, count in ((1, "sensor-a", 20), (2, "sensor-b", 5)):
+            store.open_examination(examination, "one")
+            where = source(examination=examination, sensor=sensor)
+            for seq in range(count):
+                put(store, seq, where, bpm=None if seq % 4 == 0 else 140.0)
+            store.add_prediction(examination, sensor, 0.0, "ok", "{}")
+        await store.written()
+        for step in range(6):
+            with open_reader(path) as reader:
+                found = [
+                    (e["samples"], e["with_signal"], e["sensors"], e["predictions"])
+                    for e in reader.examinations()
+                ]
+                assert found == [(20, 15, 1, 1), (5, 3, 1, 1)]
+                (sensor,) = reader.examination(1)["by_sensor"]
+                assert (sensor["first_sec"], sensor["last_sec"]) == (0.0, 4.75)
+            await store._engine.maintain(step)
+    assert query(path, "SELECT * FROM counted") == [(25, 2)]
+
+
+async def test_a_large_database_that_is_not_counted(tmp_path, monkeypatch):
+    """What only reading every row could tell is unknown in the list, and known of one."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+        where = source()
+        for seq in range(20):
+            put(store, seq, where, bpm=None if seq % 4 == 0 else 140.0)
+        store.add_prediction(1, "sensor-a", 0.0, "ok", "{}")
+    monkeypatch.setattr(reader_module, "UNCOUNTED_MAX_ROWS", 10)
+    with open_reader(path) as reader:
+        (listed,) = reader.examinations()
+        assert (listed["samples"], listed["with_signal"], listed["sensors"]) == (20, None, 1)
+        shown = reader.examination(1)
+    assert (shown["samples"], shown["with_signal"], shown["predictions"]) == (20, 15, 1)

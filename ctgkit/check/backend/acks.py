@@ -1,12 +1,13 @@
 """Acknowledgements under ``ctgkit.v1``: clauses S-6."""
 
+import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Line, until
-from ctgkit.check.messages import parsed, sample
+from ctgkit.check.messages import STREAM_HEADER, parsed, sample
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
@@ -179,7 +180,7 @@ async def resend_after_reconnect(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "S-6.5/restarted",
+    "S-6.8/restarted",
     "A restarted sensor's samples are stored or rejected, never just acknowledged",
     needs="v1 store",
 )
@@ -194,6 +195,66 @@ async def restarted(bench: Bench) -> None:
                 await acked(sensor, sent[-1][0])
         for start in (1, 3):
             await _stored_or_rejected(bench, start)
+
+
+@CHECKS.add("S-6.8/stream", "Numbers that another named stream used are stored", needs="v1 store")
+async def another_stream(bench: Bench) -> None:
+    after = bench.db.last_row()
+    secs = [bench.sec() for _ in range(3)]
+    for _ in range(2):  # the very same samples, as a script plays them
+        async with bench.sensor(v1=True, stream=str(uuid.uuid4())) as sensor:
+            await sensor.send(*(sample(sec, seq=seq) for seq, sec in enumerate(secs, 1)))
+            await acked(sensor, 3)
+    stored = [r.sec for r in bench.db.readings(after) if r.sec in secs]
+    if len(stored) != 2 * len(secs):
+        raise Mismatch("3 samples of each of two named streams stored", f"{len(stored)} rows")
+
+
+@CHECKS.add(
+    "S-6.8/conflict",
+    "A number that comes again with other values is rejected, not just acknowledged",
+    needs="v1 store",
+)
+async def conflict(bench: Bench) -> None:
+    for stream in (str(uuid.uuid4()), ""):
+        async with bench.sensor(v1=True, stream=stream) as sensor:
+            (first, _), (last, _) = await send_numbered(bench, sensor, 2)
+            with arranging("two samples acknowledged"):
+                await acked(sensor, last)
+            sec = bench.sec()
+            await sensor.send(sample(sec, 151.5, seq=first))
+            await _rejected(sensor, first)
+            if bench.examination_of(sec) is not None:
+                raise Mismatch("the rejected sample isn't stored", "it is")
+
+
+@CHECKS.add(
+    "S-6.7/named",
+    "A stream goes on over several connections: each sample is stored once",
+    needs="v1 store",
+)
+async def named_stream(bench: Bench) -> None:
+    after, stream = bench.db.last_row(), str(uuid.uuid4())
+    async with bench.sensor(v1=True, stream=stream) as sensor:
+        sent = await send_numbered(bench, sensor, 3)
+        await acked(sensor, sent[-1][0])
+    async with bench.sensor(v1=True, stream=stream) as sensor:
+        more = await send_numbered(bench, sensor, 1)
+        await sensor.send(*(text for _, text in sent))
+        await acked(sensor, more[-1][0])
+        last = await send_numbered(bench, sensor, 1)
+        await acked(sensor, last[-1][0])
+    await _must_be_once(bench, after, (text for _, text in sent + more + last))
+
+
+@CHECKS.add("S-6.7/bad-name", "A stream's name with other characters gets 400", needs="v1")
+async def bad_stream_name(bench: Bench) -> None:
+    for name in ("a b", "x" * 65, "naïve", "a/b"):
+        response = await bench.handshake(
+            bench.sensor_path(), [bench.token(), (STREAM_HEADER, name)]
+        )
+        if response.status != 400:
+            raise Mismatch(f"HTTP 400 for {STREAM_HEADER}: {name}", f"HTTP {response.status}")
 
 
 async def _stored_or_rejected(bench: Bench, start: int) -> None:

@@ -5,6 +5,7 @@ from ctgkit.check.backend import churn as backend_churn
 from ctgkit.check.backend import door as backend_door
 from ctgkit.check.backend import exams as backend_exams
 from ctgkit.check.backend import http as backend_http
+from ctgkit.check.backend import liveness as backend_liveness
 from ctgkit.check.backend import ml as backend_ml
 from ctgkit.check.backend import past as backend_past
 from ctgkit.check.backend import process as backend_process
@@ -24,6 +25,7 @@ for _part in (
     backend_http,
     backend_viewers,
     backend_past,
+    backend_liveness,
     backend_churn,
     backend_process,
 ):

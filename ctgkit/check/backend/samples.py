@@ -284,7 +284,7 @@ for _name, (_title, _frame) in MALFORMED.items():
     )(partial(_rejects, _frame))
 
 
-@CHECKS.add("K-2/ping", "A ping is answered while samples flow", needs="sensor")
+@CHECKS.add("C-2.1/flow", "A ping is answered while samples flow", needs="sensor")
 async def ping(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         for _ in range(5):

@@ -10,6 +10,7 @@ from typing import Any
 
 from ctgkit.check.checks import Catalogue, Mismatch, NotJudged
 from ctgkit.check.messages import excerpt, sample, shape_problem
+from ctgkit.check.service import liveness
 from ctgkit.check.service.rig import (
     ENOUGH_S,
     LONG_S,
@@ -310,3 +311,6 @@ async def names(bench: ServiceBench) -> None:
     missing = (wanted - answer.keys()) | (wanted_of_it - set(answer["prediction"]))
     if missing:
         raise Mismatch("every name of M-3.1 and M-3.2", "missing: " + ", ".join(sorted(missing)))
+
+
+SERVICE.checks |= liveness.CHECKS.checks

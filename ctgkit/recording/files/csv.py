@@ -1,225 +1,132 @@
-"""Recordings as CSV: a header, then one row per sample; ``.csv`` or ``.csv.gz``."""
+"""Tables of text, ``.csv``, ``.tsv``, ``.txt``, gzipped or not.
 
-import csv
-import dataclasses
+What is written has a header, then one row per sample. A mark that data are simulated is a column of
+ones, named by what simulated them. Other remarks are in a column ``remark``, in the first rows. So
+every parser reads all other columns as numbers.
+"""
+
 import gzip
+import io
 import itertools
-import math
-import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, NamedTuple, TextIO, cast
 
-import numpy as np
-
-from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
 from ctgkit.recording.files import pairs
-from ctgkit.recording.files.labels import SIMULATED, from_labels, to_labels
+from ctgkit.recording.files.labels import SIMULATED, to_labels, unique_ids
+from ctgkit.recording.files.opening import one_error
+from ctgkit.recording.files.options import ReadOptions, Report
+from ctgkit.recording.files.spool import Spool
+from ctgkit.recording.files.text import first_lines, is_one_channel, table_of
 
-if TYPE_CHECKING:
-    from _csv import Reader
-
-_NAMES = {
-    "sec_from_start": ("sec_from_start", "sec", "time_sec", "t"),
-    "fhr_bpm": ("bpm", "fhr"),
-    "uterus": ("uterus", "uc", "toco"),
-    "spasms": ("spasms",),
-}
-"""Column -> the headers it goes by, in any case. The first two columns are required."""
-
-_REQUIRED = ("sec_from_start", "fhr_bpm")
+COLUMNS = ("sec", "bpm", "uterus", "spasms")
 
 
-def read_csv(path: Path) -> Recording:
-    """Read a recording from a CSV file, gzipped when its name ends in ``.gz``.
+def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
+    """Yield each sensor's samples: by the column ``sensor`` or the like, or all of one.
 
-    Columns may come in any order and unknown ones are ignored. A heart rate of 0, an empty field
-    and ``nan`` mean no signal. A toco of 0 is a 0.
-
-    Parameters
-    ----------
-    path : Path
-        UTF-8 text with a header; times in seconds, strictly increasing, at any rate.
-
-    Returns
-    -------
-    Recording
-        Values as in the file, with NaN for no signal.
+    Two files, one per channel, are read together; see :mod:`ctgkit.recording.files.pairs`.
 
     Raises
     ------
     RecordingError
         Naming the file, the line and what is wrong.
     """
-    try:
-        with _open(path) as file:
-            return _read(path, file)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise RecordingError(str(path), 0, reason) from error
+    with one_error(path), Spool() as spool:
+        if not options.fhr and is_one_channel(first_lines(path, options)):
+            yield from pairs.read_file(path, options, report)
+            return
+        table, remarks = table_of(path, options, report, spool)
+        yield from table.recordings(remarks)
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def read_csv(path: Path, options: ReadOptions | None = None) -> Recording:
+    """Read the first, or only, recording of a table of text; see :func:`read`."""
+    from ctgkit.recording import read_recording
 
-
-def _read(path: Path, file: TextIO) -> Recording:
-    comments: list[str] = []
-    reader = csv.reader(_without(file, comments))
-    try:
-        places = _places(path, next(reader, []))
-        rows = list(_rows(path, reader, places))
-    except csv.Error as error:
-        raise RecordingError(str(path), reader.line_num, str(error)) from error
-    if not rows:
-        raise RecordingError(str(path), 0, "no samples")
-    values = dict(zip(places, np.array(rows).T.copy(), strict=True))
-    absent = np.full(len(rows), np.nan)
-    fhr_bpm = values["fhr_bpm"]
-    fhr_bpm[fhr_bpm == 0] = np.nan
-    return Recording(
-        sec_from_start=values["sec_from_start"],
-        fhr_bpm=fhr_bpm,
-        uterus=values.get("uterus", absent),
-        spasms=values.get("spasms", absent),
-        **from_labels(comments),
-    )
-
-
-def _without(file: TextIO, comments: list[str]) -> Iterator[str]:
-    """Yield lines; remarks (``# …``) become empty ones, so that line numbers stay true."""
-    for line in file:
-        if line.startswith("#"):
-            comments.append(line[1:].strip())
-            yield "\n"
-        else:
-            yield line
-
-
-def _places(path: Path, header: list[str]) -> dict[str, int]:
-    """Return column -> index in the header."""
-    found = [name.strip().lower() for name in header]
-    places: dict[str, int] = {}
-    for column, names in _NAMES.items():
-        here = [n for n, name in enumerate(found) if name in names]
-        if len(here) > 1:
-            both = " and ".join(repr(header[n]) for n in here)
-            raise RecordingError(str(path), 1, f"columns {both} mean the same")
-        if here:
-            places[column] = here[0]
-        elif column in _REQUIRED:
-            raise RecordingError(str(path), 1, f"no column named {' or '.join(names)}")
-    return places
-
-
-def _rows(path: Path, reader: "Reader", places: dict[str, int]) -> Iterator[list[float]]:
-    indices = list(places.values())
-    last_s = -1.0
-    for row in reader:
-        if not row:
-            continue
-        try:
-            values = [float(row[n] or "nan") for n in indices]
-            sec = values[0]
-            if last_s < sec < math.inf and math.inf not in values and -math.inf not in values:
-                last_s = sec
-                yield values
-                continue
-        except (ValueError, IndexError):
-            pass
-        raise RecordingError(str(path), reader.line_num, _complaint(row, places, last_s))
-
-
-def _complaint(row: list[str], places: dict[str, int], last_s: float) -> str:
-    """Say what is wrong with a row that could not be read."""
-    for column, n in places.items():
-        if n >= len(row):
-            return f"{column} is missing"
-        try:
-            value = float(row[n] or "nan")
-        except ValueError:
-            return f"{column} is not a number: {excerpt(row[n])!r}"
-        if math.isinf(value) or (column == "sec_from_start" and math.isnan(value)):
-            return f"{column} must be finite: {excerpt(row[n])!r}"
-    sec = float(row[places["sec_from_start"]])
-    return "time is negative" if sec < 0 else f"time {sec:g} s is not after {last_s:g} s"
-
-
-def read(path: Path) -> Iterator[Recording]:
-    """Yield each sensor's samples: by the column ``sensor``, or all of one.
-
-    Two files, one per channel, are read together; see :mod:`ctgkit.recording.files.pairs`.
-    """
-    try:
-        with _open(path) as file:
-            header = [name.strip().lower() for name in file.readline().split(",")]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise RecordingError(str(path), 0, str(error)) from error
-    if header == list(pairs.HEADER):
-        yield pairs.read_pair(path)
-    elif "sensor" in header:
-        yield from _read_sensors(path, header.index("sensor"))
-    else:
-        yield read_csv(path)
-
-
-def _read_sensors(path: Path, place: int) -> Iterator[Recording]:
-    """Sort the rows by sensor on disk, then read each as a file of its own."""
-    with tempfile.TemporaryDirectory(prefix="ctgkit-") as directory, _open(path) as source:
-        header = source.readline()
-        files: dict[str, TextIO] = {}
-        comments = ""
-        for line in source:
-            if line.startswith("#"):
-                comments += line
-                continue
-            sensor = line.split(",", place + 1)[place] if line.strip() else ""
-            if sensor and sensor not in files:
-                files[sensor] = _create(Path(directory, f"{len(files)}.csv"))
-                files[sensor].write(header + comments)
-            if sensor:
-                files[sensor].write(line)
-        for sensor, file in files.items():
-            file.close()
-            with Path(file.name).open(encoding="utf-8", newline="") as own:
-                one = _read(path, own)
-            yield dataclasses.replace(one, sensor_id=sensor.strip())
+    return read_recording(path, options)
 
 
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     """Write rows in the order of time, sensor after sensor; return what was lost."""
     rest = iter(recordings)
-    ahead = [one for one in (next(rest, None), next(rest, None)) if one is not None]
+    ahead = list(itertools.islice(rest, 2))
     several = len(ahead) > 1
     notes: list[str] = []
+    everyone = unique_ids(itertools.chain(ahead, rest)) if several else ahead
     with _create(path) as file:
-        file.write(("sensor," if several else "") + "sec,bpm,uterus,spasms\n")
-        for number, one in enumerate(itertools.chain(ahead, rest), 1):
-            if number == 1:
-                file.writelines(f"# {label}\n" for label in to_labels(one) if not several)
-                if several and one.simulated:
-                    file.write(f"# {SIMULATED}\n")
-            prefix = f"{one.sensor_id or number}," if several else ""
-            for row in zip(*_channels(one), strict=True):
-                cells = ",".join("" if v != v else f"{v:.10g}" for v in row)
-                file.write(f"{prefix}{cells}\n")
+        for number, one in enumerate(everyone):
+            mark, labels = _mark_and_rest(one, with_id=not several)
+            if number == 0:
+                columns = _Columns(several, mark or SIMULATED * several, several or bool(labels))
+                file.write(columns.header() + "\n")
+            _write_rows(file, one, columns, labels)
             if one.events:
                 notes.append("events")
-            if several and one.comments:
-                notes.append("comments")
     return notes
 
 
-def _channels(recording: Recording) -> tuple[list[float], ...]:
-    r = recording
-    return tuple(a.tolist() for a in (r.sec_from_start, r.fhr_bpm, r.uterus, r.spasms))
+class _Columns(NamedTuple):
+    """Which columns there are besides those of samples."""
+
+    sensor: bool
+    mark: str
+    """Name of the column that marks simulated data with 1; empty for none."""
+    remark: bool
+
+    def header(self) -> str:
+        """Return the first line."""
+        marks = [_quoted(self.mark)] if self.mark else []
+        return ",".join(["sensor"] * self.sensor + [*COLUMNS, *marks] + ["remark"] * self.remark)
 
 
-def _create(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "wt", encoding="utf-8", newline="")
-    return path.open("w", encoding="utf-8", newline="")
+def _mark_and_rest(one: Recording, *, with_id: bool) -> tuple[str, list[str]]:
+    """Return the name of the column that says whether data are simulated, and other remarks."""
+    labels = to_labels(one, with_id=with_id)
+    if one.simulated is None:
+        return "", labels
+    return labels[0] if one.simulated else SIMULATED, labels[1:]
+
+
+def _write_rows(file: TextIO, one: Recording, columns: _Columns, labels: list[str]) -> None:
+    """Write a recording's rows; remarks beside the first ones, the last row takes all that remain.
+
+    Every column but these is numbers.
+    """
+    arrays = (one.sec_from_start, one.fhr_bpm, one.uterus, one.spasms)
+    rows = zip(*(array.tolist() for array in arrays), strict=True)
+    prefix = _quoted(one.sensor_id) + "," if columns.sensor else ""
+    end = "," + ("" if one.simulated is None else str(int(one.simulated))) if columns.mark else ""
+    texts = (prefix + ",".join("" if v != v else f"{v:.10g}" for v in row) + end for row in rows)
+    remarks = list(labels)
+    n = len(one.sec_from_start)
+    if len(remarks) > n:
+        remarks[n - 1 :] = [" | ".join(remarks[n - 1 :])]
+    for remark in remarks:
+        file.write(f"{next(texts)},{_quoted(remark)}\n")
+    nothing = "," if columns.remark else ""
+    file.writelines(f"{text}{nothing}\n" for text in texts)
+
+
+def _quoted(text: str) -> str:
+    """Return a cell of text, in quotes where it needs them."""
+    plain = text.replace("\r", " ").replace("\n", " ")
+    if any(sign in plain for sign in ',"#') or plain[:1] in tuple("=+-@"):
+        return '"' + plain.replace('"', '""') + '"'
+    return plain
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[TextIO]:
+    """Open a file to write; gzipped without a time stamp: the same rows give the same bytes."""
+    with path.open("wb") as raw, ExitStack() as stack:
+        file: IO[bytes] = raw
+        if path.suffix == ".gz":
+            packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0)
+            file = cast(IO[bytes], stack.enter_context(packed))
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()

@@ -1,101 +1,231 @@
 """The layout with two CSV files per recording: ``bpm/NAME_1.csv`` and ``uterus/NAME_2.csv``.
 
-Each has the header ``time_sec,value``; a missing row is a missing value. Pairs are numbered: 1 with
-2, 3 with 4. A directory may hold many pairs.
+Each has a column of times and a column ``value``; each channel has its own times, and a missing row
+is a missing value. Pairs are numbered: 1 with 2, 3 with 4; or both files have one name. Files whose
+names count up (``x-0001_1``, ``x-0002_1``) are segments of one examination. A directory may hold
+many examinations, and many directories of that kind.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ctgkit.errors import RecordingError, excerpt
+from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording
+from ctgkit.recording.files.clocks import Series, join, step_of
+from ctgkit.recording.files.hearts import Heart
+from ctgkit.recording.files.labels import to_labels
+from ctgkit.recording.files.options import ReadOptions, Report
+from ctgkit.recording.files.paths import component
+from ctgkit.recording.files.spool import Spool
+from ctgkit.recording.files.text import table_of
 
 HEADER = ("time_sec", "value")
-_NAME = re.compile(r"(?P<stem>.+)_(?P<number>\d+)\.csv(\.gz)?")
+_NAME = re.compile(r"(?P<stem>.+)_(?P<number>\d+)\.csv(\.gz)?", re.IGNORECASE)
+_SEGMENT = re.compile(r"(?P<case>.+)[-_](?P<number>\d{1,9})")
 _FHR, _TOCO = "bpm", "uterus"
+_DEPTH = 4
+"""How many directories deep cases are looked for."""
+_SAME_NAME = 1000
+"""Channel number of a file without one: above all others."""
 
 
-def read(path: Path) -> Iterator[Recording]:
-    """Yield every pair of a directory, in the order of names."""
-    found = sorted((path / _FHR).glob("*.csv"))
-    if not found:
-        reason = f"no {_FHR}/*.csv in it, which is how a directory with pairs of CSV files looks"
+class _Pair(NamedTuple):
+    fhr: Path
+    toco: Path | None
+    case: str
+    """What the segments of one examination have in common."""
+    channel: int
+    """1 for files 1 and 2, 3 for 3 and 4, …"""
+
+
+def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
+    """Yield every examination of a directory, in the order of names, its segments joined."""
+    folders = _folders(path)
+    if not folders:
+        reason = (
+            f"no directory {_FHR} with CSV files in it, nor below: such a layout has"
+            f" {_FHR}/NAME_1.csv and {_TOCO}/NAME_2.csv"
+        )
         raise RecordingError(str(path), 0, reason)
-    for one in found:
-        yield read_pair(one)
+    if len(folders) > 1:
+        report.note(f"{len(folders)} cases")
+    report.take("heart rate", f"{_FHR}/")
+    for folder in folders:
+        pairs = [_pair_of(one) for one in _files(folder / _FHR)]
+        _note_alone(folder, pairs, report)
+        cases: dict[tuple[str, int], list[_Pair]] = {}
+        for pair in pairs:
+            cases.setdefault((pair.case, pair.channel), []).append(pair)
+        for (case, _), segments in cases.items():
+            where = "" if folder == path else folder.relative_to(path).as_posix()
+            yield _joined(case, where, segments, options, report)
 
 
-def read_pair(path: Path) -> Recording:
-    """Read a pair by the name of its first file; a missing second one is no toco."""
-    sec, bpm = _column(path)
+def _folders(path: Path) -> list[Path]:
+    """Return the directories that have a ``bpm``: *path*, or those below it."""
+    if path.name == _FHR and _files(path):
+        return [path.parent]
+    found, level = [], [path]
+    for _ in range(_DEPTH):
+        below: list[Path] = []
+        for folder in level:
+            if _files(folder / _FHR):
+                found.append(folder)
+            else:
+                below += sorted(one for one in folder.iterdir() if one.is_dir())
+        level = below
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(one for one in folder.iterdir() if one.name.lower().endswith((".csv", ".csv.gz")))
+
+
+def _pair_of(path: Path) -> _Pair:
     name = _NAME.fullmatch(path.name)
-    other = None
+    stem, number = (name["stem"], int(name["number"])) if name else (_stem(path), _SAME_NAME)
+    folder = path.parent.parent / _TOCO
+    others = [path.name]
     if name:
-        number = int(name["number"])
-        other = path.parent.parent / _TOCO / f"{name['stem']}_{number + 1}.csv"
-    toco_sec, toco = _column(other) if other and other.is_file() else (sec[:0], sec[:0])
-    every = np.union1d(sec, toco_sec)
-    fhr_bpm, uterus = np.full((2, len(every)), np.nan)
-    fhr_bpm[np.searchsorted(every, sec)] = np.where(bpm == 0, np.nan, bpm)
-    uterus[np.searchsorted(every, toco_sec)] = toco
+        others = [f"{stem}_{number + 1}.csv", f"{stem}_{number + 1}.csv.gz", *others]
+    toco = next((folder / other for other in others if (folder / other).is_file()), None)
+    segment = _SEGMENT.fullmatch(stem)
+    return _Pair(path, toco, segment["case"] if segment else stem, number)
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _note_alone(folder: Path, pairs: list[_Pair], report: Report) -> None:
+    """Say which files have no partner, and what else lies there."""
+    taken = {pair.toco for pair in pairs if pair.toco is not None}
+    tocos = _files(folder / _TOCO)
+    report.leave(*(f"{_TOCO}/{one.name} (no heart rate beside it)"
+                   for one in tocos if one not in taken))  # fmt: skip
+    if taken:
+        report.take("toco", f"{_TOCO}/")
+    if tocos and not taken:
+        report.warn(f"no file in {_TOCO}/ is named like one in {_FHR}/: no toco")
+    elif alone := [pair.fhr.name for pair in pairs if pair.toco is None]:
+        report.warn(f"{len(alone)} heart rates have no toco beside them, first {alone[0]}")
+
+
+def read_file(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
+    """Yield the recording that one file of one channel is part of."""
+    if path.parent.name == _TOCO:
+        pairs = [_pair_of(one) for one in _files(path.parent.parent / _FHR)]
+        pair = next((one for one in pairs if one.toco == path), None)
+        if pair is None:
+            reason = f"a toco: no heart rate of this name lies in {_FHR}/ beside {_TOCO}/"
+            raise RecordingError(str(path), 0, reason)
+    else:
+        pair = _pair_of(path)
+    report.take("heart rate", pair.fhr.name)
+    if pair.toco is not None:
+        report.take("toco", pair.toco.name)
+    elif path.parent.name == _FHR:
+        report.warn(f"no toco of this name in {_TOCO}/")
+    yield _joined(_stem(pair.fhr), "", [pair], options, report)
+
+
+def _joined(
+    case: str, where: str, segments: list[_Pair], options: ReadOptions, report: Report
+) -> Recording:
+    """Return one examination; segments that each begin anew follow one another."""
+    parts = [_read_pair(pair, options, report) for pair in segments]
+    offset_s, anew = 0.0, 0
+    for n in range(1, len(parts)):
+        last, one = parts[n - 1].sec_from_start, parts[n].sec_from_start
+        if one[0] + offset_s <= last[-1]:
+            anew += 1
+            step_s = step_of(one) if len(one) > 1 else 1.0
+            offset_s = float(last[-1]) + step_s - float(one[0])
+        if offset_s:
+            parts[n] = replace(parts[n], sec_from_start=np.round(one + offset_s, 6))
+    if anew:
+        report.warn(
+            f"{case}: {len(parts)} segments that each begin anew are joined end to end; the gaps"
+            " between them are unknown"
+        )
+    elif len(parts) > 1:
+        report.note(f"{case}: {len(parts)} segments joined by their times")
+    named = _stem(segments[0].fhr) if len(segments) == 1 else f"{case}, {len(segments)} segments"
+    sec, fhr_bpm, uterus, spasms = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("sec_from_start", "fhr_bpm", "uterus", "spasms")
+    )
     return Recording(
-        sec_from_start=every,
+        sec_from_start=sec,
         fhr_bpm=fhr_bpm,
         uterus=uterus,
-        spasms=np.full(len(every), np.nan),
-        comments=(path.stem,),
+        spasms=spasms,
+        comments=(f"{where}/{named}".lstrip("/"), *_common(parts)),
     )
 
 
-def _column(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    rows: list[tuple[float, float]] = []
-    number = 1
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            if tuple(name.strip().lower() for name in next(reader, ())) != HEADER:
-                raise RecordingError(str(path), 1, f"its header is not {','.join(HEADER)}")
-            for row in reader:
-                number = reader.line_num
-                if row:
-                    sec, value = float(row[0]), float(row[1])
-                    if not (np.isfinite(sec) and np.isfinite(value)):
-                        raise ValueError("not finite")
-                    if sec < 0 or (rows and sec <= rows[-1][0]):
-                        raise ValueError(f"time {sec:g} s is not after the one before")
-                    rows.append((sec, value))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(str(path), 0, str(error)) from error
-    except (ValueError, IndexError, csv.Error) as error:
-        raise RecordingError(str(path), number, excerpt(str(error))) from error
-    if not rows:
-        raise RecordingError(str(path), 0, "no samples")
-    sec_column, values = np.array(rows).T
-    return sec_column.copy(), values.copy()
+def _common(parts: list[Recording]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line for part in parts for line in part.comments))
+
+
+def _read_pair(pair: _Pair, options: ReadOptions, report: Report) -> Recording:
+    fhr, labels = _channel(pair.fhr, options, report)
+    heart = Heart(0, pair.fhr.name, np.where(fhr.values == 0, np.nan, fhr.values))
+    others = [("toco", _channel(pair.toco, options, report)[0])] if pair.toco else []
+    whole = join(Series(fhr.sec, heart.fhr_bpm), others)
+    report.note(*whole.notes)
+    absent = np.full(len(whole.sec), np.nan)
+    return Recording(
+        sec_from_start=whole.sec,
+        fhr_bpm=whole.fhr_bpm,
+        uterus=whole.others[0] if whole.others else absent,
+        spasms=absent.copy(),
+        comments=tuple(labels),
+    )
+
+
+def _channel(path: Path, options: ReadOptions, report: Report) -> tuple[Series, list[str]]:
+    """Return one file's samples, and its remarks."""
+    trial = Report()
+    with Spool() as spool:
+        table, remarks = table_of(path, replace(options, fhr="value", toco=""), trial, spool)
+        columns = table.columns("", remarks)
+    report.note(*trial.notes)
+    report.warn(*(f"{path.name}: {text}" for text in trial.warnings))
+    return Series(columns.sec, columns.values[0]), list(columns.labels["comments"])
 
 
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:
-    """Write pairs into a directory, which is made if missing; return what was lost."""
+    """Write pairs into a directory, which is made if missing; return what was lost.
+
+    Raises
+    ------
+    RecordingError
+        When a sensor's id can't be part of a file's name.
+    """
     notes: list[str] = []
     for number, one in enumerate(recordings, 1):
-        name = (one.sensor_id or path.name or "recording") + f"-{number:04d}"
+        # the number in front: recordings are not segments of one another
+        name = f"r{number:04d}-" + component(one.sensor_id or path.name or "recording", path)
         for folder, k, values in ((_FHR, 1, one.fhr_bpm), (_TOCO, 2, one.uterus)):
             (path / folder).mkdir(parents=True, exist_ok=True)
             there = ~np.isnan(values)
             with (path / folder / f"{name}_{k}.csv").open("w", encoding="utf-8") as file:
                 file.write(",".join(HEADER) + "\n")
-                for sec, value in zip(
-                    one.sec_from_start[there].tolist(), values[there].tolist(), strict=True
-                ):
-                    file.write(f"{sec:.10g},{value:.10g}\n")
+                rows = zip(one.sec_from_start[there].tolist(), values[there].tolist(), strict=True)
+                file.writelines(f"{sec:.10g},{value:.10g}\n" for sec, value in rows)
         if not np.isnan(one.spasms).all():
             notes.append("spasms")
         notes += ["events"] * bool(one.events) + ["comments"] * bool(one.comments)
         if one.simulated:
             notes.append("the mark that the data are simulated")
+        if to_labels(replace(one, comments=(), simulated=None, sensor_id="")):
+            notes.append("the start time")
     return notes

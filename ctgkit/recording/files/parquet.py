@@ -1,10 +1,12 @@
 """Parquet: the columns ``sensor``, ``sec``, ``bpm``, ``uterus``, ``spasms``; null is no signal.
 
-One row group per sensor. Remarks are in the file's metadata, under ``ctgkit``.
+One row group per sensor. Remarks are in the file's metadata, under ``ctgkit``. In others' files the
+columns go by the names that all formats share.
 """
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +14,102 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
-from ctgkit.recording.files.labels import from_labels, to_labels
+from ctgkit.recording.files import arrays as named
+from ctgkit.recording.files.channels import Chosen
+from ctgkit.recording.files.labels import from_labels, to_labels, unique_ids
+from ctgkit.recording.files.opening import too_long
+from ctgkit.recording.files.options import ReadOptions, Report
 
 _COLUMNS = {"sec": "sec_from_start", "bpm": "fhr_bpm", "uterus": "uterus", "spasms": "spasms"}
 _METADATA = b"ctgkit"
 
 
-def read(path: Path) -> Iterator[Recording]:
-    """Yield each sensor's samples."""
+def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
+    """Yield each sensor's samples, in the order of the file."""
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise RecordingError(str(path), 0, f"not a Parquet file: {excerpt(str(error))}") from error
     with file:
-        if absent := {"sec", "bpm"} - set(file.schema_arrow.names):
-            raise RecordingError(str(path), 0, f"no column named {sorted(absent)[0]}")
-        metadata = file.metadata.metadata or {}
-        labels = json.loads(metadata.get(_METADATA, b"{}"))
-        sensors = ["sensor"] * ("sensor" in file.schema_arrow.names)
-        groups: dict[str, list[int]] = {}
-        for group in range(file.num_row_groups):
-            names = file.read_row_group(group, columns=sensors) if sensors else None
-            found = set(names.column(0).to_pylist()) if names is not None else {""}
-            for name in found:
-                groups.setdefault(str(name), []).append(group)
+        names = list(file.schema_arrow.names)
+        chosen = named.chosen_of(path, names, options, report, what="column")
+        if file.metadata.num_rows > options.max_samples * (10 if chosen.sensors else 1):
+            raise too_long(path, options.max_bytes)
+        labels = _labels(path, file)
+        groups = _groups(file, [names[n] for n in chosen.sensors])
         if not groups:
             raise RecordingError(str(path), 0, "no samples")
         for name, numbers in groups.items():
-            table = file.read_row_groups(numbers)
-            if sensors:
-                table = table.filter(pa.compute.equal(table.column("sensor"), name))
-            yield _recording(path, table, name, labels.get(name, []))
+            if sum(file.metadata.row_group(n).num_rows for n in numbers) > 10 * options.max_samples:
+                raise too_long(path, options.max_bytes)
+            table = file.read_row_groups(numbers, columns=_needed(names, chosen))
+            if chosen.sensors:
+                keys = _keys(table, [names[n] for n in chosen.sensors])
+                table = table.filter(pa.compute.equal(keys, name))
+            if table.num_rows > options.max_samples:
+                raise too_long(path, options.max_bytes)
+            columns = {
+                n: _array(table.column(names[n]))
+                for n in range(len(names))
+                if names[n] in _needed(names, chosen) and n not in chosen.sensors
+            }
+            mine = from_labels(labels.get(name, []))
+            if chosen.sensors:
+                mine["sensor_id"] = name
+            yield from named.recordings_of(path, names, columns, chosen, options, report, mine)
 
 
-def _recording(path: Path, table: pa.Table, name: str, labels: list[str]) -> Recording:
-    arrays: dict[str, Any] = {}
-    for column, channel in _COLUMNS.items():
-        values = np.full(table.num_rows, np.nan)
-        if column in table.column_names:
-            numbers = table.column(column).cast(pa.float64())
-            values = np.array(numbers.fill_null(float("nan")).to_numpy())
-        arrays[channel] = values
-    arrays["fhr_bpm"][arrays["fhr_bpm"] == 0] = np.nan
-    sec = arrays["sec_from_start"]
-    if not (len(sec) and np.isfinite(sec).all() and sec[0] >= 0 and (np.diff(sec) > 0).all()):
-        raise RecordingError(str(path), 0, "times must be finite, >= 0 and increasing")
-    return Recording(**arrays, **({"sensor_id": name} | from_labels(labels)))
+def _labels(path: Path, file: pq.ParquetFile) -> dict[str, list[str]]:
+    try:
+        labels = json.loads((file.metadata.metadata or {}).get(_METADATA, b"{}"))
+    except ValueError as error:
+        raise RecordingError(str(path), 0, f"its metadata: {error}") from error
+    return labels if isinstance(labels, dict) else {}
+
+
+def _needed(names: list[str], chosen: Chosen) -> list[str]:
+    wanted = [n for probes in chosen.hearts.values() for n in probes]
+    wanted += [n for n in (chosen.toco, chosen.spasms, chosen.time) if n is not None]
+    return [names[n] for n in [*wanted, *chosen.sensors]]
+
+
+def _groups(file: pq.ParquetFile, sensors: list[str]) -> dict[str, list[int]]:
+    """Return sensor -> row groups, in the order in which sensors come first."""
+    groups: dict[str, list[int]] = {}
+    for group in range(file.num_row_groups):
+        if not sensors:
+            groups.setdefault("", []).append(group)
+            continue
+        keys = _keys(file.read_row_group(group, columns=sensors), sensors)
+        for name in keys.unique().to_pylist():  # in the order in which they come
+            groups.setdefault(name, []).append(group)
+    return groups
+
+
+def _keys(table: pa.Table, sensors: list[str]) -> pa.ChunkedArray:
+    """Return the name of each row's sensor."""
+    columns = [table.column(name).cast(pa.string()).fill_null("") for name in sensors]
+    if len(columns) == 1:
+        return columns[0]
+    return pa.compute.binary_join_element_wise(*columns, " ")
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        return np.array(column.cast(pa.timestamp("us")).to_numpy())
+    if pa.types.is_timestamp(column.type):
+        micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        return np.array(micros.to_numpy()) / 1e6
+    if pa.types.is_duration(column.type):
+        return np.array(column.cast(pa.duration("us")).to_numpy())
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return np.array(column.to_pylist(), dtype=object)
+    numbers = column.cast(pa.float64())
+    return np.array(numbers.fill_null(float("nan")).to_numpy())
 
 
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:
@@ -69,12 +118,13 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     labels: dict[str, list[str]] = {}
     notes: list[str] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for number, one in enumerate(recordings, 1):
-            name = one.sensor_id or (str(number) if number > 1 else "")
+        for number, one in enumerate(unique_ids(recordings)):
+            # the number that one without an id gets is no id, where it is the only one
+            name = "" if number == 0 and one.sensor_id == "1" else one.sensor_id
             columns = [pa.array(getattr(one, c), from_pandas=True) for c in _COLUMNS.values()]
             sensor = pa.array([name] * len(one.sec_from_start), pa.string())
             writer.write_table(pa.table([sensor, *columns], schema=schema))
-            labels[name] = to_labels(one)
+            labels[name] = to_labels(replace(one, sensor_id=name))
             notes += ["events"] * bool(one.events)
         writer.add_key_value_metadata({_METADATA.decode(): json.dumps(labels)})
     return notes

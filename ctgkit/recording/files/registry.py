@@ -2,14 +2,22 @@
 
 import importlib
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctgkit import private
-from ctgkit.errors import RecordingError, excerpt
+from ctgkit.errors import RecordingError, excerpt, printable
 from ctgkit.recording import Recording
+from ctgkit.recording.files.options import Implausible, ReadOptions, Report
+from ctgkit.recording.files.plausible import checked
 from ctgkit.recording.journal import SUFFIXES
+
+log = logging.getLogger(__name__)
+LINE_SHOWN = 500
+"""Longest line that is logged about a file, characters."""
 
 
 class Format(NamedTuple):
@@ -17,31 +25,44 @@ class Format(NamedTuple):
 
     name: str
     module: str
-    """Has ``read(path) -> iterator of Recording``, and ``write(recordings, path)`` or, where a
-    file holds one sensor, ``write(recording, path)``, which return what could not be held."""
+    """Has ``read(path, options, report) -> iterator of Recording``, and ``write(recordings,
+    path)`` or, where a file holds one sensor, ``write(recording, path)``, which return what could
+    not be held."""
     suffixes: tuple[str, ...]
     writes: bool = True
+    reads: bool = True
     one_sensor: bool = False
     extra: str = ""
     """What `pip install "ctgkit[…]"` has to bring."""
     foreign: bool = False
     """Parsed by somebody else's library, which raises what it likes when the file is broken."""
+    magic: bytes = b""
+    """What files of it begin with, where the name doesn't tell."""
 
 
 FORMATS = (
     Format("native", "native", SUFFIXES),
-    Format("csv", "csv", (".csv", ".csv.gz")),
+    Format("csv", "csv", (".csv", ".csv.gz", ".tsv", ".txt", ".tsv.gz", ".txt.gz")),
     Format("two-csv", "pairs", ("",)),
     Format("wfdb", "wfdb", (".hea", ".dat"), one_sensor=True, extra="wfdb", foreign=True),
-    Format("edf", "edf", (".edf",), one_sensor=True, extra="edf", foreign=True),
-    Format("fhrma", "fhrma", (".fhr", ".fhrm"), writes=False),
+    Format("edf", "edf", (".edf",), one_sensor=True, extra="edf", magic=b"0       "),
+    Format("fhrma", "fhrma", (".fhr", ".fhrm", ".rcf", ".rcfm", ".fhra"), writes=False),
     Format("npz", "npz", (".npz",), one_sensor=True, foreign=True),
-    Format("parquet", "parquet", (".parquet",), extra="parquet", foreign=True),
-)
+    Format(
+        "parquet", "parquet", (".parquet", ".pq"), extra="parquet", foreign=True, magic=b"PAR1"
+    ),
+    Format("spreadsheet", "spreadsheet", (".xlsx", ".xls", ".xlsb", ".ods", ".xlsm"),
+           writes=False, extra="excel", foreign=True, magic=b"PK\x03\x04"),
+    Format("database", "database", (".db", ".sqlite", ".sqlite3"), writes=False,
+           magic=b"SQLite format 3\0"),
+    Format("messages", "native", (".json", ".har", ".log"), writes=False),
+)  # fmt: skip
 
 
 def format_of(path: Path, name: str | None = None) -> Format:
-    """Return the format of a file: the one named, else by extension; a directory holds two CSVs.
+    """Return the format of a file: the one named, else by extension, else by its first bytes.
+
+    A directory, and a name without extension that isn't there yet, hold two CSV files per case.
 
     Raises
     ------
@@ -51,64 +72,159 @@ def format_of(path: Path, name: str | None = None) -> Format:
     for candidate in FORMATS:
         if name == candidate.name:
             return candidate
-        if name is None and not candidate.suffixes[0] and (path.is_dir() or not path.suffix):
+        if name is None and not candidate.suffixes[0] and (path.is_dir() or _is_bare(path)):
             return candidate
         if name is None and path.name.lower().endswith(tuple(filter(None, candidate.suffixes))):
             return candidate
+    if name is None and path.is_file():
+        return _by_first_bytes(path)
     known = " ".join(suffix for one in FORMATS for suffix in one.suffixes if suffix)
     raise RecordingError(str(path), 0, f"unknown format; known are {known}")
+
+
+def _is_bare(path: Path) -> bool:
+    return not path.suffix and not path.is_file()
+
+
+def _by_first_bytes(path: Path) -> Format:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise RecordingError(str(path), 0, error.strerror or str(error)) from error
+    for candidate in FORMATS:
+        if candidate.magic and start.startswith(candidate.magic):
+            return candidate
+    return next(one for one in FORMATS if one.name == "csv")
 
 
 def _module(found: Format, path: Path) -> Any:
     try:
         return importlib.import_module(f"ctgkit.recording.files.{found.module}")
     except ModuleNotFoundError as error:
-        if not found.extra or (error.name or "").startswith("ctgkit"):
-            raise
-        reason = f'{found.name} needs {error.name}: pip install "ctgkit[{found.extra}]"'
-        raise RecordingError(str(path), 0, reason) from error
+        raise _lacking(found, path, error) from error
 
 
-def read(path: Path, name: str | None = None, *, skip_bad: bool = False) -> Iterator[Recording]:
+def _lacking(found: Format, path: Path, error: ModuleNotFoundError) -> Exception:
+    """Return what to raise where a library is missing."""
+    if not found.extra or (error.name or "").startswith("ctgkit"):
+        return error
+    reason = f'{found.name} needs {error.name}: pip install "ctgkit[{found.extra}]"'
+    return RecordingError(str(path), 0, reason)
+
+
+def read(
+    path: Path,
+    options: ReadOptions | None = None,
+    report: Report | None = None,
+    name: str | None = None,
+) -> Iterator[Recording]:
     """Read a file; see :func:`ctgkit.recording.read_recordings`."""
     if not path.exists():
         raise RecordingError(str(path), 0, "No such file or directory")
+    options = options or ReadOptions()
     found = format_of(path, name)
-    module = _module(found, path)
-    options = {"skip_bad": True} if skip_bad and found.name == "native" else {}
-    recordings: Iterator[Recording] = module.read(path, **options)
-    return _one_kind_of_error(recordings, path, found.name) if found.foreign else recordings
+    own = report or Report()
+    own.format = found.name
+    recordings: Iterator[Recording] = _module(found, path).read(path, options, own)
+    looked = _looked_at(_one_kind_of_error(recordings, path, found), path, options, own)
+    return looked if report is not None else _logged(looked, path, own)
 
 
 def _one_kind_of_error(
-    recordings: Iterator[Recording], path: Path, name: str
+    recordings: Iterator[Recording], path: Path, found: Format
 ) -> Iterator[Recording]:
     try:
         yield from recordings
-    except RecordingError:
+    except (RecordingError, GeneratorExit):
         raise
+    except MemoryError as error:
+        raise RecordingError(str(path), 0, "needs more memory than there is") from error
     except Exception as error:
-        reason = f"broken {name} file: {excerpt(str(error) or type(error).__name__)}"
+        if not found.foreign:
+            raise
+        reason = f"broken {found.name} file: {excerpt(str(error) or type(error).__name__)}"
         raise RecordingError(str(path), 0, reason) from error
 
 
-def write(recordings: Iterable[Recording], path: Path, name: str | None = None) -> list[str]:
-    """Write a file; see :func:`ctgkit.recording.write_recordings`."""
+def _looked_at(
+    recordings: Iterator[Recording], path: Path, options: ReadOptions, report: Report
+) -> Iterator[Recording]:
+    """Yield recordings after the last look at each."""
+    for one in recordings:
+        if report.format == "native":
+            yield one  # the protocol's limits held when it was decoded
+            continue
+        try:
+            yield checked(one, options, report)
+        except Implausible as error:
+            raise RecordingError(str(path), 0, str(error)) from error
+
+
+def _logged(recordings: Iterator[Recording], path: Path, report: Report) -> Iterator[Recording]:
+    """Log in one line what was taken for what, once, and each warning as it comes."""
+    told = warned = 0
+    for one in recordings:
+        if not told:
+            log.info("%s: %s", path.name, excerpt_of(report.summary()))
+            told = 1
+        for text in report.warnings[warned:]:
+            log.warning("%s: %s", path.name, excerpt_of(text))
+        warned = len(report.warnings)
+        yield one
+
+
+def excerpt_of(text: str) -> str:
+    """Return a line of a report, printable and not absurdly long."""
+    return printable(text if len(text) <= LINE_SHOWN else text[: LINE_SHOWN - 1] + "…")
+
+
+def write(
+    recordings: Iterable[Recording], path: Path, name: str | None = None, *, replace: bool = True
+) -> list[str]:
+    """Write a file; see :func:`ctgkit.recording.write_recordings`.
+
+    What was begun is removed when *recordings* or the disk fail. *replace* says whether existing
+    files may go.
+    """
     found = format_of(path, name)
     if not found.writes:
         raise RecordingError(str(path), 0, f"{found.name} is only read")
     module = _module(found, path)
+    rest = iter(recordings)
+    first = next(rest, None)  # before anything is made
+    if first is None:
+        raise RecordingError(str(path), 0, "nothing to write: no samples")
+    everything = itertools.chain((first,), rest)
     try:
         if not found.one_sensor:
-            with private.writing(path):
-                return list(dict.fromkeys(module.write(recordings, path)))
+            with private.writing(path), _removed_when_broken([path], replace=replace):
+                return list(dict.fromkeys(module.write(everything, path)))
         notes: list[str] = []
-        for one, own_path in _numbered(recordings, path):
-            with private.writing(own_path, *map(own_path.with_suffix, found.suffixes)):
+        for one, own_path in _numbered(everything, path):
+            files = [own_path, *map(own_path.with_suffix, found.suffixes)]
+            with private.writing(*files), _removed_when_broken(files, replace=replace):
                 notes += module.write(one, own_path)
         return list(dict.fromkeys(notes))
+    except ModuleNotFoundError as error:
+        raise _lacking(found, path, error) from error
     except OSError as error:
         raise RecordingError(str(path), 0, error.strerror or str(error)) from error
+
+
+@contextmanager
+def _removed_when_broken(files: list[Path], *, replace: bool) -> Iterator[None]:
+    """Remove files that could not be finished; refuse to begin where one exists already."""
+    for file in files:
+        if file.is_file() and not replace:
+            raise RecordingError(str(file), 0, "exists already; --force replaces it")
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            if file.is_file():
+                file.unlink(missing_ok=True)
+        raise
 
 
 def _numbered(recordings: Iterable[Recording], path: Path) -> Iterator[tuple[Recording, Path]]:

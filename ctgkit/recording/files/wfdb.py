@@ -5,18 +5,23 @@ an absent sample; a heart rate of 0, which that database uses, is read as no sig
 """
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
-from ctgkit.recording.files.grid import on_grid, to_recording
+from ctgkit.recording.files.channels import Chosen
+from ctgkit.recording.files.grid import on_grid
 from ctgkit.recording.files.labels import from_labels, to_labels
+from ctgkit.recording.files.options import ReadOptions, Report
+from ctgkit.recording.files.signals import Signal, chosen_of, recordings_of
+from ctgkit.recording.files.start import add_start, wall_time
 
 
 @contextlib.contextmanager
@@ -34,38 +39,117 @@ _GAINS = (100.0, 10.0, 1.0)
 """Digital steps per unit: CTU-UHB's, and coarser ones for larger values."""
 _ABSENT = -32768
 _SIGNALS = {"fhr_bpm": ("FHR", "bpm"), "uterus": ("UC", "nd"), "spasms": ("SPASMS", "nd")}
-_NAMES = {
-    "fhr_bpm": ("fhr", "bpm", "fhr1", "hr"),
-    "uterus": ("uc", "toco", "uterus", "ua"),
-    "spasms": ("spasms",),
-}
 _FIRST = "first_sec: "
+HEADER_MAX_BYTES = 1 << 20
 
 
-def read(path: Path) -> Iterator[Recording]:
-    """Yield the one recording of a record."""
+def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
+    """Yield the recordings of a record: one, or one per fetus."""
+    header = _header(path)
     try:
         with _quietly():
-            record: Any = wfdb.rdrecord(str(path.with_suffix("")))
+            record: Any = wfdb.rdrecord(
+                str(path.with_suffix("")), physical=False, smooth_frames=False
+            )
+            digital = [np.array(one) for one in record.e_d_signal or ()]
+            analog = record.dac(expanded=True) if digital else []
     except Exception as error:  # the library raises what it likes
         raise RecordingError(str(path), 0, f"not a WFDB record: {excerpt(str(error))}") from error
-    found = [name.strip().lower() for name in record.sig_name or ()]
-    channels: dict[str, NDArray[np.float64]] = {}
-    for channel, names in _NAMES.items():
-        places = [n for n, name in enumerate(found) if name in names]
-        if places:
-            channels[channel] = np.asarray(record.p_signal[:, places[0]], dtype=float)
-    if "fhr_bpm" not in channels:
-        reason = f"no signal named FHR; it has {', '.join(record.sig_name or ()) or 'none'}"
-        raise RecordingError(str(path), 0, reason)
-    if not len(channels["fhr_bpm"]):
+    _check(path, record, header, digital, report)
+    names = [name or "" for name in record.sig_name or ()]
+    units = [unit or "" for unit in record.units or ()]
+    chosen = _chosen(path, names, units, options, report)
+    if not analog or not len(analog[0]):
         raise RecordingError(str(path), 0, "no samples")
-    comments = [line.strip() for line in record.comments or ()]
-    first_s = [line.removeprefix(_FIRST) for line in comments if line.startswith(_FIRST)]
-    labels = from_labels(line for line in comments if not line.startswith(_FIRST))
-    yield Recording(
-        **to_recording(channels, 1 / record.fs, float(first_s[0]) if first_s else 0.0), **labels
+    remarks = [line for line in header.remarks if not line.startswith(_FIRST)]
+    first_s = [line.removeprefix(_FIRST) for line in header.remarks if line.startswith(_FIRST)]
+    zero_s = float(first_s[0]) if first_s else 0.0
+    labels = from_labels(remarks)
+    _add_start(labels, record, zero_s, report)
+    signals = {}
+    wanted = [n for probes in chosen.hearts.values() for n in probes]
+    for n in [*wanted, *(m for m in (chosen.toco, chosen.spasms) if m is not None)]:
+        if not header.has_gain[n]:
+            reason = f"signal {names[n]!r} has no gain: nobody knows what its numbers mean"
+            raise RecordingError(str(path), 0, reason)
+        period_s = 1 / (record.fs * record.samps_per_frame[n])
+        sec = np.round(zero_s + np.arange(len(analog[n])) * period_s, 9)
+        signals[n] = Signal(names[n] or str(n + 1), units[n], sec, np.asarray(analog[n], float))
+    yield from recordings_of(path, signals, chosen, options, report, labels)
+
+
+class _Header(NamedTuple):
+    """What the library doesn't tell of a header."""
+
+    remarks: list[str]
+    has_gain: list[bool]
+    """Whether each signal has a gain that isn't 0."""
+    sizes: list[tuple[str, str]]
+    """File and format of each signal."""
+
+
+def _header(path: Path) -> _Header:
+    place = path.with_suffix(".hea")
+    try:
+        data = place.read_bytes()[:HEADER_MAX_BYTES]
+    except OSError as error:
+        raise RecordingError(str(place), 0, error.strerror or str(error)) from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("cp1251", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    remarks = [line.lstrip("#").strip() for line in lines if line.startswith("#")]
+    body = [line.split() for line in lines if not line.startswith("#")]
+    if body and "/" in body[0][0]:
+        parts = ", ".join(line[0] for line in body[1:6])
+        raise RecordingError(str(place), 0, f"a record of several segments: read each: {parts}")
+    has_gain = []
+    for cells in body[1:]:
+        gain = re.match(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cells[2]) if len(cells) > 2 else None
+        has_gain.append(bool(gain and float(gain[0])))
+    return _Header(
+        [line for line in remarks if line], has_gain, [(c[0], c[1]) for c in body[1:] if len(c) > 1]
     )
+
+
+def _chosen(
+    path: Path, names: list[str], units: list[str], options: ReadOptions, report: Report
+) -> Chosen:
+    """Choose signals by their descriptions; without any, only those that the user numbers."""
+    if names and not any(names) and not options.fhr:
+        shown = ", ".join(f"{n} ({unit or 'no unit'})" for n, unit in enumerate(units, 1))
+        reason = f"its signals have no description: choose with --fhr N --toco N among {shown}"
+        raise RecordingError(str(path), 0, reason)
+    return chosen_of(path, names, units, options, report)
+
+
+def _check(
+    path: Path,
+    record: Any,
+    header: _Header,
+    digital: list[NDArray[np.int64]],
+    report: Report,
+) -> None:
+    """Compare the header with the data: checksums, and bytes that it doesn't count."""
+    for n, values in enumerate(digital):
+        said = (record.checksum or [None] * len(digital))[n]
+        if said and (int(values.sum()) - int(said)) & 0xFFFF:
+            report.warn(f"the checksum of {record.sig_name[n]} is wrong: the data were changed")
+    files = {name for name, _ in header.sizes}
+    if len(files) == 1 and {fmt.partition("x")[0] for _, fmt in header.sizes} == {"16"}:
+        size = path.with_name(files.pop()).stat().st_size
+        beyond = size - 2 * sum(map(len, digital))
+        if beyond:
+            report.warn(f"{beyond} bytes behind the last sample are not read")
+
+
+def _add_start(labels: dict[str, Any], record: Any, zero_s: float, report: Report) -> None:
+    """Add the start by the header, unless a remark says the same with more."""
+    if record.base_date is not None and record.base_time is not None:
+        add_start(labels, record.base_datetime, zero_s, report)
+    elif record.base_time is not None and not labels.get("started"):
+        report.note(f"starts at {record.base_time} of an unknown day")
 
 
 def write(recording: Recording, path: Path) -> list[str]:
@@ -110,5 +194,6 @@ def write(recording: Recording, path: Path) -> list[str]:
             baseline=[0] * len(columns),
             comments=comments,
             write_dir=str(path.parent),
+            base_datetime=wall_time(recording.started, grid.first_s),
         )
     return notes

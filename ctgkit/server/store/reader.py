@@ -2,62 +2,249 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ctgkit.errors import StoreError
+from ctgkit.errors import StoreError, excerpt
 from ctgkit.server.store import schema
+
+UNCOUNTED_MAX_ROWS = 200_000
+"""Rows that are counted on the spot, some 0.1 s. With more (a database that this version's
+`ctgkit serve` never opened) what can't be found by an index is unknown in a list. Chosen."""
+_NUMBER = (int, float, type(None))
+_SAMPLE_TYPES: Mapping[str, tuple[type, ...]] = {
+    "uuid": (str,),
+    "seq": (int, type(None)),
+    "sec_from_start": (int, float),
+    "bpm": _NUMBER,
+    "uterus": _NUMBER,
+    "spasms": _NUMBER,
+    "created_at": (str,),
+}
+
+
+@dataclass(slots=True)
+class _Count:
+    """What one sensor has in one examination; None: unknown."""
+
+    samples: int
+    with_signal: int | None
+    first_sec: float | None
+    last_sec: float | None
+    predictions: int | None
+
+    def add(self, other: "_Count") -> None:
+        self.samples += other.samples
+        self.with_signal = _sum((self.with_signal, other.with_signal))
+        self.predictions = _sum((self.predictions, other.predictions))
+        firsts = [s for s in (self.first_sec, other.first_sec) if s is not None]
+        lasts = [s for s in (self.last_sec, other.last_sec) if s is not None]
+        self.first_sec, self.last_sec = min(firsts, default=None), max(lasts, default=None)
+
+
+_Counts = dict[int, dict[int, _Count]]
+"""Examination -> sensor's key -> what it has."""
 
 
 class Reader:
     """A read-only view of one database. Made by :func:`open_reader`."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db, self._path = db, path
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        self._has_counts = version >= schema.COUNTS_SINCE
+        self._counted = self._pair(schema.SELECT_COUNTED) if self._has_counts else (0, 0)
+        self._last = self._pair(schema.SELECT_LAST_ROWS)
 
     def examinations(self) -> list[dict[str, Any]]:
-        """Return all examinations, oldest first, with the numbers of their rows."""
-        return [dict(row) for row in self._db.execute(schema.SELECT_EXAMINATIONS)]
+        """Return all examinations, oldest first, with the numbers of their rows.
+
+        ``with_signal`` and ``predictions`` are None where only reading every row could tell.
+        """
+        counts = self._counts()
+        return [
+            self._described(row, counts.get(row["id"], {}))
+            for row in self._db.execute(schema.SELECT_EXAMINATIONS + " ORDER BY e.id")
+        ]
+
+    def examination(self, examination_id: int) -> dict[str, Any] | None:
+        """Return one examination, with the numbers of its rows and ``by_sensor``; None: no such."""
+        found = self._db.execute(
+            schema.SELECT_EXAMINATIONS + " WHERE e.id = ?", (examination_id,)
+        ).fetchone()
+        if found is None:
+            return None
+        count_of = self._counts_of(examination_id)
+        row = self._described(found, count_of)
+        names = dict(self._db.execute("SELECT id, uuid FROM sensors").fetchall())
+        row["by_sensor"] = sorted(
+            (
+                {
+                    "uuid": str(names.get(key, f"sensor {key}")),
+                    "samples": count.samples,
+                    "with_signal": count.with_signal,
+                    "first_sec": count.first_sec,
+                    "last_sec": count.last_sec,
+                }
+                for key, count in count_of.items()
+                if count.samples
+            ),
+            key=lambda sensor: str(sensor["uuid"]),
+        )
+        return row
 
     def samples(self, examination_id: int) -> Iterator[dict[str, Any]]:
         """Yield an examination's samples in the order in which they were stored."""
         for row in self._db.execute(schema.SELECT_SAMPLES, (examination_id,)):
-            yield dict(row)
+            sample = dict(row)
+            for name, types in _SAMPLE_TYPES.items():
+                if not isinstance(sample[name], types):
+                    found = excerpt(repr(sample[name]))
+                    raise StoreError(str(self._path), f"{name} of a stored sample is {found}")
+            yield sample
 
     def predictions(self, examination_id: int) -> Iterator[str]:
         """Yield an examination's results as they came."""
         for row in self._db.execute(schema.SELECT_PREDICTIONS, (examination_id,)):
+            if not isinstance(row["body"], str):
+                raise StoreError(str(self._path), "the body of a stored result is no text")
             yield row["body"]
 
-    def sensors(self, examination_id: int) -> list[dict[str, Any]]:
-        """Return what each sensor contributed to an examination."""
-        rows = self._db.execute(schema.SELECT_EXAMINATION_SENSORS, (examination_id,))
-        return [dict(row) for row in rows]
+    def _described(self, row: sqlite3.Row, counts: Mapping[int, _Count]) -> dict[str, Any]:
+        found = dict(row)
+        for name, value in found.items():
+            if isinstance(value, bytes):
+                raise StoreError(str(self._path), f"{name} of an examination is no text")
+        return found | {
+            "samples": sum(c.samples for c in counts.values()),
+            "with_signal": _sum(c.with_signal for c in counts.values()),
+            "sensors": sum(c.samples > 0 for c in counts.values()),
+            "predictions": _sum(c.predictions for c in counts.values()),
+        }
+
+    @property
+    def _is_counted(self) -> bool:
+        """Whether few rows are left to be counted."""
+        uncounted = sum(self._last) - sum(self._counted)
+        return uncounted <= UNCOUNTED_MAX_ROWS
+
+    def _counts(self) -> _Counts:
+        """Return the counts of all examinations."""
+        counts: _Counts = {}
+        if self._is_counted:
+            if self._has_counts:
+                self._add(counts, self._db.execute("SELECT * FROM counts"))
+            self._add(counts, self._db.execute(schema.COUNT_ROWS, self._uncounted()))
+            return counts
+        unknown = None if self._last[1] > UNCOUNTED_MAX_ROWS and not self._has_counts else 0
+        for row in self._parts():
+            samples = self._db.execute(schema.COUNT_PART, row).fetchone()[0]
+            self._add(counts, [(*row, samples, None, None, None, unknown)])
+        if unknown == 0:
+            self._add(counts, self._db.execute(schema.COUNT_PREDICTIONS))
+        return counts
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        """Yield each examination with each of its sensors, by the index alone."""
+        at = self._db.execute(schema.SELECT_NEXT_EXAMINATION, (-1,)).fetchone()
+        while at is not None:
+            yield tuple(at)
+            later = self._db.execute(schema.SELECT_NEXT_SENSOR, tuple(at)).fetchone()
+            at = later or self._db.execute(schema.SELECT_NEXT_EXAMINATION, (at[0],)).fetchone()
+
+    def _counts_of(self, examination_id: int) -> Mapping[int, _Count]:
+        """Return the counts of one examination."""
+        if self._is_counted:
+            return self._counts().get(examination_id, {})
+        counts: _Counts = {}
+        self._add(counts, self._db.execute(schema.COUNT_SAMPLES_OF, (examination_id,)))
+        if self._has_counts or self._last[1] <= UNCOUNTED_MAX_ROWS:
+            self._add(counts, self._db.execute(schema.COUNT_PREDICTIONS_OF, (examination_id,)))
+        else:
+            for count in counts.get(examination_id, {}).values():
+                count.predictions = None
+        return counts.get(examination_id, {})
+
+    def _pair(self, sql: str) -> tuple[int, int]:
+        row = self._db.execute(sql).fetchone()
+        if row is None or not all(isinstance(number, int) for number in row):
+            raise StoreError(str(self._path), "its counts are damaged")
+        return row[0], row[1]
+
+    def _uncounted(self) -> dict[str, int]:
+        (samples, predictions), (samples_to, predictions_to) = self._counted, self._last
+        return {
+            "samples": samples,
+            "samples_to": samples_to,
+            "predictions": predictions,
+            "predictions_to": predictions_to,
+        }
+
+    def _add(self, counts: _Counts, rows: Iterable[Sequence[Any]]) -> None:
+        for examination_id, key, *values in rows:
+            if not all(isinstance(value, _NUMBER) for value in values):
+                raise StoreError(str(self._path), f"examination {examination_id} holds rubbish")
+            count = _Count(*values)
+            by_sensor = counts.setdefault(examination_id, {})
+            if key in by_sensor:
+                by_sensor[key].add(count)
+            else:
+                by_sensor[key] = count
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum, or None when one is unknown."""
+    total = 0
+    for number in numbers:
+        if number is None:
+            return None
+        total += number
+    return total
 
 
 @contextlib.contextmanager
 def open_reader(path: Path) -> Iterator[Reader]:
-    """Open a database for reading.
+    """Open a database for reading; also on a medium that can only be read.
 
     Raises
     ------
     StoreError
-        When it is missing, or not a database of ours.
+        When it is missing, or not a database of ours, or cannot be read.
     """
+    path = path.absolute()
     if not path.is_file():
-        raise StoreError(str(path), "no such file")
+        raise StoreError(str(path), "is no file" if path.exists() else "no such file")
     try:
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-    except sqlite3.Error as error:
-        raise StoreError(str(path), str(error)) from error
-    with contextlib.closing(db):
-        db.row_factory = sqlite3.Row
-        try:
+        with contextlib.closing(_connect(path)) as db:
+            db.row_factory = sqlite3.Row
             application = db.execute("PRAGMA application_id").fetchone()[0]
             if application != schema.APPLICATION_ID:
                 raise StoreError(str(path), "is not a database of CTGKit's")
-            yield Reader(db)
-        except sqlite3.Error as error:
-            raise StoreError(str(path), str(error)) from error
+            yield Reader(db, path)
+    except (sqlite3.Error, OverflowError) as error:
+        raise StoreError(str(path), str(error)) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open read-only; as an image that nobody writes where SQLite cannot make its side files."""
+    address = f"file:{quote(str(path))}?mode=ro"
+    db = sqlite3.connect(address, uri=True)
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return db
+    except sqlite3.OperationalError as error:
+        db.close()
+        # CANTOPEN or READONLY: a log has to be made or read, and its folder can't be written
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        side = path.with_name(path.name + "-wal")
+        if side.exists() and side.stat().st_size:
+            raise StoreError(
+                str(path),
+                f"its last rows are in {side.name}, which can be read only where the folder may"
+                " be written: copy both files there",
+            ) from error
+        return sqlite3.connect(f"{address}&immutable=1", uri=True)

@@ -6,6 +6,8 @@ reads our files; what is ours comes after. ``PRAGMA user_version`` counts the ap
 
 from functools import cache
 
+from ctgkit.samples import SEQ_MAX
+
 APPLICATION_ID = 0x43544731
 """Marks a file as ours ("CTG1"), so that nobody else's database is ever migrated."""
 
@@ -59,16 +61,73 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
     ),
     ("ALTER TABLE sensors ADD COLUMN token_digest BLOB",),
+    (
+        # A sensor that begins to count anew, in an examination that is still open, is another
+        # stream. Rows from before have stream 0, and none is rewritten.
+        "ALTER TABLE ctg ADD COLUMN stream_id INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX ctg_sample",
+        "CREATE UNIQUE INDEX ctg_sample ON ctg (examination_id, sensor_id, stream_id, seq)",
+        """CREATE TABLE streams (
+            id INTEGER PRIMARY KEY,
+            sensor_id INTEGER NOT NULL REFERENCES sensors (id),
+            name TEXT,
+            UNIQUE (sensor_id, name)
+        )""",
+        # Where a stream has rows; the range is NULL while the examination is open. It finds a
+        # number in the examinations of the past without an index of their own over all rows.
+        """CREATE TABLE parts (
+            sensor_id INTEGER NOT NULL,
+            named INTEGER NOT NULL,
+            stream_id INTEGER NOT NULL,
+            examination_id INTEGER NOT NULL,
+            first_seq INTEGER,
+            last_seq INTEGER,
+            PRIMARY KEY (sensor_id, named, stream_id, examination_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX parts_examination ON parts (examination_id)",
+        """INSERT INTO parts
+            SELECT sensor_id, 0, 0, examination_id, min(seq), max(seq) FROM ctg
+            WHERE seq IS NOT NULL GROUP BY examination_id, sensor_id""",
+        "UPDATE parts SET first_seq = NULL, last_seq = NULL WHERE examination_id IN"
+        " (SELECT id FROM examinations WHERE end_time IS NULL)",
+        "CREATE INDEX predictions_examination ON predictions (examination_id)",
+        # What `exam list` shows, so that it need not read every row.
+        """CREATE TABLE counts (
+            examination_id INTEGER NOT NULL,
+            sensor_id INTEGER NOT NULL,
+            samples INTEGER NOT NULL,
+            with_signal INTEGER NOT NULL,
+            first_sec REAL,
+            last_sec REAL,
+            predictions INTEGER NOT NULL,
+            PRIMARY KEY (examination_id, sensor_id)
+        ) WITHOUT ROWID""",
+        "CREATE TABLE counted (samples_through INTEGER NOT NULL, predictions_through INTEGER"
+        " NOT NULL)",
+        "INSERT INTO counted VALUES (0, 0)",
+    ),
 )
+COUNTS_SINCE = 3
+"""The schema that began to store counts."""
+EXPECTED_COLUMNS = (
+    "SELECT id, bed, status, start_time, end_time, updated_at FROM examinations LIMIT 0",
+    "SELECT id, uuid, token_digest FROM sensors LIMIT 0",
+    "SELECT id, examination_id, sensor_id, stream_id, seq, sec_from_start, uuid, bpm, uterus,"
+    " spasms, created_at FROM ctg LIMIT 0",
+    "SELECT id, examination_id, sensor_id, sec_from_start, status, body FROM predictions LIMIT 0",
+    "SELECT samples_through, predictions_through FROM counted LIMIT 0",
+)
+"""What fails at once, and not in the middle of a run, when somebody changed a table."""
 
 
 @cache
 def insert_samples(rows: int) -> str:
     """Return the statement that stores *rows* samples, and drops those that are there."""
     return f"""
-        INSERT INTO ctg (examination_id, sensor_id, seq, sec_from_start, uuid, bpm, uterus, spasms)
-        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
-        ON CONFLICT (examination_id, sensor_id, seq) DO NOTHING
+        INSERT INTO ctg (examination_id, sensor_id, stream_id, seq,
+            sec_from_start, uuid, bpm, uterus, spasms)
+        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
+        ON CONFLICT (examination_id, sensor_id, stream_id, seq) DO NOTHING
     """
 
 
@@ -81,7 +140,7 @@ def insert_predictions(rows: int) -> str:
     """
 
 
-INSERT_EXAMINATION = "INSERT INTO examinations (id, bed) VALUES (?, ?)"
+INSERT_EXAMINATION = "INSERT INTO examinations (id, bed) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
 CLOSE_EXAMINATION = f"""
     UPDATE examinations SET status = {CLOSED}, end_time = {_NOW}, updated_at = {_NOW}
     WHERE id = ? AND end_time IS NULL
@@ -106,49 +165,117 @@ SELECT_OPEN_AGE = """
             SELECT max(id) FROM ctg WHERE examination_id = e.id)), e.start_time))) * 86400.0
     FROM examinations e WHERE e.id = ?
 """
-SELECT_LAST_SEQS = """
-    SELECT uuid, exam,
-        (SELECT max(seq) FROM ctg WHERE examination_id = exam AND sensor_id = sensor) AS last,
-        (SELECT min(seq) FROM ctg WHERE examination_id = exam AND sensor_id = sensor) - 1
-    FROM (
-        SELECT s.uuid AS uuid, s.id AS sensor, (
-            SELECT e.id FROM examinations e
-            WHERE e.id > (SELECT max(id) FROM examinations) - 100 AND EXISTS (
-                SELECT 1 FROM ctg WHERE examination_id = e.id AND sensor_id = s.id)
-            ORDER BY e.id DESC LIMIT 1) AS exam
-        FROM sensors s)
-    WHERE last IS NOT NULL
+
+# Numbers (PROTOCOL S-6.5). Text sorts above every number, so `<=` leaves out what isn't one.
+
+SELECT_STREAM = "SELECT id FROM streams WHERE sensor_id = ? AND name = ?"
+INSERT_STREAM = "INSERT INTO streams (sensor_id, name) VALUES (?, ?)"
+INSERT_PART = """
+    INSERT OR IGNORE INTO parts (sensor_id, named, stream_id, examination_id) VALUES (?, ?, ?, ?)
 """
-"""Each sensor's last examination (of the newest hundred), the last number stored in it, and the
-one before its first: numbers up to that were stored before, so they can only be resent."""
+_PART_OF = """
+    examination_id = parts.examination_id AND sensor_id = parts.sensor_id
+    AND stream_id = parts.stream_id
+"""
+CLOSE_PARTS = f"""
+    UPDATE parts SET
+        first_seq = (SELECT min(seq) FROM ctg WHERE {_PART_OF} AND seq <= {SEQ_MAX}),
+        last_seq = (SELECT max(seq) FROM ctg WHERE {_PART_OF} AND seq <= {SEQ_MAX})
+    WHERE examination_id = ?
+"""
+
+
+def select_samples_numbered(named: bool) -> str:
+    """Return the query for a number's samples in all examinations: of a stream, or unnamed."""
+    return f"""
+        SELECT c.stream_id, c.sec_from_start, c.bpm, c.uterus, c.spasms
+        FROM parts p CROSS JOIN ctg c
+            ON c.examination_id = p.examination_id AND c.sensor_id = p.sensor_id
+            AND c.stream_id = p.stream_id AND c.seq = :seq
+        WHERE p.sensor_id = :sensor AND p.named = {int(named)}
+            {"AND p.stream_id = :stream" if named else ""}
+            AND (p.last_seq IS NULL OR :seq BETWEEN p.first_seq AND p.last_seq)
+    """
+
+
+def select_largest_number(named: bool) -> str:
+    """Return the query for the largest number of a stream, or of all unnamed ones of a sensor."""
+    return f"""
+        SELECT max(coalesce(last_seq,
+            (SELECT max(seq) FROM ctg WHERE {_PART_OF} AND seq <= {SEQ_MAX})))
+        FROM parts WHERE sensor_id = :sensor AND named = {int(named)}
+            {"AND stream_id = :stream" if named else ""}
+    """
+
 
 SELECT_RECENT = """
     SELECT sec_from_start, bpm, uterus, spasms FROM ctg
     WHERE examination_id = ? AND sensor_id = ?
-    ORDER BY examination_id DESC, sensor_id DESC, seq DESC, id DESC LIMIT ?
+    ORDER BY examination_id DESC, sensor_id DESC, stream_id DESC, seq DESC, id DESC LIMIT ?
 """
+
+# Counts: rows up to `counted` are in `counts`, later ones are counted when somebody asks.
+
+SELECT_COUNTED = "SELECT samples_through, predictions_through FROM counted"
+SELECT_LAST_ROWS = """
+    SELECT (SELECT coalesce(max(id), 0) FROM ctg), (SELECT coalesce(max(id), 0) FROM predictions)
+"""
+COUNT_ROWS = """
+    SELECT examination_id, sensor_id, sum(samples), sum(with_signal), min(first_sec),
+        max(last_sec), sum(predictions)
+    FROM (
+        SELECT examination_id, sensor_id, count(*) AS samples, count(bpm) AS with_signal,
+            min(sec_from_start) AS first_sec, max(sec_from_start) AS last_sec, 0 AS predictions
+        FROM ctg WHERE id > :samples AND id <= :samples_to GROUP BY examination_id, sensor_id
+        UNION ALL
+        SELECT examination_id, sensor_id, 0, 0, NULL, NULL, count(*)
+        FROM predictions WHERE id > :predictions AND id <= :predictions_to
+        GROUP BY examination_id, sensor_id)
+    GROUP BY examination_id, sensor_id
+"""
+ADD_COUNTS = """
+    INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (examination_id, sensor_id) DO UPDATE SET
+        samples = samples + excluded.samples,
+        with_signal = with_signal + excluded.with_signal,
+        first_sec = min(ifnull(first_sec, excluded.first_sec),
+            ifnull(excluded.first_sec, first_sec)),
+        last_sec = max(ifnull(last_sec, excluded.last_sec), ifnull(excluded.last_sec, last_sec)),
+        predictions = predictions + excluded.predictions
+"""
+SELECT_NEXT_SENSOR = """
+    SELECT examination_id, sensor_id FROM ctg WHERE examination_id = ? AND sensor_id > ?
+    ORDER BY examination_id, sensor_id LIMIT 1
+"""
+SELECT_NEXT_EXAMINATION = """
+    SELECT examination_id, sensor_id FROM ctg WHERE examination_id > ?
+    ORDER BY examination_id, sensor_id LIMIT 1
+"""
+COUNT_PART = "SELECT count(*) FROM ctg WHERE examination_id = ? AND sensor_id = ?"
+"""Half the cost of grouping: the index has these, and groups needn't be told apart."""
+COUNT_PREDICTIONS = """
+    SELECT examination_id, 0, 0, 0, NULL, NULL, count(*) FROM predictions GROUP BY examination_id
+"""
+COUNT_SAMPLES_OF = """
+    SELECT examination_id, sensor_id, count(*), count(bpm), min(sec_from_start),
+        max(sec_from_start), 0
+    FROM ctg WHERE examination_id = ? GROUP BY examination_id, sensor_id
+"""
+COUNT_PREDICTIONS_OF = """
+    SELECT examination_id, 0, 0, 0, NULL, NULL, count(*) FROM predictions
+    WHERE examination_id = ? GROUP BY examination_id
+"""
+SET_COUNTED = "UPDATE counted SET samples_through = ?, predictions_through = ?"
+
 SELECT_EXAMINATIONS = f"""
     SELECT e.id, e.bed,
         CASE WHEN e.status = {INTERRUPTED} THEN 'interrupted'
              WHEN e.end_time IS NULL THEN 'open' ELSE 'closed' END AS state,
-        e.start_time, e.end_time,
-        (SELECT count(*) FROM ctg WHERE examination_id = e.id) AS samples,
-        (SELECT count(bpm) FROM ctg WHERE examination_id = e.id) AS with_signal,
-        (SELECT count(DISTINCT sensor_id) FROM ctg WHERE examination_id = e.id) AS sensors,
-        coalesce(p.n, 0) AS predictions
-    FROM examinations e LEFT JOIN (
-        SELECT examination_id, count(*) AS n FROM predictions GROUP BY examination_id) p
-        ON p.examination_id = e.id
-    ORDER BY e.id
+        e.start_time, e.end_time
+    FROM examinations e
 """
 SELECT_SAMPLES = """
     SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
-    FROM ctg WHERE examination_id = ? ORDER BY id
+    FROM ctg WHERE examination_id = ? ORDER BY +id
 """
-SELECT_EXAMINATION_SENSORS = """
-    SELECT s.uuid, count(*) AS samples, count(c.bpm) AS with_signal,
-        min(c.sec_from_start) AS first_sec, max(c.sec_from_start) AS last_sec
-    FROM ctg c JOIN sensors s ON s.id = c.sensor_id
-    WHERE c.examination_id = ? GROUP BY s.uuid ORDER BY s.uuid
-"""
-SELECT_PREDICTIONS = "SELECT body FROM predictions WHERE examination_id = ? ORDER BY id"
+SELECT_PREDICTIONS = "SELECT body FROM predictions WHERE examination_id = ? ORDER BY +id"

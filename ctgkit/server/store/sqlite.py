@@ -1,91 +1,43 @@
-"""SQLite: open and migrate, one group-committing writer, a second connection that reads.
-
-The writer takes whatever is queued, writes it in one transaction, and only then acknowledges.
-Its queue is bounded: :meth:`Store.room` makes producers wait (TCP then holds the sensors back).
-A full disk or a locked database keeps the group queued; it is retried, and ``degraded`` is set.
-"""
+"""SQLite behind the writer: open, migrate and own a file, write groups, read beside them."""
 
 import asyncio
 import contextlib
+import functools
 import logging
-import math
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 
 from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
+from ctgkit.server.store.owner import owned
+from ctgkit.server.store.transaction import Transaction
+from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Store, Written
 
 log = logging.getLogger(__name__)
 
-QUEUE_MAX_ROWS = 8_000
-"""Rows waiting to be written before producers have to wait, so also about the longest
-transaction: some 80 ms of writing, 2 MB of memory."""
-ROWS_PER_STATEMENT = (512, 64, 8, 1)
-"""Rows that one statement inserts, as many as are there. For each statement the writer's thread
-gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
-COMMIT_EVERY_S = 0.02
-"""From one commit to the next at least, seconds: what comes meanwhile shares its cost. The first
-after a pause is at once, and so is one for which somebody holds back: acknowledgements don't."""
-RETRY_S = (0.05, 1.0)
-"""First and longest pause after a failed commit, seconds; doubling."""
-SETTLE_S = 1.0
-"""How long a reader waits for what is queued; with a full disk it does without, seconds."""
-CHECKPOINT_EVERY_S = 1.0
-"""Pause between checkpoints on the second connection, seconds; done by the writer they would
-make its slowest commits four times slower (performance.md, trap 5)."""
 WAL_MAX_PAGES = 4_000
 """Pages in the log (16 MB) beyond which the writer has to wait, some ms, until it can begin anew:
 under steady load it never finds everything checkpointed by itself, and the log would grow."""
 RESTART_TIMEOUT_S = 0.1
 """Longest such wait, seconds, when somebody else reads the database."""
+LOG_WARN_FACTOR = 4
+"""A log that many times over its usual size is mentioned: somebody reads for long."""
+COUNT_MAX_ROWS = 50_000
+"""Rows counted at a time for `exam list`, some 20 ms. Chosen: what a second brings at most."""
 
-SampleRow = tuple[
-    int, int, int | None, float, str, float | None, float | None, float | None
-]  # as schema.insert_samples
-PredictionRow = tuple[int, int, float | None, str | None, str]  # as schema.insert_predictions
-AckFunction = Callable[[int], None]
+EXAMINATION_ID_MAX = 2**62
+"""Beyond it an id can't be one of ours; SQLite's own end is 2**63."""
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
-    """What the database says at start."""
-
-    sensor_keys: dict[str, int]
-    token_digests: dict[str, bytes]
-    """Of each sensor whose token was ever configured with this database."""
-    last_examination_id: int
-    open_examinations: tuple[tuple[int, str, float], ...]
-    """Id, bed, and age of the last sample in seconds."""
-    tails: dict[str, tuple[int, int, int]]
-    """Sensor id -> its last examination, the last sequence number in it, and the last before."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """What one transaction writes, and what it acknowledges afterwards."""
-
-    statements: list[tuple[str, tuple[int | str, ...]]] = field(default_factory=list)
-    samples: list[SampleRow] = field(default_factory=list)
-    predictions: list[PredictionRow] = field(default_factory=list)
-    acks: dict[AckFunction, int] = field(default_factory=dict)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when it is committed, or given up."""
-
-    def __len__(self) -> int:
-        return len(self.statements) + len(self.samples) + len(self.predictions)
-
-
-class _Writer:
+class _Thread:
     """A connection in a thread of its own: a whole group is one trip there and back.
 
     aiosqlite, which serves the reads, makes a trip for every statement.
@@ -93,230 +45,98 @@ class _Writer:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
-        self._thread = ThreadPoolExecutor(1, "store")
+        self._executor = ThreadPoolExecutor(1, "store")
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._db)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._db)
 
     async def close(self) -> None:
         """Let work that was begun end, then close."""
         await self.run(sqlite3.Connection.close)
-        self._thread.shutdown()
+        self._executor.shutdown()
 
 
-class Store:
-    """The database of one backend. Made by :func:`open_store`."""
+class SqliteEngine:
+    """One SQLite file. Made by :func:`open_store`."""
 
     def __init__(
         self,
         path: Path,
-        writer: _Writer,
+        thread: _Thread,
         reader: aiosqlite.Connection,
+        keys: Mapping[str, int],
         recovered: Recovered,
     ) -> None:
-        self._path, self._writer, self._reader = str(path), writer, reader
-        self.recovered = recovered
-        self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
-        """Called after each commit with its duration, seconds, and its number of rows."""
-        self.stored = self.duplicates = self.commit_failures = 0
-        self.degraded = ""
-        """Why the last commit failed; empty while all is well."""
-        self._queue = _Group()
-        self._wake, self._urgent = asyncio.Event(), asyncio.Event()
-        self.full = False
-        """Whether producers have to await :meth:`room`."""
-        self._room = asyncio.Event()
-        self._closing = self._hurried = self._gave_up = False
-        self._dirty = False
+        self._path, self._thread, self._reader = path, thread, reader
+        self._keys, self.recovered = keys, recovered
+        self._maintained = -1
+        self._log_is_long = self._is_behind = False
 
-    # Producers: none of these waits; those that may be many call `room()` first.
+    async def write(self, group: Group) -> Written:
+        """Write a group in one transaction."""
+        with self._errors(reading=False):
+            return await self._thread.run(lambda db: Transaction(db, self._keys, group).write())
 
-    def add_sample(self, row: SampleRow) -> None:
-        """Queue one sample."""
-        samples = self._queue.samples
-        samples.append(row)
-        self._wake.set()
-        if len(samples) >= QUEUE_MAX_ROWS:
-            self.full = True
+    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
+        """Return a sensor's last *limit* stored samples, oldest first."""
+        with self._errors(reading=True):
+            arguments = (examination_id, self._keys[sensor_id], limit)
+            rows = await self._reader.execute_fetchall(schema.SELECT_RECENT, arguments)
+        return [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)][::-1]
 
-    def add_prediction(self, row: PredictionRow) -> None:
-        """Queue one result."""
-        self._queue.predictions.append(row)
-        self._queued()
+    async def maintain(self, stored: int) -> None:
+        """Count what is new, and move committed pages from the log, away from the writer."""
+        if stored == self._maintained and not self._log_is_long and not self._is_behind:
+            return
+        with self._errors(reading=True):
+            self._is_behind = await self._count()
+            await self._checkpoint()
+        self._maintained = stored
 
-    def acknowledge(self, ack: AckFunction, seq: int) -> None:
-        """Call ``ack(seq)`` once everything queued so far is committed; the largest *seq* wins."""
-        self._queue.acks[ack] = max(seq, self._queue.acks.get(ack, seq))
-        self._wake.set()
+    async def _checkpoint(self) -> None:
+        _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
+        if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
+            how = "TRUNCATE" if pages > LOG_WARN_FACTOR * WAL_MAX_PAGES else "RESTART"
+            await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
+        too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
+        if too_long and not self._log_is_long:
+            log.warning("somebody reads the database for long: its log has %d MB", pages >> 8)
+        self._log_is_long = too_long
 
-    def open_examination(self, examination_id: int, bed: str) -> None:
-        """Queue the creation of an examination."""
-        self._queue.statements.append((schema.INSERT_EXAMINATION, (examination_id, bed)))
-        self._queued()
+    async def _count(self) -> bool:
+        """Add rows that are not counted yet to the stored counts; return whether some are left."""
+        counted = tuple(await _one(self._reader, schema.SELECT_COUNTED))
+        last = tuple(await _one(self._reader, schema.SELECT_LAST_ROWS))
+        upto = tuple(min(n + COUNT_MAX_ROWS, m) for n, m in zip(counted, last, strict=True))
+        if upto != counted:
+            spans = {"samples": counted[0], "samples_to": upto[0]}
+            spans |= {"predictions": counted[1], "predictions_to": upto[1]}
+            rows = await self._reader.execute_fetchall(schema.COUNT_ROWS, spans)
+            await self._thread.run(functools.partial(_add_counts, rows=rows, upto=upto))
+        return upto != last
 
-    def close_examination(self, examination_id: int, *, interrupted: bool) -> None:
-        """Queue the end of an examination: now, or at its last sample if it was interrupted."""
-        sql = schema.INTERRUPT_EXAMINATION if interrupted else schema.CLOSE_EXAMINATION
-        self._queue.statements.append((sql, (examination_id,)))
-        self._queued()
-
-    def _queued(self) -> None:
-        self._wake.set()
-        if len(self._queue) >= QUEUE_MAX_ROWS:
-            self.full = True
-
-    @property
-    def depth(self) -> int:
-        """Rows waiting."""
-        return len(self._queue)
-
-    async def room(self) -> None:
-        """Wait until the queue is below its bound."""
-        if self.full:
-            self._urgent.set()
-            self._room.clear()
-            await self._room.wait()
-
-    @property
-    def pending(self) -> asyncio.Event:
-        """What is set when the group that is queued now is committed, or given up."""
-        return self._queue.over
-
-    async def written(self) -> None:
-        """Wait until what is queued now is committed, or given up."""
-        pending = self.pending
-        self._wake.set()
-        self._urgent.set()
-        await pending.wait()
-
-    async def settled(self) -> None:
-        """Wait until what is queued now is committed, :data:`SETTLE_S` at most."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                await self.written()
-
-    # The writer
-
-    async def run(self) -> None:
-        """Write groups until :meth:`stop`, then what is left."""
-        next_s = -math.inf
-        while not (self._closing and not len(self._queue) and not self._queue.acks):
-            await self._wake.wait()
-            await self._gather(next_s - time.monotonic())
-            next_s = time.monotonic() + COMMIT_EVERY_S
-            self._wake.clear()
-            group, self._queue = self._queue, _Group()
-            self.full = False
-            self._room.set()
-            if self._gave_up or (len(group) and not await self._commit_with_retries(group)):
-                # Acks are cumulative, and a later number stored says that the earlier ones are:
-                # after a group that is lost to us nothing may be written or acknowledged.
-                self._gave_up = True
-                if len(group):
-                    log.error("gave up at shutdown: %d rows not written", len(group))
-            else:
-                for ack, seq in group.acks.items():
-                    ack(seq)
-            group.over.set()
-
-    async def _gather(self, pause_s: float) -> None:
-        """Let a group grow for *pause_s*, unless somebody waits for it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, pause_s)):
-                await self._urgent.wait()
-        self._urgent.clear()
-
-    def hurry(self) -> None:
-        """From now on give up what cannot be written within seconds, and all that follows."""
-        self._hurried = True
-
-    def stop(self) -> None:
-        """Let :meth:`run` return when everything is written."""
-        self.hurry()
-        self._closing = True
-        self._wake.set()
-        self._urgent.set()
-
-    async def _commit_with_retries(self, group: _Group) -> bool:
-        pause_s = RETRY_S[0]
-        while True:
-            started = time.perf_counter()
-            try:
-                stored = await self._writer.run(lambda db: _write(db, group))
-            except sqlite3.OperationalError as error:  # locked, full: it may pass
-                self.commit_failures += 1
-                if not self.degraded:
-                    log.error("cannot write, retrying: %s", error)
-                self.degraded = str(error)
-                if self._hurried and pause_s >= RETRY_S[1]:
-                    return False
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, RETRY_S[1])
-            except sqlite3.DatabaseError as error:  # corrupt: it won't
-                raise StoreError(self._path, str(error)) from error
-            else:
-                break
-        if self.degraded:
-            log.info("writing again")
-            self.degraded = ""
-        self.stored += stored
-        self.duplicates += len(group.samples) - stored
-        self._dirty = True
-        self.on_commit(time.perf_counter() - started, len(group))
-        return True
-
-    # The second connection
-
-    async def checkpoint_forever(self) -> None:
-        """Move committed pages from the log into the database, away from the writer."""
-        while True:
-            await asyncio.sleep(CHECKPOINT_EVERY_S)
-            if self._dirty:
-                self._dirty = False
-                try:
-                    _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
-                    if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
-                        await _one(self._reader, "PRAGMA wal_checkpoint(RESTART)")
-                except sqlite3.OperationalError as error:
-                    log.warning("checkpoint failed: %s", error)
-
-    async def recent(
-        self, examination_id: int, sensor_key: int, limit: int
-    ) -> list[tuple[float, float | None, float | None, float | None]]:
-        """Return a sensor's last *limit* stored samples, oldest first.
-
-        Returns
-        -------
-        list of (sec_from_start, fhr_bpm, uterus, spasms)
-        """
-        rows = await self._reader.execute_fetchall(
-            schema.SELECT_RECENT, (examination_id, sensor_key, limit)
-        )
-        return [(r[0], r[1], r[2], r[3]) for r in rows][::-1]
+    @contextlib.contextmanager
+    def _errors(self, *, reading: bool) -> Iterator[None]:
+        """Turn what the driver raises into what the writer knows."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if reading or isinstance(error, sqlite3.OperationalError):  # locked, full: may pass
+                raise Again(str(error)) from error
+            raise StoreError(str(self._path), str(error)) from error  # corrupt: it won't
+        except (TypeError, ValueError, OverflowError) as error:  # values that SQLite can't hold
+            raise StoreError(str(self._path), str(error)) from error
 
 
-def _write(db: sqlite3.Connection, group: _Group) -> int:
-    """Write one group in one transaction; return how many samples were new."""
+def _is_reading(row: Sequence[object]) -> bool:
+    """Return whether a row holds numbers where numbers belong; anybody may have written to it."""
+    return isinstance(row[0], float) and all(v is None or isinstance(v, float) for v in row[1:4])
+
+
+def _add_counts(db: sqlite3.Connection, rows: Iterable[sqlite3.Row], upto: tuple[int, ...]) -> None:
     with db:
-        for sql, arguments in group.statements:
-            db.execute(sql, arguments)
-        stored = _insert(db, schema.insert_samples, group.samples)
-        _insert(db, schema.insert_predictions, group.predictions)
-    return stored
-
-
-def _insert(
-    db: sqlite3.Connection, sql: Callable[[int], str], rows: Sequence[tuple[Any, ...]]
-) -> int:
-    """Insert rows, many per statement; return how many were new."""
-    at = stored = 0
-    for size in ROWS_PER_STATEMENT:
-        end = len(rows) - (len(rows) - at) % size
-        if end > at:
-            groups = (tuple(chain.from_iterable(rows[n : n + size])) for n in range(at, end, size))
-            stored += db.executemany(sql(size), groups).rowcount
-            at = end
-    return stored
+        db.executemany(schema.ADD_COUNTS, [tuple(row) for row in rows])
+        db.execute(schema.SET_COUNTED, upto)
 
 
 async def _one(db: aiosqlite.Connection, sql: str) -> sqlite3.Row:
@@ -329,7 +149,7 @@ async def _one(db: aiosqlite.Connection, sql: str) -> sqlite3.Row:
 async def open_store(
     path: Path, durability: Durability, sensors: Mapping[str, bytes | None]
 ) -> AsyncIterator[Store]:
-    """Open, migrate and read a database; close it at the end.
+    """Open, own, migrate and read a database; close it at the end.
 
     Parameters
     ----------
@@ -344,25 +164,42 @@ async def open_store(
     Raises
     ------
     StoreError
-        When it is not a database of ours, is newer than this program, or cannot be written.
+        When it is not a database of ours, is newer than this program, is in use by another one,
+        holds what we can't have written, or cannot be written.
     ConfigError
         When the digest of a sensor's token is neither given nor stored.
     """
+    path = _real(path)
     async with contextlib.AsyncExitStack() as stack:
         try:
+            _demand_file(path)
+            stack.enter_context(owned(path))
             _touch(path)
-            writer = _Writer(path)
-            stack.push_async_callback(writer.close)
-            await writer.run(lambda db: _prepare(db, path, durability))
-            recovered = await writer.run(lambda db: _recover(db, sensors))
+            thread = _Thread(path)
+            stack.push_async_callback(thread.close)
+            await thread.run(lambda db: _prepare(db, path, durability))
+            keys, recovered = await thread.run(lambda db: _recover(db, path, sensors))
             for sensor_id in sensors.keys() - recovered.token_digests.keys():
                 raise ConfigError(f"sensor {sensor_id}", f"no token, nor its digest in {path}")
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(path, writer, reader, recovered)
+        yield Store(SqliteEngine(path, thread, reader, keys, recovered))
+
+
+def _real(path: Path) -> Path:
+    """Return the file's whole name, which SQLite takes for nothing else (``:memory:``)."""
+    return path.absolute()
+
+
+def _demand_file(path: Path) -> None:
+    """Refuse what keeps nothing, or isn't a file."""
+    if path.exists() and not path.is_file():
+        raise StoreError(str(path), "is not a file")
+    if not path.parent.is_dir():
+        raise StoreError(str(path), "unable to open: there is no such directory")
 
 
 def _touch(path: Path) -> None:
@@ -387,27 +224,40 @@ def _prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
     db.execute("PRAGMA wal_autocheckpoint = 0")
+    if 0 < version < len(schema.MIGRATIONS):
+        log.info("bringing %s from schema %d to %d", path, version, len(schema.MIGRATIONS))
     for number, statements in enumerate(schema.MIGRATIONS[version:], version + 1):
-        db.execute("BEGIN IMMEDIATE")
-        for sql in statements:
-            db.execute(sql)
-        db.execute(f"PRAGMA user_version = {number}")
-        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        db.commit()
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            for sql in statements:
+                db.execute(sql)
+            db.execute(f"PRAGMA user_version = {number}")
+            db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+    for sql in schema.EXPECTED_COLUMNS:
+        db.execute(sql)
 
 
-def _recover(db: sqlite3.Connection, sensors: Mapping[str, bytes | None]) -> Recovered:
+def _recover(
+    db: sqlite3.Connection, path: Path, sensors: Mapping[str, bytes | None]
+) -> tuple[dict[str, int], Recovered]:
+    """Return the sensors' keys, and what the database says at start."""
     with db:
         db.executemany(schema.INSERT_SENSOR, sensors.items())
     known = db.execute(schema.SELECT_SENSORS).fetchall()
-    opened = [
-        (id_, bed, db.execute(schema.SELECT_OPEN_AGE, (id_,)).fetchone()[0])
-        for id_, bed in db.execute(schema.SELECT_OPEN).fetchall()
-    ]
-    return Recovered(
-        sensor_keys={uuid: key for uuid, key, _ in known},
+    for uuid, _, digest in known:
+        if not isinstance(uuid, str) or (digest and not isinstance(digest, bytes)):
+            raise StoreError(str(path), f"table sensors holds rubbish ({uuid!r:.60})")
+    opened = []
+    for id_, bed in db.execute(schema.SELECT_OPEN).fetchall():
+        age_s = db.execute(schema.SELECT_OPEN_AGE, (id_,)).fetchone()[0]
+        if not isinstance(bed, str):
+            raise StoreError(str(path), f"examination {id_} has a bed that is no text")
+        opened.append((id_, bed, float("inf") if age_s is None else age_s))  # None: no time at all
+    last = db.execute(schema.SELECT_LAST_EXAMINATION).fetchone()[0]
+    if not isinstance(last, int) or last >= EXAMINATION_ID_MAX:
+        raise StoreError(str(path), f"has an examination {last}: there is no number after it")
+    return {uuid: key for uuid, key, _ in known}, Recovered(
         token_digests={uuid: digest for uuid, _, digest in known if digest},
-        last_examination_id=db.execute(schema.SELECT_LAST_EXAMINATION).fetchone()[0],
+        last_examination_id=last,
         open_examinations=tuple(opened),
-        tails={row[0]: (row[1], row[2], row[3]) for row in db.execute(schema.SELECT_LAST_SEQS)},
     )

@@ -6,6 +6,7 @@ stands in these files is the whole planted mistake.
 
 import asyncio
 import json
+import re
 import time
 from collections import deque
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +18,7 @@ from tests.check.naive.store import HastyStore, Store
 
 STAMP = "2026-01-01T00:00:00Z"
 QUEUE = 256
+STREAM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PAGES = ("/api/health", "/livez", "/readyz", "/metrics")
 LOCAL = ("localhost", "127.0.0.1")
 
@@ -125,10 +127,18 @@ class Backend:
         if self.bug == "chooses any subprotocol" and offered[0]:
             chosen = offered[0]
 
+        stream = headers.get("x-sensor-stream", "")
+        if not self.is_stream(stream):
+            return Answer(400, "stream\n")
+
         async def sensor(socket):
+            socket.stream = "" if self.bug == "knows no streams" else stream
             await self.serve_sensor(socket, own)
 
         return sensor, chosen
+
+    def is_stream(self, name):
+        return not name or self.bug == "takes any stream name" or bool(STREAM.fullmatch(name))
 
     async def page(self, url, headers):
         self.in_a_row = 0
@@ -274,7 +284,7 @@ class Backend:
                 and sample[-1] is None
                 and self.bug != "needs no number"
             )
-            if sample is None or missing or (numbered and self.is_other(used, sample)):
+            if sample is None or missing or (numbered and self.is_other(socket, used, sample)):
                 if numbered and self.bug != "rejects in silence":
                     seq = item.get("seq") if isinstance(item, dict) else None
                     seq = (
@@ -286,30 +296,37 @@ class Backend:
                 continue
             good += 1
             last = sample[-1] if numbered else None
-            await self.keep((*sample[:-1], last), exam)
+            await self.keep((*sample[:-1], last), exam, socket.stream)
         if last is not None and self.bug != "never acknowledges":
             if self.bug != "acknowledgements go down":
                 last = used["last"] = max(last, used.get("last", -1))
             await socket.send(body(ack=last + (self.bug == "acknowledges one too many")))
         return good
 
-    def is_other(self, used, sample):
-        """Whether its number belongs to another sample of this connection already."""
+    def is_other(self, socket, used, sample):
+        """Whether its number belongs to another sample of the stream, or of this connection."""
         seq, values = sample[-1], sample[:-1]
-        if seq is None or self.bug in (
-            "drops a restarted sensor's data",
-            "stores resent samples again",
-        ):
+        careless = ("drops a restarted sensor's data", "stores resent samples again")
+        if seq is None or self.bug in (*careless, "acknowledges other values"):
             return False
+        if socket.stream:
+            known = [k[1:] for k in self.store.numbered(sample[0], seq) if k[0] == socket.stream]
+            if known and (sample[1], sample[2]) not in known:
+                return True
         return used.setdefault(seq, values) != values
 
-    async def keep(self, sample, exam):
+    async def keep(self, sample, exam, stream):
         """Store a sample and pass it on, unless it was here before."""
         own, sec, fhr, uterus, spasms, seq = sample
         if self.bug == "drops what goes back in time" and sec < self.newest.get(own, 0):
             return
         self.newest[own] = sec
-        again = seq is not None and (sec, fhr) in self.store.numbered(own, seq)
+        again = seq is not None and any(
+            k[1:] == (sec, fhr) and (not stream or k[0] == stream)
+            for k in self.store.numbered(own, seq)
+        )
+        if self.bug == "acknowledges other values" and seq is not None:
+            again = bool(self.store.numbered(own, seq))
         if self.bug == "drops a restarted sensor's data" and seq is not None:
             again = seq <= self.restarted.get(own, -1)
             self.restarted[own] = max(seq, self.restarted.get(own, -1))
@@ -317,7 +334,7 @@ class Backend:
             shown = 0 if fhr is None and self.bug == "stores 0 for no signal" else fhr
             owner = next(iter(self.sensors)) if self.bug == "mixes sensors" else own
             exam = None if self.bug == "rows without examination" else exam
-            await self.write((exam, sec, owner, shown, uterus, spasms, seq))
+            await self.write((exam, sec, owner, shown, uterus, spasms, seq, stream))
             if self.bug != "forgets the past at once":
                 self.past.append((own, sec, fhr, uterus, spasms))
         if again and self.bug != "sends resent samples to the ML service":
@@ -325,7 +342,7 @@ class Backend:
         await self.link.offer(own, sec, fhr, uterus, spasms)
 
     async def write(self, row):
-        seq = row[-1]
+        seq = row[-2]
         if self.bug == "acknowledges before it commits" and seq is not None:
             asyncio.get_running_loop().call_later(0.1, self.store.insert, row)
         elif self.bug == "commits every 2 s" and seq is not None:

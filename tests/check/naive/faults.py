@@ -67,8 +67,11 @@ FAULTS = {
     "acknowledges one too many": {"S-6.3/ack"},
     "rejects in silence": {"S-6.4/numbered", "S-6.4/unreadable", "S-6.2/seq", "S-6.2/range"},
     "rejects without number": {"S-6.4/numbered"},
-    "stores resent samples again": {"S-6.5/once", "S-6.5/earlier"},
-    "drops a restarted sensor's data": {"S-6.5/restarted"},
+    "stores resent samples again": {"S-6.5/once", "S-6.5/earlier", "S-6.7/named", "S-6.8/conflict"},
+    "drops a restarted sensor's data": {f"S-6.8/{n}" for n in ("restarted", "stream", "conflict")},
+    "acknowledges other values": {"S-6.8/restarted", "S-6.8/conflict"},
+    "knows no streams": {"S-6.8/stream"},
+    "takes any stream name": {"S-6.7/bad-name"},
     # HTTP
     "always says ok": {"H-1.1/degraded"},
     "health without status": {"H-1.1/health", "H-1.1/degraded"},

@@ -48,6 +48,7 @@ class Socket:
         self.limits_messages = True
         self.code = 1006
         self.heard_goodbye = False
+        self.stream = ""
 
     async def recv(self):
         """Return the next message; answer pings, raise Closed at the end."""

@@ -6,10 +6,10 @@ import threading
 TABLES = (
     "CREATE TABLE IF NOT EXISTS examinations (id INTEGER PRIMARY KEY, start_time, end_time)",
     "CREATE TABLE IF NOT EXISTS ctg (id INTEGER PRIMARY KEY, examination_id, sec_from_start REAL,"
-    " uuid TEXT, bpm REAL, uterus REAL, spasms REAL, seq)",
+    " uuid TEXT, bpm REAL, uterus REAL, spasms REAL, seq, stream)",
     "CREATE INDEX IF NOT EXISTS numbers ON ctg (uuid, seq)",
 )
-COLUMNS = "examination_id, sec_from_start, uuid, bpm, uterus, spasms, seq"
+COLUMNS = "examination_id, sec_from_start, uuid, bpm, uterus, spasms, seq, stream"
 
 
 class Store:
@@ -34,11 +34,11 @@ class Store:
         self.db.execute("UPDATE examinations SET end_time = 3 WHERE end_time IS NULL")
 
     def insert(self, row):
-        self.db.execute(f"INSERT INTO ctg ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self.db.execute(f"INSERT INTO ctg ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def numbered(self, uuid, seq):
-        """Return the (sec, bpm) of the samples with this number."""
-        sql = "SELECT sec_from_start, bpm FROM ctg WHERE uuid = ? AND seq = ?"
+        """Return the (stream, sec, bpm) of the samples with this number."""
+        sql = "SELECT stream, sec_from_start, bpm FROM ctg WHERE uuid = ? AND seq = ?"
         return self.db.execute(sql, (uuid, seq)).fetchall()
 
     def close(self):
@@ -68,4 +68,4 @@ class HastyStore(Store):
         self._write("UPDATE examinations SET end_time = 2 WHERE id = ?", (exam,))
 
     def insert(self, row):
-        self._write(f"INSERT INTO ctg ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._write(f"INSERT INTO ctg ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)

@@ -23,6 +23,7 @@ from ctgkit.recording import (
     write_recordings,
 )
 from ctgkit.recording.files.grid import on_grid
+from ctgkit.recording.files.options import Report
 from ctgkit.recording.files.registry import FORMATS
 from tests.recording.files.test_csv import SHARED
 
@@ -175,6 +176,7 @@ def test_uneven_times_are_put_on_a_grid_and_said(tmp_path):
 def test_fhrma_files(tmp_path, suffix, heart):
     """Quarter beats, half toco units, 0 is no signal; a second heart rate is a second sensor."""
     rows = [(140.25, 0, 12.5), (0, 150.5, 0.5), (141.0, 151.0, 127.5)]
+    rows = rows * 4  # enough to see that both have signal at once, and differ
     body = b"".join(
         struct.pack(f"<{heart}H2B", int(a * 4), int(b * 4), *[0] * (heart - 2), int(t * 2), 0)
         for a, b, t in rows
@@ -182,14 +184,16 @@ def test_fhrma_files(tmp_path, suffix, heart):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(struct.pack("<I", 1_500_000_000) + body)
     first, second = read_recordings(path)
-    np.testing.assert_array_equal(first.fhr_bpm, [140.25, np.nan, 141.0])
-    np.testing.assert_array_equal(second.fhr_bpm, [np.nan, 150.5, 151.0])
-    np.testing.assert_array_equal(first.uterus, [12.5, 0.5, 127.5])
-    np.testing.assert_array_equal(first.sec_from_start, [0, 0.25, 0.5])
+    np.testing.assert_array_equal(first.fhr_bpm, [140.25, np.nan, 141.0] * 4)
+    np.testing.assert_array_equal(second.fhr_bpm, [np.nan, 150.5, 151.0] * 4)
+    np.testing.assert_array_equal(first.uterus, [12.5, 0.5, 127.5] * 4)
+    np.testing.assert_array_equal(first.sec_from_start[:3], [0, 0.25, 0.5])
     assert first.started == "2017-07-14T02:40:00Z"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(RecordingError, match="truncated"):
-        read_recording(path)
+    report = Report()
+    cut, _ = read_recordings(path, None, report)
+    assert len(cut.sec_from_start) == 11
+    assert "bytes behind the last sample are not read" in report.warnings[0]
 
 
 def test_the_two_files_of_the_original_layout(tmp_path):
@@ -260,13 +264,19 @@ def test_real_recordings_through_all_formats(tmp_path, every):
 
 @pytest.mark.parametrize("found", [f for f in FORMATS if f.extra], ids=lambda f: f.name)
 def test_a_missing_extra_is_named(tmp_path, found):
-    """Exit code 4 and the command that installs it."""
+    """Exit code 4 and the command that installs it, to write as to read; EDF is read without."""
+    plain = tmp_path / "plain.csv"
+    plain.write_text("sec,bpm\n0,140\n0.25,141\n")
     path = tmp_path / f"x{found.suffixes[0]}"
-    path.write_bytes(b"")
-    blocked = {"wfdb": "wfdb", "edf": "edfio", "parquet": "pyarrow"}[found.extra]
+    arguments = [str(plain), str(path)]
+    if not found.writes:
+        path.write_bytes(b"")
+        arguments = [str(path), "out.csv"]
+    blocked = {"wfdb": "wfdb", "edf": "edfio", "parquet": "pyarrow", "excel": "python_calamine"}
     program = (
-        f"import sys; sys.modules[{blocked!r}] = None; from ctgkit.cli.main import main;"
-        f"sys.argv = ['ctgkit', 'convert', {str(path)!r}, 'out.csv']; main()"
+        f"import sys; sys.modules[{blocked[found.extra]!r}] = None;"
+        "from ctgkit.cli.main import main;"
+        f"sys.argv = ['ctgkit', 'convert', *{arguments!r}]; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False

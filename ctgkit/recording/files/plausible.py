@@ -1,0 +1,150 @@
+"""The last look at every recording that was read: values that nobody measured become no signal.
+
+This module performs no I/O.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctgkit.recording import Recording
+from ctgkit.recording.files.clocks import step_of
+from ctgkit.recording.files.options import Implausible, ReadOptions, Report
+from ctgkit.samples import FHR_MAX_BPM, FHR_MIN_BPM, TOCO_MAX, TOCO_MIN
+
+_BYTE_MAX = 255.0
+"""No value where it is stored in one byte."""
+_SHOWN_MAX_BPM, _TOCO_SHOWN_MAX = 240.0, 150.0
+"""What monitors show at most: a 255 above a channel's own values isn't one of them."""
+_OUTSIDE_MAX = 0.5
+"""Share of values outside the limits from which on a channel is something else."""
+_FAST_BPM = 50.0
+"""A median below is rather another channel, beats/min. Chosen: the gravest bradycardia is 60."""
+_CONSTANT_S = 300.0
+"""Length from which on a heart rate without any change is remarkable, seconds."""
+_SAMPLE_NUMBERS_S = 3 * 3600.0
+"""Length from which on times in whole steps of 1 look like sample numbers, seconds."""
+_HELD_SHARE = 0.45
+"""Share of equal neighbours from which on steps of 1 look like 4 samples a second: 53 to 66 % in
+60 real recordings at 4 Hz, 10 to 33 % in the same at 1 Hz."""
+
+
+def checked(one: Recording, options: ReadOptions, report: Report) -> Recording:
+    """Return a recording whose values are within the protocol's limits, or NaN.
+
+    Raises
+    ------
+    Implausible
+        When most of its heart rates cannot be any; ``accept_implausible`` lets them pass.
+    """
+    sec = one.sec_from_start
+    _look_at_times(one, report)
+    return replace(
+        one,
+        fhr_bpm=_heart(one, options, report),
+        uterus=_toco(sec, one.uterus, "toco", report),
+        spasms=_toco(sec, one.spasms, "contraction intensity", report),
+    )
+
+
+def _heart(one: Recording, options: ReadOptions, report: Report) -> NDArray[np.float64]:
+    sec, fhr_bpm = one.sec_from_start, one.fhr_bpm
+    fhr_bpm = np.where(fhr_bpm == 0, np.nan, fhr_bpm)
+    said = ~np.isnan(fhr_bpm)
+    negative = fhr_bpm < 0
+    marks = _byte_marks(fhr_bpm, _SHOWN_MAX_BPM)
+    outside = said & ~negative & ~marks & ~((fhr_bpm >= FHR_MIN_BPM) & (fhr_bpm <= FHR_MAX_BPM))
+    n_values = int((said & ~negative & ~marks).sum())
+    if n_values and _mostly(fhr_bpm, outside, n_values):
+        at = int(np.argmax(outside))
+        reason = (
+            f"{outside.sum()} of {n_values} heart rates are outside {FHR_MIN_BPM:g} to"
+            f" {FHR_MAX_BPM:g}, first {fhr_bpm[at]:g} at {sec[at]:g} s: another channel or unit?"
+        )
+        if not options.accept_implausible:
+            raise Implausible(reason + " --accept-implausible reads them as no signal")
+        report.warn(reason)
+    for there, what in ((negative, "negative"), (marks, "255"), (outside, "out of limits")):
+        _say(there, what, "heart rates", sec, fhr_bpm, report)
+    clean = np.where(negative | marks | outside, np.nan, fhr_bpm)
+    good = clean[~np.isnan(clean)]
+    if not len(good):
+        report.warn("no heart rate at all in it")
+    elif np.median(good) < _FAST_BPM:
+        report.warn(f"its median heart rate is {np.median(good):g} bpm: is it one?")
+    elif len(good) * min(step_of(sec), 1.0) >= _CONSTANT_S and good.min() == good.max():
+        report.warn(f"the heart rate is {good[0]:g} bpm throughout")
+    return clean
+
+
+def _mostly(fhr_bpm: NDArray[np.float64], outside: NDArray[np.bool_], n_values: int) -> bool:
+    """Tell whether what lies outside is the channel itself, and not one mark for no signal."""
+    if outside.sum() <= _OUTSIDE_MAX * n_values:
+        return False
+    kinds = np.unique(fhr_bpm[outside])
+    return len(kinds) > 2 or outside.sum() == n_values
+
+
+def _toco(
+    sec: NDArray[np.float64], values: NDArray[np.float64], name: str, report: Report
+) -> NDArray[np.float64]:
+    outside = ~np.isnan(values) & ~((values >= TOCO_MIN) & (values <= TOCO_MAX))
+    marks = _byte_marks(values, _TOCO_SHOWN_MAX)
+    minus = _minus_ones(values)
+    for there, what in ((minus, "-1"), (marks, "255"), (outside, "out of limits")):
+        _say(there, what, f"values of {name}", sec, values, report)
+    return np.where(outside | marks | minus, np.nan, values)
+
+
+def _byte_marks(values: NDArray[np.float64], shown_max: float) -> NDArray[np.bool_]:
+    """Tell where 255 stands for no value: it is the only one above what monitors show."""
+    high = values > shown_max
+    marks: NDArray[np.bool_] = values == _BYTE_MAX
+    high &= ~((values < -999) | (values > 500))
+    if not marks.any() or (high & ~marks).any():
+        return np.zeros(len(values), dtype=bool)
+    return marks
+
+
+def _minus_ones(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell where -1 stands for no value: the only negative one, far from its neighbours."""
+    marks: NDArray[np.bool_] = values == -1
+    if not marks.any() or ((values < 0) & ~marks & (values > -999)).any():
+        return np.zeros(len(values), dtype=bool)
+    rest = values[~marks & ~np.isnan(values)]
+    edges = np.flatnonzero(np.diff(marks.astype(int)))
+    beside = np.concatenate((values[edges], values[edges + 1]))
+    beside = beside[(beside != -1) & ~np.isnan(beside)]
+    if not len(rest) or (len(beside) and np.median(beside) < 2):
+        return np.zeros(len(values), dtype=bool)
+    return marks
+
+
+def _say(
+    there: NDArray[np.bool_],
+    what: str,
+    name: str,
+    sec: NDArray[np.float64],
+    values: NDArray[np.float64],
+    report: Report,
+) -> None:
+    if there.any():
+        at = int(np.argmax(there))
+        report.warn(
+            f"{there.sum()} {name} {what}, first {values[at]:g} at {sec[at]:g} s: read as no signal"
+        )
+
+
+def _look_at_times(one: Recording, report: Report) -> None:
+    sec = one.sec_from_start
+    if len(sec) < 60 or not (np.diff(sec) == 1).all():
+        return
+    good = one.fhr_bpm[~np.isnan(one.fhr_bpm)]
+    held = float((np.diff(good) == 0).mean()) if len(good) > 60 else 0.0
+    varied = len(np.unique(good)) > 8
+    if sec[-1] - sec[0] >= _SAMPLE_NUMBERS_S or (varied and held >= _HELD_SHARE):
+        report.warn(
+            "times rise by exactly 1: they look like sample numbers; if they are, give --rate"
+            " (--rate 4 for four samples a second)"
+        )

@@ -1,0 +1,352 @@
+"""The writer: a bounded queue, groups, acknowledgements, retries. It knows no SQL and no engine.
+
+It takes whatever is queued, has an :class:`Engine` write it in one transaction, and only then
+acknowledges. The queue is bounded in rows and bytes: :meth:`Store.room` makes producers wait (TCP
+then holds the sensors back). A full disk or a locked database keeps the group queued; it is
+retried, counted, and ``degraded`` says why.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ctgkit.samples import Sample
+from ctgkit.server.numbering import Attendance, Numbers, Outcome
+
+log = logging.getLogger(__name__)
+
+QUEUE_MAX_ROWS = 8_000
+"""Rows waiting to be written before producers have to wait, so also about the longest
+transaction: some 80 ms of writing, 2 MB of memory."""
+QUEUE_MAX_BYTES = 16 * 1024 * 1024
+"""Bytes of results waiting before producers have to wait. Chosen: eight thousand usual results
+have 3 MB; an ML service may answer with 1 MB each."""
+COMMIT_EVERY_S = 0.02
+"""From one commit to the next at least, seconds: what comes meanwhile shares its cost. The first
+after a pause is at once, and so is one for which somebody holds back: acknowledgements don't."""
+RETRY_S = (0.05, 1.0)
+"""First and longest pause after a failed commit, seconds; doubling."""
+SETTLE_S = 1.0
+"""How long a reader waits for what is queued; with a full disk it does without, seconds."""
+MAINTAIN_EVERY_S = 1.0
+"""Pause between an engine's chores, seconds."""
+
+_WRITING, _CHORES, _READING = "writing", "housekeeping", "reading the past"
+
+Reading = tuple[float, float | None, float | None, float | None]
+"""Data time in seconds, fhr_bpm, uterus, spasms."""
+
+
+class Again(Exception):
+    """Writing failed for a reason that may pass; nothing of the group was written."""
+
+
+class Replies(Protocol):
+    """The connection that hears what became of its samples."""
+
+    def ack(self, seq: int) -> None:
+        """Everything up to *seq* is committed, or was rejected."""
+
+    def settle(self, sample: Sample, outcome: Outcome) -> None:
+        """Hear what became of a sample that was a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A sample that is stored only if it isn't there."""
+
+    source: Attendance
+    sample: Sample
+    replies: Replies
+    after: int
+    """How many samples of its group came before it: rows keep the order of arrival."""
+
+
+@dataclass(slots=True)
+class Group:
+    """What one transaction writes, and what it acknowledges afterwards."""
+
+    opened: list[tuple[int, str]] = field(default_factory=list)
+    """Examination, bed."""
+    samples: list[tuple[Attendance, Sample]] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    predictions: list[tuple[int, str, float | None, str | None, str]] = field(default_factory=list)
+    """Examination, sensor, data time, status, body."""
+    closed: list[tuple[int, bool]] = field(default_factory=list)
+    """Examination, and whether it was interrupted."""
+    acks: dict[Replies, int] = field(default_factory=dict)
+    body_bytes: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it is committed, or given up."""
+
+    def __len__(self) -> int:
+        return (
+            len(self.samples) + len(self.questions) + len(self.predictions)
+            + len(self.opened) + len(self.closed)
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Written:
+    """What an engine says of a group that is committed."""
+
+    stored: int
+    """Samples that are new."""
+    outcomes: Sequence[Outcome] = ()
+    """One for each question, in order."""
+    learned: Sequence[tuple[Numbers, int]] = ()
+    """The largest stored numbers of streams of which that wasn't known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What the database says at start."""
+
+    token_digests: dict[str, bytes]
+    """Of each sensor whose token was ever configured with this database."""
+    last_examination_id: int
+    open_examinations: tuple[tuple[int, str, float], ...]
+    """Id, bed, and age of the last sample in seconds."""
+
+
+class Engine(Protocol):
+    """A database. Its errors are :class:`Again` and :class:`~ctgkit.errors.StoreError`."""
+
+    recovered: Recovered
+
+    async def write(self, group: Group) -> Written:
+        """Write a group in one transaction, and answer its questions in the same one."""
+
+    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
+        """Return a sensor's last *limit* stored samples, oldest first."""
+
+    async def maintain(self, stored: int) -> None:
+        """Do what has to be done now and then; *stored* says whether anything was written."""
+
+
+class Store:
+    """What the backend stores, over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.recovered = engine.recovered
+        self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
+        """Called after each commit with its duration, seconds, and its number of rows."""
+        self.on_late: Callable[[Sample], None] = lambda sample: None
+        """Called with each sample that was a question and turned out to be new."""
+        self.stored = self.duplicates = self.conflicts = 0
+        self.commit_failures = self.read_failures = 0
+        self._troubles: dict[str, str] = {}
+        """What failed at last, and why."""
+        self._queue = Group()
+        self._wake, self._urgent = asyncio.Event(), asyncio.Event()
+        self.full = False
+        """Whether producers have to await :meth:`room`."""
+        self._room = asyncio.Event()
+        self._closing = self._hurried = self._gave_up = False
+
+    @property
+    def degraded(self) -> str:
+        """Why the last commit, read or chore failed; empty while all is well."""
+        return next(iter(self._troubles.values()), "")
+
+    # Producers: none of these waits; those that may be many call `room()` first.
+
+    def add_sample(self, source: Attendance, sample: Sample) -> None:
+        """Queue one sample that is certainly new."""
+        samples = self._queue.samples
+        samples.append((source, sample))
+        self._wake.set()
+        if len(samples) >= QUEUE_MAX_ROWS:
+            self.full = True
+
+    def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
+        """Queue one sample that is stored, and acknowledged, if it isn't there already."""
+        queue = self._queue
+        queue.questions.append(Question(source, sample, replies, len(queue.samples)))
+        self._queued()
+
+    def add_prediction(
+        self,
+        examination_id: int,
+        sensor_id: str,
+        sec_from_start: float | None,
+        status: str | None,
+        body: str,
+    ) -> None:
+        """Queue one result."""
+        row = (examination_id, sensor_id, sec_from_start, status, body)
+        self._queue.predictions.append(row)
+        self._queue.body_bytes += len(body)
+        self._queued()
+
+    def acknowledge(self, replies: Replies, seq: int) -> None:
+        """Have *seq* acknowledged once all queued so far is committed; the largest wins."""
+        acks = self._queue.acks
+        acks[replies] = max(seq, acks.get(replies, seq))
+        self._wake.set()
+
+    def open_examination(self, examination_id: int, bed: str) -> None:
+        """Queue the creation of an examination."""
+        self._queue.opened.append((examination_id, bed))
+        self._queued()
+
+    def close_examination(self, examination_id: int, *, interrupted: bool) -> None:
+        """Queue the end of an examination: now, or at its last sample if it was interrupted."""
+        self._queue.closed.append((examination_id, interrupted))
+        self._queued()
+
+    def _queued(self) -> None:
+        self._wake.set()
+        if len(self._queue) >= QUEUE_MAX_ROWS or self._queue.body_bytes >= QUEUE_MAX_BYTES:
+            self.full = True
+
+    @property
+    def depth(self) -> int:
+        """Rows waiting."""
+        return len(self._queue)
+
+    async def room(self) -> None:
+        """Wait until the queue is below its bounds."""
+        if self.full:
+            self._urgent.set()
+            self._room.clear()
+            await self._room.wait()
+
+    @property
+    def pending(self) -> asyncio.Event:
+        """What is set when the group that is queued now is committed, or given up."""
+        return self._queue.over
+
+    async def written(self) -> None:
+        """Wait until what is queued now is committed, or given up."""
+        pending = self.pending
+        self._wake.set()
+        self._urgent.set()
+        await pending.wait()
+
+    async def settled(self) -> None:
+        """Wait until what is queued now is committed, :data:`SETTLE_S` at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self.written()
+
+    # The writer
+
+    async def run(self) -> None:
+        """Write groups until :meth:`stop`, then what is left."""
+        next_s = -math.inf
+        while not (self._closing and not len(self._queue) and not self._queue.acks):
+            await self._wake.wait()
+            await self._gather(next_s - time.monotonic())
+            next_s = time.monotonic() + COMMIT_EVERY_S
+            self._wake.clear()
+            group, self._queue = self._queue, Group()
+            self.full = False
+            self._room.set()
+            written = None
+            if not self._gave_up:
+                written = await self._commit(group) if len(group) else Written(0)
+            if written is not None:
+                self._reply(group, written)
+            else:
+                # Acks are cumulative, and a later number stored says that the earlier ones are:
+                # after a group that is lost to us nothing may be written or acknowledged.
+                self._gave_up = True
+                if len(group):
+                    log.error("gave up at shutdown: %d rows not written", len(group))
+            group.over.set()
+
+    async def _gather(self, pause_s: float) -> None:
+        """Let a group grow for *pause_s*, unless somebody waits for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, pause_s)):
+                await self._urgent.wait()
+        self._urgent.clear()
+
+    def hurry(self) -> None:
+        """From now on give up what cannot be written within seconds, and all that follows."""
+        self._hurried = True
+
+    def stop(self) -> None:
+        """Let :meth:`run` return when everything is written."""
+        self.hurry()
+        self._closing = True
+        self._wake.set()
+        self._urgent.set()
+
+    async def _commit(self, group: Group) -> Written | None:
+        """Write a group, as often as it takes; None when that is given up."""
+        pause_s = RETRY_S[0]
+        while True:
+            started = time.perf_counter()
+            try:
+                written = await self._engine.write(group)
+                break
+            except Again as error:
+                self.commit_failures += 1
+                if _WRITING not in self._troubles:
+                    log.error("cannot write, retrying: %s", error)
+                self._troubles[_WRITING] = str(error)
+                if self._hurried and pause_s >= RETRY_S[1]:
+                    return None
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_S[1])
+        if self._troubles.pop(_WRITING, ""):
+            log.info("writing again")
+        self.on_commit(time.perf_counter() - started, len(group))
+        return written
+
+    def _reply(self, group: Group, written: Written) -> None:
+        """Pass on what became of a group's samples."""
+        self.stored += written.stored
+        for numbers, largest in written.learned:
+            numbers.learn(largest)
+        for question, outcome in zip(group.questions, written.outcomes, strict=True):
+            seq, replies = question.sample.seq, question.replies
+            if outcome == "conflict":
+                self.conflicts += 1
+            elif seq is not None:
+                group.acks[replies] = max(seq, group.acks.get(replies, seq))
+            if outcome == "again":
+                self.duplicates += 1
+            elif outcome == "new":
+                self.on_late(question.sample)
+            replies.settle(
+                question.sample, outcome
+            )  # its error comes before the ack that covers it
+        for replies, seq in group.acks.items():
+            replies.ack(seq)
+
+    # Beside the writer
+
+    async def maintain_forever(self) -> None:
+        """Do the engine's chores now and then."""
+        while True:
+            await asyncio.sleep(MAINTAIN_EVERY_S)
+            try:
+                await self._engine.maintain(self.stored)
+                self._troubles.pop(_CHORES, "")
+            except Again as error:
+                self._note_failed_read(_CHORES, error)
+
+    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
+        """Return a sensor's last *limit* stored samples, oldest first; none when that fails."""
+        try:
+            rows = await self._engine.recent(examination_id, sensor_id, limit)
+        except Again as error:
+            self._note_failed_read(_READING, error)
+            return []
+        self._troubles.pop(_READING, "")
+        return rows
+
+    def _note_failed_read(self, what: str, error: Again) -> None:
+        self.read_failures += 1
+        if what not in self._troubles:
+            log.error("%s failed: %s", what, error)
+        self._troubles[what] = str(error)

@@ -1,0 +1,95 @@
+"""Files that others wrote: equal values, gaps and times, or a refusal; no silent difference."""
+
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ctgkit.errors import RecordingError
+from ctgkit.recording import read_recordings
+from tests.recording.files import dialects
+
+EXAMPLES = int(os.environ.get("CTGKIT_FILE_EXAMPLES", "0"))
+"""Per writer; `make fuzz` sets it, 0 for the few of every run."""
+NEEDS = {"wfdb": ("wfdb", "pandas"), "edf": ("edfio",), "parquet": ("pandas", "pyarrow"),
+         "npz": ("pandas",), "csv": ("pandas",), "xlsx": ("pandas", "openpyxl", "python_calamine"),
+         }  # fmt: skip
+
+
+def examples(count):
+    return settings(
+        max_examples=EXAMPLES or count, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
+def need(writer):
+    for name in NEEDS[writer]:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}")
+
+
+def agrees(path, truth, tolerance=1e-6):
+    """Compare what is read with what was written; True when it was read."""
+    try:
+        (one,) = read_recordings(path)
+    except RecordingError:
+        return False
+    sec = one.sec_from_start - one.sec_from_start[0] + truth.sec[0]
+    for mine, theirs in ((one.fhr_bpm, truth.fhr), (one.uterus, truth.toco)):
+        read, written = ~np.isnan(mine), ~np.isnan(theirs)
+        assert read.sum() == written.sum()
+        np.testing.assert_allclose(sec[read], truth.sec[written], atol=2e-3)
+        np.testing.assert_allclose(mine[read], theirs[written], atol=tolerance)
+    return True
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("foreign")
+
+
+def test_tables_of_text_in_any_dialect(folder):
+    """Separators, decimal commas, encodings, names, times, marks for no signal, disorder."""
+    count = [0, 0]
+
+    @examples(250)
+    @given(seed=st.integers(0, 2**48))
+    def check(seed):
+        rng = np.random.default_rng(seed)
+        truth = dialects.Truth(rng)
+        data, suffix = dialects.text_dialect(rng, truth)
+        path = folder / f"trace{suffix}"
+        path.write_bytes(data)
+        count[agrees(path, truth)] += 1
+
+    check()
+    assert count[1] > 0.9 * sum(count), count  # refusing everything is no reader
+
+
+@pytest.mark.parametrize("writer", ["wfdb", "edf", "npz", "parquet", "csv", "xlsx"])
+@pytest.mark.filterwarnings("ignore")
+def test_files_of_other_libraries(folder, writer):
+    """wfdb-python, edfio, pandas, numpy, openpyxl."""
+    need(writer)
+    count = [0, 0]
+
+    @examples(40)
+    @given(seed=st.integers(0, 2**48))
+    def check(seed):
+        rng = np.random.default_rng(seed)
+        truth = dialects.Truth(rng)
+        if writer in ("wfdb", "edf"):
+            truth.sec = np.round(np.arange(len(truth.sec)) / truth.rate_hz, 6)
+        if writer == "wfdb":
+            path, tolerance = dialects.wfdb_record(rng, truth, folder), 0.0051
+        elif writer == "edf":
+            path, tolerance = dialects.edf_file(rng, truth, folder / "rec.edf"), 0.0051
+        else:
+            path, tolerance = dialects.frame_file(rng, truth, folder / f"t.{writer}"), 1e-6
+        count[agrees(path, truth, tolerance)] += 1
+
+    check()
+    assert count[1] > 0.9 * sum(count), count
