@@ -13,7 +13,7 @@ from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
 STRANGER = "11111111-2222-4333-8444-555555555555"
-TIMED_TRIES = 25
+TIMED_TRIES, TIMED_ROUNDS = 25, 3
 TIMING_MAX_S = 0.002
 """Medians of two refusals may differ by this much, seconds; a network tells no less apart."""
 
@@ -93,6 +93,26 @@ async def same_body(bench: Bench) -> None:
 
 @CHECKS.add("S-1.3/same-time", "Both refusals take the same time", needs="sensor", strict=True)
 async def same_time(bench: Bench) -> None:
+    """Fail only for what shows in every round: a busy machine delays the one or the other."""
+    found = [await _medians_s(bench)]
+    while _differ(found[-1]) and len(found) < TIMED_ROUNDS:
+        found.append(await _medians_s(bench))
+        if (found[-1][0] > found[-1][1]) != (found[0][0] > found[0][1]):
+            return
+    if _differ(found[-1]):
+        unknown_s, wrong_s = found[-1]
+        raise Mismatch(
+            f"medians within {1e3 * TIMING_MAX_S:g} ms",
+            f"unknown sensor {1e3 * unknown_s:.1f} ms, wrong token {1e3 * wrong_s:.1f} ms",
+        )
+
+
+def _differ(medians_s: tuple[float, float]) -> bool:
+    return abs(medians_s[0] - medians_s[1]) > TIMING_MAX_S
+
+
+async def _medians_s(bench: Bench) -> tuple[float, float]:
+    """Return how long a refusal takes: of an unknown sensor, of a wrong token."""
     loop = asyncio.get_running_loop()
     taken: list[list[float]] = [[], []]
     for _ in range(TIMED_TRIES):
@@ -100,12 +120,7 @@ async def same_time(bench: Bench) -> None:
             began_s = loop.time()
             await bench.handshake(path, [(TOKEN_HEADER, "wrong")])
             times.append(loop.time() - began_s)
-    unknown_s, wrong_s = (statistics.median(times) for times in taken)
-    if abs(unknown_s - wrong_s) > TIMING_MAX_S:
-        raise Mismatch(
-            f"medians within {1e3 * TIMING_MAX_S:g} ms",
-            f"unknown sensor {1e3 * unknown_s:.1f} ms, wrong token {1e3 * wrong_s:.1f} ms",
-        )
+    return statistics.median(taken[0]), statistics.median(taken[1])
 
 
 def _refused_paths(bench: Bench) -> tuple[str, str]:
