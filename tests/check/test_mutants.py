@@ -41,7 +41,6 @@ FAST = (
     "stops nobody",
     "locks up when many viewers vanish",
     "predictions before the past",
-    "redials at once",
     "relays wrong types",
 )
 PARTS = 6
@@ -152,7 +151,7 @@ def test_a_fault_of_the_process_is_found(tmp_path, fault):
 
 def test_a_lock_up_is_named_once_and_the_rest_blocked(tmp_path):
     """After viewers get nothing more, nothing else is said to have failed."""
-    checks = BACKEND.select(["V-2.4/aborts", "S-1.6", "V-2.4/closes"], strict=False)
+    checks = BACKEND.select(["V-2.4/aborts", "S-1.2"], strict=False)
     order = sorted(checks, key=lambda c: not c.id.endswith("aborts"))
     found = asyncio.run(judge_mutant(tmp_path, "locks up when many viewers vanish", order))
     assert [v.outcome for v in found] == ["fail", *["blocked"] * (len(found) - 1)], explain(found)

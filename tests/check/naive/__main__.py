@@ -23,10 +23,10 @@ async def main(config, bug):
         loop.add_signal_handler(number, stop.set)
     print(f"serving on {server.sockets[0].getsockname()[1]}", flush=True)
     await stop.wait()
-    if bug == "ignores SIGTERM":
-        await asyncio.sleep(3600)
     server.close()
     await backend.stop()
+    if bug == "never ends":
+        await asyncio.sleep(3600)
     return 2 if bug == "stops with an error" else 0
 
 

@@ -47,7 +47,7 @@ class Backend:
         self.past, self.predicted, self.newest = [], {}, {}
         self.gone, self.last_seen, self.controls_on = 0, {}, []
         self.stopping = False
-        self.restarted, self.in_a_row, self.numbers = {}, 0, {}
+        self.restarted, self.in_a_row, self.numbers, self.promised = {}, 0, {}, set()
         self.link = Link(self)
 
     def spawn(self, work):
@@ -250,6 +250,8 @@ class Backend:
 
     async def leave(self, socket, own):
         self.attending.pop(socket, None)
+        if self.stopping and self.bug == "leaves examinations open":
+            return
         if self.sensors.get(own) is socket:
             del self.sensors[own]
         bed = own if self.bug == "an examination per sensor" else "bed"
@@ -325,6 +327,7 @@ class Backend:
             k[1:] == (sec, fhr) and (not stream or k[0] == stream)
             for k in self.store.numbered(own, seq)
         )
+        again = again or (own, seq, sec) in self.promised
         if self.bug == "acknowledges other values" and seq is not None:
             again = bool(self.store.numbered(own, seq))
         if self.bug == "drops a restarted sensor's data" and seq is not None:
@@ -344,6 +347,7 @@ class Backend:
     async def write(self, row):
         seq = row[-2]
         if self.bug == "acknowledges before it commits" and seq is not None:
+            self.promised.add((row[2], seq, row[1]))
             asyncio.get_running_loop().call_later(0.1, self.store.insert, row)
         elif self.bug == "commits every 2 s" and seq is not None:
             self.held.append(row)
@@ -391,7 +395,7 @@ class Backend:
             self.viewers.pop(socket, None)
 
     async def evict(self, socket):
-        await socket.close(1000 if self.bug == "1000 for slow viewers" else 1013)
+        await socket.close(1013)
         socket.writer.transport.abort()
 
     async def serve_viewer(self, socket, backfill):
@@ -439,6 +443,7 @@ class Backend:
 
     async def stop(self):
         """End as PROTOCOL C-1 asks."""
+        self.stopping = True
         self.flush()
         for socket in [*self.attending, *self.viewers]:
             if self.bug != "hangs up without a word":
