@@ -31,7 +31,7 @@ async def drained(connections):
 
 async def us_per_delivery(viewers, turns, ours):
     """Return the processor time of this process for one result to one viewer."""
-    board, connections = Broadcast(Counter()), set()
+    board, connections = Broadcast(Counter(), Counter()), set()
 
     async def past():
         return

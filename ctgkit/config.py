@@ -128,8 +128,10 @@ def read_config(path: Path) -> Config:
 
 
 def _entry(where: str, sensor: _Sensor) -> SensorEntry:
-    if not _UUID.fullmatch(sensor.id):
-        raise ConfigError(f"{where}.id", f"is not a UUID: {excerpt(sensor.id)!r}")
+    try:
+        sensor_id = sensor_id_of(sensor.id)
+    except ValueError as error:
+        raise ConfigError(f"{where}.id", str(error)) from None
     if sensor.control is not None:
         try:
             port = host_and_port(sensor.control)[1]
@@ -141,11 +143,24 @@ def _entry(where: str, sensor: _Sensor) -> SensorEntry:
     if not sensor.bed.isprintable():
         raise ConfigError(f"{where}.bed", "has unprintable characters")
     return SensorEntry(
-        id=str(uuid.UUID(sensor.id)),
+        id=sensor_id,
         token=sensor.token or "",
         bed=sensor.bed,
         control=sensor.control,
     )
+
+
+def sensor_id_of(text: str) -> str:
+    """Return a sensor's id as it is compared: lower case, with hyphens.
+
+    Raises
+    ------
+    ValueError
+        When it is no UUID: braces, ``urn:`` and digits of other scripts make it none.
+    """
+    if not _UUID.fullmatch(text.strip()):
+        raise ValueError(f"{excerpt(text)!r} is not a UUID")
+    return str(uuid.UUID(text.strip()))
 
 
 def _demand_plain(where: str, token: str | None) -> None:

@@ -8,12 +8,21 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.cli.options import Speed, common_options
+from ctgkit.cli.options import (
+    OUTPUT,
+    command,
+    json_option,
+    option,
+    seed_option,
+    store_option,
+)
+from ctgkit.cli.types import FILE_OR_STORE, SECONDS, SENSORS, File, Speed
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import StoreError
 
@@ -33,48 +42,47 @@ SETTLE_TIMEOUT_S = 60.0
 PROGRESS_EVERY_S = 2.0
 
 
-@click.command(epilog="Example: ctgkit demo --sensors 3 --speed 20")
-@common_options
-@click.option("--sensors", type=click.IntRange(1, 10_000), default=3, show_default=True)
-@click.option(
-    "--scenario",
-    default="mixed-cohort",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="What the sensors simulate; `ctgkit scenario list` names them.",
-)
-@click.option(
-    "--from",
-    "recording",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Play a recording of any format on every sensor instead of a scenario.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option(
-    "--duration",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="Data time to play; default: until you quit, or 600 where nobody watches.",
-)
-@click.option(
-    "--speed",
-    type=Speed(),
-    help="Data seconds per second, or max; default: 10, or max where nobody watches.",
-)
-@click.option("--db", type=click.Path(path_type=Path), help="Keep the database in this file.")
-@click.option("--no-watch", is_flag=True, help="No live view: progress, then a summary.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; no live view.")
-def demo(
-    sensors: int,
-    scenario: str,
-    recording: Path | None,
-    seed: int,
-    duration: float | None,
-    speed: float | None,
-    db: Path | None,
-    no_watch: bool,
-    as_json: bool,
-) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """Options of `ctgkit demo`."""
+
+    sensors: int = option("--sensors", type=SENSORS, default=3, help="Number of sensors.")
+    scenario: str = option(
+        "--scenario",
+        default="mixed-cohort",
+        metavar="NAME|FILE",
+        help="What the sensors simulate; `ctgkit scenario list` names them.",
+    )
+    recording: Path | None = option(
+        "--from",
+        type=File(),
+        help="Play a recording of any format on every sensor instead of a scenario.",
+    )
+    seed: int = seed_option("the scenario")
+    duration: float | None = option(
+        "--duration",
+        type=SECONDS,
+        help="Data time to play; default: until you quit, or 600 where nobody watches.",
+    )
+    speed: float | None = option(
+        "--speed",
+        type=Speed(),
+        help="Data seconds per second, or max; default: 10, or max where nobody watches.",
+    )
+    no_watch: bool = option(
+        "--no-watch", is_flag=True, help="No live view: progress, then a summary."
+    )
+    store: Path | None = store_option(
+        "Keep the database in this file; default: a temporary one.",
+        section=OUTPUT,
+        type=FILE_OR_STORE,
+        aliases=["--db"],
+    )
+    as_json: bool = json_option("Print the summary as JSON; no live view.")
+
+
+@command(DemoOptions, example="ctgkit demo --sensors 3 --speed 20")
+def demo(options: DemoOptions) -> int:
     """Run everything at once: backend, ML stub, fake sensors and a live view.
 
     Without a terminal (or with --no-watch, --json) it plays ten minutes of data, or the whole
@@ -83,26 +91,28 @@ def demo(
     from ctgkit.net import eventloop
     from ctgkit.simulate.repertoire import Repertoire
 
-    watching = sys.stdout.isatty() and sys.stdin.isatty() and not (no_watch or as_json)
-    if duration is None and not watching and recording is None:
+    watching = sys.stdout.isatty() and sys.stdin.isatty()
+    watching = watching and not (options.no_watch or options.as_json)
+    duration = options.duration
+    if duration is None and not watching and options.recording is None:
         duration = SUMMARY_DURATION_S
     if logging.getLogger().level == logging.INFO:
         logging.getLogger().setLevel(logging.WARNING)  # three services' chatter; -v brings it back
-    make_source = Repertoire(scenario, recording, seed).source
+    make_source = Repertoire(options.scenario, options.recording, options.seed).source
     with tempfile.TemporaryDirectory(prefix="ctgkit-demo-") as directory:
         summary = eventloop.run(
             _demo(
-                new_sensors(sensors),
+                new_sensors(options.sensors),
                 make_source,
-                database=db or Path(directory) / "demo.db",
-                speed=speed or (VIEW_SPEED if watching else float("inf")),
+                database=options.store or Path(directory) / "demo.db",
+                speed=options.speed or (VIEW_SPEED if watching else float("inf")),
                 duration_s=duration or float("inf"),
                 watching=watching,
             )
         )
-    summary["database"] = str(db) if db else None
-    summary["simulated"] = recording is None
-    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    summary["database"] = str(options.store) if options.store else None
+    summary["simulated"] = options.recording is None
+    click.echo(json.dumps(summary) if options.as_json else _as_text(summary))
     return 0 if summary["complete"] else 1
 
 

@@ -61,6 +61,7 @@ class Access(NamedTuple):
     """Who besides us may use a file."""
 
     owner: int
+    group: int
     mode: int
     regular: bool
 
@@ -85,18 +86,31 @@ class Access(NamedTuple):
         we = os.geteuid()
         if self.owner not in (we, 0) and we != 0:
             raise ConfigError(str(path), "belongs to another user: refused")
+        mode = self.mode & ~0o070 if _is_private(self.owner, self.group) else self.mode
         writers = stat.S_IWOTH | (stat.S_IWGRP if secret else 0)
-        if self.mode & writers:
+        if mode & writers:
             raise ConfigError(
                 str(path),
                 f"others may write it (mode {self.mode:04o}): refused; `chmod 600` makes it yours",
             )
-        if secret and self.mode & (stat.S_IRGRP | stat.S_IROTH):
+        if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
             log.warning(
                 "%s holds secrets and others may read it (mode %04o): `chmod 600` hides it",
                 path,
                 self.mode,
             )
+
+
+def _is_private(owner: int, group: int) -> bool:
+    """Return whether a group is the owner's alone, as most systems make one for each user."""
+    import grp
+    import pwd
+
+    try:
+        name, members = pwd.getpwuid(owner).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return members.gr_name == name and set(members.gr_mem) <= {name}
 
 
 def read(path: Path, max_bytes: int) -> tuple[bytes, Access]:
@@ -113,7 +127,10 @@ def read(path: Path, max_bytes: int) -> tuple[bytes, Access]:
             content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ConfigError(str(path), getattr(error, "strerror", None) or str(error)) from None
-    return content, Access(about.st_uid, stat.S_IMODE(about.st_mode), stat.S_ISREG(about.st_mode))
+    access = Access(
+        about.st_uid, about.st_gid, stat.S_IMODE(about.st_mode), stat.S_ISREG(about.st_mode)
+    )
+    return content, access
 
 
 def read_line(path: Path) -> str:

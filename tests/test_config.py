@@ -117,6 +117,10 @@ def test_a_file_that_others_may_read_or_write(tmp_path, caplog, mode, secret, ou
     """Whoever may write it decides what runs; whoever may read it has the tokens."""
     path = tmp_path / "c.toml"
     path.write_text("[serve]\nport = 1\n" + (SENSOR + "token='t'" if secret else ""))
+    if os.geteuid() == 0:
+        os.chown(path, -1, 12345)
+    elif mode & 0o060:
+        pytest.skip("the group of the user is his own")
     path.chmod(mode)
     if outcome == "refused":
         with pytest.raises(ConfigError, match=f"others may write it \\(mode {mode:04o}\\)"):
@@ -124,6 +128,17 @@ def test_a_file_that_others_may_read_or_write(tmp_path, caplog, mode, secret, ou
     else:
         read_config(path)
     assert ("others may read it" in caplog.text) == (outcome == "warned")
+
+
+def test_a_group_of_ones_own_is_nobody_else(tmp_path, caplog):
+    """With the umask 0002 of many systems a file is writable for it."""
+    path = tmp_path / "c.toml"
+    path.write_text(SENSOR + "token='t'")
+    path.chmod(0o660)
+    if path.group() != path.owner():
+        pytest.skip("this user has no group of his own")
+    assert read_config(path).sensors
+    assert caplog.text == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

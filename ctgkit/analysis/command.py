@@ -2,58 +2,48 @@
 
 import itertools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ctgkit import private
-from ctgkit.cli.options import common_options
-from ctgkit.mlstub.command import GUIDELINE_NAMES
-from ctgkit.recording.reading_options import reading_options, taken_from
+from ctgkit.analysis.choices import guideline_option
+from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
+from ctgkit.cli.types import File, OutFile, whole
+from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:
     from ctgkit.analysis.report import Report
 
 
-@click.command(epilog="Example: ctgkit analyze recording.csv.gz --guideline nichd")
-@click.argument("file", type=click.Path(path_type=Path))
-@reading_options(sensor=True)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-@click.option(
-    "--lag",
-    "lag_s",
-    default=120,
-    show_default=True,
-    type=click.IntRange(0, 600),
-    help="Take events and baseline as they look so many seconds later.",
-)
-@click.option(
-    "--guideline",
-    type=click.Choice(GUIDELINE_NAMES),
-    default="figo",
-    show_default=True,
-    help="Classify by it.",
-)
-@click.option(
-    "--lang", type=click.Choice(["en", "ru"]), default="en", show_default=True, help="Of texts."
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="Write the JSON object there as well.",
-)
-@common_options
-def analyze(
-    file: Path,
-    as_json: bool,
-    lag_s: int,
-    guideline: str,
-    lang: Literal["en", "ru"],
-    out: Path | None,
-    sensor: str,
-    **options: Any,
-) -> None:
+def lag_option(help_text: str) -> Any:
+    """Return ``--lag``."""
+    return option("--lag", type=whole("S", 0, 600), default=120, help=help_text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyzeOptions(ChoosingOptions):
+    """Options of `ctgkit analyze`."""
+
+    file: Path = argument(type=File(dir_okay=True))
+    guideline: str = guideline_option("Classify by it.")
+    lag_s: int = lag_option("Report events and baseline as they look S seconds later.")
+    lang: Literal["en", "ru"] = option(
+        "--lang",
+        type=click.Choice(["en", "ru"]),
+        default="en",
+        help="Language of alerts and recommendations.",
+    )
+    out: Path | None = option(
+        "--out", type=OutFile(), section=OUTPUT, help="Write the JSON object to FILE as well."
+    )
+    as_json: bool = json_option("Print everything as one JSON object.")
+
+
+@command(AnalyzeOptions, example="ctgkit analyze recording.csv.gz --guideline nichd")
+def analyze(options: AnalyzeOptions) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
     FILE is a recording of any format that `ctgkit convert` reads. The result is what
@@ -65,18 +55,21 @@ def analyze(
     from ctgkit.recording import read_chosen
     from ctgkit.recording.files.choosing import name_of
 
-    settings = AnalyzerSettings(guideline=guideline, language=lang, final_after_s=float(lag_s))
+    settings = AnalyzerSettings(
+        guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
+    )
     lines = []
-    rest = read_chosen(file, taken_from(options), sensor)
+    file = options.file
+    rest = read_chosen(file, options.reading(), options.sensor)
     ahead = list(itertools.islice(rest, 2))
     for number, recording in enumerate(itertools.chain(ahead, rest), 1):
         report = analyze_recording(recording, settings)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
         result = {"recording": name, **report.as_dict()}
         lines.append(json.dumps(result, ensure_ascii=False))
-        click.echo(lines[-1] if as_json else _summary(report, result))
-    if out is not None:
-        private.write_text(out, "\n".join(lines) + "\n")
+        click.echo(lines[-1] if options.as_json else _summary(report, result))
+    if options.out is not None:
+        private.write_text(options.out, "\n".join(lines) + "\n")
 
 
 def _summary(report: "Report", result: dict[str, Any]) -> str:

@@ -3,23 +3,33 @@
 import contextlib
 import importlib.util
 import json
-import os
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from ctgkit.cli.options import (
-    TOKEN_VARIABLE,
-    address_of,
-    common_options,
-    current_config,
-    known_sensors,
-    line_of,
+from ctgkit.cli.credentials import (
+    given_token,
+    sensor_id_option,
+    sensors_for,
+    token_file_option,
+    viewer_token,
 )
+from ctgkit.cli.options import (
+    OUTPUT,
+    argument,
+    command,
+    json_option,
+    option,
+    viewer_token_option,
+)
+from ctgkit.cli.types import PAUSE, RATE, SECONDS, Address, OutFile, Refined, Url, number, whole
 from ctgkit.config import SensorEntry
+from ctgkit.net.addresses import authority
+from ctgkit.quantities import whole_of
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
@@ -31,6 +41,7 @@ MAX_P99_MS = 50.0
 """Chosen: a fifth of the time between two samples at 4 Hz, which no viewer sees."""
 FIRST_SENSORS = 50
 INVENTED_MAX = 10_000
+SENSORS_MAX = 10_000_000
 ATTEMPTS = 2
 """A level that failed is measured once more: a stall of the machine is not the backend's."""
 DESCRIPTORS_SPARE = 64
@@ -40,94 +51,84 @@ DIALLED_WITHIN_S = 12.0
 """How long the backend may take to dial --ml-listen: twice M-1.1's period."""
 
 
-class Counts(click.ParamType[tuple[int, ...]]):
-    """Numbers of sensors with commas between them."""
-
-    name = "N,N,…"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Return them in ascending order, each once."""
-        parts = str(value).replace(" ", "").split(",")
-        if not all(part.isdecimal() and int(part) for part in parts):
-            self.fail(f"{value!r} is not a list of positive numbers, as in 10,50,100", param, ctx)
-        return tuple(sorted({int(part) for part in parts}))
+def _counts(text: str) -> tuple[int, ...]:
+    """Return the numbers in ascending order, each once."""
+    try:
+        numbers = {whole_of(part) for part in text.split(",")}
+    except ValueError:
+        numbers = {0}
+    if not 0 < min(numbers) <= max(numbers) <= SENSORS_MAX:
+        raise ValueError(f"{text[:80]!r} is not a list of positive numbers, as in 10,50,100")
+    return tuple(sorted(numbers))
 
 
-@click.command(
-    epilog="Example: ctgkit bench http://127.0.0.1:8080 --max-p99-ms 25 --min-sensors 500"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """Options of `ctgkit bench`."""
+
+    url: str = argument(type=Url(""))
+    counts: tuple[int, ...] | None = option(
+        "--sensors",
+        type=Refined("N,N,…", _counts),
+        help="Measure these numbers of sensors.  [default: search for the knee]",
+    )
+    max_p99_ms: float = option(
+        "--max-p99-ms",
+        type=number("MS", 0, 1e6, above=True),
+        default=MAX_P99_MS,
+        help="Bound that 99 of 100 samples must keep.",
+    )
+    min_sensors: int | None = option(
+        "--min-sensors",
+        type=whole("N", 1, SENSORS_MAX),
+        help="Exit with 1 if the knee is lower.",
+    )
+    rate_hz: float = option("--rate", type=RATE, default=RATE_HZ, help="Samples/s of each sensor.")
+    window_s: float = option(
+        "--window",
+        type=SECONDS,
+        default=5.0,
+        section="Measurement",
+        help="Measure each level for S seconds.",
+    )
+    warm_up_s: float = option(
+        "--warm-up",
+        type=PAUSE,
+        default=2.0,
+        section="Measurement",
+        help="Run each level for S seconds before it is measured.",
+    )
+    ml_listen: tuple[str, int] | None = option(
+        "--ml-listen",
+        type=Address(),
+        section="Measurement",
+        help="Act as the backend's ML service there, one that answers at once.",
+    )
+    sensor_id: str | None = sensor_id_option(
+        "Use only this sensor.", section="Connection", aliases=["--id"]
+    )
+    token_file: Path | None = token_file_option("--sensor-id or --any-id", section="Connection")
+    any_id: bool = option(
+        "--any-id",
+        is_flag=True,
+        section="Connection",
+        help="Invent sensors, all with the same token, for a backend that lets anybody in.",
+    )
+    viewer_token_file: Path | None = viewer_token_option()
+    plot: Path | None = option(
+        "--plot",
+        type=OutFile(),
+        section=OUTPUT,
+        help="Draw the curve as .png or .svg (needs the paper extra).",
+    )
+    as_json: bool = json_option("Print one JSON object.")
+
+
+@command(
+    BenchOptions,
+    example="ctgkit bench http://127.0.0.1:8080 --max-p99-ms 25 --min-sensors 500",
 )
-@common_options
-@click.argument("url")
-@click.option(
-    "--sensors",
-    "counts",
-    type=Counts(),
-    help="Measure these numbers of sensors.  [default: search for the knee]",
-)
-@click.option(
-    "--rate",
-    "rate_hz",
-    type=click.FloatRange(0, min_open=True),
-    default=RATE_HZ,
-    show_default=True,
-    metavar="HZ",
-    help="Samples/s of each sensor.",
-)
-@click.option(
-    "--max-p99-ms",
-    type=click.FloatRange(0, min_open=True),
-    default=MAX_P99_MS,
-    show_default=True,
-    metavar="MS",
-    help="What 99 of 100 samples must keep within.",
-)
-@click.option(
-    "--min-sensors", type=click.IntRange(1), metavar="N", help="Exit with 1 if the knee is lower."
-)
-@click.option(
-    "--window",
-    "window_s",
-    type=click.FloatRange(0, min_open=True),
-    default=5.0,
-    show_default=True,
-    metavar="S",
-    help="How long each level is measured.",
-)
-@click.option(
-    "--warm-up",
-    "warm_up_s",
-    type=click.FloatRange(0),
-    default=2.0,
-    show_default=True,
-    metavar="S",
-    help="How long each level runs before.",
-)
-@click.option("--id", "sensor_id", type=click.UUID, help="Be this one sensor.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help=f"File with the token of --id or --any-id; default ${TOKEN_VARIABLE}, then the"
-    " configuration.",
-)
-@click.option(
-    "--any-id",
-    is_flag=True,
-    help="Make up sensors, all with the same token, for a backend that lets anybody in.",
-)
-@click.option(
-    "--ml-listen",
-    metavar="HOST:PORT",
-    help="Be the backend's ML service there, one that answers at once.",
-)
-@click.option(
-    "--plot",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the curve as .png or .svg (needs the paper extra).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench(url: str, **options: Any) -> int:
+def bench(options: BenchOptions) -> int:
     """Find how many sensors the backend at URL carries.
 
     The knee is the largest number of sensors whose samples reach a viewer with a p99 latency
@@ -143,31 +144,31 @@ def bench(url: str, **options: Any) -> int:
     from ctgkit.bench.report import as_dict, tail
 
     try:
-        base = socket_base(url)
+        base = socket_base(options.url)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from error
-    _check_plot(options["plot"])
+    _check_plot(options.plot)
     backend = Backend(
         base=base,
         sensors=_sensors(options),
-        viewer_token=current_config().viewer_token,
+        viewer_token=viewer_token(options.viewer_token_file),
     )
     from ctgkit.net.eventloop import run
 
     findings = run(_bench(backend, options))
-    if options["plot"]:
+    if options.plot:
         from ctgkit.bench.picture import draw
 
-        draw(findings, options["plot"])
-    if options["as_json"]:
+        draw(findings, options.plot)
+    if options.as_json:
         click.echo(json.dumps(as_dict(findings)))
     else:
         click.echo("\n".join(tail(findings)))
     assert findings.knee is not None
-    return 0 if findings.knee.sensors >= (options["min_sensors"] or 1) else 1
+    return 0 if findings.knee.sensors >= (options.min_sensors or 1) else 1
 
 
-async def _bench(backend: "Backend", options: dict[str, Any]) -> "Findings":
+async def _bench(backend: "Backend", options: BenchOptions) -> "Findings":
     from ctgkit.bench.knee import find_knee
     from ctgkit.bench.load import probe
     from ctgkit.bench.machine import this_machine
@@ -175,11 +176,9 @@ async def _bench(backend: "Backend", options: dict[str, Any]) -> "Findings":
     from ctgkit.bench.report import Findings, head
 
     machine = this_machine()
-    named = ("rate_hz", "warm_up_s", "window_s", "max_p99_ms", "ml_listen")
     async with contextlib.AsyncExitStack() as stack:
-        if options["ml_listen"]:
-            address = address_of(options["ml_listen"], "--ml-listen")
-            await stack.enter_async_context(ml_echo(*address, DIALLED_WITHIN_S))
+        if options.ml_listen:
+            await stack.enter_async_context(ml_echo(*options.ml_listen, DIALLED_WITHIN_S))
         await probe(backend)
         findings = Findings(
             target=backend.base,
@@ -187,14 +186,20 @@ async def _bench(backend: "Backend", options: dict[str, Any]) -> "Findings":
             acks=backend.acks,
             backend=backend.health,
             machine=machine,
-            settings={name: options[name] for name in named},
+            settings={
+                "rate_hz": options.rate_hz,
+                "warm_up_s": options.warm_up_s,
+                "window_s": options.window_s,
+                "max_p99_ms": options.max_p99_ms,
+                "ml_listen": options.ml_listen and authority(*options.ml_listen),
+            },
         )
-        click.echo("\n".join(head(findings)), err=options["as_json"])
+        click.echo("\n".join(head(findings)), err=options.as_json)
         levels = await _measure_levels(backend, options)
     return msgspec.structs.replace(findings, levels=tuple(levels), knee=find_knee(levels))
 
 
-async def _measure_levels(backend: "Backend", options: dict[str, Any]) -> "list[Judged]":
+async def _measure_levels(backend: "Backend", options: BenchOptions) -> "list[Judged]":
     """Measure the levels that were asked for, or search; tell each as it is known."""
     from ctgkit.bench.knee import judge, search
     from ctgkit.bench.load import measure
@@ -207,18 +212,18 @@ async def _measure_levels(backend: "Backend", options: dict[str, Any]) -> "list[
             level = await measure(
                 backend,
                 sensors,
-                rate_hz=options["rate_hz"],
-                warm_up_s=options["warm_up_s"],
-                window_s=options["window_s"],
+                rate_hz=options.rate_hz,
+                warm_up_s=options.warm_up_s,
+                window_s=options.window_s,
             )
-            levels.append(judge(level, options["max_p99_ms"]))
-            click.echo(row(levels[-1]), err=options["as_json"])
+            levels.append(judge(level, options.max_p99_ms))
+            click.echo(row(levels[-1]), err=options.as_json)
             if levels[-1].verdict == "held":
                 return True
         return False
 
-    if options["counts"]:
-        for sensors in options["counts"]:
+    if options.counts:
+        for sensors in options.counts:
             await holds(sensors)
         return levels
     steps = search(FIRST_SENSORS, len(backend.sensors))
@@ -229,41 +234,29 @@ async def _measure_levels(backend: "Backend", options: dict[str, Any]) -> "list[
     return levels
 
 
-def _sensors(options: dict[str, Any]) -> tuple[SensorEntry, ...]:
+def _sensors(options: BenchOptions) -> tuple[SensorEntry, ...]:
     """Return the sensors that may be used, as many as are wanted at least."""
-    asked, threshold = max(options["counts"] or (1,)), options["min_sensors"] or 1
-    if options["counts"] and asked < threshold:
+    asked, threshold = max(options.counts or (1,)), options.min_sensors or 1
+    if options.counts and asked < threshold:
         raise click.UsageError("--min-sensors is more than all of --sensors")
     wanted, most = max(asked, threshold), _descriptors() - DESCRIPTORS_SPARE
     if wanted > most:
         raise click.UsageError(f"this process may open only {most} connections (ulimit -n)")
-    known = _credentials(options, max(wanted, min(most, INVENTED_MAX)))
+    if options.any_id:
+        token = given_token(options.token_file)
+        invented = max(wanted, min(most, INVENTED_MAX))
+        return tuple(SensorEntry(id=str(uuid.uuid4()), token=token) for _ in range(invented))
+    known = sensors_for(
+        options.sensor_id,
+        options.token_file,
+        hint="--sensor-id and --token-file, or --any-id",
+    )
     if wanted > len(known):
         raise click.UsageError(
             f"there are credentials for {len(known)} sensors; `ctgkit init --sensors N` writes"
             " more, for `ctgkit serve` in the same directory"
         )
     return known[:most]
-
-
-def _credentials(options: dict[str, Any], invented: int) -> tuple[SensorEntry, ...]:
-    path, sensor_id = options["token_file"], options["sensor_id"]
-    token = line_of(path) if path else os.environ.get(TOKEN_VARIABLE)
-    if options["any_id"]:
-        return tuple(SensorEntry(id=str(uuid.uuid4()), token=token or "") for _ in range(invented))
-    if token:
-        if sensor_id is None:
-            raise click.UsageError("a token needs --id (whose is it?) or --any-id")
-        return (SensorEntry(id=str(sensor_id), token=token),)
-    known = known_sensors()
-    if sensor_id is not None:
-        known = tuple(entry for entry in known if entry.id == str(sensor_id))
-    if not known:
-        raise click.UsageError(
-            "no credentials: start `ctgkit serve` on this machine first, write a configuration"
-            " with `ctgkit init`, or give --id and --token-file, or --any-id"
-        )
-    return known
 
 
 def _check_plot(path: Path | None) -> None:

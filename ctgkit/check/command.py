@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.cli.options import (
-    TOKEN_VARIABLE,
-    address_of,
-    common_options,
-    known_sensors,
-    line_of,
-    viewer_token,
-)
+from ctgkit.cli.credentials import TOKEN_VARIABLE, given_token, known_sensors, viewer_token
+from ctgkit.cli.options import common_options
+from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, STORE, Address, File, OutFile, seconds, whole
 from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
 
@@ -26,8 +20,6 @@ if TYPE_CHECKING:
     from ctgkit.check.checks import Check, Verdict
     from ctgkit.check.connection import Target
     from ctgkit.check.output import Judging
-
-STORE_PREFIX = "sqlite:///"
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
@@ -64,9 +56,7 @@ def _judging(command: Any) -> Any:
             help="File of known deviations: per line an ID and the reason.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option(
-            "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML too."
-        ),
+        click.option("--junit", type=OutFile(), help="Write JUnit XML too."),
         click.option(
             "--html",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -75,7 +65,7 @@ def _judging(command: Any) -> Any:
         click.option(
             "--wait",
             "wait_s",
-            type=click.FloatRange(0),
+            type=PAUSE,
             default=0.0,
             metavar="S",
             help="Wait so long for the target to come up; with --run 30 s if not given.",
@@ -83,7 +73,7 @@ def _judging(command: Any) -> Any:
         click.option(
             "--timeout",
             "timeout_s",
-            type=click.FloatRange(0.1),
+            type=seconds(0.1),
             default=3.0,
             show_default=True,
             metavar="S",
@@ -117,38 +107,36 @@ def _with_judging(command: Any) -> Any:
 @click.argument("url", required=False)
 @click.option(
     "--sensor-id",
-    type=click.UUID,
+    type=SENSOR_ID,
     help="A sensor that the backend knows and nobody uses; default: the configuration's.",
 )
 @click.option(
     "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=File(exists=True),
     help=f"File with its token; default ${TOKEN_VARIABLE}, then the configuration.",
 )
 @click.option(
     "--ml-listen",
-    metavar="HOST:PORT",
+    type=Address(),
     help="Be the backend's ML service there; without it the clauses about it are skipped.",
 )
-@click.option(
-    "--store", metavar="sqlite:///PATH", help="The backend's database, to read back what it stored."
-)
+@click.option("--store", type=STORE, help="The backend's database, to read back what it stored.")
 @click.option(
     "--grace",
     "grace_s",
-    type=click.FloatRange(0),
+    type=PAUSE,
     default=0.0,
     metavar="S",
     help="The backend's grace period, after which an examination ends.",
 )
 @click.option(
     "--viewer-token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=File(exists=True),
     help="File with the viewers' token; default: the configuration's.",
 )
 @click.option(
     "--max-connections",
-    type=click.IntRange(1, 1000),
+    type=whole("N", 1, 1000),
     metavar="N",
     help="The backend's limit, to check what happens beyond.",
 )
@@ -173,14 +161,14 @@ def _with_judging(command: Any) -> Any:
 )
 @click.option(
     "--fuzz",
-    type=click.IntRange(1),
+    type=whole("N", 1, 1_000_000),
     metavar="N",
     help="Instead of the checks, play N random histories and shrink one that fails.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of --fuzz.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of --fuzz.")
 @click.option(
     "--fuzz-out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutFile(),
     default=Path("ctgkit-fuzz.jsonl"),
     show_default=True,
     help="Where the shortest failing history goes, as a recording.",
@@ -241,12 +229,11 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         target=target,
         sensors=_credentials(options["sensor_id"], options["token_file"]),
         timeout_s=judging.timeout_s,
-        store=_database(options["store"]),
+        store=options["store"],
         grace_s=options["grace_s"],
         viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )
-    ml_listen = _address(options["ml_listen"])
     launched = options["run_command"] and Launched(
         options["run_command"],
         target,
@@ -255,7 +242,7 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         judging.wait_s or 30.0,
     )
     tell = judging.teller()
-    async with run_bench(settings, ml_listen, launched or None, judging.wait_s) as bench:
+    async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
         if not options["fuzz"]:
             return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
         from ctgkit.check.fuzz import run_fuzz
@@ -322,7 +309,7 @@ def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":
     from ctgkit.check.connection import target_of
 
     if url is None:
-        raise click.UsageError("URL is missing: it says which target to judge")
+        raise click.UsageError("URL is required")
     try:
         return target_of(url, endings)
     except ValueError as error:
@@ -330,8 +317,7 @@ def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":
 
 
 def _credentials(sensor_id: Any, token_file: Path | None) -> tuple[SensorEntry, ...]:
-    token = line_of(token_file) if token_file else os.environ.get(TOKEN_VARIABLE)
-    if token:
+    if token := given_token(token_file):
         if sensor_id is None:
             raise click.UsageError("a token needs --sensor-id, the sensor that it belongs to")
         return (SensorEntry(id=str(sensor_id), token=token),)
@@ -343,16 +329,3 @@ def _credentials(sensor_id: Any, token_file: Path | None) -> tuple[SensorEntry, 
         raise click.UsageError(f"no credentials for sensor {sensor_id}: give --token-file")
     others = [s for s in known if s not in chosen]
     return (*chosen, *others)
-
-
-def _database(store: str | None) -> Path | None:
-    if store is None:
-        return None
-    path = store.removeprefix(STORE_PREFIX)
-    if path == store or not path:
-        raise click.BadParameter(f"{store!r} is not {STORE_PREFIX}PATH", param_hint="--store")
-    return Path(path)
-
-
-def _address(text: str | None) -> tuple[str, int] | None:
-    return address_of(text, "--ml-listen") if text else None

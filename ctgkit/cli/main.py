@@ -5,6 +5,7 @@ unreachable or lost; 4 bad scenario, recording or configuration; 130 Ctrl-C.
 """
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -15,29 +16,47 @@ import click
 from ctgkit import __version__
 from ctgkit.errors import CtgkitError, printable
 
-COMMANDS = {
-    "demo": ("ctgkit.demo:demo", "Backend, ML stub, sensors and live view in one command."),
-    "init": ("ctgkit.server.command:init", "Write ctgkit.toml with sensors and random tokens."),
-    "serve": ("ctgkit.server.command:serve", "Run the backend."),
-    "sensor": ("ctgkit.sensor.command:sensor", "Run one or many fake sensors."),
-    "generate": ("ctgkit.simulate.generate:generate", "Write a scenario's signal to files."),
-    "scenario": ("ctgkit.simulate.scenario_command:scenario", "List, show and check scenarios."),
-    "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
-    "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
-    "analyze": ("ctgkit.analysis.command:analyze", "Analyse a recording: events, baseline, class."),
-    "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
-    "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
-    "replay": ("ctgkit.replay.command:replay", "Play a recording, as sensors or as a backend."),
-    "inspect": ("ctgkit.recording.inspect_command:inspect", "Say what a recording is."),
-    "convert": ("ctgkit.recording.convert_command:convert", "Convert recordings between formats."),
-    "proxy": ("ctgkit.proxy.command:proxy", "Stand between two parties and let things go wrong."),
-    "check": ("ctgkit.check.command:check", "Judge anybody's backend or ML service."),
-    "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
-    "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend carries."),
-    "schema": ("ctgkit.cli.schema:schema", "Print the contract as AsyncAPI or JSON Schema."),
-    "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
+UNUSABLE_FILE = 4
+"""Exit code where the system refuses a file."""
+SECTIONS = {
+    "Run": {
+        "demo": ("ctgkit.demo:demo", "Backend, ML stub, sensors and live view in one command."),
+        "init": ("ctgkit.server.command:init", "Write ctgkit.toml with sensors and random tokens."),
+        "serve": ("ctgkit.server.command:serve", "Run the backend."),
+        "ml": ("ctgkit.mlstub.command:ml", "Run the stub ML service."),
+    },
+    "Simulate": {
+        "sensor": ("ctgkit.sensor.command:sensor", "Run one or many fake sensors."),
+        "generate": ("ctgkit.simulate.generate:generate", "Write a scenario's signal to files."),
+        "scenario": ("ctgkit.simulate.scenario_command:scenario", "List, show, check scenarios."),
+    },
+    "Look": {
+        "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
+        "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
+    },
+    "Record and replay": {
+        "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
+        "replay": ("ctgkit.replay.command:replay", "Play a recording, as sensors or as a backend."),
+        "proxy": ("ctgkit.proxy.command:proxy", "Let things go wrong between two parties."),
+    },
+    "Judge": {
+        "check": ("ctgkit.check.command:check", "Check any backend or ML service."),
+        "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
+        "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend carries."),
+    },
+    "Data": {
+        "analyze": ("ctgkit.analysis.command:analyze", "Events, baseline, class of a recording."),
+        "inspect": ("ctgkit.recording.inspect_command:inspect", "Say what a recording is."),
+        "convert": ("ctgkit.recording.convert_command:convert", "Convert recordings."),
+        "schema": (
+            "ctgkit.schema:schema",
+            "Print the contract as AsyncAPI, OpenAPI or JSON Schema.",
+        ),
+        "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
+    },
 }
-"""Name -> (module:function, one line of help). The only list of commands."""
+"""Section of ``--help`` -> name -> (module:function, one line). The only list of commands."""
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -58,14 +77,18 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), line) for name, (_, line) in commands.items()]
+                formatter.write_dl(rows)
 
 
 @click.group(
     cls=LazyGroup,
     context_settings={"auto_envvar_prefix": "CTGKIT", "help_option_names": ["-h", "--help"]},
-    epilog="A test tool, not a medical device. Every option is also CTGKIT_<COMMAND>_<OPTION>.",
+    epilog="A test tool, not a medical device. Every option is also CTGKIT_<COMMAND>_<OPTION>, and"
+    " a key of ctgkit.toml.",
 )
 @click.version_option(__version__, prog_name="ctgkit")
 def cli() -> None:
@@ -94,19 +117,38 @@ def main() -> None:
     handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("websockets").setLevel(logging.WARNING)  # its INFO repeats ours
+    for stream in (sys.stdout, sys.stderr):  # a locale without our signs is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            utf8 = stream.encoding.lower() in ("utf-8", "utf8")
+            stream.reconfigure(errors="surrogateescape" if utf8 else "replace")
+    sys.exit(_run())
+
+
+def _run() -> int:
+    """Run the command, say on one line what went wrong, and return the exit code."""
     try:
-        code = cli.main(prog_name="ctgkit", standalone_mode=False) or 0
+        return cli.main(prog_name="ctgkit", standalone_mode=False) or 0
     except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        return stop.exit_code
     except click.ClickException as error:
+        if not isinstance(error, click.MissingParameter):
+            error.message = printable(error.message)  # type: ignore[misc] # no line of its own
         error.show()
-        code = error.exit_code
-    except CtgkitError as error:
-        click.echo(printable(f"ctgkit: {error}"), err=True)
-        code = error.exit_code
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        code = 130
+        return 130
     except BrokenPipeError:  # `ctgkit … | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+        return 0
+    except (CtgkitError, OSError) as error:
+        click.echo(printable(f"ctgkit: {_line(error)}"), err=True)
+        logging.debug("where it happened", exc_info=True)
+        return error.exit_code if isinstance(error, CtgkitError) else UNUSABLE_FILE
+
+
+def _line(error: CtgkitError | OSError) -> str:
+    """Return what went wrong; of what the system refused, with the file's name."""
+    if isinstance(error, CtgkitError):
+        return str(error)
+    named = f"{error.filename}: " if error.filename else ""
+    return f"{named}{error.strerror or error}"

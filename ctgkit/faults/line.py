@@ -12,6 +12,8 @@ from ctgkit.faults.schedule import Schedule
 HELD_MAX = 1024
 """Messages that wait to go out late; with more the oldest goes out. Chosen: four minutes at 4 Hz,
 as long as the longest delay."""
+HELD_MAX_BYTES = 4 << 20
+"""The same in bytes: messages through a proxy may have any length."""
 
 
 class Deed(NamedTuple):
@@ -72,13 +74,13 @@ class Line:
     seed : int
         Of the run.
     party : str
-        Whose line it is: another party, another luck.
+        Whose line it is; each party has random numbers of its own.
     direction : {"up", "down"}
         Which way.
 
     Examples
     --------
-    >>> from ctgkit.faults.drop import Drop
+    >>> from ctgkit.faults.messages import Drop
     >>> from ctgkit.faults.schedule import When
     >>> line = Line([Drop(when=When(at_s=0.25))], seed=1, party="a")
     >>> [len(line.take(Message(n, n / 4, b"{}")).messages) for n in range(4)]
@@ -162,8 +164,11 @@ class Line:
                 is_due = n >= m.n + m.late and t_s >= m.t_s + m.late_s
                 (due if is_due else waiting).append(m)
         self._held = waiting + [m for m in messages if m.late or m.late_s]
-        excess = self._held[: max(0, len(self._held) - HELD_MAX)]
-        del self._held[: len(excess)]
+        size = sum(len(m.frame) for m in self._held)
+        excess: list[Message] = []
+        while self._held and (len(self._held) > HELD_MAX or size > HELD_MAX_BYTES):
+            excess.append(self._held.pop(0))
+            size -= len(excess[-1].frame)
         return [m for m in messages if not (m.late or m.late_s)] + due + excess
 
     @property

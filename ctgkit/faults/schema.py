@@ -17,25 +17,29 @@ from inspect import getdoc
 from typing import Any
 
 from ctgkit.errors import excerpt, near
-from ctgkit.faults.bandwidth import Bandwidth
-from ctgkit.faults.corrupt import Corrupt
-from ctgkit.faults.delay import Delay
-from ctgkit.faults.drop import Drop
-from ctgkit.faults.duplicate import Duplicate
 from ctgkit.faults.fault import Fault, MessageFault, NetworkFault
-from ctgkit.faults.half_open import HalfOpen
-from ctgkit.faults.handshake_failure import HandshakeFailure
-from ctgkit.faults.latency import Latency
+from ctgkit.faults.messages import (
+    Corrupt,
+    Delay,
+    Drop,
+    Duplicate,
+    Reorder,
+    StaleTime,
+    Truncate,
+    WrongId,
+    WrongType,
+)
+from ctgkit.faults.network import (
+    Bandwidth,
+    HalfOpen,
+    HandshakeFailure,
+    Latency,
+    Partition,
+    Reset,
+    SlowClose,
+)
 from ctgkit.faults.parameters import Parameter
-from ctgkit.faults.partition import Partition
-from ctgkit.faults.reorder import Reorder
-from ctgkit.faults.reset import Reset
 from ctgkit.faults.schedule import When
-from ctgkit.faults.slow_close import SlowClose
-from ctgkit.faults.stale_time import StaleTime
-from ctgkit.faults.truncate import Truncate
-from ctgkit.faults.wrong_id import WrongId
-from ctgkit.faults.wrong_type import WrongType
 from ctgkit.quantities import number_of
 
 KINDS: dict[str, type[Fault]] = {
@@ -112,7 +116,7 @@ def read_fault(table: Mapping[str, Any]) -> Fault:
         if name not in own and name not in _WHEN:
             known = [*own, *_WHEN]
             hint = near(name, known) or f"; {kind} has {', '.join(known)}"
-            raise FaultError(name, f"unknown parameter{hint}")
+            raise FaultError(excerpt(name), f"unknown parameter{hint}")
         field, parameter = own.get(name) or _WHEN[name]
         (settings if name in own else schedule)[field] = _checked(parameter, value)
     when = When(**schedule)
@@ -156,7 +160,7 @@ def parse_fault(text: str) -> Fault:
     for part in rest.split(",") if rest else ():
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise FaultError(name, "expected NAME=VALUE")
+            raise FaultError(excerpt(name), "expected NAME=VALUE")
         if name in table:
             raise FaultError(name, "given twice")
         try:

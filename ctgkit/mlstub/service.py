@@ -6,6 +6,7 @@ is waited for by another.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -25,15 +26,15 @@ from ctgkit.mlstub.script import Script
 from ctgkit.net.frames import send_texts
 from ctgkit.net.http import Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
-from ctgkit.net.server import OpenServer, listen, open_server
+from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Prediction, Sample, Status, status_of
 
 logger = logging.getLogger(__name__)
 
 PATH = "/ws/ctg"
-REPLIES_MAX = 1024
+REPLIES_MAX, REPLIES_MAX_BYTES = 1024, 1 << 20
 """Replies of one connection that wait for its client; when full, its requests aren't read.
-Chosen: some 300 KiB."""
+Chosen: some 300 KiB as they usually are."""
 
 SEND_TIMEOUT_S = 30.0
 """A client that doesn't read its replies for this long is cut off, seconds."""
@@ -91,6 +92,8 @@ class _Counts:
     rejected: dict[str, int] = field(default_factory=dict)
     predictions: int = 0
     failures: int = 0
+    closed: Counter[str] = field(default_factory=Counter)
+    """Connections closed for what their clients did, by what: ``flood``."""
 
 
 class MlService:
@@ -126,7 +129,7 @@ class MlService:
             self._route,
             listen(self.settings.host, self.settings.port),
             rules=Rules(acts=lambda asked: not asked.reads),
-            max_queue=256,
+            connection=Guarded.counting(self.counts.closed),
         )
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
@@ -157,6 +160,7 @@ class MlService:
     async def _converse(self, connection: ServerConnection) -> None:
         followed: dict[str, _Followed] = {}
         replies: list[bytes] = []
+        waiting_bytes = 0
         self._clients[connection] = followed
         peer = connection.remote_address
         logger.info("client %s connected", peer)
@@ -171,8 +175,9 @@ class MlService:
                 writer = tasks.create_task(_write(connection, replies, wanted, taken))
                 async for message in connection:
                     replies.append(self._reply(message, followed))
+                    waiting_bytes = len(replies[-1]) + (waiting_bytes if len(replies) > 1 else 0)
                     wanted.set()
-                    if len(replies) >= REPLIES_MAX:
+                    if len(replies) >= REPLIES_MAX or waiting_bytes >= REPLIES_MAX_BYTES:
                         taken.clear()
                         await taken.wait()
                 writer.cancel()
@@ -287,6 +292,7 @@ class MlService:
             "status": "healthy",
             "active_analyzers": self.sensors,
             "clients": len(self._clients),
+            "flooders_closed": self.counts.closed["flood"],
             "timestamp": utc_timestamp(),
         }
 
@@ -320,6 +326,12 @@ class MlService:
         yield CounterMetricFamily("ctgkit_ml_requests", "Requests", value=counts.requests)
         yield CounterMetricFamily("ctgkit_ml_predictions", "Predictions", value=counts.predictions)
         yield CounterMetricFamily("ctgkit_ml_failures", "Failed analyses", value=counts.failures)
+        closed = CounterMetricFamily(
+            "ctgkit_ml_connections_closed", "Clients closed for what they did", labels=["reason"]
+        )
+        for reason, count in counts.closed.items():
+            closed.add_metric([reason], count)
+        yield closed
         rejected = CounterMetricFamily("ctgkit_ml_rejected", "Rejected requests", labels=["reason"])
         for reason, count in counts.rejected.items():
             rejected.add_metric([reason], count)

@@ -7,12 +7,14 @@ import ipaddress
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from ctgkit.errors import excerpt
+
 PORT_MAX = 65_535
 
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{0,5}))?")
 """``NAME[:PORT]`` or ``[IPV6][:PORT]``: no user, no zone, no escapes."""
-_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f\\]")
+_NOT_IN_URLS = re.compile(r"[^\x21-\x7e]|[\\#<>\"{}|^`]")
 
 
 def split_authority(text: str) -> tuple[str, int | None]:
@@ -37,7 +39,7 @@ def split_authority(text: str) -> tuple[str, int | None]:
     """
     matched = _AUTHORITY.fullmatch(text)
     if matched is None:
-        raise ValueError(f"{text!r} is not HOST or HOST:PORT")
+        raise ValueError(f"{excerpt(text)!r} is not HOST or HOST:PORT")
     v6, name, digits = matched.groups()
     host = str(ipaddress.IPv6Address(v6)) if v6 else plain_host(name)
     port = int(digits) if digits else None
@@ -97,7 +99,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     except ValueError:
         port = None
     if port is None:
-        raise ValueError(f"{text!r} is not HOST:PORT")
+        raise ValueError(f"{excerpt(text.removeprefix(':'))!r} is not HOST:PORT")
     return name, port
 
 
@@ -114,18 +116,37 @@ def websocket_url(url: str, default_path: str) -> str:
     >>> websocket_url("127.0.0.1:8080", "/ws"), websocket_url("https://ctg.example/live", "/ws")
     ('ws://127.0.0.1:8080/ws', 'wss://ctg.example/live')
     """
-    wrong = ValueError(f"{url!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
+    wrong = ValueError(f"{excerpt(url)!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
     if _NOT_IN_URLS.search(url):
         raise wrong
     try:
         parts = urlsplit(url if "://" in url else f"ws://{url}")
-        split_authority(parts.netloc.rpartition("@")[2])
+        checked_host(split_authority(parts.netloc.rpartition("@")[2])[0])
     except ValueError:
         raise wrong from None
     if parts.scheme not in _SCHEMES or parts.port == 0:
         raise wrong
     path = parts.path if parts.path.strip("/") else default_path
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+
+def checked_host(name: str) -> str:
+    """Return the name or number of a host, if it is one that can be looked up.
+
+    Raises
+    ------
+    ValueError
+        When it is empty, too long, or has characters that no name has.
+    """
+    try:
+        if ":" in name:
+            return str(ipaddress.ip_address(name))
+        name.encode("idna")  # fails for what a resolver cannot take: empty and long parts
+        if _AUTHORITY.fullmatch(name):
+            return name
+    except ValueError:
+        pass
+    raise ValueError(f"{excerpt(name)!r} is no name of a host")
 
 
 def authority(host: str, port: int) -> str:

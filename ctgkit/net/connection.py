@@ -10,13 +10,13 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 
 log = logging.getLogger(__name__)
@@ -25,11 +25,12 @@ Answerer = Callable[[ServerConnection, Request], Awaitable[Response | None] | Re
 
 FRAMES_PER_TURN = 64
 """Frames of one connection before the others get their turn. Chosen: half a millisecond."""
-SLICE_BYTES = 1024
-"""What is parsed at a time: 170 of the smallest frames, by which a turn may exceed its bound."""
+SLICE_BYTES, SLICE_MAX_BYTES = 512, 8192
+"""What is parsed at a time: at first 85 of the smallest frames, by which a turn may exceed its
+bound; more as long as that is few frames."""
 UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
-LARGE_BYTES = SLICE_BYTES
+LARGE_BYTES = 1024
 """Messages of this size are worth adding up."""
 IDLE_FRAMES_MAX, IDLE_FRAMES_PER_S = 1_000, 100.0
 """Frames that say nothing which a peer may send at once, and per second in the long run. Chosen:
@@ -63,15 +64,23 @@ class FairConnection(Connection):
     _rest: bytes = b""
     """Of a read: what isn't parsed yet, from `_rest_at` on."""
     _rest_at = 0
+    _slice_bytes = SLICE_BYTES
     _turn: asyncio.Handle | None = None
     """The next turn, when one is due."""
     _reads = True
     """Whether the transport reads."""
     _flooded = False
+    _large = False
+    _idle_frames = 0
     _idle_frames_left: float = IDLE_FRAMES_MAX
     _idle_frames_at_s = 0.0
     _unread_pongs = 0
     """Bytes that were answered here since the peer had read everything."""
+
+    @classmethod
+    def counting(cls, closings: Counter[str]) -> type[Self]:
+        """Return a class of such connections that count in *closings*."""
+        return type(cls.__name__, (cls,), {"closings": closings})
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the queue of messages hold back the parser, not only the socket."""
@@ -97,11 +106,16 @@ class FairConnection(Connection):
     def _go_on(self) -> None:
         """Parse as much as one turn allows; read on when nothing is left."""
         self._turn = None
-        rest, at, frames = self._rest, self._rest_at, 0
+        rest, at, frames, size = self._rest, self._rest_at, 0, self._slice_bytes
         while at < len(rest) and frames < FRAMES_PER_TURN and not self._must_wait():
-            end = self._end_of_slice(rest, at)
-            frames += self._parse(rest[at:end])
-            at = end
+            end = self._end_of_slice(rest, at, size)
+            count = self._parse(rest[at:end])
+            if count < FRAMES_PER_TURN // 4 and end == at + size <= len(rest):
+                size = min(2 * size, SLICE_MAX_BYTES)
+            elif count > FRAMES_PER_TURN:
+                size = SLICE_BYTES
+            at, frames = end, frames + count
+        self._slice_bytes = size
         if self._flooded or at >= len(rest):
             self._rest, self._rest_at = b"", 0
         else:
@@ -109,7 +123,7 @@ class FairConnection(Connection):
         if self._rest and not self._must_wait():
             self._next_turn()
         reads = not (self._rest or (self.recv_messages.paused and not self._flooded))
-        if reads is not self._reads:
+        if reads is not self._reads and not self.transport.is_closing():
             self._reads = reads
             (self.transport.resume_reading if reads else self.transport.pause_reading)()
 
@@ -117,8 +131,8 @@ class FairConnection(Connection):
         """Return whether nothing more may be parsed before somebody takes what was."""
         return self.recv_messages.paused and not self._flooded
 
-    def _end_of_slice(self, data: bytes, at: int) -> int:
-        return at + SLICE_BYTES
+    def _end_of_slice(self, data: bytes, at: int, size: int) -> int:
+        return at + size
 
     def _parse(self, data: bytes) -> int:
         """Let the library parse *data*; return how many frames that were."""
@@ -129,20 +143,30 @@ class FairConnection(Connection):
             self._answer()
         if protocol.close_expected() and self.close_deadline is None and self.close_timeout:
             self.close_deadline = self.loop.time() + self.close_timeout
-        idle, large, minimum = 0, False, self.message_min_bytes
         for event in events:
-            if isinstance(event, Frame):
-                size = len(event.data)
-                if size < minimum or event.opcode is Opcode.PING or event.opcode is Opcode.PONG:
-                    idle += 1
-                elif size >= LARGE_BYTES:
-                    large = True
             self.process_event(event)
-        if large:
+        if self._large:
+            self._large = False
             self._add_up()
-        if idle:
-            self._spend(idle)
+        if self._idle_frames:
+            self._spend()
         return len(events)
+
+    def process_event(self, event: Any) -> None:
+        """Pass a frame on, and note what it is worth."""
+        if type(event) is not Frame:
+            super().process_event(event)
+        elif event.opcode in DATA_OPCODES:
+            self.recv_messages.put(event)
+            size = len(event.data)
+            if size < self.message_min_bytes:
+                self._idle_frames += 1
+            elif size >= LARGE_BYTES:
+                self._large = True
+        elif event.opcode is not Opcode.CLOSE:
+            self._idle_frames += 1
+            if event.opcode is Opcode.PONG:
+                self.acknowledge_pings(bytes(event.data))
 
     def _answer(self) -> None:
         """Write what the protocol answers by itself; drop a peer that reads none of it."""
@@ -172,12 +196,13 @@ class FairConnection(Connection):
         if sum(len(frame.data) for frame in messages.frames.queue) > UNREAD_MAX_BYTES:
             messages.paused = True  # the next one that is taken makes it look again
 
-    def _spend(self, frames: int) -> None:
+    def _spend(self) -> None:
         """Take frames that say nothing from the budget; close when it is used up."""
         now_s = self.loop.time()
         since_s, self._idle_frames_at_s = now_s - self._idle_frames_at_s, now_s
-        left = min(self._idle_frames_left + since_s * IDLE_FRAMES_PER_S, IDLE_FRAMES_MAX) - frames
-        self._idle_frames_left = left
+        left = min(self._idle_frames_left + since_s * IDLE_FRAMES_PER_S, IDLE_FRAMES_MAX)
+        self._idle_frames_left = left = left - self._idle_frames
+        self._idle_frames = 0
         if left < 0 and not self._flooded:
             self._flooded = True
             self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many frames that say nothing")
@@ -200,6 +225,7 @@ class FairConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop what wasn't parsed."""
         self._rest, self._rest_at = b"", 0
+        self.recv_messages.resume = _nothing
         if self._turn is not None:
             self._turn.cancel()
         super().connection_lost(exc)
@@ -233,11 +259,6 @@ class BoundedConnection(FairConnection, ServerConnection):
     )
     """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
 
-    @classmethod
-    def counting(cls, closings: Counter[str]) -> Callable[..., ServerConnection]:
-        """Return what makes connections that count in *closings*: for ``create_connection``."""
-        return type(cls.__name__, (cls,), {"closings": closings})
-
     async def handshake(
         self, process_request: Answerer | None = None, *arguments: Any, **more: Any
     ) -> None:
@@ -262,11 +283,11 @@ class BoundedConnection(FairConnection, ServerConnection):
     def _must_wait(self) -> bool:
         return super()._must_wait() or (self.request is not None and self.response is None)
 
-    def _end_of_slice(self, data: bytes, at: int) -> int:
+    def _end_of_slice(self, data: bytes, at: int, size: int) -> int:
         """Return where the request ends, as long as there is none."""
         if self.request is None and (end := data.find(b"\r\n\r\n", at)) >= 0:
-            return min(end + 4, at + SLICE_BYTES)
-        return at + SLICE_BYTES
+            return min(end + 4, at + size)
+        return at + size
 
 
 def _unless_broken(
@@ -283,7 +304,10 @@ def _unless_broken(
         if isawaitable(response):
             response = await response
         if connection.protocol.eof_sent:
-            log.info("request dropped: more than a request came peer=%s", connection.remote_address)
+            if not connection.transport.is_closing():  # otherwise it was us, or is known already
+                log.info(
+                    "request dropped: it broke off meanwhile peer=%s", connection.remote_address
+                )
             connection.transport.abort()
             await connection.wait_closed()
         return response

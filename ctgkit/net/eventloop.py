@@ -36,7 +36,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             runner.get_loop().set_exception_handler(_Complaints())
             return runner.run(main)
     except BaseExceptionGroup as group:
-        ours: BaseException | None = group.subgroup(CtgkitError)
+        ours: BaseException | None = group.subgroup(CtgkitError) or group.subgroup(OSError)
         while isinstance(ours, BaseExceptionGroup):
             ours = ours.exceptions[0]
         if ours is None:

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidHeaderFormat
@@ -24,6 +23,7 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from ctgkit.net.client import NotConnected, dial
+from ctgkit.net.connection import BoundedClient, FairConnection
 from ctgkit.net.http import PLAIN, Answer, Asked, only, phrase, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import Guarded, listen, open_server
@@ -41,12 +41,14 @@ _OWN_HEADERS = {"host", "connection", "upgrade", "content-length"}
 Party = Literal["client", "server"]
 
 
-class KindsOfFrames(Connection):
+class KindsOfFrames(FairConnection):
     """A connection that remembers which messages came as text.
 
-    ``recv()`` would refuse bad UTF-8, and ``recv(decode=False)`` doesn't tell the kind.
+    ``recv()`` would refuse bad UTF-8, and ``recv(decode=False)`` doesn't tell the kind. Messages
+    of any length are the other side's business; pings and pongs end here, and are budgeted.
     """
 
+    message_min_bytes = 0
     _kinds: deque[bool]
 
     def process_event(self, event: Any) -> None:
@@ -69,7 +71,7 @@ class KindsOfFrames(Connection):
         return frame, self._kinds.popleft()
 
 
-class ClientEnd(KindsOfFrames, ClientConnection):
+class ClientEnd(KindsOfFrames, BoundedClient):
     """The client's end of a connection, ours towards a server."""
 
 

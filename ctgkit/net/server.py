@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from ctgkit.errors import ConfigError, Unreachable, excerpt
 from ctgkit.net.addresses import PORT_MAX, authority
-from ctgkit.net.connection import Answerer, BoundedConnection
+from ctgkit.net.connection import FRAMES_PER_TURN, Answerer, BoundedConnection
 from ctgkit.net.http import Answer, Asked, problem, response, split_target
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import TELLING, Seldom, log_refusal, request_line
@@ -87,7 +87,7 @@ class Guarded(BoundedConnection):
         if self.request is None and data.startswith(_TLS_HANDSHAKE):
             Seldom.of(self.server).log(
                 logging.WARNING, "tls", "peer=%s speaks TLS (wss:// or https://), this port"
-                " doesn't: use ws:// or http://, or serve with --tls-cert", self.peer,
+                " doesn't: use ws:// or http://", self.peer,
             )  # fmt: skip
             self.transport.write(_NO_TLS)
             self.transport.close()
@@ -213,7 +213,7 @@ async def open_server(
     on_refused: OnRefused = lambda peer, target, answer: None,
     select_subprotocol: Callable[[Any, Sequence[Subprotocol]], Subprotocol | None] | None = None,
     max_bytes: int = FRAME_MAX_BYTES,
-    max_queue: int = 16,
+    max_queue: int = FRAMES_PER_TURN,
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ping_every_s: float | None = PING_EVERY_S,
     tls: ssl.SSLContext | None = None,

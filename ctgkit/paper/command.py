@@ -1,16 +1,18 @@
 """``ctgkit paper``."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ctgkit import private
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import OUTPUT, argument, command, option, simulated_option
+from ctgkit.cli.types import PAUSE, File, OutFile, whole
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
 from ctgkit.drawing import load_matplotlib, plain_style
 from ctgkit.errors import ConfigError, CtgkitError
-from ctgkit.recording.reading_options import reading_options, taken_from
+from ctgkit.recording.reading_options import RatedReadingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,90 +31,97 @@ _METADATA = {
 }
 
 
-@click.command(epilog="Example: ctgkit paper labour.csv.gz --out labour.pdf --speed-cm-min 3")
-@common_options
-@click.argument("file", type=click.Path(path_type=Path))
-@reading_options()
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="*.pdf (A4 sheets), *.png or *.svg (one strip).",
-)
-@click.option(
-    "--speed-cm-min",
-    type=click.Choice([str(speed) for speed in PAPER_SPEEDS_CM_MIN]),
-    default=str(PAPER_SPEEDS_CM_MIN[0]),
-    show_default=True,
-    help="Paper speed.",
-)
-@click.option(
-    "--range",
-    "fhr_range",
-    type=click.Choice(list(_RANGES)),
-    default=next(iter(_RANGES)),
-    show_default=True,
-    help="Heart rate axis, beats/min.",
-)
-@click.option(
-    "--events",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Marks: the JSON of `ctgkit analyze`, a simulation's truth, or results, one per line.",
-)
-@click.option("--sensor", default="", metavar="ID", help="Start of the id, if FILE holds several.")
-@click.option("--from", "from_s", type=click.FloatRange(0), metavar="S", help="Start here.")
-@click.option("--to", "to_s", type=click.FloatRange(0), metavar="S", help="Stop here.")
-@click.option(
-    "--simulated/--not-simulated",
-    default=None,
-    help="Say in the margin that the data are simulated; default: if the file says so.",
-)
-@click.option("--dpi", type=click.IntRange(50, 600), default=150, show_default=True, help="Of PNG.")
-def paper(
-    file: Path,
-    out: Path,
-    speed_cm_min: str,
-    fhr_range: str,
-    events: Path | None,
-    sensor: str,
-    from_s: float | None,
-    to_s: float | None,
-    simulated: bool | None,
-    dpi: int,
-    **options: Any,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperOptions(RatedReadingOptions):
+    """Options of `ctgkit paper`."""
+
+    file: Path = argument(type=File(dir_okay=True))
+    out: Path = option(
+        "--out",
+        required=True,
+        type=OutFile(),
+        help="*.pdf (A4 sheets), *.png or *.svg (one strip).",
+    )
+    speed_cm_min: str = option(
+        "--speed-cm-min",
+        type=click.Choice([str(speed) for speed in PAPER_SPEEDS_CM_MIN]),
+        default=str(PAPER_SPEEDS_CM_MIN[0]),
+        help="Paper speed, cm/min.",
+    )
+    fhr_range: str = option(
+        "--range",
+        type=click.Choice(list(_RANGES)),
+        default=next(iter(_RANGES)),
+        help="Heart rate axis, beats/min.",
+    )
+    events: Path | None = option(
+        "--events",
+        type=File(),
+        help="Events to mark: the JSON of `ctgkit analyze`, a simulation's truth, or results, one"
+        " per line.",
+    )
+    sensor: str = option(
+        "--sensor",
+        default="",
+        metavar="ID",
+        help="Which sensor, if FILE holds several; the beginning of its id is enough.",
+    )
+    from_s: float | None = option(
+        "--from", type=PAUSE, section="Interval", help="Begin at S seconds of data time."
+    )
+    to_s: float | None = option(
+        "--to", type=PAUSE, section="Interval", help="End at S seconds of data time."
+    )
+    simulated: bool | None = simulated_option()
+    dpi: int = option(
+        "--dpi",
+        type=whole("N", 50, 600),
+        default=150,
+        section=OUTPUT,
+        help="Resolution of a PNG, dots per inch.",
+    )
+
+
+@command(PaperOptions, example="ctgkit paper labour.csv.gz --out labour.pdf --speed-cm-min 3")
+def paper(options: PaperOptions) -> None:
     """Print FILE on CTG paper, true to scale: a centimetre is a centimetre.
 
     FILE is a recording of any format, or an examination from `ctgkit exam export`. PDF is printed
     at 100 %. A test tool, not a medical device.
     """
+    file, out = options.file, options.out
     if out.suffix not in _KINDS:
         raise click.BadParameter(f"{out}: none of {', '.join(_KINDS)}", param_hint="--out")
     load_matplotlib("paper")
     from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
     from ctgkit.paper.subject import read_findings, read_subject
 
-    subject = read_subject(file, sensor, taken_from(options))
-    if events:
-        subject.findings = read_findings(events, sensor)
+    subject = read_subject(file, options.sensor, options.reading())
+    if options.events:
+        subject.findings = read_findings(options.events, options.sensor)
+    simulated = options.simulated
     if simulated is None:
         simulated = subject.simulated or subject.findings.simulated
     times_s = subject.recording.sec_from_start
-    first_s = max(float(times_s[0]), from_s or 0.0)
-    last_s = float(times_s[-1]) if to_s is None else min(float(times_s[-1]), to_s)
+    first_s = max(float(times_s[0]), options.from_s or 0.0)
+    last_s = float(times_s[-1])
+    if options.to_s is not None:
+        last_s = min(last_s, options.to_s)
     if first_s > last_s:
-        raise ConfigError(str(file), f"has nothing there: {times_s[0]:g} to {times_s[-1]:g} s")
+        reason = f"has no samples in that interval: {times_s[0]:g} to {times_s[-1]:g} s"
+        raise ConfigError(str(file), reason)
     paged = out.suffix == ".pdf"
-    sheets = cut(first_s, last_s, int(speed_cm_min), _RANGES[fhr_range], paged=paged)
-    longest_cm = (
-        min(MAX_STRIP_CM, MAX_PIXELS / dpi * 2.54) if out.suffix == ".png" else MAX_STRIP_CM
-    )
+    scale = _RANGES[options.fhr_range]
+    sheets = cut(first_s, last_s, int(options.speed_cm_min), scale, paged=paged)
+    longest_cm = MAX_STRIP_CM
+    if out.suffix == ".png":
+        longest_cm = min(MAX_STRIP_CM, MAX_PIXELS / options.dpi * 2.54)
     if sheets[0].width_cm > longest_cm:
         raise ConfigError(
             str(out),
             f"the strip would be {sheets[0].width_cm:.0f} cm long: use PDF, or --from --to",
         )
-    _write(out, _figures(subject, sheets, simulated), dpi)
+    _write(out, _figures(subject, sheets, simulated), options.dpi)
     click.echo(f"{out}: {len(sheets)} sheet{'s' * (len(sheets) > 1)}")
 
 

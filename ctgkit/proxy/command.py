@@ -4,13 +4,23 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ctgkit import private
-from ctgkit.cli.options import Address, FaultOption, announce, common_options, websocket_option
+from ctgkit.cli.options import (
+    OUTPUT,
+    announce,
+    command,
+    json_option,
+    option,
+    ready_file_option,
+    seed_option,
+)
+from ctgkit.cli.types import SECONDS, Address, FaultOption, OutFile, Url
 from ctgkit.errors import CtgkitError, Unreachable
 
 if TYPE_CHECKING:
@@ -28,86 +38,79 @@ def _list(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.command(
-    epilog="Example: ctgkit proxy --listen 127.0.0.1:9000 --to ws://127.0.0.1:8080 "
-    "--fault drop:rate=0.01 --fault partition:at=60,for=10"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyOptions:
+    """Options of `ctgkit proxy`."""
+
+    listen: tuple[str, int] = option(
+        "--listen", type=Address(), required=True, help="Where clients connect."
+    )
+    target: str = option("--to", type=Url("/"), required=True, help="Upstream URL.")
+    fault: "tuple[Fault, ...]" = option(
+        "--fault",
+        type=FaultOption(),
+        multiple=True,
+        help="What goes wrong (repeatable); without any everything passes unchanged.",
+    )
+    duration: float | None = option(
+        "--duration", type=SECONDS, help="End after S seconds; default: until Ctrl-C."
+    )
+    seed: int = seed_option("the faults")
+    show_list: None = option(
+        "--list",
+        is_flag=True,
+        is_eager=True,
+        callback=_list,
+        help="List the faults and their parameters, and exit.",
+    )
+    out: Path | None = option(
+        "--out",
+        type=OutFile(),
+        section=OUTPUT,
+        help="Write each fault that struck, and when, to FILE as JSON lines.",
+    )
+    ready_file: Path | None = ready_file_option("Write the proxy's address to FILE.")
+    as_json: bool = json_option("Print address, faults and summary as JSON.")
+
+
+@command(
+    ProxyOptions,
+    example="ctgkit proxy --listen 127.0.0.1:9000 --to ws://127.0.0.1:8080 "
+    "--fault drop:rate=0.01 --fault partition:at=60,for=10",
 )
-@common_options
-@click.option("--listen", type=Address(), required=True, help="Where clients connect.")
-@click.option("--to", "target", required=True, metavar="URL", help="Where --listen leads.")
-@click.option(
-    "--fault",
-    type=FaultOption(),
-    multiple=True,
-    help="What goes wrong (repeatable); without any everything passes unchanged.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Another one, other luck."
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what was done when, as JSON lines.",
-)
-@click.option(
-    "--duration",
-    type=click.FloatRange(0, min_open=True),
-    metavar="S",
-    help="End after S seconds; default: until Ctrl-C.",
-)
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the proxy's address.")
-@click.option(
-    "--list",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_list,
-    help="List the faults with what can be set, and exit.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print address, faults and summary as JSON.")
-def proxy(
-    listen: tuple[str, int],
-    target: str,
-    fault: "tuple[Fault, ...]",
-    seed: int,
-    out: Path | None,
-    ready_file: Path | None,
-    as_json: bool,
-    duration: float | None,
-) -> int:
+def proxy(options: ProxyOptions) -> int:
     """Stand between two parties and let messages and connections go wrong.
 
     Point sensors, viewers or a backend's --ml at --listen. Paths, headers, subprotocols, refusals
     and close codes pass through. Faults strike at data times and at random; the same seed gives the
     same ones. Exit code 1 when nothing passed, 3 when the target was never reached.
     """
-    url = websocket_option(target, "/", "--to")
     from ctgkit.net import eventloop
     from ctgkit.proxy.passage import Report
 
-    lines = _Lines(out)
+    lines = _Lines(options.out)
 
     def tell(strike: dict[str, Any]) -> None:
         lines.write(json.dumps(strike))
-        if as_json:
+        if options.as_json:
             click.echo(json.dumps(strike))
 
     report = Report(tell)
 
     def ready(address: str) -> None:
-        announce(address, as_json=as_json, ready_file=ready_file)
+        announce(address, as_json=options.as_json, ready_file=options.ready_file)
 
-    eventloop.run(_run(listen, url, fault, seed, report, duration, ready))
+    eventloop.run(_run(options, report, ready))
     summary = {
         "connections": report.connections,
         "messages": dict(report.messages),
         "faults": dict(report.faults),
         "unreached": report.unreached,
     }
-    click.echo(json.dumps(summary) if as_json else _as_text(report))
+    click.echo(json.dumps(summary) if options.as_json else _as_text(report))
     lines.close()
     if report.unreached and not report.connections:
-        raise Unreachable(url, "could not be reached")
+        raise Unreachable(options.target, "could not be reached")
     return 0 if report.messages else 1
 
 
@@ -140,23 +143,16 @@ class _Lines:
             raise CtgkitError(f"{self._path}: {self._failure.strerror}")
 
 
-async def _run(
-    listen: tuple[str, int],
-    target: str,
-    faults: "tuple[Fault, ...]",
-    seed: int,
-    report: "Report",
-    duration_s: float | None,
-    ready: Callable[[str], None],
-) -> None:
+async def _run(options: ProxyOptions, report: "Report", ready: Callable[[str], None]) -> None:
     from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.proxy.parties import Parties
     from ctgkit.proxy.passage import faulty_relay
 
     stop = stop_on_signals()
-    if duration_s is not None:
-        asyncio.get_running_loop().call_later(duration_s, stop.set)
-    async with faulty_relay(target, Parties(faults, seed), report).serve(*listen) as address:
+    if options.duration is not None:
+        asyncio.get_running_loop().call_later(options.duration, stop.set)
+    relay = faulty_relay(options.target, Parties(options.fault, options.seed), report)
+    async with relay.serve(*options.listen) as address:
         ready(address)
         await stop.wait()
 

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ctgkit.events import Event
 
@@ -45,6 +45,33 @@ class Recording:
     """Remarks that came with them, such as a database's clinical data, line by line."""
     events: tuple[Event, ...] = ()
     """What is known to have happened."""
+
+    def to_frame(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """Return the samples as a data frame, NaN where there is none.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"} or None
+            None: the first of them that is installed.
+
+        Raises
+        ------
+        CtgkitError
+            When it isn't installed.
+        """
+        from ctgkit.recording.showing import data_frame
+
+        return data_frame(self, library)
+
+    def _repr_html_(self) -> str:
+        from ctgkit.recording.showing import as_html
+
+        return as_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from ctgkit.recording.showing import as_png
+
+        return as_png(self)
 
 
 def read_recordings(

@@ -18,13 +18,21 @@ from ctgkit.recording.files.options import MAX_MB
 from ctgkit.recording.format import NOT_NATIVE, VERSION, Header, Line
 from ctgkit.recording.journal import LINE_MAX_BYTES, JournalReader
 from ctgkit.samples import Sample
-from ctgkit.wire import SENSOR_ID_PARAMETER, decode_frame, decode_result, encode_sample
+from ctgkit.wire import (
+    SENSOR_ID_PARAMETER,
+    decode_frame,
+    decode_request,
+    decode_result,
+    encode_sample,
+)
 
 _DOCUMENTS: Final = (".json", ".har")
 """Endings of files that are one JSON document."""
 _WRAPPERS = ("data", "payload", "payloadData", "message", "msg", "text", "body", "frame", "content")
 """Members in which tools keep the message itself."""
 _DEPTH = 4
+DOCUMENT_MAX_BYTES: Final = 256 << 20
+"""Longest JSON document, which is held whole; lines of any length are not."""
 EMPTY_LINES_MAX: Final = 1_000_000
 _ROW = {"sec_from_start", "bpm"}
 """What a row of an exported examination has."""
@@ -117,6 +125,8 @@ class CaptureReader:
 
     def _load(self) -> Any:
         most = unpacked_most(self.path, self._max_bytes, MAX_MB << 20)
+        if self._max_bytes == MAX_MB << 20:
+            most = min(most, DOCUMENT_MAX_BYTES)
         try:
             with open_bytes(self.path, most) as file:
                 return msgspec.json.decode(file.read())
@@ -221,8 +231,17 @@ def _message(item: dict[str, Any]) -> _Message | None:
         return _Message(result.sec_from_start, result.sensor_id.lower(), True, frame)
     samples, _ = decode_frame(frame, _sensor_id(item))
     if not samples:
-        return None
+        return _request(frame)
     return _Message(samples[0].sec_from_start, samples[0].sensor_id, False, frame)
+
+
+def _request(frame: bytes) -> _Message | None:
+    """Return what a backend sent to an ML service, flat, as the sample that it came from."""
+    try:
+        sample = decode_request(frame)
+    except WireError:
+        return None
+    return _Message(sample.sec_from_start, sample.sensor_id.lower(), False, encode_sample(sample))
 
 
 def _sensor_id(item: dict[str, Any]) -> str:

@@ -2,35 +2,38 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import argument, command, json_option, option
+from ctgkit.cli.types import File, OutFile
 from ctgkit.errors import RecordingError
-from ctgkit.recording.reading_options import reading_options, taken_from
+from ctgkit.recording.reading_options import ChoosingOptions
 
 
-@click.command(epilog="Example: ctgkit convert run.jsonl trace.edf")
-@common_options
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--format", "name", help="Of OUT, where its extension doesn't tell: e.g. two-csv.")
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was converted as JSON.")
-@reading_options(sensor=True)
-def convert(
-    source: Path,
-    target: Path,
-    name: str | None,
-    force: bool,
-    skip_bad: bool,
-    as_json: bool,
-    sensor: str,
-    **options: Any,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertOptions(ChoosingOptions):
+    """Options of `ctgkit convert`."""
+
+    source: Path = argument(metavar="IN", type=File(dir_okay=True))
+    target: Path = argument(metavar="OUT", type=OutFile(dir_okay=True))
+    name: str | None = option(
+        "--format",
+        metavar="NAME",
+        help="Format of OUT, where its extension doesn't tell: e.g. two-csv.",
+    )
+    force: bool = option("--force", is_flag=True, help="Replace an existing file.")
+    skip_bad: bool = option(
+        "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
+    )
+    as_json: bool = json_option("Print what was converted as JSON.")
+
+
+@command(ConvertOptions, example="ctgkit convert run.jsonl trace.edf")
+def convert(options: ConvertOptions) -> None:
     """Convert a recording between formats, by extension, and say what OUT cannot hold.
 
     Read and written: .jsonl(.gz) native, .csv(.gz), .hea WFDB, .edf, .npz, .parquet, and a
@@ -41,28 +44,30 @@ def convert(
     from ctgkit.recording import Recording, read_chosen
     from ctgkit.recording.files import registry
 
-    wanted = taken_from(options, skip_bad=skip_bad)
-    if target.is_file() and not force:
+    source, target = options.source, options.target
+    wanted = options.reading(skip_bad=options.skip_bad)
+    if target.is_file() and not options.force:
         raise RecordingError(str(target), 0, "exists already; --force replaces it")
     if target.exists() and source.exists() and target.samefile(source):
         raise RecordingError(str(target), 0, "is the file that is read")
     converted: list[dict[str, Any]] = []
 
     def passing() -> Iterator[Recording]:
-        for one in read_chosen(source, wanted, sensor):
+        for one in read_chosen(source, wanted, options.sensor):
             sec = one.sec_from_start
             converted.append(
                 {"sensor": one.sensor_id, "samples": len(sec), "from_s": sec[0], "to_s": sec[-1]}
             )
             yield one
 
-    notes = registry.write(passing(), target, name, replace=force)
-    if as_json:
+    notes = registry.write(passing(), target, options.name, replace=options.force)
+    if options.as_json:
         click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
         return
-    for one in converted:
+    for number, one in enumerate(converted, 1):
+        which = f" ({number})" if len(converted) > 1 else ""
         click.echo(
-            f"{one['sensor'] or source.name}: {one['samples']} samples,"
+            f"{one['sensor'] or source.name + which}: {one['samples']} samples,"
             f" {one['from_s']:g} to {one['to_s']:g} s"
         )
     for note in notes:

@@ -3,14 +3,16 @@
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import argument, command, json_option, option
+from ctgkit.cli.types import File
 from ctgkit.errors import RecordingError, printable
-from ctgkit.recording.reading_options import reading_options, taken_from
+from ctgkit.recording.reading_options import RatedReadingOptions
 
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
@@ -21,13 +23,19 @@ _TRIED_AT_MOST = 20
 """Recordings whose losses are tried out."""
 
 
-@click.command(epilog="Example: ctgkit inspect trace.csv --json")
-@common_options
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--skip-bad", is_flag=True, help="Go on after lines that cannot be read.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@reading_options()
-def inspect(file: Path, skip_bad: bool, as_json: bool, **options: Any) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectOptions(RatedReadingOptions):
+    """Options of `ctgkit inspect`."""
+
+    file: Path = argument(type=File(dir_okay=True))
+    skip_bad: bool = option(
+        "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
+    )
+    as_json: bool = json_option("Print one JSON object.")
+
+
+@command(InspectOptions, example="ctgkit inspect trace.csv --json")
+def inspect(options: InspectOptions) -> None:
     """Say what FILE is: channels and what they were taken for, rate, length, gaps, start, remarks.
 
     Nothing is changed or kept. FILE is anything that `ctgkit convert` reads; the same options help
@@ -40,12 +48,12 @@ def inspect(file: Path, skip_bad: bool, as_json: bool, **options: Any) -> None:
     report = Report()
     found: list[dict[str, Any]] = []
     kept: list[Recording] = []
-    for one in read_recordings(file, taken_from(options, skip_bad=skip_bad), report):
+    for one in read_recordings(options.file, options.reading(skip_bad=options.skip_bad), report):
         found.append(describe(one))
         if len(kept) < _TRIED_AT_MOST:
             kept.append(one)
     result = {
-        "file": str(file),
+        "file": str(options.file),
         "format": report.format,
         "taken": report.taken,
         "not_read": report.unread,
@@ -54,7 +62,7 @@ def inspect(file: Path, skip_bad: bool, as_json: bool, **options: Any) -> None:
         "recordings": found,
         "lost": _losses(kept),
     }
-    text = json.dumps(result, ensure_ascii=False) if as_json else _as_text(result)
+    text = json.dumps(result, ensure_ascii=False) if options.as_json else _as_text(result)
     click.echo(text)
 
 

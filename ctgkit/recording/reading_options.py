@@ -1,87 +1,123 @@
 """The options of every command that reads a recording."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
-import click
-
+from ctgkit.cli.options import option
+from ctgkit.cli.types import RATE_MAX_HZ, number, whole
 from ctgkit.recording.files.options import MAX_MB, ReadOptions
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_NAMES = (
-    "fhr_column", "toco_column", "time_column", "file_rate", "fetus", "exam_number", "separator",
-    "encoding", "no_header", "accept_implausible", "max_mb",
-)  # fmt: skip
+SECTION = "Reading a file that doesn't say enough"
 
 
-def reading_options(*, rate: bool = True, sensor: bool = False) -> Callable[[F], F]:
-    """Add ``--fhr``, ``--toco``, ``--time``, ``--rate`` and the like to a command.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """How to read a recording; settings of commands with a ``--rate`` of their own extend it."""
 
-    Parameters
-    ----------
-    rate : bool
-        Whether to add ``--rate``; a command that has one of its own doesn't need another.
-    sensor : bool
-        Whether to add ``--sensor``, the choice of one among several.
-    """
+    fhr_column: str = option(
+        "--fhr",
+        default="",
+        metavar="COL",
+        section=SECTION,
+        help="Column or signal with the heart rate, by name or number.",
+    )
+    toco_column: str = option(
+        "--toco",
+        default="",
+        metavar="COL",
+        section=SECTION,
+        help="Column or signal with the toco.",
+    )
+    time_column: str = option(
+        "--time", default="", metavar="COL", section=SECTION, help="Column with the time."
+    )
+    fetus: int | None = option(
+        "--fetus",
+        type=whole("N", 1, 9),
+        section=SECTION,
+        help="Which of several heart rates; default: all.",
+    )
+    exam_number: int | None = option(
+        "--exam",
+        type=whole("N", 1, 2**63 - 1),
+        section=SECTION,
+        help="Which examination of a database; default: all.",
+    )
+    separator: str = option(
+        "--separator",
+        default="",
+        metavar="CHAR",
+        section=SECTION,
+        help="Between columns of text; default: detected.",
+    )
+    encoding: str = option(
+        "--encoding",
+        default="",
+        metavar="NAME",
+        section=SECTION,
+        help="Of text; default: detected.",
+    )
+    no_header: bool = option(
+        "--no-header",
+        is_flag=True,
+        section=SECTION,
+        help="Text begins with numbers: columns are named by their number.",
+    )
+    accept_implausible: bool = option(
+        "--accept-implausible",
+        is_flag=True,
+        section=SECTION,
+        help="Read values that can't be a heart rate, as no signal.",
+    )
+    max_mb: int = option(
+        "--max-mb",
+        type=whole("N", 1, 1 << 20),
+        default=MAX_MB,
+        section=SECTION,
+        help="Largest size that a file may unpack to, MiB.",
+    )
 
-    def add(command: F) -> F:
-        options = [
-            click.option("--fhr", "fhr_column", default="", metavar="COL",
-                         help="Column or signal with the heart rate, by name or number."),
-            click.option("--toco", "toco_column", default="", metavar="COL",
-                         help="Column or signal with the toco."),
-            click.option("--time", "time_column", default="", metavar="COL",
-                         help="Column with the time."),
-            click.option("--fetus", type=click.IntRange(1, 9), default=None, metavar="N",
-                         help="Which of several heart rates; default all."),
-            click.option("--exam", "exam_number", type=click.IntRange(1), metavar="N",
-                         help="Which examination of a database; default all."),
-            click.option("--separator", default="", metavar="CHAR",
-                         help="Between columns of text; default: found out."),
-            click.option("--encoding", default="", metavar="NAME",
-                         help="Of text; default: found out."),
-            click.option("--no-header", is_flag=True,
-                         help="Text begins with numbers: columns go by their number."),
-            click.option("--accept-implausible", is_flag=True,
-                         help="Read what can't be a heart rate, as no signal."),
-            click.option("--max-mb", type=click.IntRange(1, 1 << 20), default=MAX_MB,
-                         metavar="N", show_default=True,
-                         help="Most that a file may unpack to, MiB."),
-        ]  # fmt: skip
-        if rate:
-            options.append(
-                click.option("--rate", "file_rate", metavar="HZ",
-                             type=click.FloatRange(0, 1000, min_open=True),
-                             help="Samples per second: times from the rows of FILE.")
-            )  # fmt: skip
-        if sensor:
-            options.append(
-                click.option("--sensor", default="", metavar="ID",
-                             help="Start of the id, or number, if FILE holds several.")
-            )  # fmt: skip
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    def reading(self, *, rate_hz: float | None = None, skip_bad: bool = False) -> ReadOptions:
+        """Return them as a reader wants them."""
+        return ReadOptions(
+            fhr=self.fhr_column,
+            toco=self.toco_column,
+            time=self.time_column,
+            rate_hz=rate_hz,
+            fetus=self.fetus or 0,
+            exam=self.exam_number or 0,
+            separator=self.separator,
+            encoding=self.encoding,
+            no_header=self.no_header,
+            accept_implausible=self.accept_implausible,
+            max_mb=self.max_mb,
+            skip_bad=skip_bad,
+        )
 
 
-def taken_from(options: dict[str, Any], *, skip_bad: bool = False) -> ReadOptions:
-    """Take what :func:`reading_options` added out of a command's options."""
-    own = {name: options.pop(name, None) for name in _NAMES}
-    return ReadOptions(
-        fhr=own["fhr_column"],
-        toco=own["toco_column"],
-        time=own["time_column"],
-        rate_hz=own["file_rate"],
-        fetus=own["fetus"] or 0,
-        exam=own["exam_number"] or 0,
-        separator=own["separator"],
-        encoding=own["encoding"],
-        no_header=own["no_header"],
-        accept_implausible=own["accept_implausible"],
-        max_mb=own["max_mb"],
-        skip_bad=skip_bad,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatedReadingOptions(ReadingOptions):
+    """The same with ``--rate``, the file's."""
+
+    file_rate: float | None = option(
+        "--rate",
+        type=number("HZ", 0, RATE_MAX_HZ, above=True),
+        section=SECTION,
+        help="Samples/s: times from the rows of FILE.",
+    )
+
+    def reading(self, *, rate_hz: float | None = None, skip_bad: bool = False) -> ReadOptions:
+        """Return them as a reader wants them."""
+        return ReadingOptions.reading(self, rate_hz=rate_hz or self.file_rate, skip_bad=skip_bad)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoosingOptions(RatedReadingOptions):
+    """The same with ``--sensor``, the choice of one among several."""
+
+    sensor: str = option(
+        "--sensor",
+        default="",
+        metavar="ID",
+        section=SECTION,
+        help="Which sensor, if FILE holds several: the beginning of its id, or its number.",
     )

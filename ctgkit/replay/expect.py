@@ -21,6 +21,8 @@ from ctgkit.wire import SENSOR_ID_PARAMETER, Reject, decode_reply, decode_result
 PENDING_MAX = 20_000
 """Answers that wait for their counterpart: at 20 sensors and 4 Hz those of 4 minutes. One that
 waits longer has none."""
+PENDING_MAX_BYTES = 64 << 20
+"""The same in bytes."""
 ALWAYS_IGNORED = ("timestamp",)
 _any_decoder = msgspec.json.Decoder()
 
@@ -206,13 +208,14 @@ class _Pending:
 
     def __init__(self) -> None:
         self._by_key: dict[tuple[str, str], deque[Answer]] = {}
-        self._size = 0
+        self._size = self._bytes = 0
 
     def put(self, answer: Answer) -> Iterator[Answer]:
         """Add one; yield those that have waited too long."""
         self._by_key.setdefault((answer.sensor_id, answer.key), deque()).append(answer)
         self._size += 1
-        while self._size > PENDING_MAX:
+        self._bytes += len(answer.frame)
+        while self._size > PENDING_MAX or self._bytes > PENDING_MAX_BYTES:
             oldest = next(iter(self._by_key.values()))[0]
             popped = self.pop(oldest)
             assert popped is not None
@@ -225,6 +228,7 @@ class _Pending:
             return None
         self._size -= 1
         found = same.popleft()
+        self._bytes -= len(found.frame)
         if not same:
             del self._by_key[key]
         return found

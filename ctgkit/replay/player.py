@@ -25,6 +25,8 @@ from ctgkit.wire import SENSOR_ID_PARAMETER, Reject, decode_reply
 
 log = logging.getLogger(__name__)
 
+STOPPED_WITHIN_S = 3.0
+"""How long connections may take to end after a signal, seconds."""
 YIELD_EVERY = 64
 """Lines after which connections get their turn even when the replay is late."""
 
@@ -111,6 +113,7 @@ class Player:
         self._failure: Unreachable | None = None
         self._links: dict[str, Performer] = {}
         self._links_played = 0
+        self._running: list[asyncio.Task[None]] = []
         self._by_sensor: dict[str, Performer] = {}
         self._zero_s = self._base_s = self._last_s = math.nan
         self._recorded_s = 0.0
@@ -148,18 +151,31 @@ class Player:
 
     async def _play_once(self, passes: int, stop: asyncio.Event) -> None:
         self._zero_s = self._base_s = math.nan
-        self._links, self._by_sensor, self._links_played = {}, {}, 0
+        self._links, self._by_sensor, self._links_played, self._running = {}, {}, 0, []
         error: BaseException | None = None
         async with asyncio.TaskGroup() as tasks:
+            ending = tasks.create_task(self._end_soon(stop))
             try:
                 await self._perform(tasks, passes, stop)
             except Exception as raised:  # it leaves only after the connections have ended
                 error = raised
             for performer in self._links.values():
                 performer.end("client", 1000, "")
+            if self._running:
+                await asyncio.wait(self._running)
+            ending.cancel()
         self._recorded_s += 0.0 if math.isnan(self._base_s) else self._last_s - self._base_s
         if error is not None:
             raise error
+
+    async def _end_soon(self, stop: asyncio.Event) -> None:
+        """Once stopped, give connections a moment to end, and cancel what still dials."""
+        await stop.wait()
+        running = list(self._running)
+        if running:
+            await asyncio.wait(running, timeout=STOPPED_WITHIN_S)
+        for task in running:
+            task.cancel()
 
     async def _perform(self, tasks: asyncio.TaskGroup, passes: int, stop: asyncio.Event) -> None:
         for n, line in enumerate(self._lines()):
@@ -234,7 +250,7 @@ class Player:
         )
         self._links[line.link] = self._by_sensor[part.recorded_id] = performer
         self._links_played += 1
-        tasks.create_task(self._run(performer))
+        self._running.append(tasks.create_task(self._run(performer)))
         await performer.dialled.wait()
 
     async def _run(self, performer: Performer) -> None:

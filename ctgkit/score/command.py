@@ -2,177 +2,165 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ctgkit.cli.options import Speed, common_options
+from ctgkit.analysis.command import lag_option
+from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
+from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
 from ctgkit.errors import ConfigError
+from ctgkit.quantities import number_of
 
 if TYPE_CHECKING:
     from ctgkit.score.against import Comparison
     from ctgkit.score.scoring import Played, Score
 
 ALL = "all"
+PLAYING, THRESHOLDS = "Playing to an ML service", "Thresholds, which fail the run"
 F1_NAMES = (
     "acceleration", "deceleration", "contraction", "early", "late", "variable", "prolonged",
 )  # fmt: skip
 
 
-class MinF1(click.ParamType[tuple[str, float]]):
-    """``X``, or ``KIND=X`` for one kind of events or type of decelerations."""
-
-    name = "[KIND=]X"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, float]:
-        """Return the kind, empty for all, and its least F1."""
-        if isinstance(value, tuple):
-            return value
-        kind, _, number = str(value).rpartition("=")
-        if kind and kind not in F1_NAMES:
-            self.fail(f"{kind!r} is none of {', '.join(F1_NAMES)}", param, ctx)
-        try:
-            least = float(number)
-        except ValueError:
-            least = math.nan
-        if not 0 <= least <= 1:
-            self.fail(f"{number!r} is not a number from 0 to 1", param, ctx)
-        return kind, least
+def _least_f1(text: str) -> tuple[str, float]:
+    """Return the kind, empty for all, and its least F1."""
+    kind, _, share = text.rpartition("=")
+    if kind and kind not in F1_NAMES:
+        raise ValueError(f"{kind[:80]!r} is none of {', '.join(F1_NAMES)}")
+    try:
+        least = number_of(share)
+    except ValueError:
+        least = math.nan
+    if not 0 <= least <= 1:
+        raise ValueError(f"{share[:80]!r} is not a number from 0 to 1")
+    return kind, least
 
 
-def _limits(command: Any) -> Any:
-    """Add the thresholds, which fail the run."""
-    share = click.FloatRange(0, 1)
-    positive = click.FloatRange(0)
-    for option in reversed(
-        (
-            click.option(
-                "--min-f1",
-                type=MinF1(),
-                multiple=True,
-                help="Least F1 of every kind of events, or of KIND; may be repeated.",
-            ),
-            click.option(
-                "--min-type-accuracy", type=share, metavar="X", help="Of deceleration types."
-            ),
-            click.option(
-                "--max-baseline-rmsd", type=positive, metavar="BPM", help="Largest baseline error."
-            ),
-            click.option(
-                "--max-delay-s",
-                type=positive,
-                metavar="S",
-                help="Largest median delay, from an event's onset to the result that tells it.",
-            ),
-            click.option(
-                "--max-false-alarms-per-h",
-                type=positive,
-                metavar="N",
-                help="Alarms for which the truth doesn't call.",
-            ),
-            click.option(
-                "--min-alarm-sensitivity",
-                type=share,
-                metavar="X",
-                help="Share of the alarms raised for which the truth calls.",
-            ),
-            click.option(
-                "--min-auc", type=share, metavar="X", help="Of the probability (or status) alone."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOptions:
+    """Options of `ctgkit score`."""
+
+    truth: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
+    results: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
+    lag_s: int = lag_option(
+        "Without RESULTS: take our analyzer's report as it looks S seconds later."
+    )
+    url: str | None = option(
+        "--ml",
+        type=Url("", schemes=("ws", "wss")),
+        section=PLAYING,
+        help="Play scenarios to this ML service.",
+    )
+    scenarios: str = option(
+        "--scenarios",
+        default=ALL,
+        metavar="all|NAME,…",
+        section=PLAYING,
+        help="What to play: shipped scenarios, or TOML files.",
+    )
+    duration_s: float | None = option(
+        "--duration",
+        type=seconds(1.0),
+        section=PLAYING,
+        help="Play S seconds of each; default: the scenario's own duration.",
+    )
+    seed: int = seed_option("the scenarios", section=PLAYING)
+    speed: float = option(
+        "--speed",
+        type=Speed(),
+        default="max",
+        section=PLAYING,
+        help="Data seconds per second; 1 is real time.",
+    )
+    ml_format: Literal["nested", "flat", "both"] = option(
+        "--ml-format",
+        type=click.Choice(["nested", "flat", "both"]),
+        default="nested",
+        section=PLAYING,
+        help="Shape of the requests.",
+    )
+    timeout_s: float = option(
+        "--timeout",
+        type=seconds(0.1),
+        default=10.0,
+        section=PLAYING,
+        help="Give up when the service owes answers and is silent for S seconds.",
+    )
+    max_time_s: float | None = option(
+        "--max-time",
+        type=seconds(1.0),
+        section=PLAYING,
+        help="Send no more after S seconds, and score what was played.",
+    )
+    resume: Path | None = option(
+        "--resume",
+        type=OutFile(),
+        section=PLAYING,
+        help="Keep what is finished in FILE, and go on from there.",
+    )
+    min_f1: tuple[tuple[str, float], ...] = option(
+        "--min-f1",
+        type=Refined("[KIND=]X", _least_f1),
+        multiple=True,
+        section=THRESHOLDS,
+        help="Least F1 of every kind of events, or of KIND (repeatable).",
+    )
+    min_type_accuracy: float | None = option(
+        "--min-type-accuracy",
+        type=SHARE,
+        section=THRESHOLDS,
+        help="Least share of decelerations whose type is right.",
+    )
+    max_baseline_rmsd: float | None = option(
+        "--max-baseline-rmsd",
+        type=number("BPM", 0, 1000),
+        section=THRESHOLDS,
+        help="Largest error of the baseline (root mean square).",
+    )
+    max_delay_s: float | None = option(
+        "--max-delay-s",
+        type=PAUSE,
+        section=THRESHOLDS,
+        help="Largest median delay, from an event's onset to the result that reports it.",
+    )
+    max_false_alarms_per_h: float | None = option(
+        "--max-false-alarms-per-h",
+        type=number("N", 0, 1e6),
+        section=THRESHOLDS,
+        help="Most alarms per hour that the truth does not call for.",
+    )
+    min_alarm_sensitivity: float | None = option(
+        "--min-alarm-sensitivity",
+        type=SHARE,
+        section=THRESHOLDS,
+        help="Least share of the alarms that the truth calls for.",
+    )
+    min_auc: float | None = option(
+        "--min-auc",
+        type=SHARE,
+        section=THRESHOLDS,
+        help="Least AUC of the probability (or the status) alone.",
+    )
+    against: Path | None = option(
+        "--against",
+        type=File(exists=True),
+        section=OUTPUT,
+        help="Compare with an earlier run's --json, recording by recording.",
+    )
+    junit: Path | None = option(
+        "--junit", type=OutFile(), section=OUTPUT, help="Write JUnit XML to FILE as well."
+    )
+    as_json: bool = json_option("Print one JSON object.")
 
 
-def _playing(command: Any) -> Any:
-    """Add the options for playing to an ML service."""
-    for option in reversed(
-        (
-            click.option("--ml", "url", metavar="URL", help="Play scenarios to this ML service."),
-            click.option(
-                "--scenarios",
-                default=ALL,
-                show_default=True,
-                metavar="all|NAME,…",
-                help="What to play: shipped scenarios, or TOML files.",
-            ),
-            click.option(
-                "--duration",
-                "duration_s",
-                type=click.FloatRange(1),
-                metavar="S",
-                help="Seconds of each; default: the scenario's.",
-            ),
-            click.option(
-                "--seed", type=int, default=0, show_default=True, help="Of the scenarios."
-            ),
-            click.option(
-                "--speed", type=Speed(), default="max", show_default=True, help="1 is real time."
-            ),
-            click.option(
-                "--ml-format",
-                type=click.Choice(["nested", "flat", "both"]),
-                default="nested",
-                show_default=True,
-                help="Shape of the requests.",
-            ),
-            click.option(
-                "--timeout",
-                "timeout_s",
-                type=click.FloatRange(0.1),
-                default=10.0,
-                show_default=True,
-                metavar="S",
-                help="How long the service may be silent while it owes answers.",
-            ),
-            click.option(
-                "--max-time",
-                "max_time_s",
-                type=click.FloatRange(1),
-                metavar="S",
-                help="Send no more after so long, and score what was played.",
-            ),
-            click.option(
-                "--resume",
-                type=click.Path(path_type=Path, dir_okay=False),
-                help="Keep what is finished in this file, and go on from there.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@click.command(
-    epilog="Example: ctgkit score --ml ws://127.0.0.1:8081/ws/ctg --scenarios all --min-f1 0.6"
+@command(
+    ScoreOptions,
+    example="ctgkit score --ml ws://127.0.0.1:8081/ws/ctg --scenarios all --min-f1 0.6",
 )
-@click.argument("truth", required=False, type=click.Path(path_type=Path, exists=True))
-@click.argument("results", required=False, type=click.Path(path_type=Path, exists=True))
-@_playing
-@_limits
-@click.option(
-    "--lag",
-    "lag_s",
-    default=120,
-    show_default=True,
-    type=click.IntRange(0, 600),
-    help="Without RESULTS: take what our analyzer says as it looks so many seconds later.",
-)
-@click.option(
-    "--against",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Compare with an earlier run's --json, recording by recording.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML too."
-)
-@common_options
-def score(truth: Path | None, results: Path | None, **options: Any) -> int:
+def score(options: ScoreOptions) -> int:
     """Score an analyzer's results against the truth.
 
     TRUTH is a file that `generate --truth` or `sensor --truth` wrote, a recording that holds
@@ -186,32 +174,33 @@ def score(truth: Path | None, results: Path | None, **options: Any) -> int:
     from ctgkit.score.report import as_dict, junit, text
     from ctgkit.score.scoring import Played, combined
 
-    if (truth is None) == (options["url"] is None):
-        raise click.UsageError("give either TRUTH, or --ml URL")
-    if options["junit"] and not options["junit"].parent.is_dir():  # said before an hour's play
-        raise click.BadParameter("there is no such folder", param_hint="--junit")
-    if truth is not None and (options["max_time_s"] or options["resume"]):
+    if options.truth is not None and (options.max_time_s or options.resume):
         raise click.UsageError("--max-time and --resume go with --ml")
-    earlier = _earlier(options["against"])
-    lag_s = options["lag_s"]
-    played = _played(options) if truth is None else Played(_read(truth, results, lag_s))
+    earlier = _earlier(options.against)
+    if options.truth is not None and options.url is None:
+        played = Played(_read(options.truth, options.results, options.lag_s))
+    elif options.truth is None and options.url is not None:
+        played = _played(options, options.url)
+    else:
+        raise click.UsageError("give either TRUTH, or --ml URL")
     scores = played.scores
     limits = Limits(
-        min_f1=dict(options["min_f1"]),
-        min_type_accuracy=options["min_type_accuracy"],
-        max_baseline_rmsd_bpm=options["max_baseline_rmsd"],
-        max_delay_s=options["max_delay_s"],
-        max_false_alarms_per_h=options["max_false_alarms_per_h"],
-        min_alarm_sensitivity=options["min_alarm_sensitivity"],
-        min_auc=options["min_auc"],
+        min_f1=dict(options.min_f1),
+        min_type_accuracy=options.min_type_accuracy,
+        max_baseline_rmsd_bpm=options.max_baseline_rmsd,
+        max_delay_s=options.max_delay_s,
+        max_false_alarms_per_h=options.max_false_alarms_per_h,
+        min_alarm_sensitivity=options.min_alarm_sensitivity,
+        min_auc=options.min_auc,
     )
     overall = combined(scores)
     outcomes = judge(overall, limits)
-    if options["junit"]:
-        options["junit"].write_bytes(junit(scores, outcomes))
-    report = as_dict(scores, overall, outcomes, played)
-    compared = [] if earlier is None else _compared(options["against"], earlier, report)
-    if options["as_json"]:
+    if options.junit:
+        options.junit.write_bytes(junit(scores, outcomes))
+    compared: list[Comparison] = []
+    if options.against and earlier is not None:
+        compared = _compared(options.against, earlier, as_dict(scores, overall, outcomes, played))
+    if options.as_json:
         click.echo(json.dumps(as_dict(scores, overall, outcomes, played, compared)))
     else:
         click.echo(text(scores, overall, outcomes, played, compared))
@@ -251,43 +240,32 @@ def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
     return [score_one(case.truth, analyzed(case, float(lag_s))) for case in cases]
 
 
-def _played(options: dict[str, Any]) -> "Played":
+def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.net.eventloop import run
     from ctgkit.score import progress
     from ctgkit.score.scoring import Played
     from ctgkit.score.service import PlaySettings, play, play_in_turn
     from ctgkit.simulate.library import load_scenario, scenario_names
 
-    names = scenario_names() if options["scenarios"] == ALL else options["scenarios"].split(",")
+    names = scenario_names() if options.scenarios == ALL else options.scenarios.split(",")
     settings = PlaySettings(
-        url=_checked(options["url"]),
+        url=url,
         scenarios=[load_scenario(name.strip()) for name in names],
-        seed=options["seed"],
-        duration_s=options["duration_s"],
-        speed=options["speed"],
-        ml_format=options["ml_format"],
-        timeout_s=options["timeout_s"],
+        seed=options.seed,
+        duration_s=options.duration_s,
+        speed=options.speed,
+        ml_format=options.ml_format,
+        timeout_s=options.timeout_s,
     )
-    file, max_time_s = options["resume"], options["max_time_s"]
-    if file is None and max_time_s is None:
+    file = options.resume
+    if file is None and options.max_time_s is None:
         return Played(run(play(settings)))
-    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": options["speed"]}
-    asked = {n: v if v != math.inf else "max" for n, v in asked.items()}
+    speed = "max" if options.speed == math.inf else options.speed
+    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": speed}
     done = {} if file is None else progress.load(file, asked)
 
     def keep(scores: "dict[str, Score]") -> None:
         if file is not None:
             progress.save(file, asked, scores)
 
-    return run(play_in_turn(settings, max_time_s, done, keep))
-
-
-def _checked(url: str) -> str:
-    from websockets.exceptions import InvalidURI
-    from websockets.uri import parse_uri
-
-    try:
-        parse_uri(url)
-    except (InvalidURI, ValueError) as error:
-        raise click.BadParameter(str(error), param_hint="--ml") from error
-    return url
+    return run(play_in_turn(settings, options.max_time_s, done, keep))

@@ -2,133 +2,137 @@
 
 import asyncio
 import json
-import os
+import math
 import signal
-import uuid
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.cli.credentials import sensor_id_option, sensors_for, token_file_option
 from ctgkit.cli.options import (
-    TOKEN_VARIABLE,
-    FaultOption,
-    Speed,
+    OUTPUT,
     announce,
-    common_options,
-    known_sensors,
+    command,
+    connect_timeout_option,
+    json_option,
+    option,
+    seed_option,
 )
-from ctgkit.config import SensorEntry
+from ctgkit.cli.types import (
+    PAUSE,
+    RATE,
+    SECONDS,
+    SENSORS,
+    Address,
+    FaultOption,
+    File,
+    OutFile,
+    Speed,
+    Url,
+)
 from ctgkit.errors import Unreachable, printable
-from ctgkit.recording.reading_options import reading_options, taken_from
+from ctgkit.recording.reading_options import ReadingOptions
 from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
+    from ctgkit.faults.fault import Fault
     from ctgkit.sensor.fleet import Summary
 
+CONNECTION = "Connection"
 
-@click.command(epilog="Example: ctgkit sensor --sensors 3 --duration 60 --speed 10")
-@common_options
-@click.option(
-    "--url", default="ws://127.0.0.1:8080/ws/sensor", show_default=True, help="Sensor endpoint."
-)
-@click.option("--id", "sensor_id", type=click.UUID, help="Which sensor to be; default the first.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help=f"File with the token of --id; default ${TOKEN_VARIABLE}, then the configuration.",
-)
-@click.option(
-    "--sensors",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="How many, with the configuration's credentials in order.",
-)
-@click.option(
-    "--ramp",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="S",
-    help="Spread the connects over S seconds.",
-)
-@click.option(
-    "--scenario",
-    default="normal-reactive",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="What the sensors simulate; `ctgkit scenario list` names them.",
-)
-@click.option(
-    "--from",
-    "recording",
-    type=click.Path(path_type=Path),
-    help="Play a recording of any format instead of a scenario: the first sensor the first in it,"
-    " and so on.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Of the scenario and the faults.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    metavar="HZ",
-    help=f"Samples/s of the scenario, or of the rows of --from.  [default: {RATE_HZ:g}]",
-)
-@click.option(
-    "--speed",
-    type=Speed(),
-    default=1.0,
-    show_default=True,
-    help="Data seconds per second, or max: as fast as the backend acknowledges.",
-)
-@click.option(
-    "--duration",
-    type=click.FloatRange(0, min_open=True),
-    default=float("inf"),
-    metavar="S",
-    help="Stop after S seconds of data time.",
-)
-@click.option(
-    "--connect-timeout",
-    type=click.FloatRange(0),
-    default=10.0,
-    show_default=True,
-    metavar="S",
-    help="Give up when nothing listens for S seconds. A lost connection is redialled for ever.",
-)
-@click.option(
-    "--control",
-    metavar="HOST:PORT",
-    help="Wait for GET /api/on there; further sensors have the next ports. GET /api/inject?event="
-    "prolonged_deceleration forces an event.",
-)
-@click.option(
-    "--fault",
-    type=FaultOption(),
-    multiple=True,
-    help="Let things go wrong between sensor and socket, e.g. drop:rate=0.01 or"
-    " partition:at=60,for=10 (repeatable); `ctgkit proxy --list` names them.",
-)
-@click.option(
-    "--truth",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
-)
-@click.option(
-    "--allow-rejected", is_flag=True, help="Exit with 0 although the backend rejected samples."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@reading_options(rate=False)
-def sensor(
-    url: str, recording: Path | None, truth: Path | None, as_json: bool, **options: Any
-) -> int:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorOptions(ReadingOptions):
+    """Options of `ctgkit sensor`."""
+
+    url: str = option(
+        "--url",
+        type=Url("/ws/sensor"),
+        default="ws://127.0.0.1:8080/ws/sensor",
+        help="The backend's sensor endpoint.",
+    )
+    sensors: int = option(
+        "--sensors",
+        type=SENSORS,
+        default=1,
+        help="Number of sensors; each uses the next credentials of the configuration.",
+    )
+    scenario: str = option(
+        "--scenario",
+        default="normal-reactive",
+        metavar="NAME|FILE",
+        help="What the sensors simulate; `ctgkit scenario list` names them.",
+    )
+    recording: Path | None = option(
+        "--from",
+        type=File(dir_okay=True),
+        help="Play a recording of any format instead of a scenario: the first sensor the first in"
+        " it, and so on.",
+    )
+    speed: float = option(
+        "--speed",
+        type=Speed(),
+        default=1.0,
+        help="Data seconds per second, or max: as fast as the backend acknowledges.",
+    )
+    duration: float = option(
+        "--duration", type=SECONDS, default=math.inf, help="Stop after S seconds of data time."
+    )
+    fault: "tuple[Fault, ...]" = option(
+        "--fault",
+        type=FaultOption(),
+        multiple=True,
+        help="Let things go wrong between sensor and socket, e.g. drop:rate=0.01 or"
+        " partition:at=60,for=10 (repeatable); `ctgkit proxy --list` names them.",
+    )
+    sensor_id: str | None = sensor_id_option(
+        "Which sensor to be; default: the first that is configured.",
+        section=CONNECTION,
+        aliases=["--id"],
+    )
+    token_file: Path | None = token_file_option(section=CONNECTION)
+    connect_timeout: float = connect_timeout_option()
+    ramp: float = option(
+        "--ramp",
+        type=PAUSE,
+        default=0.0,
+        section=CONNECTION,
+        help="Spread the sensors' first connections over S seconds.",
+    )
+    control: tuple[str, int] | None = option(
+        "--control",
+        type=Address(),
+        section=CONNECTION,
+        help="Wait for GET /api/on there; further sensors have the next ports. GET"
+        " /api/inject?event=prolonged_deceleration forces an event.",
+    )
+    rate: float | None = option(
+        "--rate",
+        type=RATE,
+        section="Signal",
+        help=f"Samples/s of the scenario, or of the rows of --from.  [default: {RATE_HZ:g}]",
+    )
+    seed: int = seed_option("the scenario and the faults", section="Signal")
+    truth: Path | None = option(
+        "--truth",
+        type=OutFile(),
+        section=OUTPUT,
+        help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
+    )
+    allow_rejected: bool = option(
+        "--allow-rejected",
+        is_flag=True,
+        section=OUTPUT,
+        help="Exit with 0 although the backend rejected samples.",
+    )
+    as_json: bool = json_option("Print the summary as JSON.")
+
+
+@command(SensorOptions, example="ctgkit sensor --sensors 3 --duration 60 --speed 10")
+def sensor(options: SensorOptions) -> int:
     """Run one or many fake sensors against a backend.
 
     Each connects, paces its samples, sends again what was not acknowledged, and reconnects by
@@ -136,55 +140,59 @@ def sensor(
     later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
     sent or the backend rejected samples that no fault had altered.
     """
-    _check_url(url)
-    if any(each.direction != "up" for each in options["fault"]):
+    if any(each.direction != "up" for each in options.fault):
         raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
-    if recording is not None and truth is not None:
+    if options.recording is not None and options.truth is not None:
         raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
-    credentials = _credentials(options["sensors"], options["sensor_id"], options["token_file"])
+    credentials = sensors_for(options.sensor_id, options.token_file)
+    if options.sensors > len(credentials):
+        raise click.UsageError(
+            f"--sensors {options.sensors}: there are credentials for {len(credentials)};"
+            f" `ctgkit init --sensors {options.sensors}` writes more"
+        )
+    credentials = credentials[: options.sensors]
 
     from ctgkit.net import eventloop
     from ctgkit.simulate.repertoire import Repertoire
 
-    rate_hz = options["rate"] or RATE_HZ
-    seed = options["seed"]
-    reading = replace(taken_from(options), rate_hz=options["rate"] if recording else None)
     repertoire = Repertoire(
-        options["scenario"],
-        recording,
-        seed,
-        rate_hz,
-        options["fault"],
-        reading,
+        options.scenario,
+        options.recording,
+        options.seed,
+        options.rate or RATE_HZ,
+        options.fault,
+        options.reading(rate_hz=options.rate if options.recording else None),
         len(credentials),
     )
     summary, ended_by = eventloop.run(
         _run(
-            url=url,
+            url=options.url,
             credentials=credentials,
             make_source=repertoire.source,
             make_line=repertoire.line,
             on_fault=repertoire.note_fault,
             first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
-            speed=options["speed"],
-            duration_s=options["duration"],
-            ramp_s=options["ramp"],
-            connect_timeout_s=options["connect_timeout"],
-            seed=seed,
-            control=_address(options["control"]),
-            on_control=lambda bound: announce(bound, as_json=as_json, ready_file=None),
+            speed=options.speed,
+            duration_s=options.duration,
+            ramp_s=options.ramp,
+            connect_timeout_s=options.connect_timeout,
+            seed=options.seed,
+            control=options.control,
+            on_control=lambda bound: announce(bound, as_json=options.as_json, ready_file=None),
         )
     )
-    if truth is not None:
-        repertoire.write_truth(truth, [entry.id for entry in credentials])
-    click.echo(json.dumps(summary.as_dict()) if as_json else _as_text(summary))
+    if options.truth is not None:
+        repertoire.write_truth(options.truth, [entry.id for entry in credentials])
+    click.echo(json.dumps(summary.as_dict()) if options.as_json else _as_text(summary))
     if summary.failures:
-        raise Unreachable(url, "; ".join(summary.failures))
+        raise Unreachable(options.url, "; ".join(summary.failures))
     if summary.unacked and ended_by is None:
-        raise Unreachable(url, f"{summary.unacked} samples were never taken or acknowledged")
+        raise Unreachable(
+            options.url, f"{summary.unacked} samples were never taken or acknowledged"
+        )
     if ended_by is signal.SIGINT:
         return 130
-    return 0 if summary.sent and not _are_refused(summary, options["allow_rejected"]) else 1
+    return 0 if summary.sent and not _are_refused(summary, options.allow_rejected) else 1
 
 
 def _are_refused(summary: "Summary", allowed: bool) -> bool:
@@ -198,16 +206,6 @@ def _are_refused(summary: "Summary", allowed: bool) -> bool:
         err=True,
     )
     return True
-
-
-def _check_url(url: str) -> None:
-    from websockets.exceptions import InvalidURI
-    from websockets.uri import parse_uri
-
-    try:
-        parse_uri(url)
-    except (InvalidURI, ValueError) as error:
-        raise click.UsageError(f"--url: {error}") from error
 
 
 async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
@@ -229,47 +227,6 @@ async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, number)
     return await run_fleet(fleet_settings), ended_by
-
-
-def _credentials(
-    count: int, sensor_id: uuid.UUID | None, token_file: Path | None
-) -> tuple[SensorEntry, ...]:
-    token = os.environ.get(TOKEN_VARIABLE)
-    if token_file is not None:
-        token = token_file.read_bytes().decode("ascii", "replace").strip()
-        if not (token and token.isascii() and token.isprintable()):
-            raise click.UsageError(f"--token-file: {token_file} is not one line of plain text")
-    if token and sensor_id is None:
-        raise click.UsageError("a token needs --id: whose is it?")
-    known: tuple[SensorEntry, ...]
-    if token:
-        known = (SensorEntry(id=str(sensor_id), token=token),)
-    else:
-        known = known_sensors()
-        if not known:
-            raise click.UsageError(
-                "no credentials: start `ctgkit serve` on this machine first, write a"
-                " configuration with `ctgkit init`, or give --id and --token-file"
-            )
-        if sensor_id is not None:
-            known = tuple(entry for entry in known if entry.id == str(sensor_id))
-            if not known:
-                raise click.UsageError(f"no credentials for sensor {sensor_id}: give --token-file")
-    if count > len(known):
-        raise click.UsageError(
-            f"--sensors {count}: there are credentials for {len(known)}; `ctgkit init --sensors"
-            f" {count}` writes more"
-        )
-    return known[:count]
-
-
-def _address(text: str | None) -> tuple[str, int] | None:
-    if text is None:
-        return None
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise click.UsageError(f"--control: {text!r} is not HOST:PORT")
-    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _as_text(summary: "Summary") -> str:

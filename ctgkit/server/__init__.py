@@ -2,9 +2,10 @@
 
 - session    pure: examinations, beds, sensors; what happens in, actions out
 - ingest     a sensor's socket: read, decode, hand over, acknowledge
-- store/     schema, the one group-committing writer, the readers
+- numbering  pure: which numbers are certainly new, which the store has to look up
+- store/     the group-committing writer over an engine (SQLite), the readers
 - mllink     the reconnecting client of the ML service, with a bounded outbox
 - broadcast  viewers, one bounded queue each
-- routes     pure: the handshake gate, what each HTTP path answers
+- door       pure: the handshake gate, what each HTTP path answers
 - app        owns and wires the parts; the only module that knows all of them
 """

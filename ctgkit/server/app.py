@@ -35,10 +35,11 @@ from ctgkit.server.door import (
     select_subprotocol,
     token_digest,
 )
+from ctgkit.server.endpoints import Health
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
-from ctgkit.server.numbering import Attendance
+from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -81,7 +82,7 @@ class Backend:
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
-        self._broadcast = Broadcast(self.counters.dropped)
+        self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
             store,
             self._broadcast,
@@ -156,7 +157,11 @@ class Backend:
         self._store.add_sample(attendance, sample)
         if sample.seq is not None:
             self._store.acknowledge(replies, sample.seq)
-        self._forward(sample)
+        waiting = attendance.numbers.waiting
+        if waiting:
+            waiting.append(Turn(sample, is_due=True))
+        else:
+            self._forward(sample)
         return True
 
     def _forward(self, sample: Sample) -> None:
@@ -234,19 +239,22 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        ml = self._mllink.state if self._mllink else "off"
-        healthy = not self._store.degraded and ml in ("up", "off")
-        return {
-            "status": "ok" if healthy else "degraded",
-            "service": "ctgkit",
-            "timestamp": utc_timestamp(),
-            "version": __version__,
-            "store": self._store.degraded or "ok",
-            "ml": ml,
-            "sensors": len(self._session.connected),
-            "viewers": len(self._broadcast),
-            "examinations_open": len(self._session.open_examinations()),
-        }
+        link = self._mllink
+        healthy = not self._store.degraded and (link is None or link.healthy)
+        shown = Health(
+            status="ok" if healthy else "degraded",
+            service="ctgkit",
+            timestamp=utc_timestamp(),
+            version=__version__,
+            store=self._store.degraded or "ok",
+            ml=link.state if link else "off",
+            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
+            sensors=len(self._session.connected),
+            viewers=len(self._broadcast),
+            examinations_open=len(self._session.open_examinations()),
+            flooders_closed=self.counters.closed["flood"],
+        )
+        return dict(msgspec.to_builtins(shown))
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
@@ -345,6 +353,7 @@ class Backend:
                 acts=acts,
                 options=True,
             ),
+            connection=Guarded.counting(self.counters.closed),
             on_refused=self._refused,
             select_subprotocol=select_subprotocol,
             tls=self._settings.tls,

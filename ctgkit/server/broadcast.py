@@ -10,13 +10,14 @@ nothing.
 import asyncio
 import contextlib
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import send_frames, text_frame, write_frames_unless_full
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,15 @@ log = logging.getLogger(__name__)
 QUEUE_MAX = 256
 """Results waiting for one viewer (specification: 256)."""
 QUEUE_MAX_WHILE_BACKFILLING = 65_536
-"""The same while a viewer is still being given the past: references, so some 5 MB at most."""
+"""The same while a viewer is still being given the past: references, so 0.5 MB."""
+QUEUE_MAX_BYTES = 4 << 20
+"""Bytes waiting for one viewer, shared with the others: ten times what 256 results usually are."""
+QUEUE_MAX_BYTES_WHILE_BACKFILLING = 16 << 20
+"""The same while a viewer is still being given the past: 65,536 usual results."""
+WRITE_MAX_BYTES = 1 << 18
+"""Bytes written to one viewer before it has to take them, or a single result."""
+TAKES_WITHIN_S = 30.0
+"""How long a viewer may take to receive what is written at a time, seconds."""
 FAREWELL_S = 1.0
 """How long a viewer that doesn't read may take to receive its close frame, seconds."""
 
@@ -32,10 +41,14 @@ FAREWELL_S = 1.0
 class _Viewer:
     """One connected viewer and its queue."""
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: BoundedConnection) -> None:
         self.connection = connection
         self.queue: deque[bytes] = deque()
-        self.limit = QUEUE_MAX_WHILE_BACKFILLING
+        self.queued_bytes = 0
+        self.limit, self.limit_bytes = (
+            QUEUE_MAX_WHILE_BACKFILLING,
+            QUEUE_MAX_BYTES_WHILE_BACKFILLING,
+        )
         self.idle = False
         """Whether its writer has nothing left to write, so that nothing can be overtaken."""
         self.wake = asyncio.Event()
@@ -47,12 +60,13 @@ class Broadcast:
 
     Parameters
     ----------
-    dropped : Counter
-        Counts the results that a viewer missed, under ``viewer``.
+    dropped, closed : Counter
+        Count the results that a viewer missed, under ``viewer``, and those who were closed for
+        that, under ``slow``.
     """
 
-    def __init__(self, dropped: Counter[str]) -> None:
-        self._dropped = dropped
+    def __init__(self, dropped: Counter[str], closed: Counter[str]) -> None:
+        self._dropped, self._closed = dropped, closed
         self._viewers: set[_Viewer] = set()
 
     def __len__(self) -> int:
@@ -71,25 +85,31 @@ class Broadcast:
         for viewer in self._viewers:
             if viewer.idle and write_frames_unless_full(viewer.connection, joined):
                 continue
-            if viewer.overflow.is_set() or len(viewer.queue) + len(frames) > viewer.limit:
+            if (
+                viewer.overflow.is_set()
+                or len(viewer.queue) + len(frames) > viewer.limit
+                or (viewer.queue and viewer.queued_bytes + len(joined[0]) > viewer.limit_bytes)
+            ):
                 self._dropped["viewer"] += len(frames)
                 viewer.overflow.set()
             else:
                 viewer.queue.extend(frames)
+                viewer.queued_bytes += len(joined[0])
                 viewer.idle = False
                 viewer.wake.set()
 
-    async def serve(self, connection: ServerConnection, past: AsyncIterator[list[bytes]]) -> None:
+    async def serve(self, connection: BoundedConnection, past: AsyncIterator[list[bytes]]) -> None:
         """Feed one viewer until it leaves or falls behind; what it sends is ignored.
 
         Parameters
         ----------
-        connection : ServerConnection
+        connection : BoundedConnection
             Open.
         past : async iterator of list of bytes
             Results of the recent past, sent first; what is published meanwhile waits.
         """
         viewer = _Viewer(connection)
+        connection.message_min_bytes = math.inf  # it has no reason to send anything
         self._viewers.add(viewer)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -106,20 +126,25 @@ class Broadcast:
     async def _write(self, viewer: _Viewer, past: AsyncIterator[list[bytes]]) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for texts in past:
-                await send_frames(viewer.connection, [text_frame(text) for text in texts])
+                await _send(viewer, [text_frame(text) for text in texts])
             while True:
                 if viewer.queue:
-                    frames = list(viewer.queue)
-                    viewer.queue.clear()
-                    await send_frames(viewer.connection, frames)
+                    frames, size = [], 0
+                    while viewer.queue and size < WRITE_MAX_BYTES:
+                        frames.append(viewer.queue.popleft())
+                        size += len(frames[-1])
+                    viewer.queued_bytes -= size
+                    await _send(viewer, frames)
                 else:
-                    viewer.limit, viewer.idle = QUEUE_MAX, True
+                    viewer.limit, viewer.limit_bytes = QUEUE_MAX, QUEUE_MAX_BYTES
+                    viewer.idle = True
                     viewer.wake.clear()
                     await viewer.wake.wait()
 
     async def _evict(self, viewer: _Viewer) -> None:
         """Close a viewer whose queue overflowed, even if it never reads again."""
         await viewer.overflow.wait()
+        self._closed["slow"] += 1
         log.warning("viewer closed: it doesn't keep up peer=%s", viewer.connection.remote_address)
         try:
             async with asyncio.timeout(FAREWELL_S):
@@ -128,3 +153,12 @@ class Broadcast:
             pass  # close() waits for room in a full buffer: only abort() ends that
         finally:
             viewer.connection.transport.abort()
+
+
+async def _send(viewer: _Viewer, frames: list[bytes]) -> None:
+    """Write frames; a viewer that doesn't take them for long is treated as one that is behind."""
+    try:
+        async with asyncio.timeout(TAKES_WITHIN_S):
+            await send_frames(viewer.connection, frames)
+    except TimeoutError:
+        viewer.overflow.set()

@@ -1,12 +1,36 @@
 """``ctgkit serve`` and ``ctgkit init``."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ctgkit.cli.options import announce, common_options, current_config, limit_handshakes
+from ctgkit.cli.options import (
+    OUTPUT,
+    announce,
+    command,
+    current_config,
+    json_option,
+    limit_handshakes,
+    option,
+    ready_file_option,
+    store_option,
+)
+from ctgkit.cli.types import (
+    PAUSE,
+    PORT,
+    SENSORS,
+    File,
+    Host,
+    OutFile,
+    Refined,
+    Url,
+    number,
+    seconds,
+    whole,
+)
 from ctgkit.config import (
     DEFAULT_SENSORS,
     FILE_NAME,
@@ -21,90 +45,131 @@ from ctgkit.errors import ConfigError
 if TYPE_CHECKING:
     from ctgkit.server.settings import BackendSettings
 
-STORE_PREFIX = "sqlite:///"
 TOKEN_MIN_CHARS = 16
 """Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
+SECURITY = "Who may connect"
+LIMITS = "Storage and limits"
 
 
-def database_path(store: str | None) -> Path:
-    """Return the file behind ``sqlite:///PATH``; without one, a file in the user's directory."""
-    if store is None:
-        return state_dir() / "ctgkit.db"
-    if not store.startswith(STORE_PREFIX) or store == STORE_PREFIX:
-        raise click.BadParameter(f"{store!r} is not {STORE_PREFIX}PATH", param_hint="--store")
-    path = store.removeprefix(STORE_PREFIX)
-    if path.startswith((":", "file:")) or "?" in path or "\0" in path:
-        reason = f"{path!r} is no file's path: what was acknowledged has to be kept in one"
-        raise click.BadParameter(reason, param_hint="--store")
-    return Path(path)
+def default_database() -> Path:
+    """Return the file in the user's directory that is used without ``--store``."""
+    return state_dir() / "ctgkit.db"
 
 
-store_option = click.option(
-    "--store", metavar="sqlite:///PATH", help="Database; default: in the user's state directory."
-)
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", text):
+        raise ValueError(f"{text[:80]!r} is not http(s)://HOST[:PORT]")
+    return text
 
 
-@click.command(epilog="Example: ctgkit serve --port 8080 --store sqlite:///ctg.db")
-@common_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
-@click.option("--port", default=8080, show_default=True, help="Port; 0 picks a free one.")
-@store_option
-@click.option(
-    "--ml",
-    metavar="URL|none",
-    default="ws://127.0.0.1:8081/ws/ctg",
-    show_default=True,
-    help="The ML service, or none.",
-)
-@click.option(
-    "--ml-format",
-    type=click.Choice(["nested", "flat", "both"]),
-    default="nested",
-    show_default=True,
-    help="Shape of what the ML service gets; the original one needs flat.",
-)
-@click.option(
-    "--ml-retry",
-    type=click.FloatRange(0.05),
-    default=5.0,
-    show_default=True,
-    help="Seconds between attempts to reach the ML service.",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Seconds an examination stays open after its last sensor left.",
-)
-@click.option(
-    "--durability",
-    type=click.Choice(["full", "normal"]),
-    default="full",
-    show_default=True,
-    help="Whether committed samples survive a power cut too, or only a crash.",
-)
-@click.option("--origin", multiple=True, metavar="URL", help="Allow this web origin (repeatable).")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="Allow this Host (repeatable).")
-@click.option("--public-viewers", is_flag=True, help="Ask remote viewers for no access token.")
-@click.option("--max-connections", type=click.IntRange(1), default=10_000, show_default=True)
-@click.option(
-    "--max-rate",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Samples/s per sensor beyond which reading is held back; 0: no limit.",
-)
-@click.option("--tls-cert", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--tls-key", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option(
-    "--audit-log",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Append who came, who was refused, and the examinations: a JSON object per line.",
-)
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets the URL once it serves.")
-@click.option("--json", "as_json", is_flag=True, help="Print the URL as JSON.")
-def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
+        raise ValueError(f"{text[:80]!r} is no name of a host")
+    return text.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Options of `ctgkit serve`."""
+
+    host: str = option(
+        "--host", type=Host(), default="127.0.0.1", help="Address of the interface to listen on."
+    )
+    port: int = option("--port", type=PORT, default=8080, help="Port; 0 picks a free one.")
+    store: Path | None = store_option("Database file; default: in the user's state directory.")
+    ml: str = option(
+        "--ml",
+        type=Url("", schemes=("ws", "wss"), word="none"),
+        default="ws://127.0.0.1:8081/ws/ctg",
+        help="The ML service, or none.",
+    )
+    grace: float = option(
+        "--grace",
+        type=PAUSE,
+        default=0.0,
+        show_default=True,
+        help="Keep an examination open for S seconds after its last sensor disconnected.",
+    )
+    ml_format: Literal["nested", "flat", "both"] = option(
+        "--ml-format",
+        type=click.Choice(["nested", "flat", "both"]),
+        default="nested",
+        section="ML service",
+        help="Shape of the requests to the ML service; the original one needs flat.",
+    )
+    ml_retry: float = option(
+        "--ml-retry",
+        type=seconds(0.05),
+        default=5.0,
+        section="ML service",
+        help="Pause between attempts to reach the ML service.",
+    )
+    origin: tuple[str, ...] = option(
+        "--origin",
+        type=Refined("URL", _origin),
+        multiple=True,
+        section=SECURITY,
+        help="Allow web pages of this origin (repeatable).",
+    )
+    allow_host: tuple[str, ...] = option(
+        "--allow-host",
+        type=Refined("NAME", _name),
+        multiple=True,
+        section=SECURITY,
+        help="Accept this name in the Host header (repeatable).",
+    )
+    public_viewers: bool = option(
+        "--public-viewers",
+        is_flag=True,
+        section=SECURITY,
+        help="Ask viewers on other machines for no access token.",
+    )
+    tls_cert: Path | None = option(
+        "--tls-cert",
+        type=File(exists=True),
+        section=SECURITY,
+        help="Certificate chain (PEM): serve https:// and wss://.",
+    )
+    tls_key: Path | None = option(
+        "--tls-key",
+        type=File(exists=True),
+        section=SECURITY,
+        help="Its private key (PEM), if it is not in the same file.",
+    )
+    audit_log: Path | None = option(
+        "--audit-log",
+        type=OutFile(),
+        section=SECURITY,
+        help="Append connections, refusals and examinations to FILE, a JSON object per line.",
+    )
+    durability: Literal["full", "normal"] = option(
+        "--durability",
+        type=click.Choice(["full", "normal"]),
+        default="full",
+        section=LIMITS,
+        help="Committed samples survive a power cut (full), or only a crash (normal).",
+    )
+    max_connections: int = option(
+        "--max-connections",
+        type=whole("N", 1, 1_000_000),
+        default=10_000,
+        section=LIMITS,
+        help="Sensors and viewers at a time; more are refused with 503.",
+    )
+    max_rate: float = option(
+        "--max-rate",
+        type=number("HZ", 0, 1e6),
+        default=0.0,
+        show_default=True,
+        section=LIMITS,
+        help="Samples/s per sensor beyond which reading is held back; 0: no limit.",
+    )
+    ready_file: Path | None = ready_file_option("Write the URL to FILE once it serves.")
+    as_json: bool = json_option("Print the URL as JSON.")
+
+
+@command(ServeOptions, example="ctgkit serve --port 8080 --store sqlite:///ctg.db")
+def serve(options: ServeOptions) -> None:
     """Run the backend: sensors in, SQLite, ML service, viewers out.
 
     Prints its URL, then serves until SIGTERM or Ctrl-C. Without a configuration file it uses
@@ -113,46 +178,44 @@ def serve(ready_file: Path | None, as_json: bool, **options: Any) -> None:
     limit_handshakes()
     from ctgkit.net.eventloop import run
 
-    run(_serve(_settings(current_config(), options), as_json, ready_file))
+    settings = _settings(current_config(), options)
+    run(_serve(settings, options.as_json, options.ready_file))
 
 
-def _settings(config: Config, options: dict[str, Any]) -> "BackendSettings":
+def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     from ctgkit.net.addresses import is_loopback
     from ctgkit.server.settings import BackendSettings
 
+    tls = _tls(options.tls_cert, options.tls_key)
     if not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
-    database = database_path(options["store"])
+    database = options.store or default_database()
     click.echo(f"database: {database}", err=True)
-    host = options["host"]
+    host = options.host
     exposed = not is_loopback(host)
-    asks_viewers = exposed and not options["public_viewers"]
+    asks_viewers = exposed and not options.public_viewers
     if exposed:
         _demand_real_credentials(config, host, viewers=asks_viewers)
-    tls = _tls(options["tls_cert"], options["tls_key"])
     if exposed and tls is None:
         click.echo(f"on {host} without --tls-cert: tokens and data travel unencrypted", err=True)
-    ml_url = None if options["ml"] == "none" else options["ml"]
-    if ml_url and (urlsplit(ml_url).scheme not in ("ws", "wss") or not urlsplit(ml_url).hostname):
-        raise click.BadParameter(f"{ml_url!r} is not ws://HOST:PORT/PATH", param_hint="--ml")
     return BackendSettings(
         sensors=config.sensors,
         database=database,
         host=host,
-        port=options["port"],
-        ml_url=ml_url,
-        ml_format=options["ml_format"],
-        ml_retry_s=options["ml_retry"],
-        grace_s=options["grace"],
-        durability=options["durability"],
-        hosts=frozenset(name.lower() for name in options["allow_host"]),
-        origins=frozenset(options["origin"]),
+        port=options.port,
+        ml_url=None if options.ml == "none" else options.ml,
+        ml_format=options.ml_format,
+        ml_retry_s=options.ml_retry,
+        grace_s=options.grace,
+        durability=options.durability,
+        hosts=frozenset(options.allow_host),
+        origins=frozenset(options.origin),
         viewer_token=config.viewer_token if asks_viewers else None,
         tls=tls,
-        max_connections=options["max_connections"],
-        max_rate_hz=options["max_rate"],
-        audit_log=options["audit_log"],
+        max_connections=options.max_connections,
+        max_rate_hz=options.max_rate,
+        audit_log=options.audit_log,
     )
 
 
@@ -203,14 +266,20 @@ async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | 
         await stop.wait()
 
 
-@click.command(epilog="Example: ctgkit init --sensors 5")
-@common_options
-@click.option(
-    "--sensors", type=click.IntRange(1, 10_000), default=DEFAULT_SENSORS, show_default=True
-)
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-def init(sensors: int, force: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitOptions:
+    """Options of `ctgkit init`."""
+
+    sensors: int = option(
+        "--sensors", type=SENSORS, default=DEFAULT_SENSORS, help="Number of sensors."
+    )
+    force: bool = option("--force", is_flag=True, section=OUTPUT, help="Replace an existing file.")
+
+
+@command(InitOptions, example="ctgkit init --sensors 5")
+def init(options: InitOptions) -> None:
     """Write ctgkit.toml with random sensor ids and tokens, readable by you only."""
     path = Path(FILE_NAME)
-    write_config(path, new_sensors(sensors, control_port=9001), replace=force)
-    click.echo(f"{path}: {sensors} sensors")
+    sensors = new_sensors(options.sensors, control_port=9001)
+    write_config(path, sensors, replace=options.force)
+    click.echo(f"{path}: {options.sensors} sensors")

@@ -32,7 +32,11 @@ class Counters(Collector):
         self.refused: Counter[int] = Counter()
         """Handshakes refused, by HTTP status."""
         self.dropped: Counter[str] = Counter()
-        """Messages dropped, by where: ``ml_outbox``, ``viewer``."""
+        """Messages dropped, by where: ``ml_outbox``, ``viewer``, ``reply``."""
+        self.closed: Counter[str] = Counter()
+        """Connections closed for what their peers did, by what: ``flood``, ``slow``."""
+        self.asked = self.unanswered = 0
+        """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
         """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
@@ -62,6 +66,7 @@ class Counters(Collector):
             ("connections", "sensor"): lambda: len(session.connected),
             ("connections", "viewer"): lambda: len(viewers),
             ("queue_depth", "store"): lambda: store.depth,
+            ("queue_bytes", "store"): lambda: store.queued_bytes,
             ("queue_depth", "viewer"): viewers.depth,
             ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
             ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
@@ -82,12 +87,15 @@ class Counters(Collector):
             ("received", self.received),
             ("accepted", self.accepted),
             ("resent", 0),  # all are duplicates now; kept for those who scrape it
+            ("asked", self.asked),
+            ("unanswered", self.unanswered),
         ):
             yield CounterMetricFamily(f"ctgkit_samples_{name}", f"Samples {name}", value=value)
         for name, label, counts in (
             ("samples_rejected", "reason", self.rejected),
             ("handshakes_refused", "status", self.refused),
             ("messages_dropped", "reason", self.dropped),
+            ("connections_closed", "reason", self.closed),
             ("results", "outcome", self.results),
         ):
             family = CounterMetricFamily(

@@ -10,11 +10,11 @@ import time
 from typing import Protocol
 
 import msgspec
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
+from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import text_frame, write_frames_unless_full
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
@@ -32,6 +32,9 @@ SHARE_MAX = 1_000
 """Samples of one sensor in the writer's queue. One that floods waits for them to be written, so
 that the others' acknowledgements don't queue behind thousands of its rows. Chosen: an eighth of
 the queue, some 10 ms of writing, four minutes of a usual sensor."""
+REPLIES_WAIT_S = 2.0
+"""How long a sensor that doesn't read its error replies isn't read either, seconds; after that they
+are dropped, and counted, until it reads again: it may be one that sends first and then reads."""
 LOG_EVERY_S = 10.0
 """A burst of bad samples is logged once in this time per connection, seconds."""
 
@@ -65,7 +68,7 @@ class SensorSocket:
 
     Parameters
     ----------
-    connection : ServerConnection
+    connection : BoundedConnection
         Open, authenticated.
     attendance : Attendance
         What the session says about it.
@@ -79,7 +82,7 @@ class SensorSocket:
 
     def __init__(
         self,
-        connection: ServerConnection,
+        connection: BoundedConnection,
         attendance: Attendance,
         intake: Intake,
         counters: Counters,
@@ -90,6 +93,11 @@ class SensorSocket:
         self._max_rate_hz = max_rate_hz
         self._numbered = connection.subprotocol == SUBPROTOCOL
         self._acked = -1
+        self._ack_is_due = False
+        """Whether an acknowledgement waits until the sensor has read what it was sent."""
+        self._reads = True
+        """Whether it reads its replies, as far as is known."""
+        connection.on_writable = self._make_good
         self._bad_in_a_row = 0
         self._silent_until_s = 0.0
 
@@ -107,6 +115,8 @@ class SensorSocket:
             if self._attendance.displaced:
                 return  # the sensor sends this again over its later connection
             taken = self._take(frame)
+            if self._connection.paused and self._reads:
+                await self._replies_read()
             if self._bad_in_a_row >= BAD_FRAMES_MAX:
                 await self._connection.close(
                     CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
@@ -156,8 +166,25 @@ class SensorSocket:
     def ack(self, seq: int) -> None:
         """Acknowledge everything up to *seq*, or up to what was acknowledged before: never less."""
         self._acked = max(self._acked, seq)
-        # Cumulative: one that finds the buffer full is made good by the next.
-        write_frames_unless_full(self._connection, (text_frame(encode_ack(self._acked)),))
+        # Cumulative: while the buffer is full, only the last one has to be kept.
+        frames = (text_frame(encode_ack(self._acked)),)
+        self._ack_is_due = not write_frames_unless_full(self._connection, frames)
+
+    def _make_good(self) -> None:
+        """Acknowledge what could not be acknowledged: there is room again."""
+        self._reads = True
+        if self._ack_is_due:
+            self.ack(self._acked)
+
+    async def _replies_read(self) -> None:
+        """Let the sensor read its replies before it is read again."""
+        try:
+            async with asyncio.timeout(REPLIES_WAIT_S):
+                await self._connection.drain()
+        except TimeoutError:
+            self._reads = False
+        except OSError:
+            pass  # the connection is lost, which the next read says
 
     def settle(self, sample: Sample, outcome: Outcome) -> None:
         """Count a sample whose number was looked up, and reject it if that has another one."""
@@ -172,7 +199,8 @@ class SensorSocket:
             self._counters.rejected[error.code] += 1
         if self._numbered:
             frames = [text_frame(encode_reject(error)) for error in errors]
-            write_frames_unless_full(self._connection, frames)
+            if not write_frames_unless_full(self._connection, frames):
+                self._counters.dropped["reply"] += len(frames)
         now_s = time.monotonic()
         if now_s >= self._silent_until_s:
             self._silent_until_s = now_s + LOG_EVERY_S

@@ -1,8 +1,8 @@
 """The link to the ML service: one connection for all sensors, reconnecting by itself.
 
 The outbox is bounded: when it is full the oldest sample is dropped and counted; nobody ever waits
-for the ML service. A sample that gets no answer, because the service is down, hangs, or dropped
-out between request and answer, is handed to ``on_unanswered``, so that viewers still see it.
+for the ML service. Each sample that has no usable result after 2 s, whatever else comes meanwhile,
+is handed to ``on_unanswered``, so that viewers still see it; at once where the service is down.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -19,28 +20,31 @@ from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
 from ctgkit.net.client import NotConnected, dial
+from ctgkit.net.connection import BoundedClient
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
+from ctgkit.server.owed import ANSWER_WITHIN_S, Owed
 from ctgkit.server.settings import without_password
-from ctgkit.wire import (
-    MlFormat,
-    ResultHead,
-    decode_result_head,
-    encode_sample,
-    is_error_result,
-)
+from ctgkit.wire import MlFormat, encode_sample, is_error_result
+from ctgkit.wire.checked import CheckedResult, check_result
 
 log = logging.getLogger(__name__)
 
 OUTBOX_MAX = 65_536
 """Samples waiting to be sent: 14 min of 20 sensors at 4 Hz, some 15 MB."""
-STALLED_AFTER_S = 2.0
-"""A service that owes answers and is silent for so long counts as down, seconds. Chosen: a
-healthy one answers in milliseconds, the original one needs up to 10 ms per sample."""
+LOOK_EVERY_S = (0.02, 0.5)
+"""Shortest and longest pause between looks for samples whose time is over, seconds."""
 RESULTS_PER_TURN = 64
 """Results relayed before the viewers' writers get their turn: a quarter of a viewer's queue."""
+RESULT_BYTES_PER_TURN = 1 << 19
+"""Bytes of results after which a turn ends too: some 200 results with a prediction."""
+UNANSWERED_MAX = 0.05
+"""Share of samples without a usable result from which on the link isn't healthy. Chosen: one that
+is restarted, or answers late now and then, stays below."""
 RESULT_MAX_BYTES = 1 << 20
+SAMPLES_PER_WRITE = 512
+"""Samples sent before the service has to take them: 64 KiB, half a second of 1,000 sensors."""
 CLOSE_TIMEOUT_S = 1.0
 JITTER = 0.1
 """Share by which the retry pause varies, so that many backends don't knock in step."""
@@ -58,7 +62,7 @@ class MlLink:
     retry_s : float
         Pause before reconnecting, seconds.
     on_results : callable
-        Gets the valid results of one turn, each with its bytes as they came.
+        Gets the valid results of one turn, each as text and with its bytes as they came.
     on_unanswered : callable
         Gets samples that will have no answer.
     room : coroutine function
@@ -72,7 +76,7 @@ class MlLink:
         url: str,
         ml_format: MlFormat,
         retry_s: float,
-        on_results: Callable[[Sequence[tuple[ResultHead, bytes]]], None],
+        on_results: Callable[[Sequence[tuple[CheckedResult, str, bytes]]], None],
         on_unanswered: Callable[[Sequence[Sample]], None],
         room: Callable[[], Awaitable[None]],
         counters: Counters,
@@ -82,9 +86,9 @@ class MlLink:
         self._on_results, self._on_unanswered = on_results, on_unanswered
         self._room, self._counters = room, counters
         self._outbox: deque[Sample] = deque()
-        self._owed: dict[tuple[str, float], tuple[Sample, float]] = {}
-        """(sensor, data time) -> sample, when it was sent; oldest first."""
-        self._turn: list[tuple[ResultHead, bytes]] = []
+        self._owed = Owed()
+        self._turn: list[tuple[CheckedResult, str, bytes]] = []
+        self._turn_bytes = 0
         self._wake = asyncio.Event()
         self._heard_at_s = 0.0
         self._refused_as = ""
@@ -92,11 +96,21 @@ class MlLink:
         self.stalled = False
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["up", "down", "stalled"]:
         """``up``, ``down``, or ``stalled``: connected, but it owes answers."""
         if not self.connected.is_set():
             return "down"
         return "stalled" if self.stalled else "up"
+
+    @property
+    def unanswered_share(self) -> float:
+        """Share of the samples sent lately that got no usable result in time, 0 to 1."""
+        return self._owed.share(time.monotonic())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is connected and answers nearly everything."""
+        return self.state == "up" and self.unanswered_share <= UNANSWERED_MAX
 
     @property
     def depth(self) -> int:
@@ -108,15 +122,21 @@ class MlLink:
         if not self.connected.is_set():
             self._on_unanswered((sample,))
             return
+        self._counters.asked += 1
         if self.stalled:  # viewers get it now, the service may still learn from it
-            self._on_unanswered((sample,))
+            self._show((sample,))
+        elif late := self._owed.ask(sample, time.monotonic()):
+            self._show((late,))
         self._outbox.append(sample)
         self._wake.set()
         if len(self._outbox) > OUTBOX_MAX:
-            dropped = self._outbox.popleft()
+            self._outbox.popleft()  # it is still owed, and so shown when its time is over
             self._counters.dropped["ml_outbox"] += 1
-            if not self.stalled:
-                self._on_unanswered((dropped,))
+
+    def _show(self, samples: Sequence[Sample]) -> None:
+        """Let viewers see samples that were handed over in vain."""
+        self._counters.unanswered += len(samples)
+        self._on_unanswered(samples)
 
     async def run(self) -> None:
         """Connect, converse, and connect again, for ever."""
@@ -124,8 +144,9 @@ class MlLink:
             try:
                 async with await dial(
                     self._url,
+                    kind=BoundedClient.counting(self._counters.closed),
                     max_bytes=RESULT_MAX_BYTES,
-                    max_queue=RESULTS_PER_TURN * 16,
+                    max_queue=RESULTS_PER_TURN,
                     close_timeout_s=CLOSE_TIMEOUT_S,
                 ) as connection:
                     log.info("ML service connected url=%s", self._shown_url)
@@ -146,11 +167,13 @@ class MlLink:
             finally:
                 self.connected.clear()
                 self.stalled = False
-            await self._give_up()
+            self._outbox.clear()
+            await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _converse(self, connection: ClientConnection) -> None:
         self._heard_at_s = time.monotonic()
+        self._owed.begin_anew()
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self._send(connection)), tasks.create_task(self._watch())]
             with contextlib.suppress(ConnectionClosed):
@@ -163,16 +186,13 @@ class MlLink:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            samples, self._outbox = self._outbox, deque()
-            if not self.stalled:
-                now_s = time.monotonic()
-                self._owed.update({(s.sensor_id, s.sec_from_start): (s, now_s) for s in samples})
-                while len(self._owed) > OUTBOX_MAX:  # answered under another time, or far behind
-                    del self._owed[next(iter(self._owed))]
-            try:
-                await send_texts(connection, [encode_sample(s, self._format) for s in samples])
-            except ConnectionClosed:
-                return
+            while self._outbox:
+                count = min(SAMPLES_PER_WRITE, len(self._outbox))
+                samples = [self._outbox.popleft() for _ in range(count)]
+                try:
+                    await send_texts(connection, [encode_sample(s, self._format) for s in samples])
+                except ConnectionClosed:
+                    return
 
     async def _receive(self, connection: ClientConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -181,10 +201,11 @@ class MlLink:
             self._heard_at_s = time.monotonic()
             if self.stalled:
                 self.stalled = False
+                self._owed.begin_anew()
                 log.info("ML service answers again")
             try:
-                head = decode_result_head(text)
-            except WireError as error:
+                head, body = check_result(text), text.decode()
+            except (WireError, UnicodeDecodeError) as error:
                 outcome = "error" if is_error_result(text) else "garbage"
                 if not self._counters.results[outcome]:
                     log.warning("ML service sent %s, counted from now on: %s", outcome, error)
@@ -195,50 +216,48 @@ class MlLink:
                 continue
             if not self._turn:
                 loop.call_soon(self._end_turn)
-            self._turn.append((head, text))
-            if len(self._turn) >= RESULTS_PER_TURN:
+            self._turn.append((head, body, text))
+            self._turn_bytes += len(text)
+            if len(self._turn) >= RESULTS_PER_TURN or self._turn_bytes >= RESULT_BYTES_PER_TURN:
                 self._end_turn()
                 await self._room()
                 await asyncio.sleep(0)
 
     def _end_turn(self) -> None:
         """Hand over what has come since the last turn."""
-        turn, self._turn = self._turn, []
-        for head, _ in turn:
-            owed = self._owed.pop((head.sensor_id.lower(), head.sec_from_start or 0.0), None)
+        turn, self._turn, self._turn_bytes = self._turn, [], 0
+        asked_at_s = None
+        for head, _, _ in turn:
+            if head.data is not None:  # nothing can be drawn of one without
+                asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
         if turn:
-            if owed is not None:  # one in a turn is enough for a histogram
-                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - owed[1])
+            if asked_at_s is not None:  # one in a turn is enough for a histogram
+                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - asked_at_s)
             self._on_results(turn)
 
     def _refuse_oldest(self) -> None:
         """Report as unanswered the sample behind an error: answers come in the requests' order."""
         self._end_turn()
-        if self._owed:
-            sample, _ = self._owed.pop(next(iter(self._owed)))
-            self._on_unanswered((sample,))
+        if sample := self._owed.refuse():
+            self._show((sample,))
 
     async def _watch(self) -> None:
-        """Notice a service that owes answers and says nothing."""
+        """Show each sample whose time is over, and notice a service that says nothing at all."""
         while True:
-            await asyncio.sleep(STALLED_AFTER_S / 4)
-            if self._owed and not self.stalled:
-                _, sent_at_s = next(iter(self._owed.values()))
-                silent_s = time.monotonic() - max(sent_at_s, self._heard_at_s)
-                if silent_s > STALLED_AFTER_S:
-                    self.stalled = True
-                    log.warning("ML service is silent, %d answers owed", len(self._owed))
-                    await self._give_up(keep_outbox=True)
+            now_s, since_s = time.monotonic(), self._owed.since_s
+            wait_s = LOOK_EVERY_S[1] if since_s is None else since_s + ANSWER_WITHIN_S - now_s
+            await asyncio.sleep(min(max(wait_s, LOOK_EVERY_S[0]), LOOK_EVERY_S[1]))
+            before_s = time.monotonic() - ANSWER_WITHIN_S
+            if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
+                self.stalled = True
+                log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
+                late += self._owed.give_up()
+            await self._show_in_turns(late)
 
-    async def _give_up(self, *, keep_outbox: bool = False) -> None:
-        """Report as unanswered what is owed, a few at a time for the viewers' sake."""
-        samples = [sample for sample, _ in self._owed.values()]
-        self._owed.clear()
-        samples += self._outbox
-        if not keep_outbox:  # kept: shown now, and still sent
-            self._outbox.clear()
+    async def _show_in_turns(self, samples: list[Sample]) -> None:
+        """Show samples a few at a time, for the viewers' sake."""
         for start in range(0, len(samples), RESULTS_PER_TURN):
-            self._on_unanswered(samples[start : start + RESULTS_PER_TURN])
+            self._show(samples[start : start + RESULTS_PER_TURN])
             await asyncio.sleep(0)
 
 

@@ -7,8 +7,11 @@ is known from the database alone; :class:`Numbers` only saves the question where
 certain.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
+
+from ctgkit.samples import Sample
 
 Outcome = Literal["new", "again", "conflict"]
 """What the store says of a question. ``new``: it is stored now. ``again``: the same sample was
@@ -29,13 +32,28 @@ def is_stream_id(text: str) -> bool:
 
 
 @dataclass(slots=True, eq=False)
+class Turn:
+    """A sample's place in the order in which a stream's samples are forwarded."""
+
+    sample: Sample
+    is_due: bool = False
+    """Whether it is known to be new, so forwarded once those before it are decided."""
+
+
+@dataclass(slots=True, eq=False)
 class Numbers:
-    """The largest number that a stream used, as far as it is known."""
+    """What is known of a stream's numbers, and its samples that wait to be forwarded.
+
+    Samples are forwarded as they came. One that is certainly new is forwarded at once, unless a
+    question came before it: then it waits for the answer.
+    """
 
     largest: int = -1
     """Largest of those accepted in this run and, when `known`, of those that are stored."""
     known: bool = False
     """Whether the store has said what it holds."""
+    waiting: deque[Turn] = field(default_factory=deque)
+    """In the order of arrival; empty while nothing is asked."""
 
     def is_new(self, seq: int) -> bool:
         """Take note of a number; return whether it is certainly new."""
@@ -43,10 +61,36 @@ class Numbers:
         self.largest = max(self.largest, seq)
         return new
 
-    def learn(self, stored: int) -> None:
-        """Take note of the largest number that the store holds."""
+    def ask(self, sample: Sample) -> Turn:
+        """Let a sample of which the store has to decide wait."""
+        turn = Turn(sample)
+        self.waiting.append(turn)
+        return turn
+
+    def decide(self, turn: Turn, *, is_new: bool) -> list[Sample]:
+        """Take note of an answer; return what can be forwarded now."""
+        if not turn.is_due:  # else it may be gone
+            turn.is_due = is_new
+            if not is_new:
+                self.waiting.remove(turn)
+        return self._due()
+
+    def learn(self, stored: int) -> list[Sample]:
+        """Take note of the largest number that the store holds; return what can be forwarded."""
+        largest = stored
+        for turn in self.waiting:
+            seq = turn.sample.seq
+            if seq is not None and seq > largest:
+                turn.is_due, largest = True, seq
         self.largest = max(self.largest, stored)
         self.known = True
+        return self._due()
+
+    def _due(self) -> list[Sample]:
+        due = []
+        while self.waiting and self.waiting[0].is_due:
+            due.append(self.waiting.popleft().sample)
+        return due
 
 
 @dataclass(slots=True, eq=False)

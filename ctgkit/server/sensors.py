@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from ctgkit.config import SensorEntry
+from ctgkit.net.addresses import host_and_port
 from ctgkit.net.http import Answer, json_answer
 
 log = logging.getLogger(__name__)
@@ -88,10 +89,7 @@ async def _get(address: str, path: str) -> int:
     Not urllib: it follows redirects, by which a sensor could send us to any address in our
     network, and its timeout starts again with each byte.
     """
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(
-        host.strip("[]"), int(port), limit=LINE_MAX_BYTES
-    )
+    reader, writer = await asyncio.open_connection(*host_and_port(address), limit=LINE_MAX_BYTES)
     try:
         request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         writer.write(request.encode())

@@ -3,19 +3,23 @@
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ctgkit import __version__, private
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import command, json_option, option, seed_option
+from ctgkit.cli.types import RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
     from ctgkit.simulate.sensor import Rendered, Sensor
 
+SAMPLES_MAX = 10_000_000
+"""Longest signal of one sensor. Chosen: 29 days at 4 Hz, some 2 GB of memory."""
 TRUTH_NOTE = "nominal values of a simulation, not measurements"
 
 
@@ -91,72 +95,79 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     return lines.count(b"\n") - 1
 
 
-@click.command(
-    epilog="Example: ctgkit generate --scenario intrapartum-cohort --sensors 60 --out sim/s.csv.gz"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions:
+    """Options of `ctgkit generate`."""
+
+    scenario: str = option(
+        "--scenario",
+        default="normal-reactive",
+        metavar="NAME|FILE",
+        help="What to simulate; `ctgkit scenario list` names them.",
+    )
+    out: Path = option(
+        "--out",
+        type=OutFile(parents=True),
+        required=True,
+        help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors"
+        " FILE-00.csv, …",
+    )
+    truth: Path | None = option(
+        "--truth",
+        type=OutFile(parents=True),
+        help="Write the true events to FILE, as JSON lines.",
+    )
+    duration: float | None = option(
+        "--duration", type=SECONDS, help="Data time; default: the scenario's own duration."
+    )
+    sensors: int = option(
+        "--sensors", type=SENSORS, default=1, help="Number of sensors; each is another patient."
+    )
+    rate: float = option("--rate", type=RATE, default=4.0, help="Samples/s.")
+    seed: int = seed_option("the scenario")
+    as_json: bool = json_option("Print one JSON object per file.")
+
+
+@command(
+    GenerateOptions,
+    example="ctgkit generate --scenario intrapartum-cohort --sensors 60 --out sim/s.csv.gz",
 )
-@common_options
-@click.option("--scenario", default="normal-reactive", show_default=True, help="Name or TOML file.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other luck.")
-@click.option(
-    "--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds; default: scenario's."
-)
-@click.option("--sensors", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=4.0,
-    show_default=True,
-    help="Samples per second.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors FILE-00.csv, …",
-)
-@click.option(
-    "--truth", type=click.Path(path_type=Path, dir_okay=False), help="True events, JSON lines."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per file on stdout.")
-def generate(
-    scenario: str,
-    seed: int,
-    duration: float | None,
-    sensors: int,
-    rate: float,
-    out: Path,
-    truth: Path | None,
-    as_json: bool,
-) -> None:
+def generate(options: GenerateOptions) -> None:
     """Write a scenario's signal and truth to files.
 
-    The samples of sensor i are those that ``ctgkit sensor`` sends with the same scenario and seed.
+    The samples of sensor i are those that `ctgkit sensor` sends with the same scenario and seed.
     """
     from ctgkit.recording.files.registry import format_of
     from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 
+    out, truth, sensors = options.out, options.truth, options.sensors
     try:
         writes = format_of(out).writes
     except RecordingError as error:
         raise click.BadParameter(str(error), param_hint="--out") from error
     if not writes:
         raise click.BadParameter(f"{out.name}: this format is only read", param_hint="--out")
-    loaded = load_scenario(scenario)
-    length_s = loaded.duration_s if duration is None else duration
+    loaded = load_scenario(options.scenario)
+    length_s = loaded.duration_s if options.duration is None else options.duration
+    if length_s * options.rate > SAMPLES_MAX:
+        reason = f"--duration times --rate is more than {SAMPLES_MAX} samples, held in memory"
+        raise click.UsageError(reason)
     for index in range(sensors):
-        sensor = Sensor(loaded, seed=seed, index=index, rate_hz=rate, duration_s=length_s)
+        sensor = Sensor(
+            loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
+        )
         about = {
             "scenario": sensor.patient.scenario.id,
-            "seed": seed,
+            "seed": options.seed,
             "sensor": index,
-            "rate_hz": rate,
+            "rate_hz": options.rate,
             "duration_s": length_s,
         }
         path = numbered(out, index, sensors)
         truth_path = numbered(truth, index, sensors) if truth else None
         events = write_sensor(sensor, path, truth_path, about)
-        if as_json:
+        if options.as_json:
             click.echo(json.dumps({"file": str(path), "events": events, **about}))
         else:
             click.echo(path)

@@ -1,11 +1,12 @@
 """``ctgkit scenario``: list, show and check scenarios."""
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import argument, command, json_option
 
 if TYPE_CHECKING:
     from ctgkit.simulate.scenario import Change, Scenario
@@ -66,43 +67,56 @@ def as_dict(scenario: "Scenario") -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """Options of `ctgkit scenario list`."""
+
+    as_json: bool = json_option("One JSON object per line.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowOptions:
+    """Options of `ctgkit scenario show`."""
+
+    name: str = argument()
+    as_json: bool = json_option("One JSON object with every knob.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintOptions:
+    """Options of `ctgkit scenario lint`."""
+
+    names: tuple[str, ...] = argument(nargs=-1, required=True)
+    as_json: bool = json_option("One JSON object per scenario.")
+
+
 @click.group(epilog="Example: ctgkit scenario show late-decels-mild")
-@common_options
 def scenario() -> None:
     """List, show and check scenarios."""
 
 
-@scenario.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(as_json: bool) -> None:
-    """List the shipped scenarios.
-
-    Example: ctgkit scenario list
-    """
+@command(ListOptions, name="list", parent=scenario, example="ctgkit scenario list")
+def list_(options: ListOptions) -> None:
+    """List the shipped scenarios."""
     from ctgkit.simulate.library import load_scenario, scenario_names
 
     for name in scenario_names():
         loaded = load_scenario(name)
-        if as_json:
+        if options.as_json:
             row = {"id": name, "title": loaded.title, "duration_s": loaded.duration_s}
             click.echo(json.dumps(row))
         else:
             click.echo(f"{name:<30}{loaded.title}")
 
 
-@scenario.command()
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with every knob.")
-def show(name: str, as_json: bool) -> None:
-    """Show what a scenario sets: NAME or FILE.toml.
-
-    Example: ctgkit scenario show sinusoidal
-    """
+@command(ShowOptions, parent=scenario, example="ctgkit scenario show sinusoidal")
+def show(options: ShowOptions) -> None:
+    """Show what a scenario sets: NAME or FILE.toml."""
     from ctgkit.simulate.knobs import CHOICES, KNOBS
     from ctgkit.simulate.library import load_scenario
 
-    loaded = as_dict(load_scenario(name))
-    if as_json:
+    loaded = as_dict(load_scenario(options.name))
+    if options.as_json:
         click.echo(json.dumps(loaded))
         return
     click.echo(f"{loaded['id']}: {loaded['title']}")
@@ -128,28 +142,22 @@ def _toml(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float | int) else str(value)
 
 
-@scenario.command()
-@click.argument("names", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per scenario.")
-@click.pass_context
-def lint(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Check scenarios: names or TOML files; exit code 4 when one is wrong.
-
-    Example: ctgkit scenario lint mine.toml
-    """
+@command(LintOptions, parent=scenario, example="ctgkit scenario lint mine.toml")
+def lint(options: LintOptions) -> None:
+    """Check scenarios: names or TOML files; exit code 4 when one is wrong."""
     from ctgkit.errors import ScenarioError
     from ctgkit.simulate.library import load_scenario
 
     wrong = 0
-    for name in names:
+    for name in options.names:
         try:
             load_scenario(name)
             error = None
         except ScenarioError as found:
             error, wrong = str(found), wrong + 1
-        if as_json:
+        if options.as_json:
             click.echo(json.dumps({"scenario": name, "ok": error is None, "error": error}))
         else:
             click.echo(f"{name}: ok" if error is None else error)
     if wrong:
-        ctx.exit(ScenarioError.exit_code)
+        click.get_current_context().exit(ScenarioError.exit_code)

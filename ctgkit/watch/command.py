@@ -1,74 +1,63 @@
 """``ctgkit watch``: the live view, or lines for scripts."""
 
 import asyncio
-import io
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ctgkit.cli.options import Speed, common_options, current_config
-from ctgkit.recording.reading_options import reading_options, taken_from
+from ctgkit.cli.credentials import viewer_token
+from ctgkit.cli.options import argument, command, json_option, option, viewer_token_option
+from ctgkit.cli.types import PAUSE, SECONDS, Speed
+from ctgkit.recording.reading_options import RatedReadingOptions
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 VIEW_BACKFILL_S = 600.0
 
 
-@click.command(
-    epilog="Example: ctgkit watch --backfill 1800 http://127.0.0.1:8080. "
-    "A test tool, not a medical device."
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions(RatedReadingOptions):
+    """Options of `ctgkit watch`."""
+
+    url: str = argument(metavar="[URL|FILE]", default=DEFAULT_URL)
+    sensors: tuple[str, ...] = option(
+        "--sensor",
+        multiple=True,
+        metavar="ID",
+        help="Show only this sensor; the beginning of its id is enough (repeatable).",
+    )
+    backfill_s: float | None = option(
+        "--backfill",
+        type=PAUSE,
+        help="Start with the last S seconds; default 600 in the view, 0 for lines.",
+    )
+    duration_s: float | None = option("--duration", type=SECONDS, help="End after S seconds.")
+    plain: bool = option(
+        "--plain", is_flag=True, help="A line per sensor and second; default without a TTY."
+    )
+    speed: float | None = option(
+        "--speed", type=Speed(), help="Recorded seconds per second, of a recording; default 1."
+    )
+    theme: str = option(
+        "--theme",
+        type=click.Choice(["auto", "light", "dark"]),
+        default="auto",
+        help="Colours of the view; auto leaves the terminal's background alone.",
+    )
+    viewer_token_file: Path | None = viewer_token_option(aliases=["--token-file"])
+    as_json: bool = json_option("Print each result as one line of JSON.")
+
+
+@command(
+    WatchOptions,
+    example="ctgkit watch --backfill 1800 http://127.0.0.1:8080. "
+    "A test tool, not a medical device.",
 )
-@click.argument("url", metavar="[URL|FILE]", default=DEFAULT_URL)
-@click.option("--plain", is_flag=True, help="A line per sensor and second; default without a TTY.")
-@click.option("--json", "as_json", is_flag=True, help="Each result as one line of JSON.")
-@click.option(
-    "--backfill",
-    "backfill_s",
-    type=click.FloatRange(min=0),
-    metavar="S",
-    help="Seconds of the past to start with; default 600 in the view, 0 for lines.",
-)
-@click.option(
-    "--sensor", "sensors", multiple=True, metavar="ID", help="Only this sensor; a prefix will do."
-)
-@click.option(
-    "--duration",
-    "duration_s",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="End after so many seconds.",
-)
-@click.option("--speed", type=Speed(), help="Of a recording, its seconds per second; default 1.")
-@click.option(
-    "--theme",
-    type=click.Choice(["auto", "light", "dark"]),
-    default="auto",
-    show_default=True,
-    help="Paper of the view; auto leaves the terminal's background alone.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Viewer token, for a backend beyond this machine; default from ctgkit.toml.",
-)
-@reading_options()
-@common_options
-def watch(
-    url: str,
-    *,
-    plain: bool,
-    as_json: bool,
-    backfill_s: float | None,
-    sensors: tuple[str, ...],
-    duration_s: float | None,
-    speed: float | None,
-    theme: str,
-    token_file: Path | None,
-    **options: Any,
-) -> int:
+def watch(options: WatchOptions) -> int:
     """Watch the backend at URL, or play a recording: CTG strips, alarms and predictions, live.
 
     URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. FILE is a recording of any
@@ -78,33 +67,32 @@ def watch(
     from ctgkit.net import eventloop
     from ctgkit.watch.feed import viewer_url
 
+    url = options.url
     stream = None
-    if Path(url).exists():
+    if _is_file(url):
         from ctgkit.watch.playback import messages_of, play
 
-        stream = play(messages_of(Path(url), taken_from(options)), speed or 1.0)
-    elif speed is not None:
+        stream = play(messages_of(Path(url), options.reading()), options.speed or 1.0)
+    elif options.speed is not None:
         raise click.UsageError(f"--speed is for recordings: there is no file {url}")
     try:
         viewer_url(url if stream is None else DEFAULT_URL)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from error
-    if plain and as_json:
+    if options.plain and options.as_json:
         raise click.UsageError("--plain and --json exclude each other")
-    token = token_file.read_text(encoding="utf-8").strip() if token_file else None
-    token = token or current_config().viewer_token
-    chosen = tuple(sensor.lower() for sensor in sensors)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a locale without our signs is no reason to stop
-    if not (plain or as_json) and _has_screen():
+    token = viewer_token(options.viewer_token_file)
+    chosen = tuple(sensor.lower() for sensor in options.sensors)
+    backfill_s = options.backfill_s
+    if not (options.plain or options.as_json) and _has_screen():
         backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s
         eventloop.run(
             _view(
                 url,
-                duration_s,
+                options.duration_s,
                 backfill_s=backfill_s,
                 sensors=chosen,
-                theme=theme,
+                theme=options.theme,
                 token=token,
                 stream=stream,
             )
@@ -113,9 +101,9 @@ def watch(
     return eventloop.run(
         _lines(
             url,
-            as_json=as_json,
+            as_json=options.as_json,
             backfill_s=backfill_s or 0.0,
-            duration_s=duration_s,
+            duration_s=options.duration_s,
             sensors=chosen,
             token=token,
             stream=stream,
@@ -123,15 +111,22 @@ def watch(
     )
 
 
-async def _lines(url: str, *, sensors: tuple[str, ...], **options: Any) -> int:
+async def _lines(url: str, *, sensors: tuple[str, ...], **settings: Any) -> int:
     """Write lines, say when none came, and return the exit code."""
     from ctgkit.watch.lines import run_lines
 
-    n_results = await run_lines(url, write=_print, sensors=sensors, **options)
+    n_results = await run_lines(url, write=_print, sensors=sensors, **settings)
     if not n_results:
         only = f" of a sensor {', '.join(sensors)}" if sensors else ""
         click.echo(f"ctgkit: {url}: no result{only} came", err=True)
     return 0 if n_results else 1
+
+
+def _is_file(url: str) -> bool:
+    try:
+        return Path(url).exists()
+    except (OSError, ValueError):  # a name that is too long
+        return False
 
 
 def _has_screen() -> bool:

@@ -62,7 +62,7 @@ def test_nothing_checked_is_a_failure(backend):
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["backend"], 2, "URL is missing"),
+        (["backend"], 2, "URL is required"),
         (["backend", "ftp://x"], 2, "ws://HOST:PORT"),
         (["backend", "http://127.0.0.1:9", "--only", "S-99"], 2, "S-99"),
         (["backend", "http://127.0.0.1:9", "--ml-listen", "here:x"], 2, "HOST:PORT"),

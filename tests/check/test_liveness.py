@@ -36,7 +36,7 @@ async def listen(connection):
 
 async def hang_up(connection):
     try:
-        async with asyncio.timeout(0.2):
+        async with asyncio.timeout(0.45):  # later than an unanswered ping ends it
             await connection.recv()
         await listen(connection)
     except TimeoutError:
@@ -69,7 +69,7 @@ async def test_each_fault_is_found_by_its_check(name, monkeypatch):
     """At the backend for sensor and viewer, at the ML service for its client."""
     monkeypatch.setattr(liveness, "PING_WITHIN_S", 0.3)
     monkeypatch.setattr(liveness, "GONE_WITHIN_S", 0.8)
-    monkeypatch.setattr(liveness, "SILENT_S", 0.4)
+    monkeypatch.setattr(liveness, "SILENT_S", 0.7)
     handle, options, faults = SERVERS[name]
     async with serve(handle, "127.0.0.1", 0, close_timeout=0.2, **options) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -69,7 +69,7 @@ def test_the_short_help_is_the_commands_own():
     [
         (["--version"], 0, "ctgkit, version"),
         (["nonsense"], 2, "No such command"),
-        (["serve", "--port", "x"], 2, "not a valid integer"),
+        (["serve", "--port", "x"], 2, "is not a whole number"),
         (["serve", "--config", "missing.toml"], 4, "missing.toml"),
         (["serve", "--store", "mysql://x"], 2, "sqlite:///PATH"),
         (["serve", "--ml", "http://x"], 2, "--ml"),

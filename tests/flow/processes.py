@@ -94,6 +94,16 @@ def free_port():
     raise AssertionError("no free port")
 
 
+def on_loop(name, directory):
+    """Return the environment in which a process runs on ``"asyncio"`` or ``"uvloop"``."""
+    if name == "uvloop":
+        return {}
+    place = directory / "no-uvloop"
+    place.mkdir(exist_ok=True)
+    (place / "sitecustomize.py").write_text("import sys\nsys.modules['uvloop'] = None\n")
+    return {"PYTHONPATH": str(place)}
+
+
 class Process:
     """One running `ctgkit …`; what it prints goes to files."""
 

@@ -36,7 +36,8 @@ class Target:
                         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
                     writer.write(data)
                     if vanish:
-                        return writer.transport.abort()
+                        writer.transport.abort()
+                        return b""
                     answer = bytearray()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(LINGER_S):
@@ -45,6 +46,7 @@ class Target:
                     writer.write_eof()
                     answer += await reader.read()
                     assert not LEAKS.search(answer), (data, answer)
+                    return bytes(answer)
         except TimeoutError:
             raise AssertionError(f"never let go after {data!r}") from None
         finally:

@@ -132,6 +132,31 @@ def test_our_own_output_is_read_by_ourselves(tmp_path):
     assert "no result of a sensor zz came" in err
 
 
+def test_exam_reads_the_original_systems_database(tmp_path):
+    """list, show and export; what is exported is read again. Nothing is written to it."""
+    path = original_database(tmp_path / "original.db")
+    before = path.read_bytes()
+    store = ("--store", f"sqlite:///{path}")
+    _, out, err = ctgkit("exam", "list", *store, "--json", cwd=tmp_path)
+    first, second = map(json.loads, out.splitlines())
+    assert (first["samples"], first["sensors"], first["start_time"]) == (
+        40, 2, "2026-01-02T03:04:05.678Z",
+    )  # fmt: skip
+    assert second["start_time"] is None
+    _, out, _ = ctgkit("exam", "show", "2", *store, "--json", cwd=tmp_path)
+    assert [s["uuid"] for s in json.loads(out)["by_sensor"]] == ["AAAA", "bbbb"]
+    for name in ("x.csv", "x.json", "x.jsonl"):
+        code, _, err = ctgkit("exam", "export", "1", *store, "--out", name, cwd=tmp_path)
+        assert code == 0, err
+        code, out, err = ctgkit("inspect", name, "--json", cwd=tmp_path)
+        assert code == 0, err
+        found = json.loads(out)["recordings"]
+        assert [one["sensor"].lower() for one in found] == ["aaaa", "bbbb"]
+        assert [(one["samples"], one["heart_rate"]["share"]) for one in found] == [(20, 0.95)] * 2
+    assert path.read_bytes() == before
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith("original.db-")]
+
+
 def test_directories_are_taken_by_every_command(tmp_path, write):  # noqa: F811
     minute = [(n, 140 + n % 7) for n in range(60)]
     pair(write, "rec", minute, minute)

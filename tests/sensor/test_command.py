@@ -164,13 +164,17 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
     [
         (["--sensors", "4"], 2, "--sensors 4: there are credentials for 3"),
         (["--id", "0d1d0a3e-0000-4000-8000-000000000001"], 2, "no credentials for sensor 0d1d0a3e"),
-        (["--token-file", "ctgkit.toml"], 2, "ctgkit.toml is not one line of plain text"),
-        (["--url", "http://127.0.0.1/"], 2, "scheme isn't ws or wss"),
+        (["--token-file", "ctgkit.toml"], 4, "ctgkit.toml: is not one line of plain text"),
+        (["--url", "ftp://127.0.0.1/"], 2, "is not http(s)://HOST:PORT or ws(s)://HOST:PORT"),
         (["--control", "9001x"], 2, "'9001x' is not HOST:PORT"),
         (["--from", "ctgkit.toml", "--rate", "4"], 4, "ctgkit.toml"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
         (["--speed", "0"], 2, "'0' is neither a positive number nor 'max'"),
-        (["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"], 3, "ws://127.0.0.1:1/: "),
+        (
+            ["--url", "ws://127.0.0.1:1/", "--connect-timeout", "0"],
+            3,
+            "127.0.0.1:1/ws/sensor: ",
+        ),
     ],
 )
 async def test_errors_name_what_is_wrong(tmp_path, env, sensors, arguments, code, said):

@@ -12,6 +12,7 @@ from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance
 from ctgkit.server.store import reader as reader_module
 from ctgkit.server.store import schema, sqlite, writer
+from ctgkit.server.store.past import PAGE_ROWS
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.sqlite import open_store
 from ctgkit.server.store.writer import QUEUE_MAX_ROWS
@@ -317,8 +318,37 @@ async def test_recent_samples_come_oldest_first(tmp_path):
             put(store, seq, b, bpm=None)
         store.acknowledge(hears, 0)
         await hears.acks.get()
-        found = await store.recent(1, "sensor-a", 3)
-        assert found == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
+        rows = [row async for page in store.recent(1, "sensor-a", 0.5) for row in page]
+        assert rows == [(0.25 * n, 140.0, 10.0, None) for n in (7, 8, 9)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "streams"),
+    [
+        (range(1000), 1),
+        (range(1000), 3),
+        ([None] * 1000, 1),
+        ([None] * 400 + [*range(600)], 1),
+    ],
+)
+async def test_the_past_is_read_in_pages(tmp_path, numbers, streams):
+    """No page is large, each row comes once, and nothing that is stored meanwhile."""
+    path = tmp_path / "x.db"
+    async with running(path) as store:
+        store.open_examination(1, "one")
+        sources = [source(stream=f"stream {n}" if n else None) for n in range(streams)]
+        for n, seq in enumerate(numbers):
+            sample = Sample("sensor-a", n / 4, float(n % 99), 10.0, None, seq)
+            store.add_sample(sources[n * streams // 1000], sample)
+        await store.written()
+        seen = []
+        async for page in store.recent(1, "sensor-a", 200.0):
+            assert len(page) <= PAGE_ROWS
+            seen += page
+            late = Sample("sensor-a", 249.9, 1.0, 1.0, None, 5_000 + len(seen))
+            store.add_sample(sources[-1], late)
+            await store.written()
+    assert seen == [(n / 4, float(n % 99), 10.0, None) for n in range(199, 1000)]
 
 
 async def test_only_the_owner_may_read_the_database(tmp_path):
@@ -398,12 +428,12 @@ async def test_the_log_shrinks_when_a_long_reader_leaves(tmp_path, monkeypatch):
             other.execute("BEGIN")
             other.execute("SELECT count(*) FROM ctg").fetchone()
             seq = 0
-            while log.stat().st_size < 1_500_000:
+            while log.stat().st_size < 2.5 * 40 * 4096:
                 for _ in range(500):
                     put(store, seq := seq + 1, where)
                 await store.written()
             other.execute("COMMIT")
-        while log.stat().st_size > 200_000:
+        while log.stat().st_size > 40 * 4096:
             await asyncio.sleep(0.01)
         chores.cancel()
 

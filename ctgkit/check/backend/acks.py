@@ -180,7 +180,7 @@ async def resend_after_reconnect(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "S-6.8/restarted",
+    "S-6.5/restarted",
     "A restarted sensor's samples are stored or rejected, never just acknowledged",
     needs="v1 store",
 )
@@ -197,7 +197,7 @@ async def restarted(bench: Bench) -> None:
             await _stored_or_rejected(bench, start)
 
 
-@CHECKS.add("S-6.8/stream", "Numbers that another named stream used are stored", needs="v1 store")
+@CHECKS.add("S-6.5/stream", "Numbers that another named stream used are stored", needs="v1 store")
 async def another_stream(bench: Bench) -> None:
     after = bench.db.last_row()
     secs = [bench.sec() for _ in range(3)]
@@ -211,7 +211,7 @@ async def another_stream(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "S-6.8/conflict",
+    "S-6.5/conflict",
     "A number that comes again with other values is rejected, not just acknowledged",
     needs="v1 store",
 )

@@ -76,6 +76,7 @@ class _Sorter:
         self._about: dict[str, Mapping[str, Any]] = {}
         self._rejected = self._again = 0
         self._first_again_s = 0.0
+        self._why = ""
 
     def take(self, line: Line) -> None:
         """Take what a line says about samples."""
@@ -91,6 +92,8 @@ class _Sorter:
             self._viewer = None
         elif line.what == ">" and line.link in self._sensors:
             samples, errors = decode_frame(line.frame, self._sensors[line.link])
+            if errors and not self._rejected:
+                self._why = str(errors[0])
             self._rejected += len(errors)
             for sample in samples:
                 self._put("s", sample, line.t_s)
@@ -161,7 +164,8 @@ class _Sorter:
         source = "s" if any(key.startswith("s") for key in self._seen) else "v"
         chosen = [key for key in self._seen if key.startswith(source)]
         if not chosen:
-            raise RecordingError(str(self._journal.path), 0, "no samples")
+            why = f": {self._rejected} were rejected, first: {self._why}" if self._rejected else ""
+            raise RecordingError(str(self._journal.path), 0, f"no samples{why}")
         self._tell(report, source, len(chosen))
         header = self._journal.header
         for key in chosen:

@@ -152,7 +152,7 @@ def _looked_at(
 ) -> Iterator[Recording]:
     """Yield recordings after the last look at each."""
     for one in recordings:
-        if report.format == "native":
+        if report.format in ("native", "messages"):
             yield one  # the protocol's limits held when it was decoded
             continue
         try:

@@ -1,1 +1,1 @@
-"""SQLite: schema and migrations, one group-committing writer, readers beside it."""
+"""The writer over an engine; SQLite as one: schema, transactions, the lock; the reader."""

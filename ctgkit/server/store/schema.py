@@ -208,11 +208,26 @@ def select_largest_number(named: bool) -> str:
     """
 
 
-SELECT_RECENT = """
-    SELECT sec_from_start, bpm, uterus, spasms FROM ctg
-    WHERE examination_id = ? AND sensor_id = ?
-    ORDER BY examination_id DESC, sensor_id DESC, stream_id DESC, seq DESC, id DESC LIMIT ?
+SELECT_NEWEST = """
+    SELECT sec_from_start, stream_id, seq, id FROM ctg WHERE examination_id = ? AND sensor_id = ?
+    ORDER BY examination_id DESC, sensor_id DESC, stream_id DESC, seq DESC, id DESC
+    LIMIT 1 OFFSET ?
 """
+SELECT_NEXT_STREAM = """
+    SELECT min(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id >= ?
+"""
+SELECT_PAGE = """
+    SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
+    WHERE examination_id = ? AND sensor_id = ? AND stream_id = ? AND seq >= ? AND seq <= ?
+    ORDER BY examination_id, sensor_id, stream_id, seq LIMIT ?
+"""
+SELECT_PAGE_WITHOUT_NUMBERS = """
+    SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
+    WHERE examination_id = ? AND sensor_id = ? AND stream_id = ? AND seq IS NULL
+        AND id >= ? AND id <= ?
+    ORDER BY examination_id, sensor_id, stream_id, seq, id LIMIT ?
+"""
+"""Each page begins where the last one ended: the index goes there at once."""
 
 # Counts: rows up to `counted` are in `counts`, later ones are counted when somebody asks.
 

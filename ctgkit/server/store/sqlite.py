@@ -16,6 +16,7 @@ from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 from ctgkit.server.store.owner import owned
+from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.transaction import Transaction
 from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Store, Written
 
@@ -26,8 +27,9 @@ WAL_MAX_PAGES = 4_000
 under steady load it never finds everything checkpointed by itself, and the log would grow."""
 RESTART_TIMEOUT_S = 0.1
 """Longest such wait, seconds, when somebody else reads the database."""
-LOG_WARN_FACTOR = 4
-"""A log that many times over its usual size is mentioned: somebody reads for long."""
+LOG_CUT_FACTOR, LOG_WARN_FACTOR = 2, 4
+"""A log that many times over its usual size is cut when its readers have left, and mentioned while
+they haven't."""
 COUNT_MAX_ROWS = 50_000
 """Rows counted at a time for `exam list`, some 20 ms. Chosen: what a second brings at most."""
 
@@ -77,31 +79,36 @@ class SqliteEngine:
         with self._errors(reading=False):
             return await self._thread.run(lambda db: Transaction(db, self._keys, group).write())
 
-    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
-        """Return a sensor's last *limit* stored samples, oldest first."""
+    async def recent(
+        self, examination_id: int, sensor_id: str, past_s: float
+    ) -> AsyncIterator[list[Reading]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
+        key = self._keys[sensor_id]
         with self._errors(reading=True):
-            arguments = (examination_id, self._keys[sensor_id], limit)
-            rows = await self._reader.execute_fetchall(schema.SELECT_RECENT, arguments)
-        return [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)][::-1]
+            async for rows in recent_pages(self._reader, examination_id, key, past_s):
+                yield [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)]
 
     async def maintain(self, stored: int) -> None:
         """Count what is new, and move committed pages from the log, away from the writer."""
-        if stored == self._maintained and not self._log_is_long and not self._is_behind:
+        if stored == self._maintained and not self._is_behind:
             return
         with self._errors(reading=True):
-            self._is_behind = await self._count()
-            await self._checkpoint()
+            uncounted = await self._count()
+            held = await self._checkpoint()
+        self._is_behind = uncounted or held
         self._maintained = stored
 
-    async def _checkpoint(self) -> None:
+    async def _checkpoint(self) -> bool:
+        """Move what can be moved; return whether a reader holds the rest."""
         _, pages, done = await _one(self._reader, "PRAGMA wal_checkpoint(PASSIVE)")
         if pages > WAL_MAX_PAGES and done > pages // 2:  # else somebody reads long
-            how = "TRUNCATE" if pages > LOG_WARN_FACTOR * WAL_MAX_PAGES else "RESTART"
+            how = "TRUNCATE" if pages > LOG_CUT_FACTOR * WAL_MAX_PAGES else "RESTART"
             await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
         too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
         if too_long and not self._log_is_long:
             log.warning("somebody reads the database for long: its log has %d MB", pages >> 8)
         self._log_is_long = too_long
+        return bool(done < pages)
 
     async def _count(self) -> bool:
         """Add rows that are not counted yet to the stored counts; return whether some are left."""

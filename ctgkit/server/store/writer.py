@@ -11,12 +11,12 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ctgkit.samples import Sample
-from ctgkit.server.numbering import Attendance, Numbers, Outcome
+from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Question:
     source: Attendance
     sample: Sample
     replies: Replies
+    turn: Turn
     after: int
     """How many samples of its group came before it: rows keep the order of arrival."""
 
@@ -122,8 +123,10 @@ class Engine(Protocol):
     async def write(self, group: Group) -> Written:
         """Write a group in one transaction, and answer its questions in the same one."""
 
-    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
-        """Return a sensor's last *limit* stored samples, oldest first."""
+    def recent(
+        self, examination_id: int, sensor_id: str, past_s: float
+    ) -> AsyncIterator[list[Reading]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
 
     async def maintain(self, stored: int) -> None:
         """Do what has to be done now and then; *stored* says whether anything was written."""
@@ -138,7 +141,7 @@ class Store:
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
         self.on_late: Callable[[Sample], None] = lambda sample: None
-        """Called with each sample that was a question and turned out to be new."""
+        """Called with each sample that was a question, or waited for one, once it may go on."""
         self.stored = self.duplicates = self.conflicts = 0
         self.commit_failures = self.read_failures = 0
         self._troubles: dict[str, str] = {}
@@ -168,7 +171,8 @@ class Store:
     def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
         """Queue one sample that is stored, and acknowledged, if it isn't there already."""
         queue = self._queue
-        queue.questions.append(Question(source, sample, replies, len(queue.samples)))
+        turn = source.numbers.ask(sample)
+        queue.questions.append(Question(source, sample, replies, turn, len(queue.samples)))
         self._queued()
 
     def add_prediction(
@@ -205,6 +209,11 @@ class Store:
         self._wake.set()
         if len(self._queue) >= QUEUE_MAX_ROWS or self._queue.body_bytes >= QUEUE_MAX_BYTES:
             self.full = True
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of results waiting."""
+        return self._queue.body_bytes
 
     @property
     def depth(self) -> int:
@@ -306,7 +315,7 @@ class Store:
         """Pass on what became of a group's samples."""
         self.stored += written.stored
         for numbers, largest in written.learned:
-            numbers.learn(largest)
+            self._forward(numbers.learn(largest))
         for question, outcome in zip(group.questions, written.outcomes, strict=True):
             seq, replies = question.sample.seq, question.replies
             if outcome == "conflict":
@@ -315,13 +324,17 @@ class Store:
                 group.acks[replies] = max(seq, group.acks.get(replies, seq))
             if outcome == "again":
                 self.duplicates += 1
-            elif outcome == "new":
-                self.on_late(question.sample)
+            due = question.source.numbers.decide(question.turn, is_new=outcome == "new")
+            self._forward(due)
             replies.settle(
                 question.sample, outcome
             )  # its error comes before the ack that covers it
         for replies, seq in group.acks.items():
             replies.ack(seq)
+
+    def _forward(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            self.on_late(sample)
 
     # Beside the writer
 
@@ -335,15 +348,20 @@ class Store:
             except Again as error:
                 self._note_failed_read(_CHORES, error)
 
-    async def recent(self, examination_id: int, sensor_id: str, limit: int) -> list[Reading]:
-        """Return a sensor's last *limit* stored samples, oldest first; none when that fails."""
+    async def recent(
+        self, examination_id: int, sensor_id: str, past_s: float
+    ) -> AsyncIterator[list[Reading]]:
+        """Yield a sensor's stored samples of the last *past_s* seconds of data time, in pages.
+
+        Oldest first; it ends early when reading fails.
+        """
         try:
-            rows = await self._engine.recent(examination_id, sensor_id, limit)
+            async for page in self._engine.recent(examination_id, sensor_id, past_s):
+                yield page
         except Again as error:
             self._note_failed_read(_READING, error)
-            return []
+            return
         self._troubles.pop(_READING, "")
-        return rows
 
     def _note_failed_read(self, what: str, error: Again) -> None:
         self.read_failures += 1

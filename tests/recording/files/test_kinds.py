@@ -1,5 +1,6 @@
 """The kinds of files that people have: each read as it is meant, or refused with a reason."""
 
+import importlib.util
 import json
 import sqlite3
 import struct
@@ -493,3 +494,39 @@ def test_broken_databases(write):
     database.close()
     with pytest.raises(RecordingError, match="without the tables examinations and ctg"):
         read(write(b"", "unused").parent / "empty.db")
+
+
+def test_an_index_of_dates_is_the_time(tmp_path):
+    """pandas writes it without a name: text, spreadsheets, Parquet."""
+    pandas = pytest.importorskip("pandas")
+    index = pandas.date_range("2025-12-31 23:59:00", periods=40, freq="250ms")
+    frame = pandas.DataFrame({"FHR": 140.5, "UC": range(40)}, index=index)
+    frame.to_csv(tmp_path / "x.csv")
+    paths = [tmp_path / "x.csv"]
+    for suffix, library in ((".xlsx", "openpyxl"), (".parquet", "pyarrow")):
+        if importlib.util.find_spec(library):
+            writer = frame.to_excel if suffix == ".xlsx" else frame.to_parquet
+            writer(tmp_path / f"x{suffix}")
+            paths.append(tmp_path / f"x{suffix}")
+    for path in paths:
+        (one,), _ = read(path)
+        np.testing.assert_allclose(one.sec_from_start, SECONDS)
+        assert one.started.startswith("2025-12-31T23:59:00")
+        assert not one.started.endswith("Z")
+
+
+def test_what_numpy_saves_as_text(tmp_path):
+    """Its header is a remark, its numbers are in scientific notation."""
+    for delimiter in (" ", ",", ";", "\t"):
+        table_of = np.column_stack([SECONDS, np.full(40, 140.5), np.arange(40)])
+        names = delimiter.join(["sec", "bpm", "uc"])
+        np.savetxt(tmp_path / "x.txt", table_of, header=names, delimiter=delimiter)
+        (one,), _ = read(tmp_path / "x.txt")
+        assert one.sec_from_start.tolist() == SECONDS
+        assert (one.uterus[39], one.comments) == (39, ())
+
+
+def test_what_is_no_text_is_not_read_as_text(write):
+    for name in ("x.npy", "x.mat", "x.bin", "x.csv"):
+        with pytest.raises(RecordingError, match="binary, and none of the formats"):
+            read(write(b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}" + bytes(range(256)), name))

@@ -1,0 +1,273 @@
+"""What options may be: numbers within bounds and with a unit, addresses, files, tokens' owners.
+
+Each type refuses what its option cannot mean before anything runs, with exit code 2: nan, infinity,
+digits of other scripts, names that no resolver takes, folders that don't exist.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import click
+
+from ctgkit.config import sensor_id_of
+from ctgkit.errors import excerpt
+from ctgkit.net.addresses import checked_host, host_and_port, websocket_url
+from ctgkit.quantities import number_of, seconds_of, whole_of
+from ctgkit.samples import SEC_FROM_START_MAX_S
+
+if TYPE_CHECKING:
+    from ctgkit.faults.fault import Fault
+
+T = TypeVar("T")
+
+RATE_MIN_HZ, RATE_MAX_HZ = 0.001, 1000.0
+"""Chosen: a sample in a quarter of an hour; a raw electrocardiogram."""
+SPEED_MIN, SPEED_MAX = 0.001, 1e6
+SEED_MAX = 2**63 - 1
+SENSORS_MAX = 10_000
+"""As many as `ctgkit serve` has connections by default."""
+
+
+class Refined(click.ParamType[T], Generic[T]):
+    """A type with a metavar of its own, whose reader raises ValueError."""
+
+    def __init__(self, name: str, read: Callable[[str], T]) -> None:
+        self.name, self._read = name, read
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the name as it is, not in capitals."""
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the text means, or what is a value already."""
+        if isinstance(value, bool):
+            self.fail(f"{value} is not {self.name}", param, ctx)
+        if not isinstance(value, str | int | float):
+            return value
+        try:
+            return self._read(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Number(Refined[float]):
+    """A number in [low, high], or with *above* in (low, high]."""
+
+    def __init__(
+        self,
+        unit: str,
+        low: float,
+        high: float,
+        read: Callable[[str], float],
+        *,
+        above: bool = False,
+    ) -> None:
+        super().__init__(unit, read)
+        self.low, self.high, self.above = low, high, above
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        if isinstance(value, float) and value == math.inf:  # a default: without end
+            return value
+        number = super().convert(value, param, ctx)
+        if not self.low <= number <= self.high or (self.above and number == self.low):
+            span = f"{self.low:.10g} to {self.high:.10g}"
+            self.fail(f"{value} is outside {'more than ' * self.above}{span}", param, ctx)
+        return number
+
+
+def number(unit: str, low: float, high: float, *, above: bool = False) -> Number:
+    """Return the type of a finite number."""
+    return Number(unit, low, high, _quoting(number_of, "a finite number"), above=above)
+
+
+def whole(unit: str, low: int, high: int) -> Number:
+    """Return the type of a whole number."""
+    return Number(unit, low, high, _quoting(whole_of, "a whole number"))
+
+
+def seconds(low: float = 0.0, high: float = SEC_FROM_START_MAX_S, *, above: bool = False) -> Number:
+    """Return the type of a time: seconds, or with a unit as in ``20min``; up to a leap year."""
+    read = _quoting(seconds_of, "a time in seconds, or one such as 20min or 2h")
+    return Number("S", low, high, read, above=above)
+
+
+def _quoting(read: Callable[[str], T], wanted: str) -> Callable[[str], T]:
+    def quoting(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError:
+            raise ValueError(f"{excerpt(text)!r} is not {wanted}") from None
+
+    return quoting
+
+
+SECONDS = seconds(above=True)
+PAUSE = seconds()
+"""A time that may be none."""
+RATE = number("HZ", RATE_MIN_HZ, RATE_MAX_HZ)
+SEED = whole("N", 0, SEED_MAX)
+SENSORS = whole("N", 1, SENSORS_MAX)
+PORT = whole("PORT", 0, 65535)
+SHARE = number("X", 0.0, 1.0)
+
+
+def _speed(text: str) -> float:
+    if text.strip() == "max":
+        return math.inf
+    try:
+        factor = number_of(text)
+    except ValueError:
+        factor = math.nan
+    if not SPEED_MIN <= factor <= SPEED_MAX:
+        raise ValueError(f"{excerpt(text)!r} is neither a positive number nor 'max'")
+    return factor
+
+
+class Speed(Refined[float]):
+    """A positive factor, or ``max`` for as fast as possible (infinity)."""
+
+    def __init__(self) -> None:
+        super().__init__("X|max", _speed)
+
+
+class Address(Refined[tuple[str, int]]):
+    """``HOST:PORT``, or the port alone on loopback; with port 0 any free one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "HOST:PORT", lambda text: host_and_port(text if ":" in text else f":{text}")
+        )
+
+
+class Host(Refined[str]):
+    """The name or number of an interface to listen on."""
+
+    def __init__(self) -> None:
+        super().__init__("ADDRESS", checked_host)
+
+
+class Url(Refined[str]):
+    """Where a WebSocket server is: ``ws(s)://``, ``http(s)://`` or ``HOST:PORT``.
+
+    Parameters
+    ----------
+    default_path : str
+        Added where the address has none.
+    schemes : tuple of str
+        Others are refused.
+    word : str
+        This word instead of an address stands for itself.
+    """
+
+    def __init__(
+        self,
+        default_path: str,
+        *,
+        schemes: tuple[str, ...] = ("ws", "wss", "http", "https"),
+        word: str = "",
+    ) -> None:
+        def read(text: str) -> str:
+            if word and text == word:
+                return word
+            url = websocket_url(text, default_path)
+            if "://" in text and text.partition(":")[0].lower() not in schemes:
+                raise ValueError(f"{excerpt(text)!r} is not {schemes[0]}://HOST:PORT/PATH")
+            return url
+
+        super().__init__(f"URL|{word}" if word else "URL", read)
+
+
+SENSOR_ID = Refined("UUID", sensor_id_of)
+
+
+class FaultOption(click.ParamType["Fault"]):
+    """A fault, such as ``drop:rate=0.01``."""
+
+    name = "KIND[:NAME=VALUE,…]"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the name as it is."""
+        return self.name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Fault":
+        """Return the fault."""
+        from ctgkit.faults.schema import FaultError, parse_fault
+
+        try:
+            return parse_fault(str(value))
+        except FaultError as error:
+            self.fail(f"{excerpt(str(value))}: {error}", param, ctx)
+
+
+class File(click.Path):
+    """A file to read; it need not exist unless *exists* says so: then its reader complains."""
+
+    def __init__(self, *, exists: bool = False, dir_okay: bool = False, name: str = "FILE") -> None:
+        super().__init__(exists=exists, dir_okay=dir_okay, path_type=Path)
+        self.name = name
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the name as it is."""
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+            self.fail(f"{excerpt(str(value))!r} is no name of a file", param, ctx)
+        try:
+            return super().convert(value, param, ctx)
+        except OSError as error:  # a name that is too long
+            self.fail(f"{excerpt(str(value))}: {error.strerror}", param, ctx)
+
+
+class OutFile(File):
+    """A file to write, in a folder that exists unless *parents* are made."""
+
+    def __init__(
+        self, *, parents: bool = False, dir_okay: bool = False, name: str = "FILE"
+    ) -> None:
+        super().__init__(dir_okay=dir_okay, name=name)
+        self._parents = parents
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; said before an hour's run, not after."""
+        path: Path = super().convert(value, param, ctx)
+        folder = path.parent
+        try:
+            path.exists()  # raises for a name that is too long
+            while self._parents and not folder.exists() and folder != folder.parent:
+                folder = folder.parent
+            if not folder.is_dir():
+                self.fail(f"{path}: there is no such folder", param, ctx)
+        except OSError as error:
+            self.fail(f"{excerpt(str(path))}: {error.strerror}", param, ctx)
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            self.fail(f"{path}: may not be written", param, ctx)
+        return path
+
+
+STORE_PREFIX = "sqlite:///"
+
+
+def _store(text: str) -> Path:
+    path = text.removeprefix(STORE_PREFIX)
+    if path in ("", text) or "\0" in path:
+        raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH")
+    if path.startswith((":", "file:")) or "?" in path:
+        reason = "is no file's path: what was acknowledged has to be kept in one"
+        raise ValueError(f"{excerpt(path)!r} {reason}")
+    return Path(path)
+
+
+STORE = Refined(f"{STORE_PREFIX}PATH", _store)
+FILE_OR_STORE = Refined(
+    f"{STORE_PREFIX}PATH",
+    lambda text: _store(text if text.startswith(STORE_PREFIX) else STORE_PREFIX + text),
+)
+"""The same, or the mere path, for an option that took paths once."""
