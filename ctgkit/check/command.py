@@ -52,14 +52,14 @@ def _judging(command: Any) -> Any:
         ),
         click.option(
             "--allow-file",
-            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            type=File(exists=True),
             help="File of known deviations: per line an ID and the reason.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option("--junit", type=OutFile(), help="Write JUnit XML too."),
         click.option(
             "--html",
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=OutFile(),
             help="Write the report as one HTML page too.",
         ),
         click.option(
@@ -149,12 +149,12 @@ def _with_judging(command: Any) -> Any:
 )
 @click.option(
     "--run-ready-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=File(),
     help="This file appears when CMD is ready; default: when its port answers.",
 )
 @click.option(
     "--run-log",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutFile(),
     default=Path("ctgkit-check-run.log"),
     show_default=True,
     help="Gets what CMD writes to stdout and stderr.",
