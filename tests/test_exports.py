@@ -74,6 +74,19 @@ def test_a_recording_is_a_data_frame(library):
     assert np.array_equal(frame["fhr_bpm"].to_numpy(), trace.fhr_bpm, equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["strip.png", "strip.svg", "strip.pdf"])
+def test_a_report_is_drawn_on_paper(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=1200)
+    report = ctgkit.analyze(trace)
+    assert ctgkit.draw(trace, tmp_path / name, report=report, baseline=True) == 1
+    marked = (tmp_path / name).read_bytes()
+    assert ctgkit.draw(trace, tmp_path / name) == 1
+    assert (tmp_path / name).read_bytes() != marked
+    if name.endswith("svg"):
+        assert b"SIMULATED" in marked
+
+
 def test_a_notebook_shows_a_recording():
     trace = ctgkit.generate(duration_s=600)
     assert "2400" in trace._repr_html_()

@@ -59,6 +59,8 @@ class Results:
     """Whether the alarms say what they are about."""
     moments: tuple[Moment, ...] | None = None
     """Probability and status, every 30 s."""
+    risk: tuple[tuple[float, float], ...] | None = None
+    """Data time, seconds, and hypoxia probability."""
     unreadable: int = 0
     """Results and events that are left out: unreadable, or of another examination."""
 
@@ -119,12 +121,15 @@ def from_report(text: bytes) -> Results:
     moments = tuple(
         Moment(c.at_s, c.hypoxia_probability, status_of(c.hypoxia_probability)) for c in course
     )
+    known = ((c.at_s, c.hypoxia_probability) for c in course)
+    risk = tuple((at_s, p) for at_s, p in known if p is not None)
     return Results(
         events=events,
         baseline=baseline,
         alarms=alarms,
         alarms_by_code=by_code,
         moments=moments or None,
+        risk=risk or None,
     )
 
 
@@ -147,6 +152,7 @@ class Listener:
         self._events: dict[tuple[str, str], Found] | None = None
         self._baseline: list[Span] = []
         self._course: list[tuple[float, tuple[str, ...]]] = []
+        self._risk: list[tuple[float, float]] = []
         self._code_course: list[tuple[float, tuple[str, ...]]] = []
         self._moments: list[Moment] = []
         self._told: tuple[Prediction | None, str] = (None, "ok")
@@ -162,6 +168,8 @@ class Listener:
             return  # the backend's word in the service's place (PROTOCOL V-2.2)
         self._last_s = max(self._last_s, result.sec_from_start)
         self._take_moment(result)
+        if result.prediction is not None:
+            self._take_risk(result.prediction.hypoxia_probability)
         if (result.prediction, result.status) != self._told:
             self._told = (result.prediction, result.status)
             self._note(self._course, _any(_alarming(result.prediction, result.status)))
@@ -184,6 +192,7 @@ class Listener:
             alarms=tuple(intervals(course, self._last_s)) if course else None,
             alarms_by_code=by_code,
             moments=tuple(self._moments) or None,
+            risk=tuple(self._risk) or None,
             unreadable=self._unreadable,
         )
 
@@ -204,6 +213,10 @@ class Listener:
             or moment.alarming != last.alarming
         ):
             self._moments.append(moment)
+
+    def _take_risk(self, probability: float) -> None:
+        if not self._risk or self._last_s >= self._risk[-1][0] + PREDICTION_EVERY_S:
+            self._risk.append((self._last_s, probability))
 
     def _take_baseline(self, bpm: Any) -> None:
         if not isinstance(bpm, int | float):

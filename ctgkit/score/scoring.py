@@ -15,6 +15,7 @@ from ctgkit.score.alarms import AlarmTally, judge_alarms
 from ctgkit.score.calls import Calls, judge_calls
 from ctgkit.score.matching import Tally, match
 from ctgkit.score.results import Found, Results
+from ctgkit.score.risk import Risk
 from ctgkit.score.truth import Span, Truth
 
 TYPED: Final = "deceleration"
@@ -46,6 +47,8 @@ class Score:
     alarms_by_code: bool = False
     calls: Calls | None = None
     """What probability and status alone are worth."""
+    risks: tuple[Risk, ...] | None = None
+    """Hypoxia probability against the simulated pH, one per recording."""
     unreadable: int = 0
     said: bool = True
     """Whether there were results at all."""
@@ -129,6 +132,7 @@ def score(truth: Truth, results: Results) -> Score:
         alarms=_alarms(truth, results),
         alarms_by_code=results.alarms_by_code,
         calls=judge_calls(truth.alarms, results.moments, truth.length_s),
+        risks=_risks(truth, results),
         unreadable=results.unreadable,
     )
 
@@ -147,6 +151,12 @@ def _matched(truth: Truth, events: Sequence[Found], kind: str) -> _Matched:
         [(asked[i], found[j]) for i, j in pairs],
         [e for j, e in enumerate(rest) if j not in forgiven],
     )
+
+
+def _risks(truth: Truth, results: Results) -> tuple[Risk, ...] | None:
+    if truth.acidotic is None or not results.risk:
+        return None
+    return (Risk(truth.acidotic, truth.acidotic_since_s, results.risk),)
 
 
 def _alarms(truth: Truth, results: Results) -> AlarmTally | None:
@@ -210,6 +220,7 @@ def combined(scores: Sequence[Score]) -> Score:
         alarms=sum(alarms, AlarmTally()) if alarms else None,
         alarms_by_code=any(s.alarms_by_code for s in scores),
         calls=sum(calls[1:], calls[0]) if calls else None,
+        risks=tuple(risk for s in scores for risk in s.risks or ()) or None,
         unreadable=sum(s.unreadable for s in scores),
     )
 

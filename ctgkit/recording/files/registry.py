@@ -55,7 +55,7 @@ FORMATS = (
            writes=False, extra="excel", foreign=True, magic=b"PK\x03\x04"),
     Format("database", "database", (".db", ".sqlite", ".sqlite3"), writes=False,
            magic=b"SQLite format 3\0"),
-    Format("messages", "native", (".json", ".har", ".log"), writes=False),
+    Format("messages", "native", (".json", ".har", ".mitm", ".log"), writes=False),
 )  # fmt: skip
 
 

@@ -416,6 +416,44 @@ def test_messages_that_others_kept(write, name, wrap, more):
     assert one.sensor_id == more.get("sensorID", "")
 
 
+def tnet(value):
+    """Encode a value as mitmproxy does."""
+    match value:
+        case None:
+            text, kind = b"", b"~"
+        case bool():
+            text, kind = str(value).lower().encode(), b"!"
+        case int():
+            text, kind = str(value).encode(), b"#"
+        case float():
+            text, kind = str(value).encode(), b"^"
+        case bytes():
+            text, kind = value, b","
+        case str():
+            text, kind = value.encode(), b";"
+        case list():
+            text, kind = b"".join(map(tnet, value)), b"]"
+        case _:
+            pairs = ((tnet(name), tnet(one)) for name, one in value.items())
+            text, kind = b"".join(name + one for name, one in pairs), b"}"
+    return b"%d:%s%s" % (len(text), text, kind)
+
+
+def test_flows_of_mitmproxy(write):
+    frames = [json.dumps(message(n / 4, 140 + n, sensorID="a")).encode() for n in range(8)]
+    flows = [
+        {"type": "http", "websocket": None, "version": 21},
+        {"type": "http", "websocket": {"messages": [
+            [1, True, frame, 1.5, False, False] for frame in [*frames, b"{}", b"\xff"]]}},
+    ]  # fmt: skip
+    data = b"".join(map(tnet, flows))
+    (one,), _ = read(write(data, "x.mitm"))
+    assert one.fhr_bpm.tolist() == [140.0 + n for n in range(8)]
+    for broken in (data[:-9], b"5:abc", b"999999999999999:x,", tnet([[[]]] * 3)[:-1] + b"?"):
+        with pytest.raises(RecordingError):
+            read(write(broken, "x.mitm"))
+
+
 def test_lines_that_hold_no_samples_name_what_makes_recordings(write):
     with pytest.raises(RecordingError, match="ctgkit record"):
         read(write('{"a": 1}\n{"b": 2}\n', "x.jsonl"))
