@@ -1,10 +1,11 @@
 """Samples -> requests or messages, as a profile says. Pure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -26,10 +27,17 @@ BOUNDARY = "ctgkit-7d1f0c5a9b"
 """Between the parts of an upload: samples are numbers, so it never occurs in them."""
 TOKEN_MIN_CHARS = 16
 """From this length on, what a setup request captured may be a token, and is not shown."""
+_RAW = {
+    "fhr": attrgetter("sample.fhr_bpm"),
+    "toco": attrgetter("sample.uterus"),
+    "spasms": attrgetter("sample.spasms"),
+}
+_NOTHING = Sample("", 0.0, None, None, None)
+_encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message or a request."""
 
     url: str
@@ -127,6 +135,9 @@ class Renderer:
             for name, file in profile.files.items()
         }
         self._body = compile_tree(profile.body, known, "body")
+        self._content, self._kind = self._how()
+        self.channels = tuple(n for n in CHANNELS if profile.channel.get(n, _PLAIN).send)
+        """Channels that are sent, with ``per = "channel"``."""
         self._setup = [
             self._compiled_setup(n, one, known, quoted) for n, one in enumerate(profile.setup)
         ]
@@ -145,9 +156,6 @@ class Renderer:
     # --- variables ------------------------------------------------------------------------------
 
     def _variables(self) -> dict[str, Getter]:
-        def at(scope: _Scope) -> datetime:
-            return EPOCH + timedelta(seconds=epoch_s(scope))
-
         def epoch_s(scope: _Scope) -> float:
             return scope.session.start_epoch_s + scope.sample.sec_from_start
 
@@ -155,15 +163,13 @@ class Renderer:
         names = {name: self.profile.channel.get(name, _PLAIN).name or name for name in CHANNELS}
         found: dict[str, Getter] = {
             **channels,
-            "id": lambda scope: scope.session.sensor_id,
-            "t": lambda scope: scope.sample.sec_from_start,
+            "id": attrgetter("session.sensor_id"),
+            "t": attrgetter("sample.sec_from_start"),
             "t_ms": lambda scope: round(scope.sample.sec_from_start * 1000),
             "epoch_s": epoch_s,
             "epoch_ms": lambda scope: round(epoch_s(scope) * 1000),
-            "iso": lambda scope: (
-                at(scope).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            ),
-            "seq": lambda scope: scope.session.seq,
+            "iso": _clock(),
+            "seq": attrgetter("session.seq"),
             "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
         }
         if self.profile.per == "channel":
@@ -176,15 +182,15 @@ class Renderer:
         rule = self.profile.channel.get(name, _PLAIN)
         scale, offset, digits = rule.scale, rule.offset, rule.digits
         gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
-        attribute = {"fhr": "fhr_bpm", "toco": "uterus", "spasms": "spasms"}[name]
-        plain = scale == 1.0 and offset == 0.0
+        raw = _RAW[name]
+        if scale == 1.0 and offset == 0.0 and digits is None:
+            return lambda scope: gap if (value := raw(scope)) is None else value
 
         def get(scope: _Scope) -> Any:
-            value = getattr(scope.sample, attribute)
+            value = raw(scope)
             if value is None:
                 return gap
-            if not plain:
-                value = value * scale + offset
+            value = value * scale + offset
             if digits is not None:
                 value = round(value, digits) if digits else round(value)
             return value
@@ -212,12 +218,6 @@ class Renderer:
 
     # --- rendering ------------------------------------------------------------------------------
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channels that are sent, with ``per = "channel"``."""
-        rules = self.profile.channel
-        return tuple(name for name in CHANNELS if rules.get(name, _PLAIN).send)
-
     def setup(self, session: Session) -> Iterator[tuple[Setup, Outgoing]]:
         """Yield the requests that come first; capture an answer before asking for the next."""
         scope = _Scope(session, (), Sample(session.sensor_id, 0.0, None, None, None))
@@ -240,43 +240,53 @@ class Renderer:
         session : Session
             Its ``seq`` counts on.
         """
-        made: list[Outgoing] = []
-        if self.profile.per == "batch":
-            if samples:
-                made = self._one(_Scope(session, samples, samples[-1]), len(samples))
-                session.seq += 1
-            return made
-        for sample in samples:
-            scope = _Scope(session, (sample,), sample)
-            if self.profile.per == "channel":
-                for name in self.channels:
-                    scope.channel = name
-                    made += self._one(scope, 1)
-            else:
-                made += self._one(scope, 1)
-            session.seq += 1
-        return made
-
-    def _one(self, scope: _Scope, n_samples: int) -> list[Outgoing]:
+        made: list[Outgoing | None] = []
+        scope = _Scope(session, samples, samples[-1] if samples else _NOTHING)
         try:
-            content, kind = self._content(scope)
-            if content is SKIP:
-                return []
-            url = str(self._url(scope))
-            headers = _headers(self._headers, scope) if self._headers else ()
+            if self.profile.per == "batch":
+                if samples:
+                    made.append(self._one(scope, len(samples)))
+                    session.seq += 1
+            elif self.profile.per == "sample":
+                for sample in samples:
+                    scope.sample = sample
+                    made.append(self._one(scope, 1))
+                    session.seq += 1
+            else:
+                for sample in samples:
+                    scope.sample = sample
+                    for scope.channel in self.channels:
+                        made.append(self._one(scope, 1))
+                    session.seq += 1
         except TemplateError as error:
             raise ConfigError(self.where, str(error)) from error
-        return [Outgoing(url, content, self.profile.method, headers, kind, n_samples)]
+        return [one for one in made if one is not None]
 
-    def _content(self, scope: _Scope) -> tuple[Any, str]:
-        if self._line is not None:
-            line = self._line(scope)
-            return (SKIP if line is SKIP else line.encode()), "text/plain; charset=utf-8"
+    def _one(self, scope: _Scope, n_samples: int) -> Outgoing | None:
+        content = self._content(scope)
+        if content is SKIP:
+            return None
+        headers = _headers(self._headers, scope) if self._headers else ()
+        url = self._url(scope)
+        return Outgoing(url, content, self.profile.method, headers, self._kind, n_samples)
+
+    def _how(self) -> tuple[Callable[[_Scope], Any], str]:
+        """Return what makes the content of a message, and its type."""
+        line, body, value = self._line, self._body, self.scalars.get("value")
+        if line is not None:
+
+            def text(scope: _Scope) -> Any:
+                made = line(scope)
+                return SKIP if made is SKIP else made.encode()
+
+            return text, "text/plain; charset=utf-8"
         if self._files:
-            return self._upload(scope), f"multipart/form-data; boundary={BOUNDARY}"
-        if self.profile.per == "channel" and self.scalars["value"](scope) is SKIP:
-            return SKIP, ""
-        return msgspec.json.encode(self._body(scope)), "application/json"
+            return self._upload, f"multipart/form-data; boundary={BOUNDARY}"
+        if value is None:
+            return (lambda scope: _encode(body(scope))), "application/json"
+        return (
+            lambda scope: SKIP if value(scope) is SKIP else _encode(body(scope))
+        ), "application/json"
 
     def _upload(self, scope: _Scope) -> bytes:
         parts = []
@@ -298,6 +308,21 @@ def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[st
             raise TemplateError(f"headers.{name}: its value is not one line of plain text")
         made.append((name, value))
     return tuple(made)
+
+
+def _clock() -> Getter:
+    """Return a function scope -> the clock time of its sample, whose date is that of many."""
+    shown_s, shown = -1, ""
+
+    def iso(scope: _Scope) -> str:
+        nonlocal shown_s, shown
+        ms = int((scope.session.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5)
+        if ms // 1000 != shown_s:
+            shown_s = ms // 1000
+            shown = f"{EPOCH + timedelta(seconds=shown_s):%Y-%m-%dT%H:%M:%S}"
+        return f"{shown}.{ms % 1000:03d}Z"
+
+    return iso
 
 
 def _rows(file: File, line: Getter, scope: _Scope) -> str:
