@@ -33,6 +33,7 @@ _RAW = {
     "spasms": attrgetter("sample.spasms"),
 }
 _NOTHING = Sample("", 0.0, None, None, None)
+_MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
 _encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
 
@@ -64,6 +65,10 @@ class Session:
     captured: dict[str, Any] = field(default_factory=dict)
     """What setup requests captured, and ``secret.NAME`` for each secret."""
     seq: int = 0
+    samples: Sequence[Sample] = ()
+    """What is being rendered; templates see it here."""
+    sample: Sample = _NOTHING
+    channel: str = ""
 
     def hidden(self, body: bytes) -> bytes:
         """Return what the other side said, or was sent, without secrets."""
@@ -78,16 +83,6 @@ class Session:
     def shown(self, text: bytes | str) -> str:
         """Return the start of a text for logs, without secrets."""
         return excerpt(self.hidden(text.encode() if isinstance(text, str) else text))
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What templates see."""
-
-    session: Session
-    samples: Sequence[Sample]
-    sample: Sample
-    channel: str = ""
 
 
 class Renderer:
@@ -136,6 +131,7 @@ class Renderer:
         }
         self._body = compile_tree(profile.body, known, "body")
         self._content, self._kind = self._how()
+        self._per, self._method = profile.per, profile.method
         self.channels = tuple(n for n in CHANNELS if profile.channel.get(n, _PLAIN).send)
         """Channels that are sent, with ``per = "channel"``."""
         self._setup = [
@@ -156,20 +152,20 @@ class Renderer:
     # --- variables ------------------------------------------------------------------------------
 
     def _variables(self) -> dict[str, Getter]:
-        def epoch_s(scope: _Scope) -> float:
-            return scope.session.start_epoch_s + scope.sample.sec_from_start
+        def epoch_s(scope: Session) -> float:
+            return scope.start_epoch_s + scope.sample.sec_from_start
 
         channels = {name: self._channel(name) for name in CHANNELS}
         names = {name: self.profile.channel.get(name, _PLAIN).name or name for name in CHANNELS}
         found: dict[str, Getter] = {
             **channels,
-            "id": attrgetter("session.sensor_id"),
+            "id": attrgetter("sensor_id"),
             "t": attrgetter("sample.sec_from_start"),
             "t_ms": lambda scope: round(scope.sample.sec_from_start * 1000),
             "epoch_s": epoch_s,
             "epoch_ms": lambda scope: round(epoch_s(scope) * 1000),
             "iso": _clock(),
-            "seq": attrgetter("session.seq"),
+            "seq": attrgetter("seq"),
             "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
         }
         if self.profile.per == "channel":
@@ -186,7 +182,7 @@ class Renderer:
         if scale == 1.0 and offset == 0.0 and digits is None:
             return lambda scope: gap if (value := raw(scope)) is None else value
 
-        def get(scope: _Scope) -> Any:
+        def get(scope: Session) -> Any:
             value = raw(scope)
             if value is None:
                 return gap
@@ -199,12 +195,12 @@ class Renderer:
 
     def _lists(self, each: Getter | None) -> dict[str, Getter]:
         def listed(get: Getter) -> Getter:
-            def values(scope: _Scope) -> list[Any]:
-                row = _Scope(scope.session, scope.samples, scope.sample)
-                found = []
+            def values(scope: Session) -> list[Any]:
+                found, last = [], scope.sample
                 for sample in scope.samples:
-                    row.sample = sample
-                    found.append(get(row))
+                    scope.sample = sample
+                    found.append(get(scope))
+                scope.sample = last
                 if SKIP in found:
                     raise TemplateError('gap = "skip" would misalign the lists of a batch')
                 return found
@@ -220,7 +216,7 @@ class Renderer:
 
     def setup(self, session: Session) -> Iterator[tuple[Setup, Outgoing]]:
         """Yield the requests that come first; capture an answer before asking for the next."""
-        scope = _Scope(session, (), Sample(session.sensor_id, 0.0, None, None, None))
+        session.samples, session.sample, scope = (), _NOTHING, session
         for setup, url, body, headers in self._setup:
             try:
                 content = b"" if setup.body is None else msgspec.json.encode(body(scope))
@@ -240,42 +236,41 @@ class Renderer:
         session : Session
             Its ``seq`` counts on.
         """
+        one = self._one
         made: list[Outgoing | None] = []
-        scope = _Scope(session, samples, samples[-1] if samples else _NOTHING)
+        session.samples = samples
         try:
-            if self.profile.per == "batch":
+            if self._per == "batch":
                 if samples:
-                    made.append(self._one(scope, len(samples)))
-                    session.seq += 1
-            elif self.profile.per == "sample":
-                for sample in samples:
-                    scope.sample = sample
-                    made.append(self._one(scope, 1))
+                    session.sample = samples[-1]
+                    made.append(one(session, len(samples)))
                     session.seq += 1
             else:
-                for sample in samples:
-                    scope.sample = sample
-                    for scope.channel in self.channels:
-                        made.append(self._one(scope, 1))
+                for session.sample in samples:
+                    if self._per == "sample":
+                        made.append(one(session, 1))
+                    else:
+                        for session.channel in self.channels:
+                            made.append(one(session, 1))
                     session.seq += 1
         except TemplateError as error:
             raise ConfigError(self.where, str(error)) from error
-        return [one for one in made if one is not None]
+        return [each for each in made if each is not None]
 
-    def _one(self, scope: _Scope, n_samples: int) -> Outgoing | None:
+    def _one(self, scope: Session, n_samples: int) -> Outgoing | None:
         content = self._content(scope)
         if content is SKIP:
             return None
         headers = _headers(self._headers, scope) if self._headers else ()
         url = self._url(scope)
-        return Outgoing(url, content, self.profile.method, headers, self._kind, n_samples)
+        return Outgoing(url, content, self._method, headers, self._kind, n_samples)
 
-    def _how(self) -> tuple[Callable[[_Scope], Any], str]:
+    def _how(self) -> tuple[Callable[[Session], Any], str]:
         """Return what makes the content of a message, and its type."""
         line, body, value = self._line, self._body, self.scalars.get("value")
         if line is not None:
 
-            def text(scope: _Scope) -> Any:
+            def text(scope: Session) -> Any:
                 made = line(scope)
                 return SKIP if made is SKIP else made.encode()
 
@@ -288,7 +283,7 @@ class Renderer:
             lambda scope: SKIP if value(scope) is SKIP else _encode(body(scope))
         ), "application/json"
 
-    def _upload(self, scope: _Scope) -> bytes:
+    def _upload(self, scope: Session) -> bytes:
         parts = []
         for name, (file, line) in self._files.items():
             rows = _rows(file, line, scope)
@@ -300,7 +295,7 @@ class Renderer:
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
 
 
-def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[str, str], ...]:
+def _headers(headers: list[tuple[str, Getter]], scope: Session) -> tuple[tuple[str, str], ...]:
     made = []
     for name, get in headers:
         value = str(get(scope))
@@ -312,35 +307,37 @@ def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[st
 
 def _clock() -> Getter:
     """Return a function scope -> the clock time of its sample, whose date is that of many."""
-    shown_s, shown = -1, ""
+    last = -1, ""  # one pair: windows are rendered in several threads
 
-    def iso(scope: _Scope) -> str:
-        nonlocal shown_s, shown
-        ms = int((scope.session.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5)
-        if ms // 1000 != shown_s:
-            shown_s = ms // 1000
-            shown = f"{EPOCH + timedelta(seconds=shown_s):%Y-%m-%dT%H:%M:%S}"
-        return f"{shown}.{ms % 1000:03d}Z"
+    def iso(scope: Session) -> str:
+        nonlocal last
+        ms = int((scope.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5)
+        whole_s = ms // 1000
+        known_s, text = last
+        if whole_s != known_s:
+            text = f"{EPOCH + timedelta(seconds=whole_s):%Y-%m-%dT%H:%M:%S}"
+            last = whole_s, text
+        return text + _MILLISECONDS[ms - 1000 * whole_s]
 
     return iso
 
 
-def _rows(file: File, line: Getter, scope: _Scope) -> str:
-    row = _Scope(scope.session, scope.samples, scope.sample)
-    rows = [file.header] if file.header else []
+def _rows(file: File, line: Getter, scope: Session) -> str:
+    rows, last = [file.header] if file.header else [], scope.sample
     for sample in scope.samples:
-        row.sample = sample
-        shown = line(row)
+        scope.sample = sample
+        shown = line(scope)
         if shown is not SKIP:
             rows.append(shown)
+    scope.sample = last
     return "".join(f"{one}\n" for one in rows)
 
 
 def _captured(name: str) -> Getter:
-    def get(scope: _Scope) -> Any:
-        if name not in scope.session.captured:
+    def get(scope: Session) -> Any:
+        if name not in scope.captured:
             raise TemplateError(f"{{{name}}} is used before a setup request has captured it")
-        return scope.session.captured[name]
+        return scope.captured[name]
 
     return get
 

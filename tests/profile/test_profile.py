@@ -80,7 +80,9 @@ def test_any_reply_is_read_or_refused_in_one_line(body, status):
 
 @given(
     st.recursive(
-        st.none() | st.integers() | texts, lambda v: st.lists(v) | st.dictionaries(texts, v)
+        st.none() | st.integers() | texts,
+        lambda v: st.lists(v) | st.dictionaries(texts, v),
+        max_leaves=12,
     )
 )
 def test_pointers_find_what_is_there(document):
