@@ -14,7 +14,7 @@ import msgspec
 from ctgkit.errors import ConfigError, CtgkitError, Unreachable, WireError
 from ctgkit.profile.batches import batches
 from ctgkit.profile.links import HttpLink, Refused, SocketLinks, Tally, http_client
-from ctgkit.profile.model import Profile, Setup
+from ctgkit.profile.model import Setup
 from ctgkit.profile.render import Outgoing, Renderer, Session
 from ctgkit.profile.reply import pointed, read_document
 from ctgkit.simulate.source import Source
@@ -249,7 +249,7 @@ async def _send_all(
         summary.samples += len(batch)
 
 
-def summary_text(summary: Summary, profile: Profile) -> str:
+def summary_text(summary: Summary, name: str) -> str:
     """Return what was sent, in two lines."""
     s = summary
     refused = ", ".join(f"{n} x {reason}" for reason, n in s.rejected.items()) or "none"
@@ -258,7 +258,7 @@ def summary_text(summary: Summary, profile: Profile) -> str:
         f"sent {s.samples} samples in {s.messages} messages: {said}, refused: {refused};"
         f" {s.retries} requests sent again, {s.reconnects} reconnects\n"
         f"{s.sensors} sensor{'s' if s.sensors > 1 else ''}, {s.duration_s:.1f} s,"
-        f" profile {profile.name or 'without a name'}: messages may be lost or arrive twice"
+        f" profile {name}: messages may be lost or arrive twice"
     )
 
 

@@ -79,7 +79,7 @@ def play_profile(options: "SensorOptions", url: str | None) -> int:
         log.warning("the scenario's own faults were not applied: a profile has none")
     if options.truth is not None:
         repertoire.write_truth(options.truth, ids)
-    told = summary_json(summary) if options.as_json else summary_text(summary, renderer.profile)
+    told = summary_json(summary) if options.as_json else summary_text(summary, renderer.where)
     click.echo(told, err=options.stdout)
     if summary.failures:
         raise Unreachable("sensors gave up", "; ".join(summary.failures))
