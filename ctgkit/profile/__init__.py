@@ -5,6 +5,9 @@
 - render    pure: samples -> requests or messages
 - reply     pure: the bytes of a reply -> a prediction
 - library   finds and reads profile files; shapes/ are the shipped ones
-- client    sends what was rendered, over WebSocket or HTTP
+- links     connections over WebSocket or HTTP, and what counts as refused
+- client    plays sensors over them
+- mlservice an ML service behind HTTP as one of PROTOCOL.md
+- sensing   ``ctgkit sensor --profile``
 - command   ``ctgkit profile``
 """

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +14,7 @@ import msgspec
 from ctgkit.errors import ConfigError, CtgkitError, Unreachable, WireError
 from ctgkit.profile.batches import batches
 from ctgkit.profile.links import HttpLink, Refused, SocketLinks, Tally, http_client
-from ctgkit.profile.model import Profile, Setup
+from ctgkit.profile.model import Setup
 from ctgkit.profile.render import Outgoing, Renderer, Session
 from ctgkit.profile.reply import pointed, read_document
 from ctgkit.simulate.source import Source
@@ -26,6 +26,40 @@ log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 5.0
 """How long a stop waits for messages that are on their way, seconds."""
+
+
+class Clock:
+    """Waits until samples are due; :meth:`ring` ends all waits, at a stop."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._rung = False
+
+    async def until(self, due_s: float) -> None:
+        """Wait for a time of the event loop."""
+        loop = asyncio.get_running_loop()
+        if due_s <= loop.time() or self._rung:
+            await asyncio.sleep(0)
+            return
+        due = loop.create_future()
+        alarm = loop.call_at(due_s, _wake, due)
+        self._waiting.add(due)
+        try:
+            await due
+        finally:
+            alarm.cancel()
+            self._waiting.discard(due)
+
+    def ring(self) -> None:
+        """Let nobody wait any more."""
+        self._rung = True
+        for due in self._waiting:
+            _wake(due)
+
+
+def _wake(due: asyncio.Future[None]) -> None:
+    if not due.done():
+        due.set_result(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +79,7 @@ class ProfileSettings:
     connect_timeout_s: float = 10.0
     """How long to try to reach the other side at first, seconds; later it is tried indefinitely."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    clock: Clock = field(default_factory=Clock)
     write: Callable[[bytes], None] | None = None
     """Gets each message instead of the other side: for a pipe."""
 
@@ -112,6 +147,7 @@ async def run_profile(settings: ProfileSettings) -> Summary:
         while waiting and not settings.stop.is_set():
             _, waiting = await asyncio.wait({*waiting, stopper}, return_when="FIRST_COMPLETED")
             waiting.discard(stopper)
+        settings.clock.ring()
         if waiting:
             await asyncio.wait(waiting, timeout=STOP_TIMEOUT_S)
         for task in (*players, stopper):
@@ -196,7 +232,7 @@ async def _send_all(
         if zero_s is None:
             zero_s, first_s = loop.time(), batch[0].sec_from_start
         due_s = zero_s + (batch[-1].sec_from_start - first_s) / settings.speed
-        await _until(due_s, settings.stop)
+        await settings.clock.until(due_s)
         if settings.stop.is_set():
             break
         for outgoing in renderer.render(batch, session):
@@ -213,17 +249,7 @@ async def _send_all(
         summary.samples += len(batch)
 
 
-async def _until(due_s: float, stop: asyncio.Event) -> None:
-    wait_s = due_s - asyncio.get_running_loop().time()
-    if wait_s <= 0:
-        await asyncio.sleep(0)
-        return
-    with suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
-            await stop.wait()
-
-
-def summary_text(summary: Summary, profile: Profile) -> str:
+def summary_text(summary: Summary, name: str) -> str:
     """Return what was sent, in two lines."""
     s = summary
     refused = ", ".join(f"{n} x {reason}" for reason, n in s.rejected.items()) or "none"
@@ -232,7 +258,7 @@ def summary_text(summary: Summary, profile: Profile) -> str:
         f"sent {s.samples} samples in {s.messages} messages: {said}, refused: {refused};"
         f" {s.retries} requests sent again, {s.reconnects} reconnects\n"
         f"{s.sensors} sensor{'s' if s.sensors > 1 else ''}, {s.duration_s:.1f} s,"
-        f" profile {profile.name or 'without a name'}: messages may be lost or arrive twice"
+        f" profile {name}: messages may be lost or arrive twice"
     )
 
 

@@ -65,7 +65,8 @@ def lint(name: str) -> None:
     from ctgkit.profile.library import load_profile
 
     renderer = load_profile(name)
-    messages = _first_messages(renderer, "normal-reactive", 0)
+    first = _first_messages(renderer, "normal-reactive", 0, SHOWN + len(renderer.profile.setup))
+    messages = [one for one in first if one.samples]
     if not messages:
         raise ConfigError(name, "makes no message of the first samples of normal-reactive")
     click.echo(f"{name}: ok; {_target(messages[0])}, per {renderer.profile.per}")
@@ -76,21 +77,23 @@ def _target(one: "Outgoing") -> str:
     return f"{one.method} {one.url}" if web else one.url
 
 
-def _first_messages(renderer: "Renderer", scenario: str, seed: int) -> "list[Outgoing]":
+def _first_messages(
+    renderer: "Renderer", scenario: str, seed: int, count: int = SHOWN
+) -> "list[Outgoing]":
     """Return the first messages; what a setup request would capture stands as its name."""
     from ctgkit.profile.batches import batches
     from ctgkit.profile.render import Session
     from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 
-    names = {name: f"<{name}>" for one in renderer.profile.setup for name in one.capture}
-    secrets = {f"secret.{name}": "<secret>" for name in renderer.profile.secrets}
+    names = {name: f"~{name}~" for one in renderer.profile.setup for name in one.capture}
+    secrets = {f"secret.{name}": "~secret~" for name in renderer.profile.secrets}
     start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     session = Session("00000000-0000-4000-8000-000000000000", start, {**names, **secrets})
     source = Sensor(load_scenario(scenario), seed, rate_hz=renderer.profile.rate_hz or 4.0)
     made: list[Outgoing] = [one for _, one in renderer.setup(session)]
     for batch in batches(source, renderer.profile, session.sensor_id):
         made += renderer.render(batch, session)
-        if len(made) >= SHOWN or batch[-1].sec_from_start > renderer.profile.batch_s + 60:
+        if len(made) >= count or batch[-1].sec_from_start > renderer.profile.batch_s + 60:
             break
-    return made[:SHOWN]
+    return made[:count]

@@ -1,10 +1,11 @@
 """Samples -> requests or messages, as a profile says. Pure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -26,10 +27,18 @@ BOUNDARY = "ctgkit-7d1f0c5a9b"
 """Between the parts of an upload: samples are numbers, so it never occurs in them."""
 TOKEN_MIN_CHARS = 16
 """From this length on, what a setup request captured may be a token, and is not shown."""
+_RAW = {
+    "fhr": attrgetter("sample.fhr_bpm"),
+    "toco": attrgetter("sample.uterus"),
+    "spasms": attrgetter("sample.spasms"),
+}
+_NOTHING = Sample("", 0.0, None, None, None)
+_MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
+_encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message or a request."""
 
     url: str
@@ -56,6 +65,10 @@ class Session:
     captured: dict[str, Any] = field(default_factory=dict)
     """What setup requests captured, and ``secret.NAME`` for each secret."""
     seq: int = 0
+    samples: Sequence[Sample] = ()
+    """What is being rendered; templates see it here."""
+    sample: Sample = _NOTHING
+    channel: str = ""
 
     def hidden(self, body: bytes) -> bytes:
         """Return what the other side said, or was sent, without secrets."""
@@ -70,16 +83,6 @@ class Session:
     def shown(self, text: bytes | str) -> str:
         """Return the start of a text for logs, without secrets."""
         return excerpt(self.hidden(text.encode() if isinstance(text, str) else text))
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What templates see."""
-
-    session: Session
-    samples: Sequence[Sample]
-    sample: Sample
-    channel: str = ""
 
 
 class Renderer:
@@ -127,6 +130,10 @@ class Renderer:
             for name, file in profile.files.items()
         }
         self._body = compile_tree(profile.body, known, "body")
+        self._content, self._kind = self._how()
+        self._per, self._method = profile.per, profile.method
+        self.channels = tuple(n for n in CHANNELS if profile.channel.get(n, _PLAIN).send)
+        """Channels that are sent, with ``per = "channel"``."""
         self._setup = [
             self._compiled_setup(n, one, known, quoted) for n, one in enumerate(profile.setup)
         ]
@@ -145,25 +152,20 @@ class Renderer:
     # --- variables ------------------------------------------------------------------------------
 
     def _variables(self) -> dict[str, Getter]:
-        def at(scope: _Scope) -> datetime:
-            return EPOCH + timedelta(seconds=epoch_s(scope))
-
-        def epoch_s(scope: _Scope) -> float:
-            return scope.session.start_epoch_s + scope.sample.sec_from_start
+        def epoch_s(scope: Session) -> float:
+            return scope.start_epoch_s + scope.sample.sec_from_start
 
         channels = {name: self._channel(name) for name in CHANNELS}
         names = {name: self.profile.channel.get(name, _PLAIN).name or name for name in CHANNELS}
         found: dict[str, Getter] = {
             **channels,
-            "id": lambda scope: scope.session.sensor_id,
-            "t": lambda scope: scope.sample.sec_from_start,
+            "id": attrgetter("sensor_id"),
+            "t": attrgetter("sample.sec_from_start"),
             "t_ms": lambda scope: round(scope.sample.sec_from_start * 1000),
             "epoch_s": epoch_s,
             "epoch_ms": lambda scope: round(epoch_s(scope) * 1000),
-            "iso": lambda scope: (
-                at(scope).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            ),
-            "seq": lambda scope: scope.session.seq,
+            "iso": _clock(),
+            "seq": attrgetter("seq"),
             "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
         }
         if self.profile.per == "channel":
@@ -176,15 +178,15 @@ class Renderer:
         rule = self.profile.channel.get(name, _PLAIN)
         scale, offset, digits = rule.scale, rule.offset, rule.digits
         gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
-        attribute = {"fhr": "fhr_bpm", "toco": "uterus", "spasms": "spasms"}[name]
-        plain = scale == 1.0 and offset == 0.0
+        raw = _RAW[name]
+        if scale == 1.0 and offset == 0.0 and digits is None:
+            return lambda scope: gap if (value := raw(scope)) is None else value
 
-        def get(scope: _Scope) -> Any:
-            value = getattr(scope.sample, attribute)
+        def get(scope: Session) -> Any:
+            value = raw(scope)
             if value is None:
                 return gap
-            if not plain:
-                value = value * scale + offset
+            value = value * scale + offset
             if digits is not None:
                 value = round(value, digits) if digits else round(value)
             return value
@@ -193,12 +195,12 @@ class Renderer:
 
     def _lists(self, each: Getter | None) -> dict[str, Getter]:
         def listed(get: Getter) -> Getter:
-            def values(scope: _Scope) -> list[Any]:
-                row = _Scope(scope.session, scope.samples, scope.sample)
-                found = []
+            def values(scope: Session) -> list[Any]:
+                found, last = [], scope.sample
                 for sample in scope.samples:
-                    row.sample = sample
-                    found.append(get(row))
+                    scope.sample = sample
+                    found.append(get(scope))
+                scope.sample = last
                 if SKIP in found:
                     raise TemplateError('gap = "skip" would misalign the lists of a batch')
                 return found
@@ -212,15 +214,9 @@ class Renderer:
 
     # --- rendering ------------------------------------------------------------------------------
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channels that are sent, with ``per = "channel"``."""
-        rules = self.profile.channel
-        return tuple(name for name in CHANNELS if rules.get(name, _PLAIN).send)
-
     def setup(self, session: Session) -> Iterator[tuple[Setup, Outgoing]]:
         """Yield the requests that come first; capture an answer before asking for the next."""
-        scope = _Scope(session, (), Sample(session.sensor_id, 0.0, None, None, None))
+        session.samples, session.sample, scope = (), _NOTHING, session
         for setup, url, body, headers in self._setup:
             try:
                 content = b"" if setup.body is None else msgspec.json.encode(body(scope))
@@ -240,45 +236,54 @@ class Renderer:
         session : Session
             Its ``seq`` counts on.
         """
-        made: list[Outgoing] = []
-        if self.profile.per == "batch":
-            if samples:
-                made = self._one(_Scope(session, samples, samples[-1]), len(samples))
-                session.seq += 1
-            return made
-        for sample in samples:
-            scope = _Scope(session, (sample,), sample)
-            if self.profile.per == "channel":
-                for name in self.channels:
-                    scope.channel = name
-                    made += self._one(scope, 1)
-            else:
-                made += self._one(scope, 1)
-            session.seq += 1
-        return made
-
-    def _one(self, scope: _Scope, n_samples: int) -> list[Outgoing]:
+        one = self._one
+        made: list[Outgoing | None] = []
+        session.samples = samples
         try:
-            content, kind = self._content(scope)
-            if content is SKIP:
-                return []
-            url = str(self._url(scope))
-            headers = _headers(self._headers, scope) if self._headers else ()
+            if self._per == "batch":
+                if samples:
+                    session.sample = samples[-1]
+                    made.append(one(session, len(samples)))
+                    session.seq += 1
+            else:
+                for session.sample in samples:
+                    if self._per == "sample":
+                        made.append(one(session, 1))
+                    else:
+                        for session.channel in self.channels:
+                            made.append(one(session, 1))
+                    session.seq += 1
         except TemplateError as error:
             raise ConfigError(self.where, str(error)) from error
-        return [Outgoing(url, content, self.profile.method, headers, kind, n_samples)]
+        return [each for each in made if each is not None]
 
-    def _content(self, scope: _Scope) -> tuple[Any, str]:
-        if self._line is not None:
-            line = self._line(scope)
-            return (SKIP if line is SKIP else line.encode()), "text/plain; charset=utf-8"
+    def _one(self, scope: Session, n_samples: int) -> Outgoing | None:
+        content = self._content(scope)
+        if content is SKIP:
+            return None
+        headers = _headers(self._headers, scope) if self._headers else ()
+        url = self._url(scope)
+        return Outgoing(url, content, self._method, headers, self._kind, n_samples)
+
+    def _how(self) -> tuple[Callable[[Session], Any], str]:
+        """Return what makes the content of a message, and its type."""
+        line, body, value = self._line, self._body, self.scalars.get("value")
+        if line is not None:
+
+            def text(scope: Session) -> Any:
+                made = line(scope)
+                return SKIP if made is SKIP else made.encode()
+
+            return text, "text/plain; charset=utf-8"
         if self._files:
-            return self._upload(scope), f"multipart/form-data; boundary={BOUNDARY}"
-        if self.profile.per == "channel" and self.scalars["value"](scope) is SKIP:
-            return SKIP, ""
-        return msgspec.json.encode(self._body(scope)), "application/json"
+            return self._upload, f"multipart/form-data; boundary={BOUNDARY}"
+        if value is None:
+            return (lambda scope: _encode(body(scope))), "application/json"
+        return (
+            lambda scope: SKIP if value(scope) is SKIP else _encode(body(scope))
+        ), "application/json"
 
-    def _upload(self, scope: _Scope) -> bytes:
+    def _upload(self, scope: Session) -> bytes:
         parts = []
         for name, (file, line) in self._files.items():
             rows = _rows(file, line, scope)
@@ -290,7 +295,7 @@ class Renderer:
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
 
 
-def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[str, str], ...]:
+def _headers(headers: list[tuple[str, Getter]], scope: Session) -> tuple[tuple[str, str], ...]:
     made = []
     for name, get in headers:
         value = str(get(scope))
@@ -300,22 +305,39 @@ def _headers(headers: list[tuple[str, Getter]], scope: _Scope) -> tuple[tuple[st
     return tuple(made)
 
 
-def _rows(file: File, line: Getter, scope: _Scope) -> str:
-    row = _Scope(scope.session, scope.samples, scope.sample)
-    rows = [file.header] if file.header else []
+def _clock() -> Getter:
+    """Return a function scope -> the clock time of its sample, whose date is that of many."""
+    last = -1, ""  # one pair: windows are rendered in several threads
+
+    def iso(scope: Session) -> str:
+        nonlocal last
+        ms = int((scope.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5)
+        whole_s = ms // 1000
+        known_s, text = last
+        if whole_s != known_s:
+            text = f"{EPOCH + timedelta(seconds=whole_s):%Y-%m-%dT%H:%M:%S}"
+            last = whole_s, text
+        return text + _MILLISECONDS[ms - 1000 * whole_s]
+
+    return iso
+
+
+def _rows(file: File, line: Getter, scope: Session) -> str:
+    rows, last = [file.header] if file.header else [], scope.sample
     for sample in scope.samples:
-        row.sample = sample
-        shown = line(row)
+        scope.sample = sample
+        shown = line(scope)
         if shown is not SKIP:
             rows.append(shown)
+    scope.sample = last
     return "".join(f"{one}\n" for one in rows)
 
 
 def _captured(name: str) -> Getter:
-    def get(scope: _Scope) -> Any:
-        if name not in scope.session.captured:
+    def get(scope: Session) -> Any:
+        if name not in scope.captured:
             raise TemplateError(f"{{{name}}} is used before a setup request has captured it")
-        return scope.session.captured[name]
+        return scope.captured[name]
 
     return get
 

@@ -1,6 +1,7 @@
 """``ctgkit sensor --profile``: sensors of a foreign wire."""
 
 import asyncio
+import logging
 import signal
 import sys
 import uuid
@@ -15,6 +16,8 @@ from ctgkit.samples import RATE_HZ
 if TYPE_CHECKING:
     from ctgkit.profile.client import ProfileSettings, Summary
     from ctgkit.sensor.command import SensorOptions
+
+log = logging.getLogger(__name__)
 
 NAMESPACE = uuid.UUID("6a1f54a2-9f4f-4c0e-8d6c-3b0d1b6a7f10")
 """Of generated ids: a sensor keeps its id from run to run, as devices do. Chosen at random."""
@@ -72,9 +75,11 @@ def play_profile(options: "SensorOptions", url: str | None) -> int:
         write=_write_line if options.stdout else None,
     )
     summary, ended_by = eventloop.run(_run(settings))
+    if any(sensor.patient.scenario.faults for sensor in repertoire.sensors.values()):
+        log.warning("the scenario's own faults were not applied: a profile has none")
     if options.truth is not None:
         repertoire.write_truth(options.truth, ids)
-    told = summary_json(summary) if options.as_json else summary_text(summary, renderer.profile)
+    told = summary_json(summary) if options.as_json else summary_text(summary, renderer.where)
     click.echo(told, err=options.stdout)
     if summary.failures:
         raise Unreachable("sensors gave up", "; ".join(summary.failures))

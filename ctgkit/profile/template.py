@@ -48,18 +48,14 @@ def compile_tree(tree: Any, variables: Variables, where: str) -> Getter:
     """
     match tree:
         case dict():
-            members = [
-                (key, compile_tree(value, variables, f"{where}.{key}"))
-                for key, value in tree.items()
-            ]
-
-            def table(scope: Any) -> dict[str, Any]:
-                made = {key: get(scope) for key, get in members}
-                if SKIP in made.values():
-                    return {key: value for key, value in made.items() if value is not SKIP}
-                return made
-
-            return table
+            return _table(
+                {
+                    key: compile_tree(value, variables, f"{where}.{key}")
+                    if isinstance(value, dict | list | str)
+                    else _Constant(value)
+                    for key, value in tree.items()
+                }
+            )
         case list():
             elements = [
                 compile_tree(value, variables, f"{where}[{n}]") for n, value in enumerate(tree)
@@ -68,7 +64,36 @@ def compile_tree(tree: Any, variables: Variables, where: str) -> Getter:
         case str():
             return _string(tree, variables, where)
         case _:
-            return lambda scope: tree
+            return _Constant(tree)
+
+
+class _Constant:
+    """A value that is the same in every message."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, _scope: Any) -> Any:
+        return self.value
+
+
+def _table(members: dict[str, Getter]) -> Getter:
+    """Return a function scope -> table, which copies what never changes."""
+    frame = {k: get.value if isinstance(get, _Constant) else None for k, get in members.items()}
+    changing = [(k, get) for k, get in members.items() if not isinstance(get, _Constant)]
+    if not changing:
+        return _Constant(frame)
+
+    def table(scope: Any) -> dict[str, Any]:
+        made = frame.copy()
+        lacks = False
+        for key, get in changing:
+            made[key] = value = get(scope)
+            if value is SKIP:
+                lacks = True
+        return {k: v for k, v in made.items() if v is not SKIP} if lacks else made
+
+    return table
 
 
 def compile_text(text: str, variables: Variables, where: str) -> Getter:
@@ -91,7 +116,7 @@ def compile_text(text: str, variables: Variables, where: str) -> Getter:
             parts.append((_scalar(name, variables, where), spec or "", name))
     if all(isinstance(part, str) for part in parts):
         whole = "".join(part for part in parts if isinstance(part, str))
-        return lambda scope: whole
+        return _Constant(whole)
 
     def render(scope: Any) -> Any:
         shown = []

@@ -21,6 +21,8 @@ class Heard:
         self.url = ""
         self.drop_after = None
         """WebSocket messages after which each connection is cut, once."""
+        self.shut = None
+        """The answer to every request, WebSockets included."""
         self.refuse = None
         """Close code for every WebSocket message."""
 
@@ -36,11 +38,11 @@ async def listening(heard=None):
         try:
             while head := await _head(reader):
                 method, path, headers = head
-                if headers.get("upgrade", "").lower() == "websocket":
+                if headers.get("upgrade", "").lower() == "websocket" and not heard.shut:
                     return await _websocket(heard, path, headers, reader, writer)
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 heard.requests.append((method, path, headers, body))
-                answered = heard.answer(method, path, headers, body)
+                answered = heard.shut or heard.answer(method, path, headers, body)
                 if inspect.isawaitable(answered):
                     answered = await answered
                 status, answer, *more = answered

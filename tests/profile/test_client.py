@@ -209,3 +209,69 @@ async def test_a_setup_answer_without_what_is_captured():
 
 def test_every_shipped_profile_loads():
     assert load_profile("csv-window").profile.reply.probability == "/hypoxia/proba"
+
+
+async def test_a_websocket_that_refuses_is_final_and_its_answer_shown_without_secrets():
+    heard = Heard()
+    async with listening(heard):
+        text = (
+            f'url = "ws://{heard.url}/{{secret.key}}"\ntext = "{{t}}"\n'
+            '[secrets]\nkey = { env = "KEY" }'
+        )
+        heard.shut = (401, b"no such key: s3cret/key, s3cret%2Fkey")
+        summary = await play(text, secrets={"secret.key": "s3cret/key"}, connect_timeout_s=60)
+    (failure,) = summary.failures
+    assert failure.endswith("/***: answered 401: no such key: ***, ***")
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "é", "a\nb"])
+async def test_a_captured_value_is_no_second_header(value):
+    heard = Heard()
+    heard.answer = lambda *_: (200, as_json({"token": value}))
+    text = (
+        'url = "http://{0}/x"\ntext = "{{t}}"\n[headers]\nX-Token = "{{token}}"\n[[setup]]\n'
+        'url = "http://{0}/login"\ncapture = {{ token = "/token" }}\n'
+    )
+    async with listening(heard):
+        with pytest.raises(ExceptionGroup) as raised:
+            await play(text.format(heard.url))
+    (error,) = raised.value.exceptions
+    assert "headers.X-Token" in str(error)
+    assert value not in str(error)
+    assert len(heard.requests) == 1
+
+
+async def test_a_stop_ends_all_waits():
+    stop, heard = asyncio.Event(), Heard()
+
+    def answer(*_):
+        stop.set()
+        return 200, b""
+
+    heard.answer = answer
+    async with listening(heard):
+        text = RECORD.format(url=heard.url)
+        renderer = Renderer(parse_profile(text, "t"), "t")
+        summary = await run_profile(
+            ProfileSettings(
+                renderer=renderer, sensor_ids=IDS, make_source=Given, secrets={},
+                start_epoch_s=START, speed=0.001, stop=stop,
+            )
+        )  # fmt: skip
+    assert summary.accepted == summary.samples == len(heard.requests)
+    assert 1 <= summary.samples <= 2
+
+
+async def test_a_session_by_http_for_a_websocket():
+    heard = Heard()
+    heard.answer = lambda *_: (201, as_json({"session": {"id": 5}}))
+    text = (
+        'url = "ws://{0}/ws/{{session}}"\n[body]\nbpm = "{{fhr}}"\n[[setup]]\n'
+        'url = "http://{0}/api/sessions"\nbody = {{ bed = "{{id}}" }}\n'
+        'capture = {{ session = "/session/id" }}\n'
+    )
+    async with listening(heard):
+        await play(text.format(heard.url), sensors=2)
+    assert {json.loads(body)["bed"] for _, _, _, body in heard.requests} == set(IDS)
+    assert {path for path, _ in heard.lines} == {"/ws/5"}
+    assert len(heard.lines) == 2 * N

@@ -125,16 +125,17 @@ bpm = "{{fhr}}"
 
 
 async def test_url_moves_a_shipped_profile(system):
+    sensor_id = "0c7f1e4a-5b8d-4f52-9b39-6f5d8e1a7c23"
     async with listening() as heard:
         code, out, err = await ended(
             system, "sensor", "--profile", "value-lines", "--url", heard.url,
-            "--duration", 2, "--speed", "max", "--sensor-id", "0C7F1E4A-5B8D-4F52-9B39-6F5D8E1A7C23",
+            "--duration", 2, "--speed", "max", "--sensor-id", sensor_id.upper(),
         )  # fmt: skip
     assert code == 0, err
     times = [float(text.split(",")[0]) for path, text in heard.lines if path.endswith("/bpm")]
     assert times == pytest.approx([0.127029 * n for n in range(16)], abs=1e-4)
     assert {path for path, _ in heard.lines} == {
-        f"/0c7f1e4a-5b8d-4f52-9b39-6f5d8e1a7c23/{name}" for name in ("bpm", "uterus")
+        f"/{sensor_id}/{name}" for name in ("bpm", "uterus")
     }
     assert "not confirmed" in out
 
@@ -213,11 +214,11 @@ async def test_score_asks_a_service_behind_http(system):
     arguments = ("--scenarios", "normal-reactive", "--duration", "20", "--json")
     async with listening(heard):
         to = ("score", "--ml", f"http://{heard.url}", "--profile", "ml.toml", *arguments)
-        code, out, err = await ended(system, *to)
+        code, _, err = await ended(system, *to)
         assert (code, len(heard.requests)) == (0, 9), err
         assert heard.requests[0][1] == "/predict"
         heard.answer = lambda *_: (500, b"broken")
-        code, out, err = await ended(system, *to)
+        code, _, err = await ended(system, *to)
         assert code == 1
         assert "status 500" in err
 
@@ -259,7 +260,7 @@ async def test_a_backend_asks_a_service_behind_http(system):
         ).announced()
         async with watching(backend.url) as viewer:
             sensor = system.start(
-                "sensor", "--url", backend.url, "--speed", 10, "--duration", 3000, "--connect-timeout", 10
+                "sensor", "--url", backend.url, "--speed", 10, "--duration", 3000
             )  # fmt: skip
 
             def last(status):

@@ -1,4 +1,4 @@
-"""ML services behind HTTP windows, written here in plain asyncio; and the same one over WebSocket."""
+"""ML services behind HTTP windows, in plain asyncio; and the same one over WebSocket."""
 
 import asyncio
 import json

@@ -1,13 +1,17 @@
 """What a profile may say, what it makes of samples, and what it reads of replies."""
 
 import json
+import re
+import textwrap
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.errors import ConfigError, WireError
-from ctgkit.profile.model import Reply, parse_profile
+from ctgkit.profile.model import Reply, moved, parse_profile
 from ctgkit.profile.render import Renderer, Session
 from ctgkit.profile.reply import pointed, read_reply
 from ctgkit.samples import Sample
@@ -76,7 +80,9 @@ def test_any_reply_is_read_or_refused_in_one_line(body, status):
 
 @given(
     st.recursive(
-        st.none() | st.integers() | texts, lambda v: st.lists(v) | st.dictionaries(texts, v)
+        st.none() | st.integers() | texts,
+        lambda v: st.lists(v) | st.dictionaries(texts, v),
+        max_leaves=12,
     )
 )
 def test_pointers_find_what_is_there(document):
@@ -170,3 +176,35 @@ def test_a_format_that_does_not_fit_says_where():
             'url = "ws://h/"\ntext = "{seq:s}{id:.2f}"'.replace("{seq:s}", ""),
             [Sample("s", 0.0, None, None, None)],
         )
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL), ids=lambda b: b.split()[2]
+)
+def test_profiles_of_the_document_are_profiles(block):
+    parsed = parse_profile(textwrap.dedent(block), "docs/profiles.md")
+    Renderer(parsed, "docs/profiles.md")
+
+
+def test_a_profile_moves_with_its_setup():
+    text = (
+        'url = "ws://a:1/x/{s}"\ntext = "{t}"\n[[setup]]\nurl = "http://a:1/login"\n'
+        'capture = { s = "/s" }\n[[setup]]\nurl = "http://b/other"\n'
+    )
+    there = moved(parse_profile(text, "p"), "wss://c:2", "p")
+    assert there.url == "wss://c:2/x/{s}"
+    assert [one.url for one in there.setup] == ["https://c:2/login", "http://b/other"]
+    assert moved(there, "d/y", "p").url == "wss://d/y"
+
+
+@given(st.floats(0, 2e9), st.floats(0, 1e6))
+def test_clock_times_agree(start_s, second):
+    text = 'url = "http://h/"\n[body]\niso = "{iso}"\nms = "{epoch_ms}"'
+    given = [Sample("s", second + n / 4, None, None, None) for n in range(8)]
+    for one in rendered(text, given, Session("s", start_s)):
+        body = json.loads(one.body)
+        ms = datetime.fromisoformat(body["iso"]).timestamp() * 1000
+        assert round(ms) == pytest.approx(body["ms"], abs=1)
