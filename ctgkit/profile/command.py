@@ -16,7 +16,7 @@ SHOWN = 3
 """Messages that ``show`` prints."""
 
 
-@click.group()
+@click.group(epilog="Example: ctgkit profile show signal-messages --messages")
 def profile() -> None:
     """List, show and check profiles: how samples look on a wire that isn't ours."""
 
