@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.measure import Options, as_markdown, as_text, machine
 
 PARTS = ("startup", "ingest", "store", "latency", "fanout", "fleet", "memory", "scale", "signal",
-         "analysis", "flood")  # fmt: skip
+         "analysis", "flood", "profile")  # fmt: skip
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(PARTS)}")
     if arguments.profile:
-        from benchmarks.profile import where
+        from benchmarks.hotspots import where
 
         print(where(arguments.directory))
         return 0

@@ -1,74 +1,88 @@
-"""Where the backend's time goes while sensors flood it: by thread, by module, by function.
+"""What a sample costs on a foreign wire, over what it costs on ours.
 
-A timer of processor time notes what the event loop's thread is at, a thousand times per second of
-the process's; that costs next to nothing, unlike a tracing profiler.
+Twice: the text alone, rendered by a profile and encoded by the built-in codec; and the whole sensor
+process at 4 Hz per sensor, to a server that reads, with synthesis, pacing and sending.
 """
 
 import asyncio
-import json
-import subprocess
-import sys
-from collections import Counter
-from pathlib import Path
+import statistics
+import time
 
-from benchmarks.ingest import flood_once
+from benchmarks.fleet import SETTLE_PER_SENSOR_S, SETTLE_S, us_per_sample
+from benchmarks.load import Role
+from benchmarks.measure import Figure, alternate, process_seconds
 from benchmarks.system import configured
+from ctgkit.profile.library import load_profile
+from ctgkit.profile.render import Session
+from ctgkit.samples import Sample
+from ctgkit.wire import encode_sample
 
-SENSORS, SAMPLES = 10, 20_000
-SHOWN = 15
-PROFILED = """
-import collections, json, signal, sys
-from ctgkit.cli.main import main
-counts, path = collections.Counter(), sys.argv.pop(1)
-def note(_, frame):
-    counts[frame.f_code.co_filename + ":" + frame.f_code.co_qualname] += 1
-signal.signal(signal.SIGPROF, note)
-signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
-try:
-    main()
-finally:
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    json.dump(counts, open(path, "w"))
-"""
+SHAPE, SENSORS, SECONDS, SAMPLES = "signal-messages", 100, 10.0, 100_000
+SENSOR = "76c4d1f9-022d-54e3-8d62-c293f412c7db"
 
 
-def module_of(path):
-    """Return the dotted name of a file of a package, or its own name."""
-    parts = Path(path).with_suffix("").parts
-    for package in ("websockets", "ctgkit", "asyncio"):
-        if package in parts[:-1]:
-            return ".".join(parts[len(parts) - 1 - parts[::-1].index(package) :])
-    return parts[-1]
+def text(options):
+    """Return the figure for the texts alone."""
+    count = SAMPLES // 10 if options.quick else SAMPLES
+    samples = [Sample(SENSOR, n / 4, 120 + n % 40 / 4, n % 100 / 2, 0.0) for n in range(count)]
+    renderer = load_profile(SHAPE)
+    session = Session(SENSOR, 1.7e9)
+
+    def rendered(_):
+        return process_seconds(lambda: [renderer.render((s,), session) for s in samples])
+
+    def encoded(_):
+        return process_seconds(lambda: [encode_sample(s) for s in samples])
+
+    pairs = alternate(rendered, encoded, options.repeat)
+    return Figure(
+        part="profile",
+        name=f"CPU per message, {SHAPE} ÷ built-in codec",
+        values=[ours / floor for ours, floor in pairs],
+        beside={
+            "µs": 1e6 / count * statistics.median(ours for ours, _ in pairs),
+            "built-in µs": 1e6 / count * statistics.median(floor for _, floor in pairs),
+        },
+    )
 
 
-def where(directory=None):
-    """Flood a backend, plain and profiled; return the text."""
-    with configured(SENSORS, directory) as (system, credentials):
-        backend = asyncio.run(system.serve("-q").announced())
-        rate, threads = flood_once(backend.url, backend.pid, credentials, SAMPLES, 1_000)
-        asyncio.run(backend.stopped(60))
-        counted = system.directory / "profile.json"
-        command = [sys.executable, "-c", PROFILED, str(counted), "serve", "-q", "--port", "0"]
-        profiled = subprocess.Popen(
-            [*command, "--ml", "none", "--store", f"sqlite:///{system.database}"],
-            cwd=system.directory, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        url = profiled.stdout.readline().strip()
-        flood_once(url, profiled.pid, credentials, SAMPLES, 10_000_000)
-        profiled.terminate()
-        profiled.communicate()
-        by_function = Counter(json.loads(counted.read_text()))
-    by_module = Counter()
-    for function, count in by_function.items():
-        by_module[module_of(function.partition(":")[0])] += count
-    lines = [
-        f"{SENSORS} sensors flooding: {rate:,.0f} stored/s; CPU µs per sample:",
-        f"  event loop {threads[0]:.2f}, other threads {sum(threads[1:]):.2f}",
-        "event loop by module:",
-        *(f"  {n / by_module.total():6.1%}  {m}" for m, n in by_module.most_common(SHOWN)),
-        "event loop by function:",
-    ]
-    for function, count in by_function.most_common(SHOWN):
-        path, _, name = function.partition(":")
-        lines.append(f"  {count / by_module.total():6.1%}  {module_of(path)}: {name}")
-    return "\n".join(lines)
+def sensor_us(system, seconds, *arguments):
+    """Return what a sensor process spends on a sample once all are connected."""
+    fleet = system.start("sensor", "-q", "--sensors", SENSORS, *arguments)
+    time.sleep(SETTLE_S + SETTLE_PER_SENSOR_S * SENSORS)
+    cost_us = us_per_sample(fleet.pid, SENSORS, seconds)
+    asyncio.run(fleet.stopped())
+    return cost_us
+
+
+def whole(options):
+    """Return the figure for the whole process."""
+    seconds = 1.0 if options.quick else SECONDS
+    with (
+        configured(SENSORS, options.directory) as (system, _),
+        Role("acknowledge") as acks,
+        Role("receive") as reads,
+    ):
+        ours = acks.first.replace("http", "ws", 1) + "/ws/sensor"
+        theirs = reads.first.replace("http", "ws", 1) + "/ws"
+        pairs = alternate(
+            lambda _: sensor_us(system, seconds, "--profile", SHAPE, "--url", theirs),
+            lambda _: sensor_us(system, seconds, "--url", ours),
+            options.repeat,
+        )
+    return Figure(
+        part="profile",
+        name=f"CPU per sample, {SENSORS} sensors of {SHAPE} ÷ of ctgkit.v1",
+        values=[theirs / ours for theirs, ours in pairs],
+        target=3.0,
+        stretch=1.5,
+        beside={
+            "µs": statistics.median(theirs for theirs, _ in pairs),
+            "ctgkit.v1 µs": statistics.median(ours for _, ours in pairs),
+        },
+    )
+
+
+def measure(options):
+    """Return both figures."""
+    return [text(options), whole(options)]

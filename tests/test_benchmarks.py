@@ -66,7 +66,7 @@ def test_all_measure(tmp_path):
     parts = {figure["part"] for figure in measured["figures"]}
     assert parts == {
         "startup", "ingest", "store", "latency", "fanout", "fleet", "memory", "scale", "signal",
-        "analysis",
+        "analysis", "flood", "profile",
     }  # fmt: skip
     assert done.stdout.count("\n| ") >= len(measured["figures"])
     assert (tmp_path / "scale.csv").read_text().startswith("sensors,")

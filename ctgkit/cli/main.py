@@ -29,6 +29,7 @@ SECTIONS = {
         "sensor": ("ctgkit.sensor.command:sensor", "Run one or many fake sensors."),
         "generate": ("ctgkit.simulate.generate:generate", "Write a scenario's signal to files."),
         "scenario": ("ctgkit.simulate.scenario_command:scenario", "List, show, check scenarios."),
+        "profile": ("ctgkit.profile.command:profile", "List, show, check profiles of other wires."),
     },
     "Look": {
         "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),

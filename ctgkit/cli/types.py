@@ -161,6 +161,8 @@ class Url(Refined[str]):
         Others are refused.
     word : str
         This word instead of an address stands for itself.
+    as_is : bool
+        Check it only: the command decides what is spoken there.
     """
 
     def __init__(
@@ -169,6 +171,7 @@ class Url(Refined[str]):
         *,
         schemes: tuple[str, ...] = ("ws", "wss", "http", "https"),
         word: str = "",
+        as_is: bool = False,
     ) -> None:
         def read(text: str) -> str:
             if word and text == word:
@@ -176,7 +179,8 @@ class Url(Refined[str]):
             url = websocket_url(text, default_path)
             if "://" in text and text.partition(":")[0].lower() not in schemes:
                 raise ValueError(f"{excerpt(text)!r} is not {schemes[0]}://HOST:PORT/PATH")
-            return url
+            scheme, separator, rest = text.partition("://")
+            return f"{scheme.lower()}{separator}{rest}" if as_is else url
 
         super().__init__(f"URL|{word}" if word else "URL", read)
 
@@ -222,8 +226,9 @@ class File(click.Path):
             self.fail(f"{excerpt(str(value))!r} is no name of a file", param, ctx)
         try:
             return super().convert(value, param, ctx)
-        except OSError as error:  # a name that is too long
-            self.fail(f"{excerpt(str(value))}: {error.strerror}", param, ctx)
+        except (OSError, ValueError) as error:  # too long, or not of this locale's characters
+            reason = getattr(error, "strerror", None) or "no name in this locale"
+            self.fail(f"{excerpt(str(value))}: {reason}", param, ctx)
 
 
 class OutFile(File):
@@ -245,8 +250,9 @@ class OutFile(File):
                 folder = folder.parent
             if not folder.is_dir():
                 self.fail(f"{path}: there is no such folder", param, ctx)
-        except OSError as error:
-            self.fail(f"{excerpt(str(path))}: {error.strerror}", param, ctx)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "no name in this locale"
+            self.fail(f"{excerpt(str(path))}: {reason}", param, ctx)
         if not os.access(path if path.exists() else folder, os.W_OK):
             self.fail(f"{path}: may not be written", param, ctx)
         return path

@@ -155,10 +155,11 @@ def read_chosen(
         yield from read_recordings(path, options)
 
 
-def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
+def read_results(path: Path, options: "ReadOptions | None" = None) -> Iterator[tuple[float, bytes]]:
     """Read what a viewer was sent, with the seconds since the recording began.
 
     Nothing comes from a file of samples, or from a recording that no viewer's stream is part of.
+    Of *options* only the limit counts.
 
     Raises
     ------
@@ -170,7 +171,8 @@ def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
     from ctgkit.recording.journal import viewer_stream
 
     if format_of(path).module == "native":
-        for line in viewer_stream(open_recording(path)):
+        limit = options.chosen_max_bytes if options else None
+        for line in viewer_stream(open_recording(path, max_bytes=limit)):
             yield line.t_s, line.frame
 
 

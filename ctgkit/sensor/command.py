@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ctgkit.cli.credentials import sensor_id_option, sensors_for, token_file_option
 from ctgkit.cli.options import (
@@ -34,6 +35,7 @@ from ctgkit.cli.types import (
     Url,
 )
 from ctgkit.errors import Unreachable, printable
+from ctgkit.net.addresses import websocket_url
 from ctgkit.recording.reading_options import ReadingOptions
 from ctgkit.samples import RATE_HZ
 
@@ -50,9 +52,9 @@ class SensorOptions(ReadingOptions):
 
     url: str = option(
         "--url",
-        type=Url("/ws/sensor"),
+        type=Url("/ws/sensor", as_is=True),
         default="ws://127.0.0.1:8080/ws/sensor",
-        help="The backend's sensor endpoint.",
+        help="The backend's sensor endpoint; with --profile: another host, and path, for it.",
     )
     sensors: int = option(
         "--sensors",
@@ -72,6 +74,11 @@ class SensorOptions(ReadingOptions):
         help="Play a recording of any format instead of a scenario: the first sensor the first in"
         " it, and so on.",
     )
+    profile: str | None = option(
+        "--profile",
+        metavar="NAME|FILE.toml",
+        help="Send to a system with a wire of its own (docs/profiles.md).",
+    )
     speed: float = option(
         "--speed",
         type=Speed(),
@@ -89,7 +96,7 @@ class SensorOptions(ReadingOptions):
         " partition:at=60,for=10 (repeatable); `ctgkit proxy --list` names them.",
     )
     sensor_id: str | None = sensor_id_option(
-        "Which sensor to be; default: the first that is configured.",
+        "Which sensor to be; default: the first that is configured, or generated for --profile.",
         section=CONNECTION,
         aliases=["--id"],
     )
@@ -113,7 +120,8 @@ class SensorOptions(ReadingOptions):
         "--rate",
         type=RATE,
         section="Signal",
-        help=f"Samples/s of the scenario, or of the rows of --from.  [default: {RATE_HZ:g}]",
+        help="Samples/s of the scenario, or of the rows of --from.  [default: the profile's, or"
+        f" {RATE_HZ:g}]",
     )
     seed: int = seed_option("the scenario and the faults", section="Signal")
     truth: Path | None = option(
@@ -121,6 +129,12 @@ class SensorOptions(ReadingOptions):
         type=OutFile(),
         section=OUTPUT,
         help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
+    )
+    stdout: bool = option(
+        "--stdout",
+        is_flag=True,
+        section=OUTPUT,
+        help="With --profile: write its messages to stdout, one per line, and send nothing.",
     )
     allow_rejected: bool = option(
         "--allow-rejected",
@@ -131,7 +145,10 @@ class SensorOptions(ReadingOptions):
     as_json: bool = json_option("Print the summary as JSON.")
 
 
-@command(SensorOptions, example="ctgkit sensor --sensors 3 --duration 60 --speed 10")
+@command(
+    SensorOptions,
+    example="ctgkit sensor --sensors 3 --duration 60 --speed 10; ctgkit sensor --profile mine.toml",
+)
 def sensor(options: SensorOptions) -> int:
     """Run one or many fake sensors against a backend.
 
@@ -139,11 +156,29 @@ def sensor(options: SensorOptions) -> int:
     itself. While disconnected it keeps measuring; when 2400 samples wait it pauses, and catches up
     later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
     sent or the backend rejected samples that no fault had altered.
+
+    With --profile the sensors speak another system's wire, WebSocket or HTTP, as a TOML file
+    describes it. Messages may be lost or arrive twice there; exit code 1 when nothing, or only a
+    part, was accepted.
     """
-    if any(each.direction != "up" for each in options.fault):
-        raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
     if options.recording is not None and options.truth is not None:
         raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
+    if options.profile is not None:
+        from ctgkit.profile.sensing import play_profile
+
+        source = click.get_current_context().get_parameter_source("url")
+        given = source is ParameterSource.COMMANDLINE
+        return play_profile(options, options.url if given else None)
+    if options.stdout:
+        raise click.UsageError("--stdout needs --profile")
+    return _play(options)
+
+
+def _play(options: SensorOptions) -> int:
+    """Run sensors against a backend that speaks PROTOCOL.md; return the exit code."""
+    url = websocket_url(options.url, "/ws/sensor")
+    if any(each.direction != "up" for each in options.fault):
+        raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
     credentials = sensors_for(options.sensor_id, options.token_file)
     if options.sensors > len(credentials):
         raise click.UsageError(
@@ -166,7 +201,7 @@ def sensor(options: SensorOptions) -> int:
     )
     summary, ended_by = eventloop.run(
         _run(
-            url=options.url,
+            url=url,
             credentials=credentials,
             make_source=repertoire.source,
             make_line=repertoire.line,
@@ -185,11 +220,9 @@ def sensor(options: SensorOptions) -> int:
         repertoire.write_truth(options.truth, [entry.id for entry in credentials])
     click.echo(json.dumps(summary.as_dict()) if options.as_json else _as_text(summary))
     if summary.failures:
-        raise Unreachable(options.url, "; ".join(summary.failures))
+        raise Unreachable(url, "; ".join(summary.failures))
     if summary.unacked and ended_by is None:
-        raise Unreachable(
-            options.url, f"{summary.unacked} samples were never taken or acknowledged"
-        )
+        raise Unreachable(url, f"{summary.unacked} samples were never taken or acknowledged")
     if ended_by is signal.SIGINT:
         return 130
     return 0 if summary.sent and not _are_refused(summary, options.allow_rejected) else 1

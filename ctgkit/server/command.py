@@ -1,7 +1,8 @@
 """``ctgkit serve`` and ``ctgkit init``."""
 
 import re
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,8 +42,10 @@ from ctgkit.config import (
     write_config,
 )
 from ctgkit.errors import ConfigError
+from ctgkit.net.addresses import websocket_url
 
 if TYPE_CHECKING:
+    from ctgkit.profile.mlservice import WindowSettings
     from ctgkit.server.settings import BackendSettings
 
 TOKEN_MIN_CHARS = 16
@@ -79,9 +82,9 @@ class ServeOptions:
     store: Path | None = store_option("Database file; default: in the user's state directory.")
     ml: str = option(
         "--ml",
-        type=Url("", schemes=("ws", "wss"), word="none"),
+        type=Url("", word="none", as_is=True),
         default="ws://127.0.0.1:8081/ws/ctg",
-        help="The ML service, or none.",
+        help="The ML service, or none; http:// with --ml-profile.",
     )
     grace: float = option(
         "--grace",
@@ -89,6 +92,12 @@ class ServeOptions:
         default=0.0,
         show_default=True,
         help="Keep an examination open for S seconds after its last sensor disconnected.",
+    )
+    ml_profile: str | None = option(
+        "--ml-profile",
+        metavar="NAME|FILE.toml",
+        section="ML service",
+        help="How an ML service behind HTTP is asked (docs/profiles.md).",
     )
     ml_format: Literal["nested", "flat", "both"] = option(
         "--ml-format",
@@ -178,8 +187,25 @@ def serve(options: ServeOptions) -> None:
     limit_handshakes()
     from ctgkit.net.eventloop import run
 
+    windows = _windows(options)
     settings = _settings(current_config(), options)
-    run(_serve(settings, options.as_json, options.ready_file))
+    run(_serve(settings, windows, options.as_json, options.ready_file))
+
+
+def _windows(options: ServeOptions) -> "WindowSettings | None":
+    """Return how an ML service behind HTTP is asked."""
+    web = options.ml.startswith("http")
+    if options.ml_profile is None:
+        if web:
+            raise click.UsageError("--ml http://… needs --ml-profile: how that service is asked")
+        return None
+    if not web:
+        raise click.UsageError("--ml-profile needs --ml http://…")
+    from ctgkit.profile.library import load_profile, read_secrets
+    from ctgkit.profile.mlservice import WindowSettings
+
+    renderer = load_profile(options.ml_profile, options.ml)
+    return WindowSettings(renderer=renderer, secrets=read_secrets(renderer.profile, renderer.where))
 
 
 def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
@@ -204,7 +230,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         database=database,
         host=host,
         port=options.port,
-        ml_url=None if options.ml == "none" else options.ml,
+        ml_url=None if options.ml == "none" else _ml_url(options.ml),
         ml_format=options.ml_format,
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,
@@ -217,6 +243,10 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         max_rate_hz=options.max_rate,
         audit_log=options.audit_log,
     )
+
+
+def _ml_url(url: str) -> str:
+    return url if url.startswith("http") else websocket_url(url, "")
 
 
 def _demand_real_credentials(config: Config, host: str, *, viewers: bool) -> None:
@@ -249,7 +279,12 @@ def _tls(certificate: Path | None, key: Path | None) -> Any:
     return context
 
 
-async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | None) -> None:
+async def _serve(
+    settings: "BackendSettings",
+    windows: "WindowSettings | None",
+    as_json: bool,
+    ready_file: Path | None,
+) -> None:
     import asyncio
     import signal
     from gc import freeze
@@ -257,7 +292,13 @@ async def _serve(settings: "BackendSettings", as_json: bool, ready_file: Path | 
     from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.server.app import run_backend
 
-    async with run_backend(settings) as backend:
+    async with AsyncExitStack() as stack:
+        if windows is not None:
+            from ctgkit.profile.mlservice import HttpMlService
+
+            service = await stack.enter_async_context(HttpMlService(windows))
+            settings = replace(settings, ml_url=service.url, ml_format="nested")
+        backend = await stack.enter_async_context(run_backend(settings))
         stop = stop_on_signals()
         if settings.audit_log:  # logrotate's scripts send it; the log finds the new file by itself
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)

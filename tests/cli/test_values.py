@@ -6,6 +6,7 @@ an environment variable and in ctgkit.toml. What is accepted is then really run.
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -183,6 +184,7 @@ def forks(tmp_path_factory):
     (home / "credentials").mkdir()
     yield run
     process.stdin.close()
+    process.stdout.close()
     process.wait(timeout=30)
 
 
@@ -200,6 +202,13 @@ def ended(done, how):
     return None if fine else f"{how}: {done['code']} {done['err'][-2000:]}"
 
 
+def can_be_in_the_environment(value):
+    try:
+        return bool(os.fsencode(value))
+    except UnicodeEncodeError:  # in an ASCII locale
+        return False
+
+
 def sources(path, param, value):
     """Yield the ways to say it: arguments, environment, configuration file."""
     long = next(name for name in param.opts if name.startswith("--"))
@@ -207,7 +216,7 @@ def sources(path, param, value):
     if not param.expose_value:
         return
     name = long.lstrip("-").replace("-", "_")
-    if value:
+    if value and can_be_in_the_environment(value):
         variable = f"CTGKIT_{'_'.join(path)}_{name}".upper()
         yield "variable", [], {variable: value}, None
     if "\udcff" not in value and param.name != "config":
@@ -245,7 +254,7 @@ def write_config(folder, text):
     if text is None:
         path.unlink(missing_ok=True)
     else:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", [pytest.param(p, id=" ".join(p)) for p in EVERY])

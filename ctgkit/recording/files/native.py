@@ -19,7 +19,7 @@ from ctgkit.events import Event
 from ctgkit.recording import Recording
 from ctgkit.recording.captures import AnyRecording, CaptureReader, open_recording
 from ctgkit.recording.files.labels import unique_ids
-from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
+from ctgkit.recording.files.options import ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
 from ctgkit.recording.format import VERSION, Header, Line
 from ctgkit.recording.journal import JournalWriter
@@ -41,8 +41,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     They come from what sensors sent; where no sensor was recorded, from a viewer's results.
     Samples that the protocol rejects, and times that were sent before, are left out and counted.
     """
-    max_bytes = options.max_bytes if options.max_mb != MAX_MB else None
-    journal = open_recording(path, skip_bad=options.skip_bad, max_bytes=max_bytes)
+    journal = open_recording(path, skip_bad=options.skip_bad, max_bytes=options.chosen_max_bytes)
     with Spool() as spool:
         sorter = _Sorter(journal, spool)
         for line in journal:

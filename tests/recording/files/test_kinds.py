@@ -568,3 +568,43 @@ def test_what_is_no_text_is_not_read_as_text(write):
     for name in ("x.npy", "x.mat", "x.bin", "x.csv"):
         with pytest.raises(RecordingError, match="binary, and none of the formats"):
             read(write(b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}" + bytes(range(256)), name))
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.npz", "x.csv"])
+def test_sensors_come_in_the_order_of_the_file(tmp_path, name):
+    """Not in that of a set; also where their rows alternate."""
+    order = ["zeta", "alpha", "mid", "0b", "beta"]
+    sensor = order * 20
+    columns = {"sensor": sensor, "sec": np.repeat(np.arange(20.0), 5),
+               "fhr": np.arange(100) + 100.0}  # fmt: skip
+    if name == "x.npz":
+        np.savez(tmp_path / name, **{key: np.array(value) for key, value in columns.items()})
+    else:
+        frame = pytest.importorskip("pandas").DataFrame(columns)
+        if name == "x.parquet":
+            pytest.importorskip("pyarrow")
+            frame.to_parquet(tmp_path / name, row_group_size=7)
+        else:
+            frame.to_csv(tmp_path / name)
+    found, _ = read(tmp_path / name)
+    assert [one.sensor_id for one in found] == order
+    assert [one.fhr_bpm[0] for one in found] == [100, 101, 102, 103, 104]
+    assert all(one.sec_from_start.tolist() == list(range(20)) for one in found)
+
+
+def test_a_limit_that_replay_can_raise(tmp_path):
+    """A recording that packs unusually well is no bomb when the user says so."""
+    import gzip
+
+    from click.testing import CliRunner
+
+    from ctgkit.cli.main import cli
+
+    line = json.dumps([0.0, "s1 >", "x" * 2000])
+    text = '{"ctgkit_recording":1}\n' + f"{line}\n" * 40_000
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(text.encode(), 9))
+    arguments = ["replay", str(tmp_path / "x.jsonl.gz"), "--serve", "127.0.0.1:0"]
+    failed = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert "--max-mb raises the limit" in str(failed.exception)
+    raised = CliRunner().invoke(cli, [*arguments, "--max-mb", "200"], standalone_mode=False)
+    assert "no viewer stream" in str(raised.exception)

@@ -1,0 +1,210 @@
+"""What a profile may say, what it makes of samples, and what it reads of replies."""
+
+import json
+import re
+import textwrap
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctgkit.errors import ConfigError, WireError
+from ctgkit.profile.model import Reply, moved, parse_profile
+from ctgkit.profile.render import Renderer, Session
+from ctgkit.profile.reply import pointed, read_reply
+from ctgkit.samples import Sample
+
+values = st.none() | st.floats(20, 300)
+samples = st.lists(
+    st.builds(Sample, st.just("s"), st.floats(0, 1e6), values, values, values), min_size=1,
+    max_size=8,
+)  # fmt: skip
+texts = st.text(max_size=20)
+
+
+def rendered(text, given, session=None):
+    session = session or Session("s", 1e9)
+    return Renderer(parse_profile(text, "p.toml"), "p.toml").render(given, session)
+
+
+@given(samples)
+def test_a_tree_gives_back_what_went_in(given):
+    text = 'url = "http://h/"\n[body]\nt = "{t}"\nv = ["{fhr}", "{toco}", "{spasms}"]\nn = "{seq}"'
+    got = [json.loads(one.body) for one in rendered(text, given)]
+    want = [
+        {"t": s.sec_from_start, "v": [s.fhr_bpm, s.uterus, s.spasms], "n": n}
+        for n, s in enumerate(given)
+    ]
+    assert got == want
+
+
+@given(samples, st.sampled_from(["skip", "null", -1, "NaN"]))
+def test_gaps_become_what_the_profile_says(given, gap):
+    text = f'url = "http://h/"\ngap = {json.dumps(gap)}\n[body]\nfhr = "{{fhr}}"'
+    for sample, one in zip(given, rendered(text, given), strict=True):
+        body = json.loads(one.body)
+        if sample.fhr_bpm is not None:
+            assert body == {"fhr": sample.fhr_bpm}
+        else:
+            assert body == {"skip": {}, "null": {"fhr": None}}.get(gap, {"fhr": gap})
+
+
+@given(texts)
+def test_what_is_captured_cannot_change_where_it_goes(captured):
+    text = (
+        'url = "http://host/a/{session}/b?x={session}"\n[[setup]]\nurl = "http://host/"\n'
+        'capture = { session = "/s" }\n[body]\nt = "{t}"'
+    )
+    (one,) = rendered(
+        text, [Sample("s", 0.0, None, None, None)], Session("s", 0.0, {"session": captured})
+    )
+    assert one.url.startswith("http://host/a/")
+    assert one.url.count("/") == 5
+    assert one.url.count("?") == 1
+
+
+@given(st.binary(max_size=200), st.integers(100, 599))
+def test_any_reply_is_read_or_refused_in_one_line(body, status):
+    rule = Reply(probability="/p", alerts="/a", skip=(422,))
+    try:
+        said = read_reply(status, body, rule)
+    except WireError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+        assert said is None or 0 <= said.prediction.hypoxia_probability <= 1
+    assert "\n" not in refusal
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | texts,
+        lambda v: st.lists(v) | st.dictionaries(texts, v),
+        max_leaves=12,
+    )
+)
+def test_pointers_find_what_is_there(document):
+    def places(value, path=""):
+        yield path, value
+        if isinstance(value, dict | list):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, inner in items:
+                step = str(key).replace("~", "~0").replace("/", "~1")
+                yield from places(inner, f"{path}/{step}")
+
+    for path, value in places(document):
+        assert pointed(document, path) == value
+
+
+@pytest.mark.parametrize(
+    ("rule", "body", "p"),
+    [
+        (Reply(probability="/hypoxia/proba"), {"hypoxia": {"proba": 0.25, "pred": 0}}, 0.25),
+        (Reply(probability="/probability", scale=100), {"probability": 70, "risk": "high"}, 0.7),
+        (Reply(level="/0/class", levels={"2": 0.9}), [{"class": 2}], 0.9),
+    ],
+)
+def test_replies_of_several_shapes(rule, body, p):
+    assert read_reply(200, json.dumps(body).encode(), rule).prediction.hypoxia_probability == p
+
+
+def test_lists_of_ranges_are_events():
+    rule = (
+        Reply.__struct_fields__
+        and parse_profile(
+            'url = "http://h/"\n[body]\nt = "{t}"\n[reply]\nprobability = "/p"\nevents = "/r"\n'
+            'event = { start = "/0", end = "/1", kind = "=deceleration" }',
+            "p",
+        ).reply
+    )
+    said = read_reply(200, b'{"p": 0.5, "r": [[10, 40.5]]}', rule)
+    assert said.events == ({"type": "deceleration", "start_s": 10.0, "end_s": 40.5},)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (200, b"<html>", "no JSON"),
+        (200, b"{}", "nothing at '/p'"),
+        (200, b'{"p": "high"}', "no number"),
+        (200, b'{"p": 1.5}', "no probability"),
+        (200, b'{"p": true}', "no number"),
+        (302, b"", "redirect"),
+        (500, b"oops", "status 500"),
+    ],
+)
+def test_bad_replies_say_what_is_wrong(status, body, reason):
+    with pytest.raises(WireError, match=reason):
+        read_reply(status, body, Reply(probability="/p"))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "url"),
+        ('url = "ftp://h/"\ntext = ""', "url"),
+        ('url = "http://h/"', "exactly one of body, text and files"),
+        ('url = "http://h/"\n[body]\nx = "{fhrr}"', r"body\.x: unknown variable \{fhrr\}"),
+        ('url = "http://h/"\n[body]\nx = "{fhr[]}"', r"unknown variable \{fhr\[\]\}"),
+        ('url = "http://h/{nope}"\n[body]\nx = 1', r"url: unknown variable \{nope\}"),
+        ('url = "http://h/"\ntext = "{t!r}"', "not supported"),
+        ('url = "http://h/"\ntext = "{t"', "text:"),
+        ('url = "http://h/"\ntext = "{t.real}"', r"unknown variable \{t\.real\}"),
+        ('url = "http://h/"\ntext = "x"\nper = "batch"', "no place for a batch"),
+        ('url = "http://h/"\ntext = "x"\n[headers]\nX-Token = "abc"', r"headers\.X-Token"),
+        ('url = "http://h/"\ntext = "x"\n[secrets]\na = {}', r"secrets\.a"),
+        ('url = "http://h/"\ntext = "x"\n[channel.foo]', r"channel\.foo"),
+        ('url = "http://h/"\ntext = "x"\n[reply]', "probability"),
+        ('url = "http://h/"\ntext = "x"\n[reply]\nprobability = "p"', "begins with /"),
+        ('url = "http://h/"\ntext = "x"\nbatch_s = 0', "batch_s"),
+        ('url = "http://h/"\ntext = "x"\nnope = 1', "nope"),
+        ("x = " + "[" * 5000, "p.toml"),
+        ("x = " + "9" * 5000, "p.toml"),
+    ],
+)
+def test_a_bad_profile_says_where(text, place):
+    with pytest.raises(ConfigError, match=place) as raised:
+        Renderer(parse_profile(text, "p.toml"), "p.toml")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_format_that_does_not_fit_says_where():
+    with pytest.raises(ConfigError, match=r"text: \{id:\.2f\}"):
+        rendered(
+            'url = "ws://h/"\ntext = "{seq:s}{id:.2f}"'.replace("{seq:s}", ""),
+            [Sample("s", 0.0, None, None, None)],
+        )
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "block", re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL), ids=lambda b: b.split()[2]
+)
+def test_profiles_of_the_document_are_profiles(block):
+    parsed = parse_profile(textwrap.dedent(block), "docs/profiles.md")
+    Renderer(parsed, "docs/profiles.md")
+
+
+def test_a_profile_moves_with_its_setup():
+    text = (
+        'url = "ws://a:1/x/{s}"\ntext = "{t}"\n[[setup]]\nurl = "http://a:1/login"\n'
+        'capture = { s = "/s" }\n[[setup]]\nurl = "http://b/other"\n'
+    )
+    there = moved(parse_profile(text, "p"), "wss://c:2", "p")
+    assert there.url == "wss://c:2/x/{s}"
+    assert [one.url for one in there.setup] == ["https://c:2/login", "http://b/other"]
+    assert moved(there, "d/y", "p").url == "wss://d/y"
+
+
+@given(st.floats(0, 2e9), st.floats(0, 1e6))
+def test_clock_times_agree(start_s, second):
+    text = 'url = "http://h/"\n[body]\niso = "{iso}"\nms = "{epoch_ms}"'
+    given = [Sample("s", second + n / 4, None, None, None) for n in range(8)]
+    for one in rendered(text, given, Session("s", start_s)):
+        body = json.loads(one.body)
+        ms = datetime.fromisoformat(body["iso"]).timestamp() * 1000
+        assert round(ms) == pytest.approx(body["ms"], abs=1)
