@@ -163,8 +163,8 @@ def test_the_bandwidth_is_what_is_in_the_trace(name):
 
 
 def test_a_poor_signal_is_told_and_still_read():
-    rendered, truth, report = play("poor-signal")
-    assert np.isnan(rendered.chunk.fhr_bpm).mean() >= 0.15
+    rendered, truth, report = play("poor-signal", seed=5)
+    assert np.isnan(rendered.chunk.fhr_bpm).mean() >= 0.2
     counts = sum(
         tally(kind, rendered, truth, report.events) for kind in ("acceleration", "deceleration")
     )
