@@ -18,8 +18,10 @@ test-slow:  ## soak, long loops, all recordings
 chaos:      ## processes killed 50 times, starved, flooded, frozen (one at a time: it measures)
 	python -m pytest -q -n 0 -m '' tests/chaos
 FUZZ_SECONDS ?= 300
-fuzz:       ## new random inputs: FUZZ_SECONDS (300) for each fuzz test, then all Hypothesis tests
+FUZZ_FILES ?= 100000
+fuzz:       ## new random inputs: FUZZ_SECONDS (300) for each fuzz test, FUZZ_FILES (100000) files of others, then all Hypothesis tests
 	CTGKIT_FUZZ_SECONDS=$(FUZZ_SECONDS) python -m pytest -q -n 0 tests/fuzz
+	CTGKIT_HYPOTHESIS=random CTGKIT_FILE_EXAMPLES=$(FUZZ_FILES) python -m pytest -q -n 0 tests/recording/files/test_foreign.py
 	CTGKIT_HYPOTHESIS=random python -m pytest -q
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
@@ -31,7 +33,7 @@ strips:     ## draw docs/scenarios/*.png and docs/scenarios.md (needs matplotlib
 	python docs/make_strips.py
 audit:      ## known holes in the packages we depend on (asks pypi.org)
 	d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && python -m venv $$d/ours && python -m venv $$d/tool && \
-	$$d/ours/bin/pip install -q '.[fast,paper,wfdb,edf,parquet,testing]' && \
+	$$d/ours/bin/pip install -q '.[fast,paper,wfdb,edf,parquet,excel,testing]' && \
 	$$d/ours/bin/pip uninstall -q -y ctgkit && $$d/tool/bin/pip install -q pip-audit && \
 	$$d/tool/bin/pip-audit --strict --path $$(echo $$d/ours/lib/python3*/site-packages)
 demo:       ## everything at once, with a live view

@@ -43,6 +43,7 @@ __all__ = [
     "Sample",
     "SensorEntry",
     "analyze",
+    "draw",
     "generate",
     "read_recording",
     "read_recordings",
@@ -122,6 +123,54 @@ def analyze(recording: Recording | Path | str, settings: AnalyzerSettings | None
     if not isinstance(recording, Recording):
         recording = read_one(Path(recording))
     return _analyze(recording, settings)
+
+
+def draw(
+    recording: Recording | Path | str,
+    out: Path | str,
+    *,
+    report: Report | None = None,
+    speed_cm_min: int = 1,
+    baseline: bool = False,
+) -> int:
+    """Draw a recording on CTG paper, true to scale, and return the number of sheets.
+
+    Parameters
+    ----------
+    recording : Recording, Path or str
+        A recording, or the file of one.
+    out : Path or str
+        ``.pdf`` for A4 sheets, ``.png`` or ``.svg`` for one strip.
+    report : Report or None
+        What to mark; None: the events that the recording has, such as a simulation's truth.
+    speed_cm_min : int
+        Paper speed, cm/min: 1, 2 or 3.
+    baseline : bool
+        Draw the baseline of *report*.
+
+    Raises
+    ------
+    CtgkitError
+        When matplotlib is missing, or the file cannot be read or written.
+    """
+    from ctgkit.drawing import load_matplotlib
+
+    load_matplotlib("draw")
+    import msgspec
+
+    from ctgkit.paper.printing import Printing, print_subject
+    from ctgkit.paper.subject import Subject, findings_of
+
+    if not isinstance(recording, Recording):
+        recording = read_recording(Path(recording))
+    said = (
+        report.as_dict()
+        if report
+        else {"events": [msgspec.to_builtins(event) for event in recording.events]}
+    )
+    subject = Subject(recording, findings_of(said, "draw"), bool(recording.simulated))
+    wanted = Printing(speed_cm_min=speed_cm_min, baseline=baseline)
+    return print_subject(subject, Path(out), wanted, "recording")
 
 
 def score_report(truth: Recording | Iterable[Event], found: Report | Mapping[str, Any]) -> "Score":

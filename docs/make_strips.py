@@ -23,10 +23,11 @@ FROM_MIN = {
     "pseudo-sinusoidal": 22, "tachysystole": 22, "hypertonus": 8, "hypoxia-acute": 6,
     "hypoxia-subacute": 14, "hypoxia-gradual": 92, "chorioamnionitis": 88,
     "doubling-halving": 20, "sensor-off": 4, "intrapartum-cohort": 45, "intrapartum-ultrasound": 45,
-    "intrapartum-electrode": 45, "intrapartum-whole": 45,
+    "intrapartum-electrode": 45, "intrapartum-telemetry": 45, "intrapartum-whole": 45,
 }  # fmt: skip
 """Where the strip begins, minutes, when the interesting part comes later."""
-SEEDS = {"normal-reactive": 3, "poor-signal": 3, "intrapartum-cohort": 46, "zigzag": 43}
+SEEDS = {"normal-reactive": 3, "poor-signal": 3, "intrapartum-cohort": 46, "zigzag": 43,
+         "intrapartum-telemetry": 3}  # fmt: skip
 """Where the strip of the usual seed shows little of what the scenario is about."""
 EVENT_COLOURS = {"acceleration": "tab:green", "deceleration": "tab:red", "contraction": "tab:blue"}
 

@@ -1,6 +1,7 @@
 """What ``import ctgkit`` offers, used as a stranger would: in a few lines, without ``async``."""
 
 import asyncio
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -58,6 +59,40 @@ def test_a_recording_goes_to_a_file_and_back(tmp_path):
     back = ctgkit.read_recording(tmp_path / "trace.csv")
     assert np.array_equal(back.fhr_bpm, trace.fhr_bpm, equal_nan=True)
     assert ctgkit.analyze(tmp_path / "trace.csv").as_dict() == ctgkit.analyze(back).as_dict()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", None])
+def test_a_recording_is_a_data_frame(library):
+    trace = ctgkit.generate("poor-signal", duration_s=600)
+    installed = [name for name in ("pandas", "polars") if importlib.util.find_spec(name)]
+    if not installed or library not in (None, *installed):
+        with pytest.raises(ctgkit.CtgkitError, match="pip install"):
+            trace.to_frame(library)
+        return
+    frame = trace.to_frame(library)
+    assert type(frame).__module__.startswith(library or installed[0])
+    assert np.array_equal(frame["fhr_bpm"].to_numpy(), trace.fhr_bpm, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["strip.png", "strip.svg", "strip.pdf"])
+def test_a_report_is_drawn_on_paper(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=1200)
+    report = ctgkit.analyze(trace)
+    assert ctgkit.draw(trace, tmp_path / name, report=report, baseline=True) == 1
+    marked = (tmp_path / name).read_bytes()
+    assert ctgkit.draw(trace, tmp_path / name) == 1
+    assert (tmp_path / name).read_bytes() != marked
+    if name.endswith("svg"):
+        assert b"SIMULATED" in marked
+
+
+def test_a_notebook_shows_a_recording():
+    trace = ctgkit.generate(duration_s=600)
+    assert "2400" in trace._repr_html_()
+    assert "<script" not in dataclasses.replace(trace, sensor_id="<script>")._repr_html_()
+    if importlib.util.find_spec("matplotlib"):
+        assert trace._repr_png_().startswith(b"\x89PNG")
 
 
 def test_parties_without_async():

@@ -12,14 +12,14 @@ from ctgkit.analysis.guideline import Clause, Condition, Evidence, evidence
 LEVELS = ("info", "warning", "critical")
 
 CLEAR_AFTER_S = 300.0
-"""An alert is cleared when its clause hasn't held for 5 min (analysis.md 5.6)."""
+"""An alert is cleared when its clause hasn't held for 5 min (chosen)."""
 
 K = Condition
 
 RULES = (
-    Clause("signal_loss", "info", (K("signal_loss_pct", ">", 50),), "analysis.md 5.1"),
-    Clause("maternal_pulse", "info", (K("maternal_pulse_min", ">", 0.5),), "analysis.md 5.1"),
-    Clause("doubled_halved", "info", (K("doubled_halved_min", ">", 0.1),), "analysis.md 5.1"),
+    Clause("signal_loss", "info", (K("signal_loss_pct", ">", 50),), "signal"),
+    Clause("maternal_pulse", "info", (K("maternal_pulse_min", ">", 0.5),), "signal"),
+    Clause("doubled_halved", "info", (K("doubled_halved_min", ">", 0.1),), "signal"),
     Clause("tachycardia", "warning", (K("tachycardia_min", ">=", 10),), "FIGO-S2"),
     Clause("bradycardia", "warning", (K("bradycardia_min", ">=", 10),), "FIGO-S1"),
     Clause(
@@ -68,7 +68,7 @@ RULES = (
         "FIGO-P8",
     ),
     Clause("tachysystole", "warning", (K("tachysystole_per_10min", ">", 5),), "FIGO tachysystole"),
-    Clause("hypertonus", "warning", (K("longest_contraction_s", ">", 180),), "signal_model.md 6"),
+    Clause("hypertonus", "warning", (K("longest_contraction_s", ">", 180),), "FIGO hypertonus"),
 )
 """Every alert there is; of several clauses of one code the worst that holds counts."""
 

@@ -20,14 +20,15 @@ from ctgkit.analysis import (
     contractions,
     describe,
     features,
+    minute,
     morphology,
     risk,
     texts,
     validity,
-    variability,
 )
 from ctgkit.analysis.features import Features, Minute
 from ctgkit.analysis.guideline import Verdict
+from ctgkit.analysis.plateau import Plateaus
 from ctgkit.analysis.tables import FIGO, GUIDELINES
 from ctgkit.analysis.trace import SLOT_HZ, TICK_S, TICK_SLOTS, WINDOW_S, Trace
 from ctgkit.analysis.tracking import CONFIRMED_AFTER_S, Tracker
@@ -56,12 +57,15 @@ REMEMBERED_S = 3600.0
 
 FINAL_AFTER_MAX_S = 600.0
 
+DOUBTED = 0.6
+"""What is left of the confidence while another level is nearly as likely to be the baseline."""
+
 Profile = Literal["ctgkit", "original"]
 Floats = NDArray[np.float64]
 _NAN: Final = float("nan")
 _LOOK_TICKS = int(PREDICTION_EVERY_S) // TICK_S
-"""The events are looked at again when something will be said of them: every third tick. The tick
-before it estimates the baseline, the one after it looks for contractions and closes minutes, so
+"""Baseline and events are looked at again when something will be said of them: every third tick.
+The tick after it looks for contractions, every other time, and the one before it closes minutes, so
 that no sample bears all the work."""
 
 
@@ -165,10 +169,11 @@ class Analyzer:
         final_after_s = self.settings.final_after_s
         self.samples_seen = 0
         self.latest = None
-        self._latest_s = self._estimated_s = sec_from_start
+        self._latest_s = sec_from_start
         self._due_s = FIRST_PREDICTION_AFTER_S
         self._row_lag_s = int(min(CONFIRMED_AFTER_S, final_after_s)) // TICK_S * TICK_S
-        self._means = self._reliability = self._baseline = np.empty(0)
+        self._level, self._baseline = baseline.NOTHING, np.empty(0)
+        self._plateaus = Plateaus(WINDOW_S // int(PREDICTION_EVERY_S) + 1)
         self._minutes: deque[Minute] = deque(maxlen=int(REMEMBERED_S / 60) + 5)
         self._minutes_done = 0
         self._accelerations = Tracker("acc", final_after_s, REMEMBERED_S)
@@ -176,6 +181,7 @@ class Analyzer:
         self._contractions = Tracker("uc", final_after_s, REMEMBERED_S)
         self._has_toco = False
         self._captured_s = 0.0
+        self._smoothed: float | None = None
         self._alerts = alerts.AlertBook()
         self._trace = Trace(sec_from_start)
         return self._trace
@@ -186,13 +192,12 @@ class Analyzer:
         phase = trace.ticks % _LOOK_TICKS
         if phase == 0:
             self._look(trace)
-        elif phase == 1:
-            self._find_contractions(trace)
+        elif phase == 2:
             self._close_minutes(trace, self._row_lag_s)
+        elif trace.ticks % (2 * _LOOK_TICKS) == 1:
+            self._find_contractions(trace)
             recent = trace.fhr_bpm[-int(PREDICTION_WINDOW_S) * SLOT_HZ :]
             self._captured_s = validity.captured_s(recent)
-        else:
-            self._estimate(trace)
 
     def _find_contractions(self, trace: Trace) -> None:
         self._has_toco = contractions.measured(trace.toco)
@@ -203,45 +208,27 @@ class Analyzer:
         events = [describe.contraction_event(c, origin_s) for c in found]
         self._contractions.update(events, trace.now_s)
 
-    def _estimate(self, trace: Trace) -> None:
-        """Estimate the baseline anew, up to now.
-
-        A prolonged deceleration that is over is no part of it; one that goes on may be a change.
-        """
-        trace.judge()
-        self._estimated_s = trace.judged_s
-        seconds = min(WINDOW_S, trace.ticks * TICK_S)
-        bins = int(seconds / baseline.BIN_S)
-        origin_s = trace.judged_s - seconds
-        share = trace.valid_share[-bins:].copy()
-        for event in self._decelerations.events:
-            over = origin_s < event.end_s < trace.judged_s - 2 * TICK_S
-            if over and event.duration_s > describe.PROLONGED_S:
-                onset = max(0, int((event.onset_s - origin_s) / baseline.BIN_S))
-                share[onset : int((event.end_s - origin_s) / baseline.BIN_S) + 1] = 0
-        self._means, self._reliability = baseline.estimate(trace.mean_bpm[-bins:], share)
-
     def _look(self, trace: Trace) -> None:
-        """Look again for accelerations and decelerations of the last minutes.
-
-        The baseline is held from where it was estimated, the tick before, up to now.
-        """
+        """Estimate the baseline anew, and look again for what deviates from it."""
         trace.judge()
         seconds = min(WINDOW_S, trace.ticks * TICK_S)
         bins = int(seconds / baseline.BIN_S)
-        new = round((trace.judged_s - self._estimated_s) / baseline.BIN_S)
-        self._means, self._reliability = (
-            np.append(x, x[-1:].repeat(new))[-bins:] for x in (self._means, self._reliability)
+        self._level = baseline.estimate(
+            trace.mean_bpm[-bins:],
+            trace.valid_share[-bins:],
+            self._plateaus,
+            round((trace.judged_s - trace.origin_s) / baseline.BIN_S),
         )
-        level = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], self._means)
-        self._baseline = level
+        means = self._level.baseline_bpm
+        level = self._baseline = np.interp(_SECONDS[:seconds], _BIN_CENTRES[:bins], means)
         fhr_bpm = trace.fhr_1hz[-seconds:]
         if not np.isfinite(level[0]) or not np.isfinite(fhr_bpm).any():
             return  # no signal for 20 min
         origin_s = trace.judged_s - seconds
         since = max(0, int(self._decelerations.since_s(trace.judged_s) - origin_s))
         filled = morphology.fill(fhr_bpm)
-        zones = morphology.zones(fhr_bpm, filled, level, since)
+        bandwidth_bpm = minute.usual_bandwidth(self._minutes)
+        zones = morphology.zones(fhr_bpm, filled, level, since, bandwidth_bpm)
         around = self._contractions.events if self._has_toco else None
         self._accelerations.update(
             [
@@ -268,58 +255,16 @@ class Analyzer:
         looked_s = round(trace.judged_s - trace.origin_s)
         while (self._minutes_done + 1) * 60 <= looked_s - lag_s:
             self._minutes_done += 1
-            self._minutes.append(self._minute(trace, looked_s - 60 * self._minutes_done))
-
-    def _minute(self, trace: Trace, ended_s: int) -> Minute:
-        """Return the minute that ended *ended_s* before the last look."""
-        start_s = trace.judged_s - ended_s - 60
-        seconds, slots = _last(ended_s, 60), _last(ended_s * SLOT_HZ, 60 * SLOT_HZ)
-        fhr_bpm = trace.fhr_bpm[slots]
-        valid_share = float(np.count_nonzero(np.isfinite(fhr_bpm))) / fhr_bpm.size
-        tone = self._resting_tone(trace.toco[_last(round(trace.now_s - start_s) - 60, 60)])
-        if valid_share == 0:
-            return Minute(start_s, None, 0.0, valid_share, resting_tone=tone)
-        level = self._baseline[seconds]
-        bins = _last(int(ended_s / baseline.BIN_S), int(60 / baseline.BIN_S))
-        reliability = float(self._reliability[bins].mean())
-        in_event = np.zeros(fhr_bpm.size, bool)
-        for event in self._heart_events():
-            low = int((event.onset_s - start_s) * SLOT_HZ)
-            high = int((event.end_s - start_s) * SLOT_HZ)
-            in_event[max(0, low) : max(0, high)] = True
-        ten = _last(ended_s, int(PREDICTION_WINDOW_S))
-        smooth = (
-            self._baseline.size >= ended_s + PREDICTION_WINDOW_S
-            and not any(e.end_s > start_s - 540 for e in self._accelerations.events)
-            and variability.is_sinusoidal(trace.fhr_1hz[ten], self._baseline[ten])
-        )
-        reasons = trace.reason[slots]
-        doubled = (reasons == validity.Reason.DOUBLED) | (reasons == validity.Reason.HALVED)
-        return Minute(
-            start_s,
-            float(level.mean()) if reliability >= baseline.RELIABLE_FROM else None,
-            reliability,
-            valid_share,
-            variability.minute(fhr_bpm, np.repeat(level, SLOT_HZ), in_event),
-            smooth,
-            tone,
-            float(doubled.mean()),
-        )
-
-    def _resting_tone(self, toco: Floats) -> float | None:
-        known = toco[np.isfinite(toco)]
-        if known.size < 30 or not self._has_toco:
-            return None
-        return float(np.sort(known)[known.size // 10])
-
-    def _present_baseline(self) -> float | None:
-        """Return the mean baseline of the last 10 min; None on less than 2 reliable ones."""
-        bins = int(PREDICTION_WINDOW_S / baseline.BIN_S)
-        reliable = self._reliability[-bins:] >= baseline.RELIABLE_FROM
-        needed_s = 60 * features.RELIABLE_MINUTES_MIN
-        if np.count_nonzero(reliable) * baseline.BIN_S < needed_s:
-            return None
-        return float(self._means[-bins:][reliable].mean())
+            ended_s = looked_s - 60 * self._minutes_done
+            self._minutes.append(
+                minute.close(
+                    trace,
+                    minute.Level(self._baseline, self._level),
+                    ended_s,
+                    self._heart_events(),
+                    self._has_toco,
+                )
+            )
 
     def _heart_events(self) -> Iterable[Event]:
         return self._accelerations.events + self._decelerations.events
@@ -329,13 +274,16 @@ class Analyzer:
     def _analysis(self, trace: Trace) -> Analysis:
         now_s = trace.judged_s
         events = [*self._heart_events(), *self._contractions.events]
-        found = features.compute(list(self._minutes), events, now_s, self._present_baseline())
+        found = features.compute(list(self._minutes), events, now_s, self._level.present_bpm())
+        found.values["baseline_other_bpm"] = self._level.other_bpm
         found.values["maternal_pulse_min"] = round(self._captured_s / 60, 1)
         figo = FIGO.judge(found)
         asked = self.settings.guideline
         verdict = figo if asked == FIGO.name else GUIDELINES[asked].judge(found)
         active = self._alerts.update(found, now_s)
         probability = risk.probability(found, figo)
+        self._smoothed = risk.smoothed(self._smoothed, probability)
+        found.values["hypoxia_probability_smoothed"] = round(self._smoothed, 3)
         changed_after_s = self._decelerations.since_s(now_s) - PREDICTION_EVERY_S
         prediction = Prediction(
             hypoxia_probability=probability,
@@ -364,8 +312,9 @@ class Analyzer:
         assert isinstance(examined_min, float)
         assert isinstance(loss_pct, float)
         assert isinstance(reliability, float)
+        sure = 1.0 if values["baseline_other_bpm"] is None else DOUBTED
         amount = 0.1 + 0.9 * min(examined_min * 60 / PREDICTION_WINDOW_S, 1.0)
-        return round(amount * (1 - loss_pct / 100) * min(1.0, 2 * reliability), 3)
+        return round(amount * (1 - loss_pct / 100) * min(1.0, 2 * reliability) * sure, 3)
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -379,7 +328,6 @@ class Analyzer:
             return None
         trace.close_tick(TICK_SLOTS + WINDOW_S)
         self._find_contractions(trace)
-        self._estimate(trace)
         self._look(trace)
         self._close_minutes(trace, 0)
         for tracker in (self._accelerations, self._decelerations, self._contractions):
@@ -398,8 +346,3 @@ class Analyzer:
     def minutes(self) -> list[Minute]:
         """The minutes of the last hour, oldest first."""
         return list(self._minutes) if self._trace is not None else []
-
-
-def _last(ended: int, length: int) -> slice:
-    """Return the slice of *length* values that ended *ended* values before the end."""
-    return slice(-(ended + length), -ended if ended else None)

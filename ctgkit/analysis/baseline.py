@@ -10,9 +10,15 @@ costs some 20 µs for 20 min). Own design after analysis.md 4.3; scores in docs/
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ctgkit.analysis import plateau
+from ctgkit.analysis.plateau import Plateaus
+from ctgkit.analysis.windows import moving_max, moving_mean
+from ctgkit.samples import PREDICTION_WINDOW_S
 
 BIN_S = 5.0
 """Length of the means that the baseline is computed from, seconds."""
@@ -20,31 +26,60 @@ BIN_S = 5.0
 KERNEL_S = 60.0
 """Time constant of the kernel, seconds. Scores are flat from 45 to 75 (docs/analysis.md)."""
 
-REJECT_BPM = (20.0, 12.0, 8.0)
+REJECT_BPM = (28.0, 12.0, 8.0)
 """Distance from the estimate at which a mean counts as nothing, for each pass, beats/min."""
-
-START_REACH_S = 480.0
-"""Half length of the windows whose weighted medians are the first estimate, seconds: a level
-counts as the baseline only where it prevails over minutes (FIGO 2015: 10 min windows)."""
-
-START_EVERY_S = 400.0
 
 FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 """A mean has half the prior weight where the 30 s moving mean ranges over 12 beats/min within
 40 s to either side (analysis.md 4.3, 2)."""
 
-RIDGE = 0.002
-"""Weight that remains of a rejected mean: without any, a gap would divide by zero."""
+HELD_REACH = 2
+"""Means to either side over which the levels are smoothed before they are refined."""
+
+RIDGE = 0.006
+"""Weight of the level itself in each mean: where nothing else supports a baseline, it is held."""
 
 RELIABLE_FROM = 0.1
-"""Below this share of the full weight the baseline is indeterminate (NICHD: < 2 min in 10)."""
+"""Below this share of the full weight nothing supports the baseline: it is held from before. Below
+this share of the time with a signal it is unknown."""
+
+MEASURED_MIN_S = 120.0
+"""A baseline needs as much signal in 10 min (NICHD 2008)."""
 
 Floats = NDArray[np.float64]
-_ZERO = np.zeros(1)
 
 
-def estimate(mean_bpm: Floats, valid_share: Floats) -> tuple[Floats, Floats]:
-    """Return the baseline and its reliability.
+class Estimate(NamedTuple):
+    """The baseline of each mean, and how sure it is; arrays of shape (n_bins,)."""
+
+    baseline_bpm: Floats
+    """NaN throughout when there is no sample at all."""
+    reliability: Floats
+    """Share of the means around that support it, in [0, 1]."""
+    measured: Floats
+    """Share of the time around with a signal, in [0, 1]."""
+    other_bpm: float | None
+    """Another level that is nearly as likely to be the present baseline; None without doubt."""
+
+    def present_bpm(self) -> float | None:
+        """Return the mean of the last 10 min; None on less than 2 min with a signal."""
+        bins = int(PREDICTION_WINDOW_S / BIN_S)
+        measured = self.measured[-bins:] >= RELIABLE_FROM
+        if np.count_nonzero(measured) * BIN_S < MEASURED_MIN_S:
+            return None
+        return float(self.baseline_bpm[-bins:][measured].mean())
+
+
+NOTHING = Estimate(np.empty(0), np.empty(0), np.empty(0), None)
+
+
+def estimate(
+    mean_bpm: Floats,
+    valid_share: Floats,
+    plateaus: Plateaus | None = None,
+    n_bins: int | None = None,
+) -> Estimate:
+    """Return the baseline of the last means.
 
     Parameters
     ----------
@@ -52,31 +87,39 @@ def estimate(mean_bpm: Floats, valid_share: Floats) -> tuple[Floats, Floats]:
         Means over :data:`BIN_S`, beats/min; NaN where there is nothing.
     valid_share : array of shape (n_bins,)
         Share of good samples in each, in [0, 1].
-
-    Returns
-    -------
-    baseline_bpm : array of shape (n_bins,)
-        NaN throughout when there is no sample at all.
-    reliability : array of shape (n_bins,)
-        Share of the means around that support it, in [0, 1].
+    plateaus : Plateaus
+        Which levels it had before; by default nothing was before.
+    n_bins : int
+        Means since the start, earlier ones included; by default those given.
     """
+    plateaus = plateaus or Plateaus(mean_bpm.size)
+    n_bins = n_bins or mean_bpm.size
     known = np.flatnonzero(np.isfinite(mean_bpm))
     if known.size == 0:
-        return np.full(mean_bpm.size, np.nan), np.zeros(mean_bpm.size)
+        nothing = np.zeros(mean_bpm.size)
+        plateaus.update(nothing, nothing, n_bins)
+        return Estimate(np.full(mean_bpm.size, np.nan), nothing, nothing, None)
     filled = np.interp(np.arange(mean_bpm.size), known, mean_bpm[known])
-    prior = valid_share * flatness(filled)
-    baseline = _first_estimate(filled, prior)
+    flat = flatness(filled)
+    prior = valid_share * flat
+    weight = valid_share * (plateau.FLANK_SHARE + (1 - plateau.FLANK_SHARE) * flat)
+    levels, other_bpm = plateaus.update(filled, weight, n_bins)
+    held = baseline = moving_mean(levels, HELD_REACH)
     support = prior
     rows = np.empty((2, filled.size))
     for reject_bpm in REJECT_BPM:
         distance = (filled - baseline) / reject_bpm
         support = np.maximum(0.0, 1.0 - distance * distance)
         support *= support
-        rows[1] = prior * (support + RIDGE) + 1e-12
+        rows[1] = prior * support
         np.multiply(rows[1], filled, out=rows[0])
+        rows[0] += RIDGE * held
+        rows[1] += RIDGE
         smooth = kernel_sums(rows)
         baseline = smooth[0] / smooth[1]
-    return baseline, kernel_sums(valid_share * support) / _full_support(mean_bpm.size)
+    rows[0], rows[1] = valid_share * support, valid_share
+    reliability, measured = kernel_sums(rows) / _full_support(mean_bpm.size)
+    return Estimate(baseline, reliability, measured, other_bpm)
 
 
 def flatness(mean_bpm: Floats) -> Floats:
@@ -96,27 +139,6 @@ def flatness(mean_bpm: Floats) -> Floats:
     return flat
 
 
-def moving_max(values: Floats, width: int) -> Floats:
-    """Return the maximum of each *width* neighbours, an array that is shorter by width - 1.
-
-    Maxima over 2, 4, 8 … neighbours come from two of the step before.
-    """
-    reached = 1
-    while 2 * reached <= width:
-        values = np.maximum(values[:-reached], values[reached:])
-        reached *= 2
-    rest = width - reached
-    return np.maximum(values[:-rest], values[rest:]) if rest else values
-
-
-def moving_mean(values: Floats, reach: int) -> Floats:
-    """Return the mean over *reach* values to either side, fewer at the ends."""
-    low, high, count = _reaches(values.size, reach)
-    total = np.concatenate((_ZERO, values.cumsum()))
-    mean: Floats = (total[high] - total[low]) / count
-    return mean
-
-
 def kernel_sums(rows: Floats) -> Floats:
     """Return the sums along the last axis (n_bins,), weighted by exp(-distance / KERNEL_S).
 
@@ -132,13 +154,6 @@ def kernel_sums(rows: Floats) -> Floats:
 
 
 @lru_cache(maxsize=512)
-def _reaches(size: int, reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    at = np.arange(size)
-    low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, size)
-    return low, high, high - low
-
-
-@lru_cache(maxsize=512)
 def _growth(n_bins: int) -> tuple[Floats, Floats]:
     exponent = (np.arange(n_bins) - n_bins / 2) * (BIN_S / KERNEL_S)
     return np.exp(exponent), np.exp(-exponent)
@@ -147,21 +162,3 @@ def _growth(n_bins: int) -> tuple[Floats, Floats]:
 @lru_cache(maxsize=512)
 def _full_support(n_bins: int) -> Floats:
     return kernel_sums(np.ones(n_bins))
-
-
-def _first_estimate(filled: Floats, prior: Floats) -> Floats:
-    """Return weighted medians over some minutes, joined by lines."""
-    n, reach = filled.size, round(START_REACH_S / BIN_S)
-    knots = np.linspace(0, n - 1, 2 + int(n * BIN_S / START_EVERY_S)).astype(int)
-    medians = []
-    for knot in knots:
-        window = slice(max(0, knot - reach), knot + reach + 1)
-        medians.append(weighted_median(filled[window], prior[window] + 1e-9))
-    return np.interp(np.arange(n), knots, medians)
-
-
-def weighted_median(values: Floats, weights: Floats) -> float:
-    """Return the value at which half of the weight is reached."""
-    order = values.argsort()
-    total = weights[order].cumsum()
-    return float(values[order[total.searchsorted(total[-1] / 2)]])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ctgkit import private
+from ctgkit.analysis.choices import guideline_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
 from ctgkit.cli.types import File, OutFile, whole
-from ctgkit.mlstub.command import guideline_option
 from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ class AnalyzeOptions(ChoosingOptions):
         "--out", type=OutFile(), section=OUTPUT, help="Write the JSON object to FILE as well."
     )
     as_json: bool = json_option("Print everything as one JSON object.")
+    explain: bool = option(
+        "--explain",
+        is_flag=True,
+        section=OUTPUT,
+        help="Show what class, alerts, risk, baseline and every event rest on.",
+    )
 
 
 @command(AnalyzeOptions, example="ctgkit analyze recording.csv.gz --guideline nichd")
@@ -51,6 +57,7 @@ def analyze(options: AnalyzeOptions) -> None:
     one object per line. A test tool, not a medical device.
     """
     from ctgkit.analysis.analyzer import AnalyzerSettings
+    from ctgkit.analysis.explain import as_text, explanation
     from ctgkit.analysis.report import analyze as analyze_recording
     from ctgkit.recording import read_chosen
     from ctgkit.recording.files.choosing import name_of
@@ -66,8 +73,12 @@ def analyze(options: AnalyzeOptions) -> None:
         report = analyze_recording(recording, settings)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
         result = {"recording": name, **report.as_dict()}
+        if options.explain:
+            result["explanation"] = explanation(report)
         lines.append(json.dumps(result, ensure_ascii=False))
         click.echo(lines[-1] if options.as_json else _summary(report, result))
+        if options.explain and not options.as_json:
+            click.echo("\n".join(["", *as_text(report)]))
     if options.out is not None:
         private.write_text(options.out, "\n".join(lines) + "\n")
 
@@ -91,8 +102,10 @@ def _summary(report: "Report", result: dict[str, Any]) -> str:
             f"  {e.clause}: {e.feature} {e.value:g} {e.op} {e.threshold:g}"
             for e in verdict.evidence
         ),
+        *(f"  unknown: {reason}" for reason in verdict.reasons),
         *(f"  {row}: {_shown(points)} points" for row, points in (verdict.points or {}).items()),
-        f"risk: {prediction['hypoxia_risk']} ({prediction['hypoxia_probability']:.2f}), "
+        f"risk: {prediction['hypoxia_risk']} ({prediction['hypoxia_probability']:.2f}, "
+        f"smoothed {features['hypoxia_probability_smoothed']:.2f}), "
         f"confidence {prediction['confidence']:.2f}",
         *(f"alert: {text}" for text in prediction["alerts"]),
         *prediction["recommendations"],

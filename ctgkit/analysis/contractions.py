@@ -10,14 +10,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ctgkit.analysis.baseline import moving_max, moving_mean
 from ctgkit.analysis.variability import spread
+from ctgkit.analysis.windows import moving_max, moving_mean
 
 SMOOTH_S = 5
 CLOSE_S = 20
 """Pushing efforts closer than this are one contraction: efforts come every 12-15 s."""
 
-FLOOR_WINDOW_S, FLOOR_EVERY_S, FLOOR_PERCENT = 600, 60, 10
+FLOOR_WINDOW_S, FLOOR_EVERY_S, FLOOR_PERCENT = 600, 120, 10
 """The resting tone is the 10th percentile over 10 min: it survives drift and re-zeroing."""
 
 PROMINENCE_MIN = 10.0
@@ -29,8 +29,18 @@ PROMINENCE_SHARE = 0.2
 FOOT_SHARE = 0.1
 """A contraction begins and ends at this share of its height over the tone beside it."""
 
-VALLEY_SHARE = 0.5
-"""Two peaks with a valley higher than this share of the lower one are one contraction."""
+VALLEY_SHARE, APART_S = 0.5, 75.0
+"""Two peaks with a valley higher than this share of the lower one are one contraction, unless they
+are so far apart, seconds: under a saturated or re-zeroed tone valleys stay high, and even in
+tachysystole contractions come some 90 s apart (chosen)."""
+
+LONG_S, LONG_FOOT_SHARE = 150.0, 0.3
+"""What lasts longer has its feet in a drift: it is measured higher up (chosen)."""
+
+STEP_SHARES, STEP_S, LIFTED_S, LIFTED_RANGE = (0.15, 0.7), 4, 30, 1.0
+"""A rise or fall between these shares of the height within 4 s, with a flat line (range of 1 unit,
+or no signal) for the 30 s beyond, is a belt that was put on or taken off: contractions build
+up over 20 s and more, and a belt that is worn shows the mother's breathing (chosen)."""
 
 TURN_STEP = 4
 """Peaks and valleys are looked for at every 4th second; a contraction lasts 30 s or more."""
@@ -73,25 +83,60 @@ def find(toco: Floats, since: int = 0) -> list[Contraction]:
     height = smooth - resting_tone(smooth)
     closed = _close(height)
     prominence = max(PROMINENCE_MIN, PROMINENCE_SHARE * spread(closed[known], 5, 95))
+    jump = np.abs(smooth[STEP_S + 1 :] - smooth[: -STEP_S - 1])
     found = []
     for valley, _, next_valley in _peaks(closed, prominence):
         if next_valley < since:
             continue
         top = valley + int(np.argmax(height[valley : next_valley + 1]))
-        rising = np.flatnonzero(height[valley:top] <= _foot(height[top], height[valley]))
-        falling = np.flatnonzero(
-            height[top : next_valley + 1] <= _foot(height[top], height[next_valley])
+        start, end = _ends(height, valley, top, next_valley, FOOT_SHARE)
+        if end - start > LONG_S:
+            start, end = _ends(height, valley, top, next_valley, LONG_FOOT_SHARE)
+        long_enough = DURATION_MIN_S <= end - start <= DURATION_MAX_S
+        if not long_enough:
+            continue
+        least = (STEP_SHARES[1] - STEP_SHARES[0]) * (
+            height[top] - height[valley : next_valley + 1].min()
         )
-        start = valley + int(rising[-1]) + 1 if rising.size else valley
-        end = top + int(falling[0]) if falling.size else next_valley
-        if DURATION_MIN_S <= end - start <= DURATION_MAX_S:
+        steep = least <= jump[max(0, valley - STEP_S) : next_valley + 1].max()
+        if not (steep and _is_belt(toco, smooth, valley, top, next_valley)):
             found.append(Contraction(start, top, end, float(height[top])))
     return found
 
 
-def _foot(top: float, valley: float) -> float:
+def _ends(height: Floats, valley: int, top: int, next_valley: int, share: float) -> tuple[int, int]:
+    """Return where a contraction begins and ends, *share* of its height over the tone beside it."""
+    rising = np.flatnonzero(height[valley:top] <= _foot(height[top], height[valley], share))
+    after = height[top : next_valley + 1]
+    falling = np.flatnonzero(after <= _foot(height[top], height[next_valley], share))
+    start = valley + int(rising[-1]) + 1 if rising.size else valley
+    return start, top + int(falling[0]) if falling.size else next_valley
+
+
+def _is_belt(toco: Floats, smooth: Floats, valley: int, top: int, next_valley: int) -> bool:
+    """Whether a rise or fall is that of a belt put on or taken off."""
+    before, after = toco[max(0, valley - LIFTED_S) : top], toco[top : next_valley + LIFTED_S]
+    return _steps(smooth[valley : top + 1], before) or _steps(
+        smooth[top : next_valley + 1][::-1], after[::-1]
+    )
+
+
+def _steps(rise: Floats, from_lifted: Floats) -> bool:
+    """Whether a flank is a step from a flat line; both from the valley to the top."""
+    low, high = (rise[0] + share * (rise[-1] - rise[0]) for share in STEP_SHARES)
+    below = np.flatnonzero(rise <= low)
+    above = np.flatnonzero(rise >= high)
+    if not below.size or not above.size or above[0] - below[-1] > STEP_S:
+        return False
+    foot = from_lifted.size - (rise.size - int(below[-1])) - SMOOTH_S // 2
+    line = from_lifted[max(0, foot - LIFTED_S) : max(0, foot)]
+    known = line[np.isfinite(line)]
+    return known.size < LIFTED_S / 2 or float(np.ptp(known)) <= LIFTED_RANGE
+
+
+def _foot(top: float, valley: float, share: float) -> float:
     """Return where a contraction begins or ends; beside it the tone may be higher than at rest."""
-    return valley + FOOT_SHARE * (top - valley) if valley > 0 else FOOT_SHARE * top
+    return valley + share * (top - valley) if valley > 0 else share * top
 
 
 def measured(toco: Floats) -> bool:
@@ -129,7 +174,8 @@ def _peaks(height: Floats, prominence: float) -> list[tuple[int, int, int]]:
         if merged:
             before = merged[-1]
             lower = min(height[before[1]], height[peak])
-            if height[valley] > VALLEY_SHARE * lower:
+            near = peak - before[1] < APART_S
+            if near and height[valley] > VALLEY_SHARE * lower:
                 top = before[1] if height[before[1]] >= height[peak] else peak
                 merged[-1] = (before[0], top, next_valley)
                 continue

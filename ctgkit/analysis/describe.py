@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ctgkit.analysis.baseline import moving_mean
 from ctgkit.analysis.contractions import Contraction
 from ctgkit.analysis.morphology import Zone
-from ctgkit.analysis.variability import spread
+from ctgkit.analysis.variability import inside
+from ctgkit.analysis.windows import moving_mean
 from ctgkit.events import DecelerationType, Event
 
 ABRUPT_S = 30.0
@@ -39,7 +39,8 @@ LATE_ONSET_S, LATE_NADIR_S = 20.0, 10.0
 
 ONSET_ERROR_S = 10.0
 """How far a measured onset may be off in ordinary variability (chosen): onsets from 10 s on count
-as late where the nadir is late."""
+as late where the nadir is late, and falls from 20 s on as gradual where onset and nadir are late
+and the return is slow."""
 
 EARLY_NADIR_S = 15.0
 """Early: nadir at the contraction's peak, within 10 s (analysis.md 5.4) and the error of a
@@ -83,6 +84,7 @@ def acceleration_event(zone: Zone, filled: Floats, baseline_bpm: Floats, origin_
         size=round(float(deviation[peak]), 1),
         meets_clinical=bool(deviation[peak] > CLINICAL_BPM and deviation.size > CLINICAL_S),
         details={
+            "baseline_bpm": round(float(baseline_bpm[zone.start]), 1),
             "area_bpm_s": round(zone.area_bpm_s),
             "missing_share": round(zone.missing_share, 2),
         },
@@ -119,6 +121,7 @@ def deceleration_event(
     rise_s = (high - shallow) / FLANK_SHARE
     onset = max(0.0, low - FOOT_SHARE * fall_s)
     details: dict[str, float | str | bool | None] = {
+        "baseline_bpm": round(level, 1),
         "nadir_bpm": round(float(signal.min()), 1),
         "area_bpm_s": round(zone.area_bpm_s),
         "onset_to_nadir_s": round(fall_s, 1),
@@ -160,11 +163,9 @@ def _flanks(depth: list[float]) -> tuple[int, int, int, int]:
 
 
 def _inner_bandwidth(depth: Floats) -> float | None:
-    """Return the bandwidth inside the deceleration, its own course taken off, beats/min."""
-    inner = depth[depth >= depth.max() / 2]
-    if inner.size < 10:
-        return None
-    return round(spread(inner - moving_mean(inner, 7), 5, 95), 1)
+    """Return the bandwidth of the deeper half, beats/min."""
+    found = inside(np.where(depth >= depth.max() / 2, depth, np.nan), 1.0)
+    return None if found is None else round(found, 1)
 
 
 def _linked(onset_s: float, nadir_s: float, contractions: Sequence[Event] | None) -> Event | None:
@@ -185,16 +186,27 @@ def _type(
 ) -> DecelerationType:
     if duration_s > PROLONGED_S:
         return "prolonged"
+    onset_lag_s, nadir_lag_s = (_lag(details, name) for name in ("onset_lag_s", "nadir_lag_s"))
+    late_nadir = nadir_lag_s is not None and nadir_lag_s > LATE_NADIR_S
+    if onset_lag_s is not None and onset_lag_s > LATE_ONSET_S and late_nadir:
+        recovery_s = details["recovery_s"]
+        slow = isinstance(recovery_s, float) and recovery_s >= SLOW_RETURN_S
+        if slow and fall_s >= ABRUPT_S - ONSET_ERROR_S:
+            return "late"
     if fall_s < ABRUPT_S:
         return "variable"
-    onset_lag_s, nadir_lag_s = details.get("onset_lag_s"), details.get("nadir_lag_s")
-    if not isinstance(onset_lag_s, float) or not isinstance(nadir_lag_s, float):
+    if onset_lag_s is None or nadir_lag_s is None:
         return "unclassified"  # no contraction to time it by
-    if onset_lag_s > LATE_ONSET_S - ONSET_ERROR_S and nadir_lag_s > LATE_NADIR_S:
+    if onset_lag_s > LATE_ONSET_S - ONSET_ERROR_S and late_nadir:
         return "late"
     if abs(nadir_lag_s) <= EARLY_NADIR_S:
         return "early"
     return "late_ambiguous"
+
+
+def _lag(details: dict[str, float | str | bool | None], name: str) -> float | None:
+    value = details.get(name)
+    return value if isinstance(value, float) else None
 
 
 def _atypical(

@@ -6,10 +6,11 @@ Pure. Every feature has a clinical name with its unit; None means that it can't 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from ctgkit.analysis.burden import burden
 from ctgkit.analysis.variability import NOTHING, Variability
-from ctgkit.events import Event
+from ctgkit.events import DecelerationType, Event
 
 RELIABLE_MINUTES_MIN = 2
 """A baseline or variability needs as many usable minutes in 10 (NICHD 2008)."""
@@ -19,6 +20,10 @@ RECENT_MIN, LONG_MIN, NICHD_MIN = 10, 30, 20
 
 CONTRACTIONS_MIN = 3
 """Repetition isn't judged on fewer contractions (chosen)."""
+
+SHOWN_AFTER_S = 60.0
+"""Contractions count for repetition from this much after their peak on: before, a late deceleration
+may not show yet (chosen: the nadir comes up to 90 s after the peak)."""
 
 RUN_MEDIAN_MIN = 5
 """Runs of reduced or increased variability look at medians over 5 min: one odd minute neither
@@ -33,6 +38,8 @@ DEEP_BPM = 80.0
 
 REDUCED_BPM, INCREASED_BPM = 5.0, 25.0
 """Normal variability is 5-25 beats/min (FIGO 2015)."""
+
+DECELERATION_TYPES = get_args(DecelerationType)
 
 Value = float | str | None
 
@@ -52,6 +59,8 @@ class Minute(NamedTuple):
     """Device units; None without a tocogram."""
     doubled_share: float = 0.0
     """Share that was doubled or halved by the monitor, and is left out."""
+    held: bool = False
+    """Whether the baseline is that of before, because nothing around supports any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,8 @@ def compute(
         Mean of the last 10 min as they look now, beats/min.
     """
     result = Features()
-    listed = [e for e in events if e.end_s > now_s - LONG_MIN * 60]
+    hour = list(events)
+    listed = [e for e in hour if e.end_s > now_s - LONG_MIN * 60]
     examined_min = (now_s - minutes[0].start_s) / 60 if minutes else 0.0
     result.values["examined_min"] = round(examined_min, 2)
     _signal(result, minutes, baseline_bpm)
@@ -99,6 +109,7 @@ def compute(
     lost = max((_number(e, "area_bpm_s") / 60 for e in found), default=0.0)
     result.values["largest_deceleration_lost_beats"] = round(lost, 1)
     result.values["deceleration_pattern"] = _pattern(found)
+    result.values.update(burden(minutes, hour, now_s, 60 * examined_min))
     return result
 
 
@@ -110,23 +121,38 @@ def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | N
         "good" if valid >= GOOD_SHARE else "fair" if valid >= FAIR_SHARE else "poor"
     )
     values["baseline_reliability"] = round(fmean([m.reliability for m in recent] or [0.0]), 2)
+    values["baseline_held_min"] = float(sum(m.held for m in recent))
     values["baseline_bpm"] = None if baseline_bpm is None else round(baseline_bpm, 1)
     values["baseline_rounded_bpm"] = None if baseline_bpm is None else 5.0 * round(baseline_bpm / 5)
     long = [m.baseline_bpm for m in minutes[-LONG_MIN:] if m.baseline_bpm is not None]
     values["baseline_min_bpm"] = round(min(long), 1) if long else None
     values["baseline_max_bpm"] = round(max(long), 1) if long else None
     for name, number, rows in (
-        ("variability_bpm", 0, recent),
         ("stv_ms", 1, minutes[-60:]),
         ("ltv_ms", 2, minutes[-60:]),
         ("oscillations_per_min", 3, recent),
     ):
         found = [v for m in rows if (v := m.variability[number]) is not None]
-        centre = median if number == 0 else fmean
-        values[name] = round(centre(found), 2) if len(found) >= RELIABLE_MINUTES_MIN else None
+        values[name] = round(fmean(found), 2) if len(found) >= RELIABLE_MINUTES_MIN else None
+    _variability(values, recent)
     tones = [m.resting_tone for m in recent if m.resting_tone is not None]
     values["resting_tone"] = round(fmean(tones), 1) if tones else None
     values["doubled_halved_min"] = round(sum(m.doubled_share for m in recent), 1)
+
+
+def _variability(values: dict[str, Value], recent: Sequence[Minute]) -> None:
+    """Add the variability: beside events where there is enough, else inside them as well."""
+    beside = [b for m in recent if (b := m.variability.bandwidth_bpm) is not None]
+    inside = [b for m in recent if (b := m.variability.inside_bpm) is not None]
+    enough = len(beside) >= RELIABLE_MINUTES_MIN
+    found = beside if enough else beside + inside
+    known = len(found) >= RELIABLE_MINUTES_MIN
+    bpm = median(found) if known else None
+    if bpm is not None and not enough:
+        bpm = min(bpm, INCREASED_BPM)  # guidelines know reduced variability inside events only
+    values["variability_bpm"] = None if bpm is None else round(bpm, 2)
+    values["variability_from"] = ("baseline" if enough else "events") if known else None
+    values["variability_inside_bpm"] = round(median(inside), 2) if inside else None
 
 
 def _variability_runs(result: Features, minutes: Sequence[Minute]) -> None:
@@ -168,11 +194,14 @@ def _rates(result: Features, events: Sequence[Event], window_s: float) -> None:
     result.values["accelerations_per_30min"] = round(len(clinical) * per_30min, 1)
     result.event_ids["accelerations_per_30min"] = [e.id for e in clinical]
     decelerations = [e for e in events if e.kind == "deceleration"]
-    for subtype in ("early", "late", "late_ambiguous", "variable", "prolonged", "unclassified"):
+    typed: dict[str, list[str]] = {name: [] for name in DECELERATION_TYPES}
+    for event in decelerations:
+        if event.subtype in typed:
+            typed[event.subtype].append(event.id)
+    for subtype, ids in typed.items():
         name = f"decelerations_{subtype}_per_30min"
-        typed = [e for e in decelerations if e.subtype == subtype]
-        result.values[name] = round(len(typed) * per_30min, 1)
-        result.event_ids[name] = [e.id for e in typed]
+        result.values[name] = round(len(ids) * per_30min, 1)
+        result.event_ids[name] = ids
     not_early = [e for e in decelerations if e.subtype != "early"]
     result.values["decelerations_not_early_per_30min"] = round(len(not_early) * per_30min, 1)
     for kind in ("acceleration", "deceleration"):
@@ -215,14 +244,19 @@ def _repetition(
 ) -> None:
     """Add the shares of contractions with decelerations; None unless the window is complete."""
     since_s = now_s - 60 * window_min
-    contractions = [e for e in events if e.kind == "contraction" and e.onset_s > since_s]
+    shown_s = now_s - SHOWN_AFTER_S
+    contractions = [
+        e
+        for e in events
+        if e.kind == "contraction" and e.onset_s > since_s and (e.peak_s or 0) < shown_s
+    ]
     complete = has_toco and examined_min >= window_min and len(contractions) >= CONTRACTIONS_MIN
     decelerations = [e for e in events if e.kind == "deceleration" and e.end_s > since_s]
     for name, subtypes in (
         ("deceleration", None),
         ("late", ("late",)),
         ("variable", ("variable",)),
-        ("late_or_prolonged", ("late", "prolonged")),
+        ("late_or_prolonged", ("late", "late_ambiguous", "prolonged")),
     ):
         counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
         with_one = {e.linked_contraction for e in counted}

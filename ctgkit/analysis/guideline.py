@@ -69,6 +69,8 @@ class Verdict:
     evidence: tuple[Evidence, ...] = ()
     points: dict[str, int | None] | None = None
     """Points by row, for scales; None for a row that can't be told."""
+    reasons: tuple[str, ...] = ()
+    """What isn't known, and so keeps the class open or may make it worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,21 @@ class Guideline:
     def judge(self, features: Features) -> Verdict:
         """Return the verdict on *features*.
 
-        On too little signal nothing is classified, except what an event proves by itself.
+        The class rests on what is known: a clause that holds counts although something else is
+        unknown, but the best class needs everything. On too little signal nothing is classified,
+        except what an event proves by itself.
         """
         held = [c for c in self.clauses if all(k.holds(features.values) for k in c.all_of)]
         worst = max((self.levels.index(c.level) for c in held), default=0)
         deciding = [c for c in held if self.levels.index(c.level) == worst]
         found = tuple(e for c in deciding for e in evidence(c, features))
         urgent = worst == len(self.levels) - 1 and any(e.events for e in found)
-        if not (urgent or _sufficient(features.values, self.requires)):
-            return Verdict(self.name, INDETERMINATE)
-        return Verdict(self.name, self.levels[worst], tuple(c.code for c in deciding), found)
+        lacking = _lacking_signal(features.values) if self.requires else ()
+        unknown = _unknown(features.values, self.requires)
+        if not urgent and (lacking or (unknown and worst == 0)):
+            return Verdict(self.name, INDETERMINATE, reasons=lacking + unknown)
+        codes = tuple(c.code for c in deciding)
+        return Verdict(self.name, self.levels[worst], codes, found, reasons=lacking + unknown)
 
 
 class Row(NamedTuple):
@@ -127,7 +134,6 @@ class Scale:
     rows: tuple[Row, ...]
     classes: tuple[tuple[int, str], ...]
     """(least sum, class), best first."""
-    requires: tuple[str, ...] = ("baseline_bpm", "variability_bpm")
 
     def judge(self, features: Features) -> Verdict:
         """Return the verdict; indeterminate when unknown rows could change it."""
@@ -135,9 +141,11 @@ class Scale:
         least = sum(p for p in points.values() if p is not None)
         most = least + 2 * sum(p is None for p in points.values())
         level = self._class(least)
-        if level != self._class(most) or not _sufficient(features.values, self.requires):
+        lacking = _lacking_signal(features.values)
+        unknown = _unknown(features.values, [row.feature for row in self.rows])
+        if level != self._class(most) or lacking:
             level = INDETERMINATE
-        return Verdict(self.name, level, points=points)
+        return Verdict(self.name, level, points=points, reasons=lacking + unknown)
 
     def _class(self, total: int) -> str:
         return next(name for least, name in self.classes if total >= least)
@@ -158,11 +166,28 @@ def evidence(clause: Clause, features: Features) -> list[Evidence]:
     ]
 
 
-def _sufficient(values: dict[str, Value], requires: Sequence[str]) -> bool:
+def _lacking_signal(values: dict[str, Value]) -> tuple[str, ...]:
+    """Return why there is too little signal for a class; empty when there is enough."""
     examined = values.get("examined_min")
-    return (
-        isinstance(examined, int | float)
-        and examined >= EXAMINED_MIN
-        and values.get("signal_quality") != "poor"
-        and all(values.get(name) is not None for name in requires)
+    examined = examined if isinstance(examined, int | float) else 0.0
+    reasons = []
+    if examined < EXAMINED_MIN:
+        reasons.append(f"{examined:.0f} min examined, a class needs {EXAMINED_MIN:.0f}")
+    if values.get("signal_quality") == "poor":
+        loss_pct = values.get("signal_loss_pct")
+        reasons.append(f"{loss_pct} % of the signal of 10 min lost")
+    return tuple(reasons)
+
+
+UNKNOWN = {
+    "baseline_bpm": "baseline unknown: less than 2 of 10 min with a signal",
+    "variability_bpm": "variability unknown: fewer than 2 of 10 min to measure it in",
+    "movements_per_30min": "movements are not measured",
+    "oscillations_per_min": "oscillations unknown: fewer than 2 min without events",
+}
+
+
+def _unknown(values: dict[str, Value], requires: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        UNKNOWN.get(name, f"{name} unknown") for name in requires if values.get(name) is None
     )

@@ -63,6 +63,8 @@ class Report:
             "baseline_per_minute": [
                 None if m.baseline_bpm is None else round(m.baseline_bpm, 1) for m in self.minutes
             ],
+            "baseline_from_s": self.minutes[0].start_s if self.minutes else 0.0,
+            "baseline_held_per_minute": [m.held for m in self.minutes],
             "prediction": msgspec.to_builtins(last.prediction),
             "guideline": msgspec.to_builtins(last.verdict),
             "features": last.features.values,
@@ -70,7 +72,11 @@ class Report:
                 {
                     "at_s": a.at_s,
                     "hypoxia_probability": a.prediction.hypoxia_probability,
+                    "hypoxia_probability_smoothed": a.features.values[
+                        "hypoxia_probability_smoothed"
+                    ],
                     "class": a.verdict.level,
+                    "unknown": list(a.verdict.reasons),
                     "alerts": [alert.code for alert in a.alerts],
                 }
                 for a in self.analyses

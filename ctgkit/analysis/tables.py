@@ -218,3 +218,9 @@ GUIDELINES: dict[str, Guideline | Scale] = {
     g.name: g for g in (FIGO, NICHD, FISCHER, SAVELYEVA, KREBS, NG229, DAWES_REDMAN)
 }
 """All of them, by the name that ``--guideline`` takes."""
+
+
+def clause_text(guideline: str, code: str) -> str:
+    """Return what a clause of a guideline says."""
+    clauses = getattr(GUIDELINES[guideline], "clauses", ())
+    return next((c.text for c in clauses if c.code == code), "")

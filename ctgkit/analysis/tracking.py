@@ -18,6 +18,9 @@ CONFIRMED_AFTER_S = 120.0
 OVERLAP_S = 5.0
 """Two findings are the same event when they share more than this (FHRMA's rule)."""
 
+OPEN_S = 5.0
+"""An event that ends this near to the last sample goes on, whatever the lag (chosen)."""
+
 DISCOVERY_S = 90.0
 """An event may come up this much after it would be final, seconds, in one of three looks: the
 baseline beside it may settle only then. Later it is left out."""
@@ -92,6 +95,8 @@ class Tracker:
         self.events = [msgspec.structs.replace(e, tier="final") for e in self.events]
 
     def _tier(self, age_s: float) -> Tier:
+        if age_s <= OPEN_S:
+            return "provisional"
         if age_s >= self._final_after_s:
             return "final"
         return "confirmed" if age_s >= CONFIRMED_AFTER_S else "provisional"

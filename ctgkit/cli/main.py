@@ -49,7 +49,10 @@ SECTIONS = {
         "analyze": ("ctgkit.analysis.command:analyze", "Events, baseline, class of a recording."),
         "inspect": ("ctgkit.recording.inspect_command:inspect", "Say what a recording is."),
         "convert": ("ctgkit.recording.convert_command:convert", "Convert recordings."),
-        "schema": ("ctgkit.cli.schema:schema", "Print the contract as AsyncAPI or JSON Schema."),
+        "schema": (
+            "ctgkit.schema:schema",
+            "Print the contract as AsyncAPI, OpenAPI or JSON Schema.",
+        ),
         "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
     },
 }

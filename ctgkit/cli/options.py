@@ -50,7 +50,7 @@ class Option(click.Option):
         aliases: Sequence[str] = (),
         **attributes: Any,
     ) -> None:
-        if attributes.get("default") not in (None, False, 0.0, math.inf, ()):
+        if attributes.get("default") not in (None, False, 0.0, math.inf, (), ""):
             attributes.setdefault("show_default", not attributes.get("is_flag"))
         super().__init__([*names, *aliases], **attributes)
         self.section, self._aliases = section, frozenset(aliases)
@@ -93,7 +93,8 @@ class Command(click.Command):
         """Write the options, each section in the order in which it first appears."""
         sections: dict[str, list[tuple[str, str]]] = {USUAL: []}
         for param in self.get_params(ctx):
-            if record := param.get_help_record(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record:
                 sections.setdefault(getattr(param, "section", GENERAL), []).append(record)
         sections[GENERAL] = sections.pop(GENERAL)
         for title, rows in sections.items():

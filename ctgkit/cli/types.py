@@ -226,8 +226,9 @@ class File(click.Path):
             self.fail(f"{excerpt(str(value))!r} is no name of a file", param, ctx)
         try:
             return super().convert(value, param, ctx)
-        except OSError as error:  # a name that is too long
-            self.fail(f"{excerpt(str(value))}: {error.strerror}", param, ctx)
+        except (OSError, ValueError) as error:  # too long, or not of this locale's characters
+            reason = getattr(error, "strerror", None) or "no name in this locale"
+            self.fail(f"{excerpt(str(value))}: {reason}", param, ctx)
 
 
 class OutFile(File):
@@ -249,8 +250,9 @@ class OutFile(File):
                 folder = folder.parent
             if not folder.is_dir():
                 self.fail(f"{path}: there is no such folder", param, ctx)
-        except OSError as error:
-            self.fail(f"{excerpt(str(path))}: {error.strerror}", param, ctx)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "no name in this locale"
+            self.fail(f"{excerpt(str(path))}: {reason}", param, ctx)
         if not os.access(path if path.exists() else folder, os.W_OK):
             self.fail(f"{path}: may not be written", param, ctx)
         return path

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
+from ctgkit.analysis.choices import guideline_option
 from ctgkit.cli.options import (
     announce,
     command,
@@ -15,22 +16,6 @@ from ctgkit.cli.options import (
     ready_file_option,
 )
 from ctgkit.cli.types import PORT, SECONDS, File, Host
-
-GUIDELINE_NAMES = (
-    "figo",
-    "nichd",
-    "fischer",
-    "fischer-savelyeva",
-    "krebs",
-    "ng229",
-    "dawes-redman",
-)
-"""The keys of :data:`ctgkit.analysis.tables.GUIDELINES`, which needs numpy to be imported."""
-
-
-def guideline_option(help_text: str) -> Any:
-    """Return ``--guideline``."""
-    return option("--guideline", type=click.Choice(GUIDELINE_NAMES), default="figo", help=help_text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,33 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ctgkit import private
 from ctgkit.cli.options import OUTPUT, argument, command, option, simulated_option
 from ctgkit.cli.types import PAUSE, File, OutFile, whole
-from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, clock
-from ctgkit.drawing import load_matplotlib, plain_style
-from ctgkit.errors import ConfigError, CtgkitError
+from ctgkit.display import FHR_SCALES, PAPER_SPEEDS_CM_MIN
+from ctgkit.drawing import load_matplotlib
+from ctgkit.errors import ConfigError
 from ctgkit.recording.reading_options import RatedReadingOptions
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from matplotlib.figure import Figure
-
-    from ctgkit.paper.sheet import Sheet
-    from ctgkit.paper.subject import Subject
-
 _RANGES = {f"{scale.lo:g}-{scale.hi:g}": scale for scale in FHR_SCALES}
-_KINDS = (".pdf", ".png", ".svg")
-_METADATA = {
-    ".pdf": {"Creator": "ctgkit", "CreationDate": None},
-    ".svg": {"Creator": "ctgkit", "Date": None},
-    ".png": {"Software": None},
-}
+KINDS = (".pdf", ".png", ".svg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +45,11 @@ class PaperOptions(RatedReadingOptions):
         help="Events to mark: the JSON of `ctgkit analyze`, a simulation's truth, or results, one"
         " per line.",
     )
+    baseline: bool = option(
+        "--baseline",
+        is_flag=True,
+        help="Draw the baseline of --events, dashed where it is held, and the area of each event.",
+    )
     sensor: str = option(
         "--sensor",
         default="",
@@ -90,70 +80,26 @@ def paper(options: PaperOptions) -> None:
     at 100 %. A test tool, not a medical device.
     """
     file, out = options.file, options.out
-    if out.suffix not in _KINDS:
-        raise click.BadParameter(f"{out}: none of {', '.join(_KINDS)}", param_hint="--out")
+    if out.suffix not in KINDS:
+        raise click.BadParameter(f"{out}: none of {', '.join(KINDS)}", param_hint="--out")
     load_matplotlib("paper")
-    from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, cut
+    from ctgkit.paper.printing import Printing, print_subject
     from ctgkit.paper.subject import read_findings, read_subject
 
     subject = read_subject(file, options.sensor, options.reading())
     if options.events:
         subject.findings = read_findings(options.events, options.sensor)
-    simulated = options.simulated
-    if simulated is None:
-        simulated = subject.simulated or subject.findings.simulated
-    times_s = subject.recording.sec_from_start
-    first_s = max(float(times_s[0]), options.from_s or 0.0)
-    last_s = float(times_s[-1])
-    if options.to_s is not None:
-        last_s = min(last_s, options.to_s)
-    if first_s > last_s:
-        reason = f"has no samples in that interval: {times_s[0]:g} to {times_s[-1]:g} s"
-        raise ConfigError(str(file), reason)
-    paged = out.suffix == ".pdf"
-    scale = _RANGES[options.fhr_range]
-    sheets = cut(first_s, last_s, int(options.speed_cm_min), scale, paged=paged)
-    longest_cm = MAX_STRIP_CM
-    if out.suffix == ".png":
-        longest_cm = min(MAX_STRIP_CM, MAX_PIXELS / options.dpi * 2.54)
-    if sheets[0].width_cm > longest_cm:
-        raise ConfigError(
-            str(out),
-            f"the strip would be {sheets[0].width_cm:.0f} cm long: use PDF, or --from --to",
-        )
-    _write(out, _figures(subject, sheets, simulated), options.dpi)
-    click.echo(f"{out}: {len(sheets)} sheet{'s' * (len(sheets) > 1)}")
-
-
-def _figures(subject: "Subject", sheets: "list[Sheet]", simulated: bool) -> "Iterator[Figure]":
-    from ctgkit.paper.picture import draw
-
-    warning = f"{'SIMULATED DATA · ' if simulated else ''}{DISCLAIMER} · not for clinical use"
-    for number, sheet in enumerate(sheets, 1):
-        parts = [
-            "CTG",
-            f"{sheet.speed_cm_min} cm/min",
-            f"{sheet.fhr.scale.per_cm:g} beats/min per cm",
-            f"{clock(sheet.start_s)} to {clock(sheet.end_s)}",
-        ]
-        if subject.findings.figo:
-            parts.append(f"class {subject.findings.figo}")
-        if len(sheets) > 1:
-            parts.append(f"sheet {number} of {len(sheets)}")
-        yield draw(sheet, subject, " · ".join(parts), warning)
-
-
-def _write(out: Path, figures: "Iterator[Figure]", dpi: int) -> None:
-    from matplotlib.backends.backend_pdf import PdfPages
-
-    metadata = _METADATA[out.suffix]
-    try:
-        with plain_style(), private.writing(out):
-            if out.suffix == ".pdf":
-                with PdfPages(out, metadata=metadata) as pages:
-                    for figure in figures:
-                        pages.savefig(figure)
-            else:
-                next(figures).savefig(out, dpi=dpi, metadata=metadata)
-    except OSError as error:
-        raise CtgkitError(f"{out}: {error.strerror or error}") from error
+    if options.baseline and not subject.findings.baseline:
+        reason = "--baseline: nothing is said of one; give --events with `ctgkit analyze --json`"
+        raise ConfigError(str(options.events or file), reason)
+    wanted = Printing(
+        speed_cm_min=int(options.speed_cm_min),
+        scale=_RANGES[options.fhr_range],
+        from_s=options.from_s,
+        to_s=options.to_s,
+        simulated=options.simulated,
+        baseline=options.baseline,
+        dpi=options.dpi,
+    )
+    sheets = print_subject(subject, out, wanted, str(file))
+    click.echo(f"{out}: {sheets} sheet{'s' * (sheets > 1)}")

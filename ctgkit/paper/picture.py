@@ -34,7 +34,9 @@ _TICK_CM = 0.12
 _INK = {name: colour.light for name, colour in COLOURS.items()}
 
 
-def draw(sheet: Sheet, subject: Subject, header: str, warning: str) -> Figure:
+def draw(
+    sheet: Sheet, subject: Subject, header: str, warning: str, *, baseline: bool = False
+) -> Figure:
     """Draw one sheet.
 
     Parameters
@@ -45,6 +47,8 @@ def draw(sheet: Sheet, subject: Subject, header: str, warning: str) -> Figure:
         Samples and events; those outside the sheet are left out.
     header, warning : str
         One line above, one line below the strip.
+    baseline : bool
+        Whether to draw the baseline, and each event's distance from it.
     """
     figure = Figure(figsize=(sheet.width_cm / CM_PER_INCH, sheet.height_cm / CM_PER_INCH))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -56,6 +60,8 @@ def draw(sheet: Sheet, subject: Subject, header: str, warning: str) -> Figure:
     t_s = samples.sec_from_start
     _trace(axes, sheet, sheet.fhr, t_s, samples.fhr_bpm, MAX_STEP_BPM, "fhr")
     _trace(axes, sheet, sheet.toco, t_s, toco, np.inf, "toco")
+    if baseline:
+        _baseline(axes, sheet, subject)
     for event in sorted(subject.findings.events.values(), key=lambda e: e.onset_s):
         if event.end_s > sheet.start_s and event.onset_s < sheet.end_s:
             _mark(axes, sheet, event)
@@ -116,6 +122,52 @@ def _trace(
     _lines(axes, [s for s in strokes if len(s) > 1], ink, TRACE_PT, ink)
     lone = np.array([s[0] for s in strokes if len(s) == 1]).reshape(-1, 2)
     axes.plot(lone[:, 0], lone[:, 1], "o", color=_INK[ink], ms=TRACE_PT, mew=0)
+
+
+def _baseline(axes: Axes, sheet: Sheet, subject: Subject) -> None:
+    """Draw the baseline, dashed where it is held, and the area that each event has from it."""
+    spans = [s for s in subject.findings.baseline if s.to_s > sheet.start_s - 60]
+    spans = [s for s in spans if s.from_s < sheet.end_s + 60]
+    if not spans:
+        return
+    t_s = np.array([(s.from_s + s.to_s) / 2 for s in spans])
+    bpm = np.array([s.bpm for s in spans])
+    y_cm = sheet.fhr.y_cm(0) + np.clip(bpm, *_ends(sheet.fhr)) / sheet.fhr.scale.per_cm
+    x_cm = LEFT_CM + (t_s - sheet.start_s) / 60 * sheet.speed_cm_min
+    for a, b in zip(range(len(spans)), range(1, len(spans)), strict=False):
+        if spans[b].from_s - spans[a].to_s < 60:
+            style = "--" if spans[a].held or spans[b].held else "-"
+            (line,) = axes.plot(
+                x_cm[a : b + 1], y_cm[a : b + 1], style, color=_INK["limit"], lw=LIMIT_PT
+            )
+            line.set_gid("baseline")
+            line.set_clip_path(_window(axes, sheet))
+    samples = subject.recording
+    for event in subject.findings.events.values():
+        inside = (samples.sec_from_start >= max(event.onset_s, sheet.start_s)) & (
+            samples.sec_from_start <= min(event.end_s, sheet.end_s)
+        )
+        if event.kind not in ("acceleration", "deceleration") or not inside.any():
+            continue
+        at_s, heart = samples.sec_from_start[inside], samples.fhr_bpm[inside]
+        level = np.interp(at_s, t_s, bpm)
+        x = LEFT_CM + (at_s - sheet.start_s) / 60 * sheet.speed_cm_min
+        y0, y1 = (
+            sheet.fhr.y_cm(0) + np.clip(values, *_ends(sheet.fhr)) / sheet.fhr.scale.per_cm
+            for values in (level, heart)
+        )
+        area = axes.fill_between(x, y0, y1, color=_INK[event.kind], alpha=0.2, lw=0)
+        area.set_gid(f"area {event.id}")
+
+
+def _ends(panel: Panel) -> tuple[float, float]:
+    return panel.scale.lo, panel.scale.hi
+
+
+def _window(axes: Axes, sheet: Sheet) -> Rectangle:
+    """Return the area of the heart rate, which nothing of the baseline leaves."""
+    size = (sheet.right_cm - LEFT_CM, sheet.fhr.top_cm - sheet.fhr.bottom_cm)
+    return Rectangle((LEFT_CM, sheet.fhr.bottom_cm), *size, transform=axes.transData)
 
 
 def _mark(axes: Axes, sheet: Sheet, event: Event) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,6 +15,25 @@ from ctgkit.recording import Recording, read_one
 from ctgkit.recording.files.options import ReadOptions
 from ctgkit.wire import Result, decode_result
 
+
+class Span(NamedTuple):
+    """The baseline of some time."""
+
+    from_s: float
+    to_s: float
+    bpm: float
+    held: bool = False
+    """Whether it is that of before, because nothing around supports any."""
+
+
+class _Baseline(msgspec.Struct):
+    """The baseline in the output of ``ctgkit analyze --json``."""
+
+    baseline_per_minute: list[float | None] = []
+    baseline_held_per_minute: list[bool] = []
+    baseline_from_s: float = 0.0
+
+
 _OURS = {"type": "kind", "start_s": "onset_s"}
 """Names in the output of ``ctgkit analyze`` -> ours."""
 
@@ -25,6 +44,8 @@ class Findings:
 
     events: dict[str, Event] = field(default_factory=dict)
     """Of the kinds that are drawn, by id; later versions replace earlier ones."""
+    baseline: list[Span] = field(default_factory=list)
+    """By time; empty when nothing is said of it."""
     figo: str = ""
     """Class at the end; empty when unknown."""
     simulated: bool = False
@@ -170,6 +191,19 @@ def read_findings(path: Path, sensor: str = "") -> Findings:
     return findings
 
 
+def findings_of(document: dict[str, Any], where: str) -> Findings:
+    """Return what one document says: a report of ``ctgkit analyze``, or a list of events.
+
+    Raises
+    ------
+    RecordingError
+        When an event is wrong.
+    """
+    findings = Findings()
+    _take(findings, Path(where), 0, document)
+    return findings
+
+
 def _documents(text: str) -> list[tuple[int, str]]:
     """Return the JSON documents with their line numbers: the whole text, or each line."""
     try:
@@ -186,11 +220,24 @@ def _take(findings: Findings, path: Path, number: int, item: dict[str, Any]) -> 
         if isinstance(source, dict) and isinstance(source.get(key), str):
             findings.figo = excerpt(source[key])
     try:
+        _take_baseline(findings, msgspec.convert(item, _Baseline))
         events = msgspec.convert(item.get("events", [item]), list[dict[str, Any]])
         for event in events:
+            if event.get("kind") == "baseline":
+                level = msgspec.convert(event, Event)
+                if level.size is not None:
+                    findings.baseline.append(Span(level.onset_s, level.end_s, level.size))
             spelt = {_OURS.get(key, key): value for key, value in event.items()}
             if spelt.get("kind") in EVENT_SIGNS:
                 taken = msgspec.convert(spelt, Event)
                 findings.events[taken.id or f"{taken.kind} {taken.onset_s:g}"] = taken
     except msgspec.ValidationError as error:
-        raise RecordingError(str(path), number, f"a bad event: {error}") from error
+        raise RecordingError(str(path), number, f"a bad event or baseline: {error}") from error
+
+
+def _take_baseline(findings: Findings, found: _Baseline) -> None:
+    held = found.baseline_held_per_minute or [False] * len(found.baseline_per_minute)
+    for n, (bpm, is_held) in enumerate(zip(found.baseline_per_minute, held, strict=False)):
+        if bpm is not None:
+            start_s = found.baseline_from_s + 60 * n
+            findings.baseline.append(Span(start_s, start_s + 60, bpm, is_held))

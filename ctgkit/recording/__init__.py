@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ctgkit.events import Event
 
@@ -45,6 +45,33 @@ class Recording:
     """Remarks that came with them, such as a database's clinical data, line by line."""
     events: tuple[Event, ...] = ()
     """What is known to have happened."""
+
+    def to_frame(self, library: Literal["pandas", "polars"] | None = None) -> Any:
+        """Return the samples as a data frame, NaN where there is none.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"} or None
+            None: the first of them that is installed.
+
+        Raises
+        ------
+        CtgkitError
+            When it isn't installed.
+        """
+        from ctgkit.recording.showing import data_frame
+
+        return data_frame(self, library)
+
+    def _repr_html_(self) -> str:
+        from ctgkit.recording.showing import as_html
+
+        return as_html(self)
+
+    def _repr_png_(self) -> bytes | None:
+        from ctgkit.recording.showing import as_png
+
+        return as_png(self)
 
 
 def read_recordings(
@@ -128,10 +155,11 @@ def read_chosen(
         yield from read_recordings(path, options)
 
 
-def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
+def read_results(path: Path, options: "ReadOptions | None" = None) -> Iterator[tuple[float, bytes]]:
     """Read what a viewer was sent, with the seconds since the recording began.
 
     Nothing comes from a file of samples, or from a recording that no viewer's stream is part of.
+    Of *options* only the limit counts.
 
     Raises
     ------
@@ -143,7 +171,8 @@ def read_results(path: Path) -> Iterator[tuple[float, bytes]]:
     from ctgkit.recording.journal import viewer_stream
 
     if format_of(path).module == "native":
-        for line in viewer_stream(open_recording(path)):
+        limit = options.chosen_max_bytes if options else None
+        for line in viewer_stream(open_recording(path, max_bytes=limit)):
             yield line.t_s, line.frame
 
 

@@ -17,14 +17,25 @@ from ctgkit.recording.files.opening import open_bytes, unpacked_most
 from ctgkit.recording.files.options import MAX_MB
 from ctgkit.recording.format import NOT_NATIVE, VERSION, Header, Line
 from ctgkit.recording.journal import LINE_MAX_BYTES, JournalReader
+from ctgkit.recording.tnetstring import flows_of
 from ctgkit.samples import Sample
-from ctgkit.wire import SENSOR_ID_PARAMETER, decode_frame, decode_result, encode_sample
+from ctgkit.wire import (
+    SENSOR_ID_PARAMETER,
+    decode_frame,
+    decode_request,
+    decode_result,
+    encode_sample,
+)
 
-_DOCUMENTS: Final = (".json", ".har")
+_DOCUMENTS: Final = (".json", ".har", ".mitm")
 """Endings of files that are one JSON document."""
 _WRAPPERS = ("data", "payload", "payloadData", "message", "msg", "text", "body", "frame", "content")
 """Members in which tools keep the message itself."""
 _DEPTH = 4
+DOCUMENT_MAX_BYTES: Final = 256 << 20
+"""Longest JSON document, which is held whole; lines of any length are not."""
+BEGINS_WITHIN_S: Final = 5.0
+"""First data time up to which a sensor began with its examination, seconds."""
 EMPTY_LINES_MAX: Final = 1_000_000
 _ROW = {"sec_from_start", "bpm"}
 """What a row of an exported examination has."""
@@ -90,6 +101,9 @@ class CaptureReader:
         self._document: Any = None
         if path.name.lower().endswith(_DOCUMENTS):
             self._document = self._load()
+        exam = self._document.get("examination") if isinstance(self._document, dict) else None
+        start = exam.get("start_time") if isinstance(exam, dict) else None
+        self._started = start if isinstance(start, str) else ""
         if next(iter(self._messages()), None) is None:
             raise RecordingError(str(path), 0, "no message in it is a sample or a result")
 
@@ -109,7 +123,10 @@ class CaptureReader:
             if message.sensor_id not in links:
                 links[message.sensor_id] = link = f"s{len(links) + 1}"
                 query = urlencode({SENSOR_ID_PARAMETER: message.sensor_id})
-                yield Line(t_s, link, "open", about={"path": f"/ws/sensor?{query}"})
+                about: dict[str, Any] = {"path": f"/ws/sensor?{query}"}
+                if self._started and t_s < BEGINS_WITHIN_S:
+                    about["started"] = self._started
+                yield Line(t_s, link, "open", about=about)
             yield Line(t_s, links[message.sensor_id], ">", message.frame)
         about = {"by": "client", "code": 1000, "reason": ""}
         for link in [*links.values(), *["v1"] * viewed]:
@@ -117,13 +134,21 @@ class CaptureReader:
 
     def _load(self) -> Any:
         most = unpacked_most(self.path, self._max_bytes, MAX_MB << 20)
+        if self._max_bytes == MAX_MB << 20:
+            most = min(most, DOCUMENT_MAX_BYTES)
         try:
             with open_bytes(self.path, most) as file:
+                if self.path.suffix.lower() == ".mitm":
+                    return list(_of_mitmproxy(flows_of(file.read())))
                 return msgspec.json.decode(file.read())
+        except ValueError as error:
+            if self.path.suffix.lower() == ".mitm":
+                raise RecordingError(str(self.path), 0, f"not mitmproxy's: {error}") from error
+            return None  # lines, after all
         except OSError as error:
             raise RecordingError(str(self.path), 0, error.strerror or str(error)) from error
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None  # lines, after all
+        except RecursionError:
+            return None
 
     def _messages(self) -> Iterator[_Message]:
         for item in self._items():
@@ -182,6 +207,16 @@ def _of_har(entries: Any) -> Iterator[Any]:
         yield from messages if isinstance(messages, list) else ()
 
 
+def _of_mitmproxy(flows: Iterator[Any]) -> Iterator[Any]:
+    """Yield the WebSocket messages of mitmproxy's flows: [type, from client, content, time, …]."""
+    for flow in flows:
+        socket = flow.get("websocket") if isinstance(flow, dict) else None
+        messages = socket.get("messages") if isinstance(socket, dict) else None
+        for message in messages if isinstance(messages, list) else ():
+            if isinstance(message, list) and len(message) > 2 and isinstance(message[2], bytes):
+                yield message[2].decode("utf-8", "replace")
+
+
 def _messages_of(item: Any, depth: int = 0) -> Iterator[_Message]:
     """Yield the samples and results in one decoded piece, unwrapping what tools put around it."""
     if depth > _DEPTH:
@@ -221,8 +256,17 @@ def _message(item: dict[str, Any]) -> _Message | None:
         return _Message(result.sec_from_start, result.sensor_id.lower(), True, frame)
     samples, _ = decode_frame(frame, _sensor_id(item))
     if not samples:
-        return None
+        return _request(frame)
     return _Message(samples[0].sec_from_start, samples[0].sensor_id, False, frame)
+
+
+def _request(frame: bytes) -> _Message | None:
+    """Return what a backend sent to an ML service, flat, as the sample that it came from."""
+    try:
+        sample = decode_request(frame)
+    except WireError:
+        return None
+    return _Message(sample.sec_from_start, sample.sensor_id.lower(), False, encode_sample(sample))
 
 
 def _sensor_id(item: dict[str, Any]) -> str:

@@ -64,9 +64,10 @@ def convert(options: ConvertOptions) -> None:
     if options.as_json:
         click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
         return
-    for one in converted:
+    for number, one in enumerate(converted, 1):
+        which = f" ({number})" if len(converted) > 1 else ""
         click.echo(
-            f"{one['sensor'] or source.name}: {one['samples']} samples,"
+            f"{one['sensor'] or source.name + which}: {one['samples']} samples,"
             f" {one['from_s']:g} to {one['to_s']:g} s"
         )
     for note in notes:

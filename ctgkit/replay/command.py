@@ -121,6 +121,17 @@ class ReplayOptions:
     skip_bad: bool = option(
         "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
     )
+    max_mb: int | None = option(
+        "--max-mb",
+        type=whole("N", 1, 1 << 20),
+        help="Largest size that FILE may unpack to, MiB; default: a hundred times its size.",
+    )
+
+    @property
+    def max_bytes(self) -> int | None:
+        """The limit in bytes; None for the default."""
+        return self.max_mb << 20 if self.max_mb else None
+
     allow_rejected: bool = option(
         "--allow-rejected",
         is_flag=True,
@@ -158,7 +169,7 @@ def replay(options: ReplayOptions) -> int:
             str(file), 0, "not in the native format: `ctgkit convert` makes it so, `ctgkit sensor"
             " --from` plays any format"
         )  # fmt: skip
-    journal = open_recording(file, skip_bad=options.skip_bad)
+    journal = open_recording(file, skip_bad=options.skip_bad, max_bytes=options.max_bytes)
     if options.serve is not None:
         return eventloop.run(_serve(journal, options.serve, options))
     from ctgkit.replay.player import ReplaySettings
@@ -212,7 +223,7 @@ def _replay_and_compare(
 
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
-        journal=open_recording(expect, skip_bad=journal.skip_bad),
+        journal=open_recording(expect, skip_bad=journal.skip_bad, max_bytes=options.max_bytes),
         stream_url=options.viewer_url or websocket_url(host, "/ws"),
         viewer_token=viewer_token(options.viewer_token_file),
         tolerance=options.tolerance,

@@ -278,7 +278,7 @@ class Player:
             if part.entry.id != part.recorded_id:
                 log.warning(
                     "recorded sensor %s is unknown here: played as %s, with its id in the messages",
-                    part.recorded_id, part.entry.id,
+                    part.recorded_id or "without an id", part.entry.id,
                 )  # fmt: skip
         return part
 

@@ -12,6 +12,7 @@ from ctgkit.cli.junit import Case, as_junit
 from ctgkit.score.alarms import Alarm
 from ctgkit.score.limits import Outcome
 from ctgkit.score.matching import Tally
+from ctgkit.score.risk import FALSE_ALARM_SHARE, verdict
 from ctgkit.score.scoring import TYPED, Score, f1_intervals
 
 DISCLAIMER = "a test tool, not a medical device"
@@ -79,6 +80,7 @@ def overall_lines(score: Score) -> Iterator[str]:
     yield _baseline_line(score)
     yield _delay_line(score)
     yield from _alarm_lines(score)
+    yield from _risk_lines(score)
     if score.unreadable:
         yield f"left out, unreadable or of another examination: {score.unreadable}"
 
@@ -129,6 +131,44 @@ def _alarm_lines(score: Score) -> Iterator[str]:
             counted = Counter(alarm.code for alarm in which).most_common()
             told = f"{what}: " + ", ".join(f"{n} {code}" for code, n in counted)
             yield textwrap.fill(told, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _risk_lines(score: Score) -> Iterator[str]:
+    if score.risks is None:
+        return
+    v = verdict(score.risks)
+    yield f"hypoxia probability: {v.acidotic} acidotic (simulated pH), {v.others} others"
+    if v.auc is not None and v.auc_95 is not None:
+        low, high = v.auc_95
+        told = f"AUC {v.auc:.2f} ({low:.2f} to {high:.2f})"
+        told += f", sensitivity {_share(v.sensitivity)} at {FALSE_ALARM_SHARE:.0%} false alarms"
+        if v.delay_s is not None:
+            told += f", {v.delay_s / 60:.0f} min after the pH"
+        yield f"  {told}"
+    if v.calibration:
+        bins = " ".join(f"{b.predicted:.2f}:{b.observed:.2f}" for b in v.calibration)
+        yield f"  said:true {bins}"
+
+
+def _risk(score: Score) -> dict[str, Any] | None:
+    if score.risks is None:
+        return None
+    v = verdict(score.risks)
+    return {
+        "acidotic": v.acidotic,
+        "others": v.others,
+        "auc": _rounded(v.auc),
+        "auc_95": None if v.auc_95 is None else [_rounded(x) for x in v.auc_95],
+        "sensitivity": _rounded(v.sensitivity),
+        "false_alarm_share": FALSE_ALARM_SHARE,
+        "threshold": _rounded(v.threshold),
+        "delay_s": _rounded(v.delay_s, 1),
+        "calibration": [
+            {"predicted": _rounded(b.predicted), "observed": _rounded(b.observed),
+             "recordings": b.recordings}
+            for b in v.calibration
+        ],
+    }  # fmt: skip
 
 
 def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -> str:
@@ -210,6 +250,7 @@ def _figures(score: Score) -> dict[str, Any]:
             "missed_alarms": [_alarm(alarm) for alarm in alarms.missed],
             "false_alarms": [_alarm(alarm) for alarm in alarms.false],
         },
+        "hypoxia_probability": _risk(score),
         "unreadable": score.unreadable,
     }
 

@@ -56,6 +56,8 @@ class Results:
     alarms: tuple[Alarm, ...] | None = None
     alarms_by_code: bool = False
     """Whether the alarms say what they are about."""
+    risk: tuple[tuple[float, float], ...] | None = None
+    """Data time, seconds, and hypoxia probability."""
     unreadable: int = 0
     """Results and events that are left out: unreadable, or of another examination."""
 
@@ -113,7 +115,11 @@ def from_report(text: bytes) -> Results:
             for c in course
         )
         alarms = tuple(intervals(told, course[-1].at_s))
-    return Results(events=events, baseline=baseline, alarms=alarms, alarms_by_code=by_code)
+    known = ((c.at_s, c.hypoxia_probability) for c in course)
+    risk = tuple((at_s, p) for at_s, p in known if p is not None)
+    return Results(
+        events=events, baseline=baseline, alarms=alarms, alarms_by_code=by_code, risk=risk or None
+    )
 
 
 def _dangerous(course: _Course) -> bool:
@@ -135,6 +141,7 @@ class Listener:
         self._events: dict[tuple[str, str], Found] | None = None
         self._baseline: list[Span] = []
         self._course: list[tuple[float, tuple[str, ...]]] = []
+        self._risk: list[tuple[float, float]] = []
         self._code_course: list[tuple[float, tuple[str, ...]]] = []
         self._told: tuple[Prediction | None, str] = (None, "ok")
         self._last_s = 0.0
@@ -148,6 +155,8 @@ class Listener:
         if result.prediction is None and result.status == "error":
             return  # the backend's word in the service's place (PROTOCOL V-2.2)
         self._last_s = max(self._last_s, result.sec_from_start)
+        if result.prediction is not None:
+            self._take_risk(result.prediction.hypoxia_probability)
         if (result.prediction, result.status) != self._told:
             self._told = (result.prediction, result.status)
             self._note(self._course, _any(_alarming(result.prediction, result.status)))
@@ -169,12 +178,17 @@ class Listener:
             baseline=tuple(self._baseline) or None,
             alarms=tuple(intervals(course, self._last_s)) if course else None,
             alarms_by_code=by_code,
+            risk=tuple(self._risk) or None,
             unreadable=self._unreadable,
         )
 
     def _note(self, course: list[tuple[float, tuple[str, ...]]], codes: tuple[str, ...]) -> None:
         if not course or course[-1][1] != codes:
             course.append((self._last_s, codes))
+
+    def _take_risk(self, probability: float) -> None:
+        if not self._risk or self._last_s >= self._risk[-1][0] + PREDICTION_EVERY_S:
+            self._risk.append((self._last_s, probability))
 
     def _take_baseline(self, bpm: Any) -> None:
         if not isinstance(bpm, int | float):

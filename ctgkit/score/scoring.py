@@ -14,6 +14,7 @@ from ctgkit.events import Event
 from ctgkit.score.alarms import AlarmTally, judge_alarms
 from ctgkit.score.matching import Tally, match
 from ctgkit.score.results import Found, Results
+from ctgkit.score.risk import Risk
 from ctgkit.score.truth import Span, Truth
 
 TYPED: Final = "deceleration"
@@ -43,6 +44,8 @@ class Score:
     """From the onset of each event that was found to the first result that told it."""
     alarms: AlarmTally | None = None
     alarms_by_code: bool = False
+    risks: tuple[Risk, ...] | None = None
+    """Hypoxia probability against the simulated pH, one per recording."""
     unreadable: int = 0
     said: bool = True
     """Whether there were results at all."""
@@ -114,6 +117,7 @@ def score(truth: Truth, results: Results) -> Score:
         delays_s=tuple(delays_s) or None,
         alarms=_alarms(truth, results),
         alarms_by_code=results.alarms_by_code,
+        risks=_risks(truth, results),
         unreadable=results.unreadable,
     )
 
@@ -132,6 +136,12 @@ def _matched(truth: Truth, events: Sequence[Found], kind: str) -> _Matched:
         [(asked[i], found[j]) for i, j in pairs],
         [e for j, e in enumerate(rest) if j not in forgiven],
     )
+
+
+def _risks(truth: Truth, results: Results) -> tuple[Risk, ...] | None:
+    if truth.acidotic is None or not results.risk:
+        return None
+    return (Risk(truth.acidotic, truth.acidotic_since_s, results.risk),)
 
 
 def _alarms(truth: Truth, results: Results) -> AlarmTally | None:
@@ -193,6 +203,7 @@ def combined(scores: Sequence[Score]) -> Score:
         delays_s=tuple(delays) or None,
         alarms=sum(alarms, AlarmTally()) if alarms else None,
         alarms_by_code=any(s.alarms_by_code for s in scores),
+        risks=tuple(risk for s in scores for risk in s.risks or ()) or None,
         unreadable=sum(s.unreadable for s in scores),
     )
 

@@ -16,6 +16,9 @@ from ctgkit.score.alarms import Alarm, called_for, covered_s
 KINDS: Final[tuple[Kind, ...]] = ("acceleration", "deceleration", "contraction")
 """The kinds of events that are scored."""
 
+ACIDOSIS = "acidosis"
+"""Subtype of a fetal state whose simulated pH is at or below 7.15."""
+
 EXPERT_MARGIN_S = 30.0
 """What was found further than this from the first and the last expert event doesn't count: the
 experts left parts of the records out, and nobody says which."""
@@ -63,6 +66,9 @@ class Truth:
     """None where it isn't known."""
     alarms: tuple[Alarm, ...] | None = None
     """What it calls for; None where it can't tell."""
+    acidotic: bool | None = None
+    """Whether the simulated pH was low at the end; None where no fetus was simulated."""
+    acidotic_since_s: float | None = None
 
 
 def simulated(name: str, events: Sequence[Event], baseline: Sequence[Span] = ()) -> Truth:
@@ -87,6 +93,7 @@ def simulated(name: str, events: Sequence[Event], baseline: Sequence[Span] = ())
         raise ValueError("no baseline among its events: not a simulation's truth")
     length_s = max(span.to_s for span in segments)
     levels = tuple(baseline) or tuple(segments)
+    states = sorted((e for e in events if e.kind == "fetal_state"), key=lambda e: e.onset_s)
     asked: list[Event] = []
     spared: list[Event] = []
     for kind in KINDS:
@@ -106,6 +113,8 @@ def simulated(name: str, events: Sequence[Event], baseline: Sequence[Span] = ())
         baseline=tuple(s for s in levels if not _hidden(events, HEART_HIDING, s.from_s, s.to_s)),
         length_s=length_s,
         alarms=tuple(called_for(events, levels, length_s)),
+        acidotic=states[-1].subtype == ACIDOSIS if states else None,
+        acidotic_since_s=next((e.onset_s for e in states if e.subtype == ACIDOSIS), None),
     )
 
 

@@ -35,6 +35,7 @@ from ctgkit.server.door import (
     select_subprotocol,
     token_digest,
 )
+from ctgkit.server.endpoints import Health
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
@@ -240,19 +241,20 @@ class Backend:
         """Return what ``/api/health`` says."""
         link = self._mllink
         healthy = not self._store.degraded and (link is None or link.healthy)
-        return {
-            "status": "ok" if healthy else "degraded",
-            "service": "ctgkit",
-            "timestamp": utc_timestamp(),
-            "version": __version__,
-            "store": self._store.degraded or "ok",
-            "ml": link.state if link else "off",
-            "ml_unanswered_share": round(link.unanswered_share, 3) if link else 0.0,
-            "sensors": len(self._session.connected),
-            "viewers": len(self._broadcast),
-            "examinations_open": len(self._session.open_examinations()),
-            "flooders_closed": self.counters.closed["flood"],
-        }
+        shown = Health(
+            status="ok" if healthy else "degraded",
+            service="ctgkit",
+            timestamp=utc_timestamp(),
+            version=__version__,
+            store=self._store.degraded or "ok",
+            ml=link.state if link else "off",
+            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
+            sensors=len(self._session.connected),
+            viewers=len(self._broadcast),
+            examinations_open=len(self._session.open_examinations()),
+            flooders_closed=self.counters.closed["flood"],
+        )
+        return dict(msgspec.to_builtins(shown))
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):

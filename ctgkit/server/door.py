@@ -14,6 +14,7 @@ from typing import Any
 
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
+from ctgkit.server.endpoints import ENDPOINTS
 from ctgkit.server.numbering import is_stream_id
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
@@ -75,12 +76,7 @@ class Report:
 
 Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report
 
-_REPORTS = {
-    "/api/health": "health",
-    "/livez": "livez",
-    "/readyz": "readyz",
-    "/metrics": "metrics",
-}
+_NAMES = {one.path: one.name for one in ENDPOINTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +100,8 @@ class Gate:
             return self._control(asked)
         if not asked.reads:
             return only("GET", "HEAD")
-        if asked.path in _REPORTS:
-            return Report(_REPORTS[asked.path])
+        if asked.path in _NAMES:
+            return Report(_NAMES[asked.path])
         return self.page.get(asked.path, NOT_FOUND)
 
     def _control(self, asked: Asked) -> Route:
@@ -114,7 +110,7 @@ class Gate:
         if self.viewer_token is not None and not self._shows_token(asked.header):
             shown = "a wrong" if asked.header("Authorization") else "no"
             return problem(401, "access token required", f"{shown} access token was shown")
-        match asked.path.removeprefix(CONTROL_PATH):
+        match _NAMES.get(asked.path):
             case "start":
                 count = _number(asked.query, "count", 1.0)
                 valid = count is not None and count == int(count) and 1 <= count <= 10_000

@@ -6,20 +6,29 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ctgkit import private
-from ctgkit.cli.options import common_options, current_config
+from ctgkit.cli.options import (
+    argument,
+    command,
+    current_config,
+    json_option,
+    option,
+    store_option,
+)
 from ctgkit.cli.types import STORE, OutFile, whole
-from ctgkit.errors import CtgkitError, RecordingError, printable
+from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
 from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
+    from ctgkit.recording.files.original import OriginalReader
 
 CSV_COLUMNS = {
     "uuid": "sensor",
@@ -31,17 +40,70 @@ CSV_COLUMNS = {
     "created_at": "stored_at",
 }
 """Database column -> header of the exported file; an empty cell is no signal."""
+BEGINS_WITHIN_S = 5.0
+"""First data time up to which a sensor began with its examination, seconds."""
 
 
-store_option = click.option(
-    "--store", type=STORE, help="Database file; default: the one that `ctgkit serve` uses."
-)
+STORE_HELP = "Database file; default: the one that `ctgkit serve` uses."
+EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 
 
 def _database(store: Path | None) -> Path:
     """Return the file that `ctgkit serve` uses with the same configuration."""
-    configured = current_config().commands.get("serve", {}).get("store")
-    return store or (STORE.convert(configured, None, None) if configured else default_database())
+    config = current_config()
+    configured = config.commands.get("serve", {}).get("store")
+    if store is not None or configured is None:
+        return store or default_database()
+    try:
+        path: Path = STORE.convert(str(configured), None, None)
+    except click.BadParameter as error:
+        raise ConfigError(f"{config.path}, serve.store", error.message) from None
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """Options of `ctgkit exam list`."""
+
+    store: Path | None = store_option(STORE_HELP)
+    as_json: bool = json_option("One JSON object per line.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowOptions:
+    """Options of `ctgkit exam show`."""
+
+    examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
+    store: Path | None = store_option(STORE_HELP)
+    as_json: bool = json_option("One JSON object.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """Options of `ctgkit exam export`."""
+
+    examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
+    store: Path | None = store_option(STORE_HELP)
+    out: Path | None = option(
+        "--out",
+        type=OutFile(dir_okay=True),
+        help="*.csv, *.json, or any format of `ctgkit convert`; default: CSV to stdout.",
+    )
+    kind: str | None = option(
+        "--format",
+        type=click.Choice(["csv", "json"]),
+        help="Default: by the extension of --out, else csv.",
+    )
+    force: bool = option("--force", is_flag=True, help="Replace an existing file.")
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[Reader | OriginalReader]":
+    """Open our database, or one of the original system."""
+    from ctgkit.recording.files.original import is_original, open_original
+
+    with open_original(path) if is_original(path) else open_reader(path) as reader:
+        yield reader
 
 
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
@@ -49,15 +111,12 @@ def exam() -> None:
     """Read back what a backend stored."""
 
 
-@exam.command("list", epilog="Example: ctgkit exam list --json")
-@common_options
-@store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def list_(store: Path | None, as_json: bool) -> None:
+@command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
+def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with open_reader(_database(store)) as reader:
+    with _opened(_database(options.store)) as reader:
         rows = reader.examinations()
-    if as_json:
+    if options.as_json:
         for row in rows:
             click.echo(json.dumps(row))
         return
@@ -72,17 +131,13 @@ def list_(store: Path | None, as_json: bool) -> None:
         )
 
 
-@exam.command(epilog="Example: ctgkit exam show 3 --json")
-@common_options
-@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
-@store_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def show(examination_id: int, store: Path | None, as_json: bool) -> None:
+@command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
+def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
-    path = _database(store)
-    with open_reader(path) as reader:
-        row = _find(reader, path, examination_id)
-    if as_json:
+    path = _database(options.store)
+    with _opened(path) as reader:
+        row = _find(reader, path, options.examination_id)
+    if options.as_json:
         click.echo(json.dumps(row))
         return
     for key, value in row.items():
@@ -96,31 +151,15 @@ def show(examination_id: int, store: Path | None, as_json: bool) -> None:
         )
 
 
-@exam.command(epilog="Example: ctgkit exam export 3 --out exam3.csv")
-@common_options
-@click.argument("examination_id", type=whole("N", 1, 2**63 - 1))
-@store_option
-@click.option(
-    "--out",
-    type=OutFile(dir_okay=True),
-    help="*.csv, *.json, or any format of `ctgkit convert`; default: CSV to stdout.",
-)
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["csv", "json"]),
-    help="Default: by the extension of --out, else csv.",
-)
-@click.option("--force", is_flag=True, help="Replace an existing file.")
-def export(
-    examination_id: int, store: Path | None, out: Path | None, kind: str | None, force: bool
-) -> None:
+@command(ExportOptions, parent=exam, example="ctgkit exam export 3 --out exam3.csv")
+def export(options: ExportOptions) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
-    path = _database(store)
-    if out is not None and out.is_file() and not force:
+    path = _database(options.store)
+    out, kind = options.out, options.kind
+    if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")
-    with open_reader(path) as reader:
-        row = _find(reader, path, examination_id)
+    with _opened(path) as reader:
+        row = _find(reader, path, options.examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings
 
@@ -131,12 +170,12 @@ def export(
         del row["by_sensor"]  # its samples tell
         with _output(out) as file:
             if kind == "csv":
-                _write_csv(reader, examination_id, file)
+                _write_csv(reader, options.examination_id, file)
             else:
                 _write_json(reader, row, file)
 
 
-def _find(reader: Reader, path: Path, examination_id: int) -> dict[str, Any]:
+def _find(reader: "Reader | OriginalReader", path: Path, examination_id: int) -> dict[str, Any]:
     row = reader.examination(examination_id)
     if row is None:
         raise CtgkitError(f"{path}: there is no examination {examination_id}")
@@ -164,7 +203,7 @@ def _seconds(sec: object) -> str:
     return f"{sec:g}" if isinstance(sec, int | float) else "?"
 
 
-def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
+def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
@@ -185,19 +224,20 @@ def _recordings(reader: Reader, row: dict[str, Any]) -> "Iterator[Recording]":
             uterus=uterus,
             spasms=spasms,
             sensor_id=sensor["uuid"],
-            started=row["start_time"],
-            comments=(f"examination {row['id']}, bed {row['bed']}",),
+            # of a sensor that came later nobody knows when its second 0 was
+            started=row["start_time"] or "" if sec[0] < BEGINS_WITHIN_S else "",
+            comments=(f"examination {row['id']}" + (f", bed {row['bed']}" if row["bed"] else ""),),
         )
 
 
-def _write_csv(reader: Reader, examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "Reader | OriginalReader", examination_id: int, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
 
 
-def _write_json(reader: Reader, row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "Reader | OriginalReader", row: dict[str, Any], file: IO[str]) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for number, sample in enumerate(reader.samples(row["id"])):

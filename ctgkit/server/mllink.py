@@ -8,11 +8,11 @@ is handed to ``on_unanswered``, so that viewers still see it; at once where the 
 import asyncio
 import contextlib
 import logging
-import math
 import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -96,7 +96,7 @@ class MlLink:
         self.stalled = False
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["up", "down", "stalled"]:
         """``up``, ``down``, or ``stalled``: connected, but it owes answers."""
         if not self.connected.is_set():
             return "down"
@@ -168,11 +168,12 @@ class MlLink:
                 self.connected.clear()
                 self.stalled = False
             self._outbox.clear()
-            await self._show_in_turns(self._owed.forget())
+            await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _converse(self, connection: ClientConnection) -> None:
         self._heard_at_s = time.monotonic()
+        self._owed.begin_anew()
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self._send(connection)), tasks.create_task(self._watch())]
             with contextlib.suppress(ConnectionClosed):
@@ -200,6 +201,7 @@ class MlLink:
             self._heard_at_s = time.monotonic()
             if self.stalled:
                 self.stalled = False
+                self._owed.begin_anew()
                 log.info("ML service answers again")
             try:
                 head, body = check_result(text), text.decode()
@@ -249,7 +251,7 @@ class MlLink:
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
                 self.stalled = True
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
-                late += self._owed.overdue(math.inf)
+                late += self._owed.give_up()
             await self._show_in_turns(late)
 
     async def _show_in_turns(self, samples: list[Sample]) -> None:

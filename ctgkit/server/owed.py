@@ -100,11 +100,13 @@ class Owed:
         """Take out the samples that were handed over by then: they are unanswered."""
         return list(self._give_up(before_s))
 
-    def forget(self) -> list[Sample]:
-        """Take out all, as the service is gone; what share it answered doesn't matter any more."""
-        samples = self.overdue(float("inf"))
+    def give_up(self) -> list[Sample]:
+        """Take out all, as the service is gone, or silent."""
+        return self.overdue(float("inf"))
+
+    def begin_anew(self) -> None:
+        """Measure the share from now on: the service is another one, or speaks again."""
         self._share = Share()
-        return samples
 
     def _give_up(self, before_s: float) -> Iterator[Sample]:
         """Yield what was handed over by then; negative: the oldest, whenever that was."""

@@ -7,3 +7,8 @@
 - source      the interface: anything that can be read in chunks; playback: a recording
 - repertoire  what the sensors of a run play
 """
+
+from typing import Final
+
+SIGNAL_VERSION: Final = "2.0"
+"""Of the bytes that a scenario and a seed give; the first number changes with them."""

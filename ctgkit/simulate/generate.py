@@ -13,6 +13,7 @@ from ctgkit import __version__, private
 from ctgkit.cli.options import command, json_option, option, seed_option
 from ctgkit.cli.types import RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
+from ctgkit.simulate import SIGNAL_VERSION
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
@@ -28,11 +29,17 @@ def numbered(path: Path, index: int, count: int) -> Path:
 
     >>> numbered(Path("a/s.csv.gz"), 7, 60).as_posix()
     'a/s-07.csv.gz'
+    >>> numbered(Path("m0.05.npz"), 0, 12).as_posix()
+    'm0.05-00.npz'
     """
     if count == 1:
         return path
-    stem, dot, suffixes = path.name.partition(".")
-    return path.with_name(f"{stem}-{index:0{len(str(count - 1))}d}{dot}{suffixes}")
+    ending = path.suffix
+    inner = Path(path.stem).suffix
+    if ending.lower() == ".gz" and inner[1:2].isalpha():
+        ending = inner + ending
+    stem = path.name.removesuffix(ending)
+    return path.with_name(f"{stem}-{index:0{len(str(count - 1))}d}{ending}")
 
 
 def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
@@ -42,7 +49,8 @@ def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
     arrays: dict[str, Any] = {"sec": sec, "bpm": fhr, "uterus": uterus, "spasms": spasms}
     arrays |= rendered.truth._asdict()
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays, simulated=origin, events_jsonl=events.decode())
+    labels: dict[str, Any] = {"simulated": origin, "signal_version": SIGNAL_VERSION}
+    np.savez_compressed(buffer, **arrays, **labels, events_jsonl=events.decode())
     return buffer.getvalue()
 
 
@@ -54,7 +62,7 @@ def truth_lines(sensor: "Sensor", about: dict[str, Any], faults: "Sequence[Event
     import msgspec
 
     events = sorted((*sensor.events(), *faults), key=lambda event: event.onset_s)
-    header = {"simulated": True, "note": TRUTH_NOTE, **about}
+    header = {"simulated": True, "note": TRUTH_NOTE, "signal_version": SIGNAL_VERSION, **about}
     lines = [json.dumps(header).encode(), *map(msgspec.json.encode, events)]
     return b"\n".join(lines) + b"\n"
 
@@ -66,7 +74,7 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     lines = truth_lines(sensor, about)
     origin = (
         f"simulated by ctgkit {__version__}, scenario {about['scenario']}, seed {about['seed']}, "
-        f"sensor {about['sensor']}: not a patient"
+        f"sensor {about['sensor']}, signal_version {SIGNAL_VERSION}: not a patient"
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":

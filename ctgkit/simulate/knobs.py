@@ -39,6 +39,9 @@ KNOBS: dict[str, Knob] = {
     "fhr.oscillation": Knob(
         "", 0, 10, 1, "Factor on the power between 0.08 and 0.2 Hz; 3 looks saltatory."
     ),
+    "fhr.vagal": Knob(
+        "", 0, 3, 0.2, "Bursts that slow the heart within a beat; their size over the band's."
+    ),
     "fhr.sinus_bpm": Knob("bpm", 0, 30, 0, "Amplitude of a sinusoidal pattern; 0 switches it off."),
     "fhr.sinus_per_min": Knob("/min", 1, 10, 4, "Frequency of that; 2-5 (FIGO 2015).", fixed=True),
     "fhr.sinus_jagged": Knob("", 0, 1, 0, "0 a smooth sine, 1 a triangle (pseudo-sinusoidal)."),
@@ -70,11 +73,19 @@ KNOBS: dict[str, Knob] = {
     "toco.breathing": Knob("units", 0, 20, 0.4, "Size (rms) of the breathing ripple."),
     "toco.breathing_per_min": Knob("/min", 8, 40, 20, "The mother's breathing rate.", fixed=True),
     "toco.noise": Knob("units", 0, 20, 0.5, "Size (rms) of belt and muscle noise."),
-    "toco.noise_slope": Knob("", 0, 4, 2.4, "Fall of that noise's power.", fixed=True),
+    "toco.noise_slope": Knob("", 0, 6, 2.4, "Fall of that noise's power.", fixed=True),
     "toco.smoothing_s": Knob("s", 0, 10, 0.5, "Length of the moving average.", fixed=True),
     "toco.drift": Knob("units", 0, 40, 2, "Size (rms) of the belt's slow drift."),
     "toco.spikes_per_h": Knob("/h", 0, 240, 4, "Movement artefacts."),
     "toco.shifts_per_h": Knob("/h", 0, 120, 0, "Sudden shifts of the belt that settle slowly."),
+    "toco.noise_corner_hz": Knob(
+        "Hz", 0.01, 0.5, 0.04, "Where the belt noise begins to fall.", fixed=True
+    ),
+    "toco.breathing_width": Knob(
+        "", 0.02, 1, 0.3, "Width of its hump: sd of the logarithm of frequency.", fixed=True
+    ),
+    "toco.noise_tail": Knob("units", 0, 5, 0.1, "Its fast part, above 0.3 Hz, rms."),
+    "toco.lifted_per_h": Knob("/h", 0, 12, 0, "Stretches of minutes with the belt off the skin."),
     "toco.rezero_per_h": Knob("/h", 0, 12, 0, "Nurse's resets to the zero line."),
     "toco.gain": Knob("", 0, 3, 1, "What the belt shows of the true tone; 0 is a lifted belt."),
     "toco.update_s": Knob("s", 0.25, 4, 0.25, "Period of the shown value.", fixed=True),
@@ -99,9 +110,37 @@ KNOBS: dict[str, Knob] = {
     "artefact.doubling_per_h": Knob("/h", 0, 120, 0, "Doubled heart rate, when below 120 bpm."),
     "artefact.halving_per_h": Knob("/h", 0, 120, 0, "Halved heart rate, when above 180 bpm."),
     "artefact.outlier_per_h": Knob("/h", 0, 240, 0, "Seconds-long nonsense values."),
+    "artefact.twin_per_h": Knob("/h", 0, 60, 0, "Episodes that show the other twin's heart rate."),
+    "artefact.wrong_lock": Knob(
+        "", 0, 1, 0, "Share of short stretches between gaps that show something else."
+    ),
     "sensor.missed_update": Knob("", 0, 1, 0.1, "Share of beats that the monitor repeats."),
+    "sensor.doubt_per_h": Knob(
+        "/h", 0, 360, 20, "Spells of a second or two in which the value isn't updated."
+    ),
+    "sensor.beat_error": Knob("", 0, 10, 1, "Factor on the error of one beat.", fixed=True),
+    "sensor.blur_s": Knob(
+        "s", 0, 2, 0.2, "Error of one beat over the slope of the heart rate.", fixed=True
+    ),
+    "sensor.interval_ms": Knob(
+        "ms", 0.1, 5, 0.625, "Step of the beat intervals that the monitor measures.", fixed=True
+    ),
+    "sensor.hold_s": Knob(
+        "s", 0, 6, 3.2, "How long the last value is repeated before a gap.", fixed=True
+    ),
+    "sensor.hold_share": Knob("", 0, 1, 0.95, "Share of gaps that begin so.", fixed=True),
     "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate.", fixed=True),
-    "hypoxia.nominal_ph": Knob("pH", 6.5, 7.5, 7.3, "Nominal cord pH: truth only, simulated."),
+    "hypoxia.sensitivity": Knob(
+        "", 0, 5, 0, "Oxygen debt that interrupted supply makes; 0: the fetus isn't simulated."
+    ),
+    "hypoxia.placenta": Knob(
+        "", 0, 1, 0, "Share of the supply that a contraction interrupts; late decelerations follow."
+    ),
+    "hypoxia.base_deficit": Knob("mmol/L", -2, 20, 3, "Base deficit at the start.", fixed=True),
+    "hypoxia.pco2": Knob("mmHg", 25, 90, 47, "pCO2 at rest.", fixed=True),
+    "hypoxia.nominal_ph": Knob(
+        "pH", 6.5, 7.5, 7.3, "Nominal cord pH where the fetus isn't simulated: truth only."
+    ),
 }
 
 CHOICES: dict[str, Choice] = {
@@ -114,6 +153,11 @@ CHOICES: dict[str, Choice] = {
         ("doppler", "scalp"),
         "doppler",
         "Ultrasound, or a scalp electrode: other gaps, and intervals in steps of 2 ms.",
+    ),
+    "sensor.twins": Choice(
+        ("no", "yes"),
+        "no",
+        "Whether sensors 0 and 1, 2 and 3, … are on twins: one mother and toco, two hearts.",
     ),
     "sensor.profile": Choice(
         ("clinical", "original"),

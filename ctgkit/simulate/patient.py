@@ -92,6 +92,10 @@ class Patient:
         """Return the times at which a knob's curve bends, seconds."""
         return self._times[path]
 
+    def never(self, path: str) -> bool:
+        """Return whether a knob is 0 all the time."""
+        return self._values[path] == [0.0]
+
     @overload
     def at(self, path: str, t_s: float) -> float: ...
     @overload

@@ -14,15 +14,19 @@ from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.belt import level
 from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations, dip
-from ctgkit.simulate.signal.dropout import Dropouts, Episode, What
+from ctgkit.simulate.signal.dropout import AROUND_S, Dropouts, Episode, What
+from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.field import Composite, composite
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
 """Where ultrasound doubles and halves (signal model 7.7)."""
 
+STEEP_BPM = 12.0
+"""Change within 3 s at which autocorrelation fails. Chosen."""
+
 _AFTER_S = 120.0  # a deceleration may begin this long before the contraction it belongs to
-_BEFORE_S = 80.0  # gaps reach back this far, and their hazard depends on what happened then
+_BEFORE_S = 120.0  # gaps reach back this far, and their hazard depends on what happened then
 
 
 class Window(NamedTuple):
@@ -74,17 +78,40 @@ class Plan:
         self.patient, self.streams = patient, streams
         self.behaviour = Behaviour(patient, streams)
         self._contractions = Contractions(patient, streams)
-        self._accelerations = Accelerations(patient, streams, self.behaviour)
         self._decelerations = Decelerations(patient, streams)
         self._dropouts = Dropouts(patient, streams)
         self._forced: list[tuple[str, ForcedAt]] = [
             (f"f{i}", at) for i, at in enumerate(patient.forced)
+        ]
+        self.fetus = self._new_fetus()
+        self._accelerations = Accelerations(patient, streams, self.behaviour, self.fetus)
+
+    def _new_fetus(self) -> Fetus:
+        fetus = Fetus(self.patient, self._contractions, self._decelerations, self._forced_falls)
+        self._decelerations.stress_at = fetus.stress_at
+        return fetus
+
+    def _forced_falls(self) -> list[Deceleration]:
+        return [
+            forced_deceleration(id_, at)
+            for id_, at in self._forced
+            if at.what.event.endswith("_deceleration")
+        ]
+
+    def _planned_falls(self) -> list[Deceleration]:
+        planned = self._forced[: len(self.patient.forced)]
+        return [
+            forced_deceleration(id_, at)
+            for id_, at in planned
+            if at.what.event.endswith("_deceleration")
         ]
 
     def force(self, at: ForcedAt) -> str:
         """Add an event; return its id."""
         id_ = f"f{len(self._forced)}"
         self._forced.append((id_, at))
+        self.fetus = self._new_fetus()
+        self._accelerations.fetus = self.fetus
         return id_
 
     def forced_rezeros(self) -> list[tuple[float, float]]:
@@ -96,7 +123,10 @@ class Plan:
         early_s = from_s - _BEFORE_S
         wide = self._contractions.between(early_s - LONGEST_S, to_s + _AFTER_S)
         accelerations = self._accelerations.between(from_s, to_s)
-        decelerations = self._decelerations.between(wide, early_s, to_s)
+        decelerations = self._decelerations.between(wide, early_s, to_s + AROUND_S)
+        # what an instructor adds must leave the past alone: gaps near it would not
+        stress = _stress(list(wide), list(decelerations) + self._planned_falls())
+        possible = self._possible(list(decelerations) + self._planned_falls())
         episodes = []
         for id_, at in self._forced:
             event = at.what.event
@@ -112,9 +142,7 @@ class Plan:
                 episodes.append(
                     Episode(id_, cast(What, event), at.t_s, at.t_s + at.what.duration_s)
                 )
-        episodes += self._dropouts.between(
-            from_s, to_s, _stress(wide, decelerations), self._possible(decelerations)
-        )
+        episodes += self._dropouts.between(from_s, to_s, stress, possible)
         return Window(
             sorted((c for c in wide if _near(c, from_s, to_s)), key=lambda c: c.peak_s),
             sorted(
@@ -138,6 +166,7 @@ class Plan:
             self.patient,
             self.streams,
             self.behaviour,
+            self.fetus,
             t_s,
             window.accelerations,
             window.decelerations,
@@ -148,7 +177,9 @@ class Plan:
             if what not in ("doubling", "halving"):
                 return True
             now = np.array([t_s])
-            heart = composite(self.patient, self.streams, self.behaviour, now, [], decelerations)
+            heart = composite(
+                self.patient, self.streams, self.behaviour, self.fetus, now, [], decelerations
+            )
             if what == "doubling":
                 return bool(heart.clean[0] < DOUBLED_BELOW_BPM)
             return bool(heart.clean[0] > HALVED_ABOVE_BPM)
@@ -166,7 +197,8 @@ def _stress(
     def stress(t_s: Floats) -> Floats:
         falls = np.zeros_like(t_s)
         for d in decelerations:
-            falls = np.maximum(falls, dip(d, t_s) / 30)
+            steep = np.abs(dip(d, t_s) - dip(d, t_s - 3)) / STEEP_BPM
+            falls = np.maximum(falls, np.maximum(dip(d, t_s) / 30, steep))
         return np.minimum(level(contractions, t_s) + falls, 1.0)
 
     return stress

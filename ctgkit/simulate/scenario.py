@@ -99,6 +99,8 @@ class Scenario:
     timeline: tuple[Change, ...]
     faults: tuple[Fault, ...] = ()
     """What happens between the sensor and its socket."""
+    patients: str = ""
+    """Whose patients these are: scenarios that agree in it have the same with the same seed."""
     mix: tuple[tuple[float, "Scenario"], ...] = ()
     """Cumulative share and scenario, when this is a cohort of others."""
 
@@ -245,7 +247,7 @@ class _Reader:
 LISTS = ("at", "fault")
 """Sections that are lists of tables; a scenario adds its own to those of what it extends."""
 SECTIONS = tuple(dict.fromkeys(path.split(".")[0] for path in (*KNOBS, *CHOICES)))
-META = ("title", "extends", "duration", "ga_weeks")
+META = ("title", "patients", "extends", "duration", "ga_weeks")
 
 
 def _merged(name: str, load: Callable[[str], str], depth: int = 0) -> dict[str, Any]:
@@ -317,6 +319,7 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
     return Scenario(
         id=name,
         title=reader.text(meta.get("title", ""), "meta.title"),
+        patients=reader.text(meta.get("patients", ""), "meta.patients"),
         duration_s=reader.seconds(meta.get("duration", "60min"), "meta.duration"),
         ga_weeks=reader.plain(meta.get("ga_weeks", 39.5), "meta.ga_weeks", 20, 44, "weeks"),
         numbers=numbers,

@@ -16,26 +16,31 @@ from ctgkit.events import Event
 from ctgkit.samples import RATE_HZ
 from ctgkit.simulate.knobs import FORCED
 from ctgkit.simulate.patient import ForcedAt, Patient
-from ctgkit.simulate.plan import Plan
+from ctgkit.simulate.plan import Plan, Window
 from ctgkit.simulate.scenario import ForcedEvent, Scenario
 from ctgkit.simulate.signal.belt import level, toco
-from ctgkit.simulate.signal.device import MARGIN, monitor, mother_bpm
+from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
 from ctgkit.simulate.signal.dropout import Episode
 from ctgkit.simulate.signal.field import heart_rate
-from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
+from ctgkit.simulate.signal.noise import ENGINE_HZ
 from ctgkit.simulate.signal.stream import Floats, Streams
 from ctgkit.simulate.source import Chunk
 from ctgkit.simulate.truth import truth_events
 
-BLOCK: Final = 1024
-"""Engine samples that are rendered at once: 256 s."""
+BLOCK: Final = 2048
+"""Engine samples that are rendered at once: 512 s."""
 
 GOLDEN: Final = 0.618034
 """Spreads where in a block sensors render the next one: a fleet that began together would
 otherwise stop together, for milliseconds each."""
 
+CAPTURE_LEAD_S: Final = 2.5
+"""The mother's heart is followed this long before it is shown, so that no shown interval mixes
+two hearts."""
+
 MASK_BITS: Final = {
     "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
+    "hold": 64, "twin": 128,
 }  # fmt: skip
 """What each bit of the mask means."""
 
@@ -50,6 +55,8 @@ class Truth(NamedTuple):
     """Tone, contractions and pushing, without the belt's artefacts; device units."""
     mask: NDArray[np.uint8]
     """Sum of :data:`MASK_BITS`; 0 where the sensor shows the fetus."""
+    mother_bpm: Floats
+    """The mother's heart rate."""
 
 
 class Rendered(NamedTuple):
@@ -111,7 +118,14 @@ class Sensor:
         self.position = 0
         """Index of the next sample."""
         self.log: list[Injected] = []
-        streams = Streams(seed, index)
+        twins = scenario.words["sensor.twins"] == "yes"
+        mother = index - index % 2 if twins else index
+        streams = Streams(seed, index, scenario.patients, mother)
+        self._twin: Plan | None = None
+        """What happens to the other twin."""
+        if twins:
+            other = Streams(seed, mother + 1 - index % 2, scenario.patients, mother)
+            self._twin = Plan(Patient(scenario, other), other)
         self.patient = Patient(scenario, streams)
         self._streams = streams
         self._plan = Plan(self.patient, streams)
@@ -152,7 +166,7 @@ class Sensor:
         if not len(indices):
             none = np.empty(0)
             return Rendered(
-                Chunk(none, none, none, none), Truth(none, none, none, np.empty(0, np.uint8))
+                Chunk(none, none, none, none), Truth(none, none, none, np.empty(0, np.uint8), none)
             )
         engine = np.floor(indices * (ENGINE_HZ / self.rate_hz) + 1e-9).astype(np.intp)
         parts = []
@@ -238,30 +252,67 @@ class Sensor:
         window = plan.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
         strength = level(window.contractions, t_s)
         heart = plan.composite(t_s, window)
-        full = heart_rate(patient, streams, plan.behaviour, first, heart, strength)
+        full = heart_rate(patient, streams, plan.behaviour, plan.fetus, first, heart, strength)
         mask = _mask(window.episodes, t_s)
-        seen = full
-        if mask.any():
-            mother = mother_bpm(patient, streams, t_s, strength)
-            seen = np.where(mask & MASK_BITS["maternal_capture"], mother, full)
-        shown = monitor(patient, streams, block, first, seen)
+        mother = mother_bpm(patient, streams, t_s, strength)
+        seen = self._heard(window, t_s, full, mother) if mask.any() else full
+        shown = self._shown(block, t_s, monitor(patient, streams, block, first, seen), mask)
         belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
         mask, t_s = mask[MARGIN:], t_s[MARGIN:]
-        shown = np.where(mask & MASK_BITS["doubling"], shown * 2, shown)
-        shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
-        if (mask & MASK_BITS["outlier"]).any():
-            wild = 95 + 45 * slow(streams, "artefact.outlier.value", t_s, 6.0, 12.0)
-            shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
-        grid = patient.at("sensor.grid_bpm", 0.0)
-        shown = np.clip(np.round(shown / grid) * grid, 50, 240)
-        shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
         off = (mask & MASK_BITS["off"]).astype(bool)
         uterus, spasms = self._wire(block, belt.shown[MARGIN:], belt.contractile[MARGIN:])
         uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
         return Rendered(
             Chunk(t_s, shown, uterus, spasms),
-            Truth(heart.baseline[MARGIN:], heart.clean[MARGIN:], belt.clean[MARGIN:], mask),
+            Truth(
+                heart.baseline[MARGIN:],
+                heart.clean[MARGIN:],
+                belt.clean[MARGIN:],
+                mask,
+                mother[MARGIN:],
+            ),
         )
+
+    def _heard(self, window: Window, t_s: Floats, fetus: Floats, mother: Floats) -> Floats:
+        """Return the heart that the sensor hears, bpm: the fetus's, the mother's, the twin's."""
+        heard = fetus
+        for e in window.episodes:
+            if e.what not in ("maternal_capture", "twin"):
+                continue
+            lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S  # what is forced is sudden
+            inside = (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
+            if e.what == "maternal_capture":
+                heard = np.where(inside, mother, heard)
+            elif self._twin is not None:
+                heard = np.where(inside, self._twin_bpm(t_s), heard)
+        return heard
+
+    def _twin_bpm(self, t_s: Floats) -> Floats:
+        """Return the other twin's heart rate, bpm."""
+        twin = self._twin
+        assert twin is not None
+        window = twin.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
+        heart, strength = twin.composite(t_s, window), level(window.contractions, t_s)
+        first = round(float(t_s[0]) * ENGINE_HZ)
+        return heart_rate(
+            twin.patient, twin.streams, twin.behaviour, twin.fetus, first, heart, strength
+        )
+
+    def _shown(self, block: int, t_s: Floats, measured: Floats, mask: NDArray[np.uint8]) -> Floats:
+        """Return what the monitor shows, given what it measured; after the first MARGIN samples."""
+        mask, t_s = mask[WARM_UP:], t_s[WARM_UP:]
+        shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)
+        shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
+        if (mask & MASK_BITS["outlier"]).any():
+            wild = wild_bpm(self.patient, self._streams, block, t_s)
+            shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
+        grid = self.patient.at("sensor.grid_bpm", 0.0)
+        shown = np.clip(np.round(shown / grid) * grid, 50, 240)
+        held = (mask & MASK_BITS["hold"]).astype(bool)
+        if held.any():
+            shown = hold(self._streams, block, shown, held, grid)
+        shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
+        return shown[MARGIN - WARM_UP :]
 
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
         """Return uterus and spasms in the units of the profile (signal model, section 3)."""

@@ -4,7 +4,7 @@ This module performs no I/O.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from ctgkit.simulate.signal.acceleration import Acceleration
 from ctgkit.simulate.signal.belt import rezeros
 from ctgkit.simulate.signal.contraction import Contraction
 from ctgkit.simulate.signal.deceleration import Deceleration
+from ctgkit.simulate.signal.fitted import maturity
 from ctgkit.simulate.signal.stream import Floats
+
+KINDS: dict[str, Kind] = {"off": "fault", "twin": "twin_capture"}
+"""Kind of event of an episode whose name is another."""
 
 STRETCH_S = 1800.0
 """Events are collected in stretches of this length, so that a day costs 48 half hours."""
@@ -48,6 +52,10 @@ EARLY_WITHIN_S = 15.0
 TACHYCARDIA_BPM, BRADYCARDIA_BPM = 160.0, 110.0
 BANDS_BPM = ((2.0, "absent"), (5.0, "reduced"), (25.0, "normal"), (float("inf"), "increased"))
 """Variability by its 1-minute band (FIGO 2015; absent: NICHD 2008, undetectable)."""
+CONTRACTION_UNITS = 10.0
+"""A contraction below this height, toco units, is lost in the belt's noise. Chosen."""
+ACIDOSIS_PH = 7.15
+"""Cord pH at or below which the CTU-UHB database's authors speak of acidosis (Chudacek 2014)."""
 SINUSOIDAL_S, SALTATORY_S = 1800.0, 1800.0
 SINUSOIDAL_FROM_BPM = 2.5  # half the least peak-to-peak size of 5 bpm
 TACHYSYSTOLE_COUNT, TACHYSYSTOLE_S = 15, 1800.0
@@ -78,6 +86,7 @@ def truth_events(plan: Plan, until_s: float) -> list[Event]:
         *_merged_losses(list(events.values())),
         *_segments(plan, until_s),
         *_phases(plan, until_s),
+        *_fetal_states(plan, until_s),
         *_tachysystole(contractions),
         *_rezeros(plan, until_s),
     ]
@@ -143,9 +152,11 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
     by_id = {c.id: c for c in window.contractions}
     for c in window.contractions:
         if c.peak_s >= 0:
+            shown = c.height * plan.patient.at("toco.gain", c.peak_s)
             yield Event(
                 kind="contraction", id=c.id, onset_s=max(c.onset_s, 0.0), peak_s=c.peak_s,
-                end_s=c.end_s, size=c.height, details={"rise_s": c.rise_s},
+                end_s=c.end_s, size=shown, details={"rise_s": c.rise_s},
+                meets_clinical=shown >= CONTRACTION_UNITS,
             )  # fmt: skip
     for a in window.accelerations:
         if a.onset_s >= 0:
@@ -154,8 +165,8 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
         if d.nadir_s >= 0:
             yield _deceleration(plan, window, d, by_id.get(d.contraction))
     for e in window.episodes:
-        if e.end_s > 0 and e.what != "outlier":
-            kind: Kind = "fault" if e.what == "off" else e.what
+        if e.end_s > 0 and e.what not in ("outlier", "hold"):
+            kind = KINDS.get(e.what, cast(Kind, e.what))
             yield Event(
                 kind=kind, id=e.id, onset_s=max(e.onset_s, 0.0), end_s=e.end_s,
                 subtype="off" if e.what == "off" else "",
@@ -181,6 +192,7 @@ def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | 
     meets = (
         m.size_bpm >= (LATE_SHALLOW_BPM if shallow else SIZE_BPM)
         and m.end_s - m.onset_s >= SIZE_S
+        and m.onset_s >= 0
         and fits_type(d.type, m, c)
     )
     return Event(
@@ -210,7 +222,7 @@ def fits_type(type_: str, m: Measured, c: Contraction | None) -> bool:
         return m.end_s - m.onset_s > PROLONGED_S
     if type_ in ("variable", "atypical"):
         return fall_s < GRADUAL_S and m.end_s - m.onset_s <= PROLONGED_S
-    if fall_s < GRADUAL_S or c is None:
+    if fall_s < GRADUAL_S or c is None or c.peak_s < 0:  # before the start nobody sees it
         return False
     if type_ == "early":
         return abs(m.peak_s - c.peak_s) <= EARLY_WITHIN_S
@@ -260,8 +272,27 @@ def _segments(plan: Plan, until_s: float) -> Iterator[Event]:
 
 
 def _band_bpm(plan: Plan, t_s: Floats) -> Floats:
-    factor = plan.behaviour.effects(t_s)[0]
+    factor = plan.behaviour.effects(t_s)[0] * plan.fetus.effects(t_s).bandwidth
+    factor = factor * maturity(plan.patient.scenario.ga_weeks)
     return np.broadcast_to(plan.patient.at("fhr.bandwidth_bpm", t_s) * factor, t_s.shape)
+
+
+def _fetal_states(plan: Plan, until_s: float) -> Iterator[Event]:
+    """Yield pH and base deficit at the end of each ten minutes: a model's, not medicine."""
+    if not plan.fetus.simulated:
+        return
+    starts = np.arange(0.0, until_s, SEGMENT_S)
+    ends = np.minimum(starts + SEGMENT_S, until_s)
+    course = plan.fetus.course(ends)
+    for i, ph in enumerate(course.ph):
+        yield Event(
+            kind="fetal_state", id=f"fetus{i}", onset_s=float(starts[i]), end_s=float(ends[i]),
+            subtype="acidosis" if ph <= ACIDOSIS_PH else "normal",
+            details={
+                "simulated_ph": round(float(ph), 3),
+                "simulated_base_deficit_mmol_l": round(float(course.base_deficit[i]), 2),
+            },
+        )  # fmt: skip
 
 
 def _phases(plan: Plan, until_s: float) -> Iterator[Event]:
@@ -276,6 +307,8 @@ def _phases(plan: Plan, until_s: float) -> Iterator[Event]:
     for i, phase in enumerate(phases):
         end_s = phases[i + 1].t_s if i + 1 < len(phases) else until_s
         ph = plan.patient.at("hypoxia.nominal_ph", phase.t_s)
+        if plan.fetus.simulated:
+            ph = round(plan.fetus.resting_ph(phase.t_s), 3)
         yield Event(
             kind="hypoxia_phase", id=f"phase{i}", onset_s=phase.t_s, end_s=max(end_s, phase.t_s),
             subtype=phase.name, details={"simulated_nominal_ph": ph},

@@ -71,7 +71,7 @@ def messages_of(path: Path, options: ReadOptions | None = None) -> Iterator[tupl
 
 
 def _messages(path: Path, options: ReadOptions | None) -> Iterator[tuple[float, bytes]]:
-    results = read_results(path)
+    results = read_results(path, options)
     if first := next(results, None):
         yield from itertools.chain((first,), results)
         return

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.analysis import baseline
+from ctgkit.analysis.windows import moving_max, moving_mean
 from tests.analysis.signals import bump, noise
 
 BINS = int(1200 / baseline.BIN_S)
@@ -14,26 +15,26 @@ GOOD = np.ones(BINS)
 
 
 def test_a_flat_signal_is_its_own_baseline():
-    level, reliability = baseline.estimate(np.full(BINS, 137.0), GOOD)
-    assert level == pytest.approx(np.full(BINS, 137.0))
-    assert reliability == pytest.approx(GOOD)
+    level, reliability, *_ = baseline.estimate(np.full(BINS, 137.0), GOOD)
+    assert level == pytest.approx(np.full(BINS, 137.0), abs=0.1)  # levels are 4 bpm apart
+    assert reliability == pytest.approx(GOOD, abs=1e-3)
 
 
 def test_events_leave_no_mark():
     signal = 140 + noise(BINS) + bump(T_S, 300, 20, 20, 20, 30) - bump(T_S, 700, 30, 20, 40, 40)
-    level, _ = baseline.estimate(signal, GOOD)
+    level, *_ = baseline.estimate(signal, GOOD)
     assert np.abs(level - 140).max() < 4
 
 
 def test_a_slow_drift_is_followed():
     truth = 130 + 15 * T_S / 1200
-    level, _ = baseline.estimate(truth + noise(BINS), GOOD)
+    level, *_ = baseline.estimate(truth + noise(BINS), GOOD)
     assert np.sqrt(np.mean((level - truth) ** 2)) < 2
 
 
 def test_a_new_level_is_followed_where_it_prevails():
     truth = np.where(T_S < 600, 130.0, 160.0)
-    level, _ = baseline.estimate(truth + noise(BINS), GOOD)
+    level, *_ = baseline.estimate(truth + noise(BINS), GOOD)
     away = np.abs(T_S - 600) > 120
     assert np.abs(level - truth)[away].max() < 5
 
@@ -41,13 +42,13 @@ def test_a_new_level_is_followed_where_it_prevails():
 def test_gaps_are_bridged_and_make_it_unreliable():
     signal, share = 140 + noise(BINS), GOOD.copy()
     signal[60:120], share[60:120] = np.nan, 0
-    level, reliability = baseline.estimate(signal, share)
+    level, reliability, *_ = baseline.estimate(signal, share)
     assert np.abs(level - 140).max() < 4
     assert reliability[90] < 0.2 < 0.5 < reliability[200]
 
 
 def test_nothing_gives_nothing():
-    level, reliability = baseline.estimate(np.full(BINS, np.nan), np.zeros(BINS))
+    level, reliability, *_ = baseline.estimate(np.full(BINS, np.nan), np.zeros(BINS))
     assert np.isnan(level).all()
     assert (reliability == 0).all()
 
@@ -64,14 +65,6 @@ def test_kernel_sums_are_the_sums_that_they_stand_for(values):
 def test_moving_mean_and_max_are_what_they_say(values, reach):
     array = np.array(values)
     windows = [array[max(0, n - reach) : n + reach + 1] for n in range(array.size)]
-    assert baseline.moving_mean(array, reach) == pytest.approx([w.mean() for w in windows])
+    assert moving_mean(array, reach) == pytest.approx([w.mean() for w in windows])
     padded = np.pad(array, reach, mode="edge")
-    assert baseline.moving_max(padded, 2 * reach + 1).tolist() == [w.max() for w in windows]
-
-
-@given(st.lists(st.tuples(st.floats(0, 300), st.floats(0.1, 10)), min_size=1, max_size=50))
-def test_half_of_the_weight_lies_below_the_weighted_median(pairs):
-    values, weights = np.array(pairs).T
-    median = baseline.weighted_median(values, weights)
-    assert weights[values < median].sum() <= weights.sum() / 2 + 1e-9
-    assert weights[values > median].sum() <= weights.sum() / 2 + 1e-9
+    assert moving_max(padded, 2 * reach + 1).tolist() == [w.max() for w in windows]

@@ -62,3 +62,42 @@ def test_gaps_are_bridged():
 def test_a_lifted_sensor_measures_nothing(toco):
     assert not measured(toco)
     assert find(toco) == []
+
+
+def test_saturated_contractions_with_a_high_tone_between_are_not_one():
+    """Three peaks at 127 whose valleys stay above 60 % of it, and a re-zero after them."""
+    toco = 40 + noise(1200, 0.5) + sum(contraction(T_S, p, 110, 30) for p in (300, 420, 540))
+    toco = np.where((T_S > 240) & (T_S < 600), np.maximum(toco, 80), toco) - 30 * (T_S > 650)
+    toco = np.clip(toco + sum(contraction(T_S, p) for p in (800, 1000)), 0, 127)
+    assert [c.peak for c in find(toco) if 240 < c.peak < 640] == pytest.approx(
+        [300, 420, 540], abs=20
+    )
+
+
+def breathing(amplitude=1.5):
+    return amplitude * np.sin(2 * np.pi * T_S / 4)
+
+
+@pytest.mark.parametrize("worn", [
+    pytest.param((200, 260), id="on and soon re-zeroed"),
+    pytest.param((200, 320), id="two minutes at the wrong zero"),
+])  # fmt: skip
+def test_a_belt_put_on_is_no_contraction(worn):
+    on_s, zeroed_s = worn
+    is_worn = on_s <= T_S
+    toco = np.where(is_worn, 12 + breathing(), 0.0) + 45 * (is_worn & (zeroed_s > T_S))
+    toco += sum(contraction(T_S, p) for p in (500, 700, 900)) * is_worn
+    assert [c.peak for c in find(toco)] == pytest.approx([500, 700, 900], abs=6)
+
+
+def test_a_belt_taken_off_is_no_contraction():
+    toco = 12 + breathing() + sum(contraction(T_S, p) for p in (200, 400, 600))
+    toco = np.where(T_S > 800, 12 + 40 * (1 - np.exp(-(T_S - 800) / 30)), toco)
+    toco[T_S > 870] = 0
+    assert [c.peak for c in find(toco)] == pytest.approx([200, 400, 600], abs=6)
+
+
+def test_a_slow_drift_is_no_contraction():
+    drift = 30 * np.exp(-0.5 * ((T_S - 700) / 200) ** 2)
+    toco = 12 + breathing(0.5) + drift
+    assert find(toco) == []

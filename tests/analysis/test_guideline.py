@@ -3,10 +3,10 @@
 import pytest
 
 from ctgkit.analysis import alerts, texts
+from ctgkit.analysis.choices import GUIDELINE_NAMES
 from ctgkit.analysis.features import Features
 from ctgkit.analysis.guideline import INDETERMINATE, Guideline, Scale
 from ctgkit.analysis.tables import FIGO, FISCHER, GUIDELINES, KREBS, NICHD, SAVELYEVA
-from ctgkit.mlstub.command import GUIDELINE_NAMES
 
 NORMAL = {
     "examined_min": 60.0, "signal_quality": "good", "baseline_bpm": 140.0,

@@ -23,21 +23,45 @@ def test_an_event_is_found_from_crossing_to_crossing(sign):
     assert zone.depth_bpm == pytest.approx(30, abs=1)
 
 
-@pytest.mark.parametrize(("size", "found"), [(13.9, 0), (14.5, 1)])
+@pytest.mark.parametrize(("size", "found"), [(14.9, 0), (15.5, 1)])
 def test_the_least_height_of_an_acceleration(size, found):
     assert len(find(bump(T_S, 400, 5, 40, 5, size))) == found
 
 
-@pytest.mark.parametrize(("size", "found"), [(11.9, 0), (12.5, 1)])
+@pytest.mark.parametrize(("size", "found"), [(8.9, 0), (9.5, 1)])
 def test_the_least_depth_of_a_deceleration(size, found):
     assert len(find(-bump(T_S, 400, 5, 40, 5, size))) == found
 
 
 @pytest.mark.parametrize(
-    ("sign", "hold_s", "found"), [(1, 6, 0), (1, 11, 1), (-1, 10, 0), (-1, 17, 1)]
+    ("sign", "hold_s", "found"), [(1, 6, 0), (1, 9, 1), (-1, 12, 0), (-1, 16, 1)]
 )
-def test_the_least_time_beyond_ten(sign, hold_s, found):
+def test_the_least_area(sign, hold_s, found):
     assert len(find(sign * bump(T_S, 400, 1, hold_s, 1, 25))) == found
+
+
+@pytest.mark.parametrize(("bandwidth_bpm", "found"), [(20, 1), (40, 0)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_the_variability_can_do_alone_is_no_event(sign, bandwidth_bpm, found):
+    signal = 140 + sign * bump(T_S, 400, 10, 30, 10, 25)
+    assert len(zones(signal, fill(signal), LEVEL, bandwidth_bpm=bandwidth_bpm)) == found
+
+
+@pytest.mark.parametrize(("gap_s", "size", "kinds"), [
+    pytest.param(0, 18, [-1], id="overshoot"),
+    pytest.param(12, 18, [-1], id="overshoot a little later"),
+    pytest.param(60, 18, [-1, 1], id="apart"),
+    pytest.param(0, 45, [-1, 1], id="as large as an acceleration"),
+])  # fmt: skip
+def test_an_overshoot_is_no_acceleration(gap_s, size, kinds):
+    fall = bump(T_S, 400, 15, 40, 15, 50)
+    rise = bump(T_S, 470 + gap_s, 8, 10, 8, size)
+    assert [z.sign for z in find(rise - fall)] == kinds
+
+
+def test_a_shoulder_is_no_acceleration():
+    fall, rise = bump(T_S, 430, 15, 40, 15, 50), bump(T_S, 404, 8, 10, 8, 18)
+    assert [z.sign for z in find(rise - fall)] == [-1]
 
 
 @pytest.mark.parametrize(("lost_s", "found"), [(15, 1), (25, 0)])

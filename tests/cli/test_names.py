@@ -119,6 +119,7 @@ def test_usual_options_come_first():
     for path in EVERY:
         shown = CliRunner().invoke(cli, [*path, "--help"]).output
         assert shown.index("--help") > shown.rindex("--config")
+        assert 'default: ""' not in shown
     shown = CliRunner().invoke(cli, ["--help"]).output
     for name in COMMANDS:
         assert sum(line.startswith(f"  {name} ") for line in shown.splitlines()) == 1

@@ -333,3 +333,46 @@ def test_hostile_text_stays_text(tmp_path, recording):
     assert f"{SVG}path" in names
     assert f"{SVG}script" not in names
     assert "\x1b" not in picture.read_text("utf-8")
+
+
+def analysed(tmp_path, recording):
+    asked = ["analyze", str(recording), "--json"]
+    path = tmp_path / "found.json"
+    path.write_text(CliRunner().invoke(cli, asked, catch_exceptions=False).stdout)
+    return path
+
+
+def test_the_baseline_is_drawn_where_it_is(recording, tmp_path):
+    """At 140, from the middle of the first minute to that of the last one."""
+    out = tmp_path / "x.svg"
+    run(recording, "--events", analysed(tmp_path, recording), "--baseline", "--out", out)
+    drawn = np.vstack(lines_of(out, "baseline"))
+    (low, high) = (line[0, 1] for line in lines_of(out, "limits"))  # 110 and 160
+    assert drawn[:, 1] == pytest.approx(low + (high - low) * 30 / 50, abs=0.5)
+    assert np.ptp(drawn[:, 0]) == pytest.approx(9 * PT_PER_CM, abs=0.5)
+
+
+def test_the_area_of_an_event_lies_between_heart_rate_and_baseline(tmp_path):
+    path, out = tmp_path / "fall.csv", tmp_path / "x.svg"
+    rates = [100 if 1200 <= n < 1440 else 140 for n in range(4800)]
+    path.write_text("sec,bpm,uc\n" + "".join(f"{n / 4},{bpm},10\n" for n, bpm in enumerate(rates)))
+    run(path, "--events", analysed(tmp_path, path), "--baseline", "--out", out)
+    (outline,) = lines_of(out, "area dec-1")
+    (low, high) = (line[0, 1] for line in lines_of(out, "limits"))
+    assert np.ptp(outline[:, 1]) == pytest.approx((low - high) * 40 / 50, abs=1.5)
+    run(path, "--events", analysed(tmp_path, path), "--out", out)
+    assert lines_of(out, "area dec-1") == lines_of(out, "baseline") == []
+
+
+def test_a_baseline_of_which_nothing_is_said_is_refused(recording, tmp_path):
+    with pytest.raises(ConfigError, match="--baseline: nothing is said of one"):
+        run(recording, "--baseline", "--out", tmp_path / "x.svg")
+
+
+def test_a_simulations_truth_has_a_baseline_too(recording, tmp_path):
+    truth, out = tmp_path / "truth.jsonl", tmp_path / "x.svg"
+    event = {"kind": "baseline", "id": "b0", "onset_s": 0, "end_s": 600, "size": 140}
+    more = {**event, "id": "b1", "onset_s": 600, "end_s": 1200, "size": 150}
+    truth.write_text(json.dumps(event) + "\n" + json.dumps(more) + "\n")
+    run(recording, "--events", truth, "--baseline", "--out", out)
+    assert len(lines_of(out, "baseline")) == 1

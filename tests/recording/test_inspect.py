@@ -1,5 +1,6 @@
 """`ctgkit inspect`, and what every command that reads a file says about it."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -20,6 +21,14 @@ def ctgkit(*arguments, cwd):
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr
+
+
+def inside(*arguments, cwd):
+    """Run a command in this process, as quickly as that: code, stdout, stderr with the error."""
+    with contextlib.chdir(cwd):
+        done = CliRunner().invoke(cli, [str(a) for a in arguments], standalone_mode=False)
+    code = getattr(done.exception, "exit_code", done.return_value or 0)
+    return code, done.stdout, f"{done.stderr}{done.exception or ''}"
 
 
 @pytest.fixture
@@ -99,37 +108,64 @@ def test_the_same_options_help_everywhere(tmp_path, command):
 def test_twins_and_several_sensors_are_each_analysed_or_chosen(tmp_path):
     rows = "".join(f"{n / 4},{140 + n % 5},{150 + n % 3},9\n" for n in range(2400))
     (tmp_path / "x.csv").write_text("sec,FHR1,FHR2,UC\n" + rows)
-    _, out, _ = ctgkit("analyze", "x.csv", "--json", cwd=tmp_path)
+    _, out, _ = inside("analyze", "x.csv", "--json", cwd=tmp_path)
     first, second = map(json.loads, out.splitlines())
     assert first["recording"] == "x.csv (fetus 1: FHR1)"
     assert first["features"]["baseline_bpm"] < 145 < second["features"]["baseline_bpm"]
     for options in (["--fetus", "2"], ["--sensor", "2"]):
-        _, out, _ = ctgkit("analyze", "x.csv", "--json", *options, cwd=tmp_path)
+        _, out, _ = inside("analyze", "x.csv", "--json", *options, cwd=tmp_path)
         assert json.loads(out)["features"] == second["features"]
     pytest.importorskip("matplotlib")
-    code, _, err = ctgkit("paper", "x.csv", "--out", "x.svg", cwd=tmp_path)
+    code, _, err = inside("paper", "x.csv", "--out", "x.svg", cwd=tmp_path)
     assert code == 4
     assert "choose one with --sensor N" in err
-    assert ctgkit("paper", "x.csv", "--out", "x.svg", "--fetus", "2", cwd=tmp_path)[0] == 0
+    assert inside("paper", "x.csv", "--out", "x.svg", "--fetus", "2", cwd=tmp_path)[0] == 0
 
 
 def test_our_own_output_is_read_by_ourselves(tmp_path):
     """watch --json, and a database of the original system."""
     (tmp_path / "x.csv").write_text("sec,bpm\n" + "".join(f"{n},{140 + n}\n" for n in range(9)))
-    _, out, _ = ctgkit("watch", "x.csv", "--json", "--speed", "max", cwd=tmp_path)
+    _, out, _ = inside("watch", "x.csv", "--json", "--speed", "max", cwd=tmp_path)
     (tmp_path / "seen.jsonl").write_text(out)
-    code, _, err = ctgkit("convert", "seen.jsonl", "y.csv", cwd=tmp_path)
+    code, _, err = inside("convert", "seen.jsonl", "y.csv", cwd=tmp_path)
     assert code == 0, err
     values = np.genfromtxt(tmp_path / "y.csv", delimiter=",", skip_header=1)[:, 1]
     assert values.tolist() == [140.0 + n for n in range(9)]
     original_database(tmp_path / "original.db")
-    code, out, err = ctgkit("convert", "original.db", "z.csv", "--exam", "2", cwd=tmp_path)
+    code, out, err = inside("convert", "original.db", "z.csv", "--exam", "2", cwd=tmp_path)
     assert code == 0, err
     assert "AAAA: 20 samples" in out
-    assert ctgkit("analyze", "original.db", "--sensor", "3", cwd=tmp_path)[0] == 0
-    code, out, err = ctgkit("watch", "original.db", "--sensor", "zz", "--plain", cwd=tmp_path)
+    assert inside("analyze", "original.db", "--sensor", "3", cwd=tmp_path)[0] == 0
+    code, out, err = inside("watch", "original.db", "--sensor", "zz", "--plain", cwd=tmp_path)
     assert code == 1
     assert "no result of a sensor zz came" in err
+
+
+def test_exam_reads_the_original_systems_database(tmp_path):
+    """list, show and export; what is exported is read again. Nothing is written to it."""
+    path = original_database(tmp_path / "original.db")
+    before = path.read_bytes()
+    store = ("--store", f"sqlite:///{path}")
+    _, out, err = inside("exam", "list", *store, "--json", cwd=tmp_path)
+    first, second = map(json.loads, out.splitlines())
+    assert (first["samples"], first["sensors"], first["start_time"]) == (
+        40, 2, "2026-01-02T03:04:05.678Z",
+    )  # fmt: skip
+    assert second["start_time"] is None
+    _, out, _ = inside("exam", "show", "2", *store, "--json", cwd=tmp_path)
+    assert [s["uuid"] for s in json.loads(out)["by_sensor"]] == ["AAAA", "bbbb"]
+    for name in ("x.csv", "x.json", "x.jsonl"):
+        code, _, err = inside("exam", "export", "1", *store, "--out", name, cwd=tmp_path)
+        assert code == 0, err
+        code, out, err = inside("inspect", name, "--json", cwd=tmp_path)
+        assert code == 0, err
+        found = json.loads(out)["recordings"]
+        assert [one["sensor"].lower() for one in found] == ["aaaa", "bbbb"]
+        assert [(one["samples"], one["heart_rate"]["share"]) for one in found] == [(20, 0.95)] * 2
+        started = "" if name == "x.csv" else "2026-01-02T03:04:05.678Z"
+        assert [one["started"] for one in found] == [started] * 2
+    assert path.read_bytes() == before
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith("original.db-")]
 
 
 def test_directories_are_taken_by_every_command(tmp_path, write):  # noqa: F811
@@ -137,7 +173,7 @@ def test_directories_are_taken_by_every_command(tmp_path, write):  # noqa: F811
     pair(write, "rec", minute, minute)
     for arguments in (["analyze", "rec"], ["inspect", "rec"], ["convert", "rec", "x.csv"],
                       ["watch", "rec", "--plain", "--speed", "max"]):  # fmt: skip
-        assert ctgkit(*arguments, cwd=tmp_path)[0] == 0, arguments
+        assert inside(*arguments, cwd=tmp_path)[0] == 0, arguments
 
 
 def test_convert_replaces_nothing_unasked(tmp_path):
@@ -146,10 +182,10 @@ def test_convert_replaces_nothing_unasked(tmp_path):
     (tmp_path / "x.csv").write_text("sec,FHR1,FHR2\n0,140,150\n0.25,141,160\n")
     (tmp_path / "r.dat").write_bytes(b"mine")
     for target, fetus in (("r.hea", ["--fetus", "1"]), ("x.csv", [])):
-        code, _, err = ctgkit("convert", "x.csv", target, *fetus, cwd=tmp_path)
+        code, _, err = inside("convert", "x.csv", target, *fetus, cwd=tmp_path)
         assert code == 4
         assert "exists already" in err
-    code, _, err = ctgkit("convert", "x.csv", "x.csv", "--force", cwd=tmp_path)
+    code, _, err = inside("convert", "x.csv", "x.csv", "--force", cwd=tmp_path)
     assert "is the file that is read" in err
     assert (tmp_path / "r.dat").read_bytes() == b"mine"
     assert Path(tmp_path / "x.csv").read_text().startswith("sec,FHR1")

@@ -39,7 +39,7 @@ def test_it_agrees_with_a_plain_list(steps):
         assert len(owed) == len(plain)
         assert owed.since_s == (plain[0][0] if plain else None)
         assert 0.0 <= owed.share(now_s) <= 1.0
-    assert owed.forget() == [sample for _, sample in plain]
+    assert owed.give_up() == [sample for _, sample in plain]
     assert len(owed) == 0
 
 

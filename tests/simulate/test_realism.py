@@ -178,15 +178,17 @@ def test_baseline_scenarios_sit_where_their_name_says(name, bpm):
 
 
 def test_sinusoidal_has_its_frequency_and_no_variability():
-    """One line at 3.5 per minute holds nearly all power below 0.5 Hz."""
-    heart = fhr(load_scenario("sinusoidal"), hours=1)
+    """One line at the patient's frequency holds nearly all power below 0.5 Hz."""
+    sensor = Sensor(load_scenario("sinusoidal"), seed=1)
+    line_hz = sensor.patient.at("fhr.sinus_per_min", 0.0) / 60
+    heart = sensor.read(HOUR).fhr_bpm
     heart = np.interp(
         np.arange(len(heart)), np.flatnonzero(~np.isnan(heart)), heart[~np.isnan(heart)]
     )
     f, power = spectrum(heart, 256)
     inside = f > 0.02
-    assert f[inside][np.argmax(power[inside])] == pytest.approx(3.5 / 60, abs=0.006)
-    line = np.abs(f - 3.5 / 60) < 0.012
+    assert f[inside][np.argmax(power[inside])] == pytest.approx(line_hz, abs=0.006)
+    line = np.abs(f - line_hz) < 0.012
     assert power[line].sum() > 0.85 * power[inside & (f < 0.5)].sum()
 
 

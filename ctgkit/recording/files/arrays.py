@@ -15,9 +15,9 @@ from ctgkit.recording import Recording
 from ctgkit.recording.files import channels, clock
 from ctgkit.recording.files.channels import Chosen, NotFound
 from ctgkit.recording.files.hearts import hearts_of
+from ctgkit.recording.files.joining import joined
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
 from ctgkit.recording.files.order import StartsAnew, in_order
-from ctgkit.recording.files.table import joined
 
 _RATES = ("fs", "rate", "rate_hz", "sampling_rate", "sampling_frequency", "sample_rate")
 """Scalars that say how many samples are in a second."""

@@ -59,7 +59,7 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
     values : array, shape (n_rows,)
         In *unit*, or Unix times, or the days of a spreadsheet.
     unit : str
-        As :func:`~ctgkit.recording.files.channels.unit_of` spells it; empty for unknown.
+        As :func:`~ctgkit.recording.files.names.unit_of` spells it; empty for unknown.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, TextIO, cast
 
 from ctgkit.recording import Recording
-from ctgkit.recording.files import pairs
+from ctgkit.recording.files import native, pairs
 from ctgkit.recording.files.labels import SIMULATED, to_labels, unique_ids
 from ctgkit.recording.files.opening import one_error
 from ctgkit.recording.files.options import ReadOptions, Report
@@ -35,8 +35,13 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
         Naming the file, the line and what is wrong.
     """
     with one_error(path), Spool() as spool:
-        if not options.fhr and is_one_channel(first_lines(path, options)):
+        head = first_lines(path, options)
+        if not options.fhr and is_one_channel(head):
             yield from pairs.read_file(path, options, report)
+            return
+        if next((line for line in head if line.strip()), "").lstrip()[:1] in ("{", "["):
+            report.format = "messages"
+            yield from native.read(path, options, report)
             return
         table, remarks = table_of(path, options, report, spool)
         yield from table.recordings(remarks)

@@ -19,7 +19,7 @@ from ctgkit.events import Event
 from ctgkit.recording import Recording
 from ctgkit.recording.captures import AnyRecording, CaptureReader, open_recording
 from ctgkit.recording.files.labels import unique_ids
-from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
+from ctgkit.recording.files.options import ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
 from ctgkit.recording.format import VERSION, Header, Line
 from ctgkit.recording.journal import JournalWriter
@@ -41,8 +41,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     They come from what sensors sent; where no sensor was recorded, from a viewer's results.
     Samples that the protocol rejects, and times that were sent before, are left out and counted.
     """
-    max_bytes = options.max_bytes if options.max_mb != MAX_MB else None
-    journal = open_recording(path, skip_bad=options.skip_bad, max_bytes=max_bytes)
+    journal = open_recording(path, skip_bad=options.skip_bad, max_bytes=options.chosen_max_bytes)
     with Spool() as spool:
         sorter = _Sorter(journal, spool)
         for line in journal:
@@ -76,6 +75,7 @@ class _Sorter:
         self._about: dict[str, Mapping[str, Any]] = {}
         self._rejected = self._again = 0
         self._first_again_s = 0.0
+        self._why = ""
 
     def take(self, line: Line) -> None:
         """Take what a line says about samples."""
@@ -91,6 +91,8 @@ class _Sorter:
             self._viewer = None
         elif line.what == ">" and line.link in self._sensors:
             samples, errors = decode_frame(line.frame, self._sensors[line.link])
+            if errors and not self._rejected:
+                self._why = str(errors[0])
             self._rejected += len(errors)
             for sample in samples:
                 self._put("s", sample, line.t_s)
@@ -161,7 +163,8 @@ class _Sorter:
         source = "s" if any(key.startswith("s") for key in self._seen) else "v"
         chosen = [key for key in self._seen if key.startswith(source)]
         if not chosen:
-            raise RecordingError(str(self._journal.path), 0, "no samples")
+            why = f": {self._rejected} were rejected, first: {self._why}" if self._rejected else ""
+            raise RecordingError(str(self._journal.path), 0, f"no samples{why}")
         self._tell(report, source, len(chosen))
         header = self._journal.header
         for key in chosen:

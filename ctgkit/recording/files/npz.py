@@ -19,8 +19,8 @@ from ctgkit.errors import RecordingError, excerpt
 from ctgkit.events import Event
 from ctgkit.recording import Recording
 from ctgkit.recording.files import arrays as named
-from ctgkit.recording.files.channels import channel_of
 from ctgkit.recording.files.labels import from_labels, to_labels
+from ctgkit.recording.files.names import channel_of
 from ctgkit.recording.files.opening import too_long, unpacked_most
 from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
 

@@ -46,6 +46,11 @@ class ReadOptions:
         return self.max_mb << 20
 
     @property
+    def chosen_max_bytes(self) -> int | None:
+        """The same where the user chose it; None where each reader has its own idea."""
+        return self.max_bytes if self.max_mb != MAX_MB else None
+
+    @property
     def max_samples(self) -> int:
         """Longest recording: four numbers of eight bytes per sample."""
         return self.max_bytes // 32

@@ -36,6 +36,9 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
         raise RecordingError(str(path), 0, f"not a Parquet file: {excerpt(str(error))}") from error
     with file:
         names = list(file.schema_arrow.names)
+        index = _index_of_times(file)
+        if index and not options.time and options.rate_hz is None:
+            options = replace(options, time=index)
         chosen = named.chosen_of(path, names, options, report, what="column")
         if file.metadata.num_rows > options.max_samples * (10 if chosen.sensors else 1):
             raise too_long(path, options.max_bytes)
@@ -61,6 +64,14 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
             if chosen.sensors:
                 mine["sensor_id"] = name
             yield from named.recordings_of(path, names, columns, chosen, options, report, mine)
+
+
+def _index_of_times(file: pq.ParquetFile) -> str:
+    """Return the column in which pandas keeps an index of dates, where it has no name."""
+    for field in file.schema_arrow:
+        if field.name.startswith("__index_level_") and pa.types.is_temporal(field.type):
+            return str(field.name)
+    return ""
 
 
 def _labels(path: Path, file: pq.ParquetFile) -> dict[str, list[str]]:

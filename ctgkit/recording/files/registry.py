@@ -55,7 +55,7 @@ FORMATS = (
            writes=False, extra="excel", foreign=True, magic=b"PK\x03\x04"),
     Format("database", "database", (".db", ".sqlite", ".sqlite3"), writes=False,
            magic=b"SQLite format 3\0"),
-    Format("messages", "native", (".json", ".har", ".log"), writes=False),
+    Format("messages", "native", (".json", ".har", ".mitm", ".log"), writes=False),
 )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _looked_at(
 ) -> Iterator[Recording]:
     """Yield recordings after the last look at each."""
     for one in recordings:
-        if report.format == "native":
+        if report.format in ("native", "messages"):
             yield one  # the protocol's limits held when it was decoded
             continue
         try:

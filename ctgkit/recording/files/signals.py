@@ -16,8 +16,8 @@ from ctgkit.recording.files import channels
 from ctgkit.recording.files.channels import Chosen, NotFound
 from ctgkit.recording.files.clocks import Series, join
 from ctgkit.recording.files.hearts import Heart, hearts_of
+from ctgkit.recording.files.joining import numbered
 from ctgkit.recording.files.options import ReadOptions, Report
-from ctgkit.recording.files.table import numbered
 
 
 class Signal(NamedTuple):

@@ -10,10 +10,11 @@ import python_calamine as calamine
 
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
+from ctgkit.recording.files.header import find_header
 from ctgkit.recording.files.opening import too_long, unpacked_most
 from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
-from ctgkit.recording.files.table import Table, find_header
+from ctgkit.recording.files.table import Table
 
 _HEAD_ROWS = 80
 

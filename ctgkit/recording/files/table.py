@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +11,11 @@ from numpy.typing import NDArray
 
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
-from ctgkit.recording.files import channels, clock, clocks
-from ctgkit.recording.files.channels import Chosen, NotFound
+from ctgkit.recording.files import channels, clock, names
+from ctgkit.recording.files.channels import Chosen
+from ctgkit.recording.files.header import NOTHING, Header, Row, is_number, is_value
 from ctgkit.recording.files.hearts import hearts_of
+from ctgkit.recording.files.joining import joined
 from ctgkit.recording.files.labels import NOT_SIMULATED, SIMULATED, from_labels
 from ctgkit.recording.files.opening import too_long
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
@@ -25,23 +26,6 @@ CHUNK_ROWS = 16_384
 EMPTY_ROWS_MAX = 1_000_000
 """Empty lines that a file may have, more than it has rows."""
 REMARKS_MAX = 1000
-_NOTHING_WORDS = (
-    "na n/a nan nil null none - -- --- #n/a #na #value! #div/0! #num! ? * . missing empty нет н/д —"
-    " – <na>"
-)
-_NOTHING = frozenset(_NOTHING_WORDS.split())
-"""Words for no value."""
-
-Row = Sequence[str]
-
-
-class Header(NamedTuple):
-    """Where a table begins, and what its columns are."""
-
-    names: list[str]
-    chosen: Chosen
-    line: int
-    """Of the header, from 1."""
 
 
 class Columns(NamedTuple):
@@ -142,15 +126,15 @@ class Table:
         cells = [row[n].strip(" '\"").lower() for n in places if n < len(row)]
         if len(cells) < len(places) or not all(cell.strip() for cell in cells[:2]):
             return rows, lines
-        if any(_is_value(cell) or any(map(str.isdigit, cell)) for cell in cells):
+        if any(is_value(cell) or any(map(str.isdigit, cell)) for cell in cells):
             return rows, lines
         for n in self._values[: len(self._hearts)]:
-            unit = channels.unit_of(row[n])
-            if unit not in channels.HEART_UNITS and unit in channels.known_units():
+            unit = names.unit_of(row[n])
+            if unit not in names.HEART_UNITS and unit in names.known_units():
                 reason = f"{channels.quoted(self._names[n])} is in {unit}, not beats/min"
                 raise self._error(lines[0], reason)
         if self._chosen.time is not None and not self._unit:
-            self._unit = channels.unit_of(row[self._chosen.time])
+            self._unit = names.unit_of(row[self._chosen.time])
         return rows[1:], lines[1:]
 
     def _take_chunk(self, rows: list[Row], lines: NDArray[np.int64]) -> None:
@@ -245,7 +229,7 @@ class Table:
 
     def _number(self, cell: str, line: int, name: str) -> float:
         text = cell.strip(" '\"\t\xa0")
-        if not text or text.lower() in _NOTHING:
+        if not text or text.lower() in NOTHING:
             return float("nan")
         try:
             return float(text)
@@ -258,7 +242,7 @@ class Table:
         if self._texts is None:
             first = self._cells(rows[:1], lines, n)[0].strip(" '\"")
             plain = first.replace(",", ".") if self._comma else first
-            self._texts = self._chosen.date is not None or not _is_number(plain)
+            self._texts = self._chosen.date is not None or not is_number(plain)
             if self._texts and not any(map(str.isdigit, first)):
                 name = channels.quoted(self._names[n])
                 raise self._error(lines[0], f"{name} must be a time: {excerpt(first)!r}")
@@ -310,6 +294,10 @@ class Table:
         """
         if not self._spool.keys:
             raise RecordingError(str(self._path), 0, "no samples")
+        if self._n_rows >= 20 and len(self._spool.keys) > self._n_rows / 2:
+            named = " and ".join(channels.quoted(self._names[n]) for n in self._chosen.sensors)
+            reason = f"{named} is another in almost every row: sensors, or numbers of rows?"
+            raise RecordingError(str(self._path), 0, reason)
         for name in self._spool.keys:
             yield from self._recordings(name, remarks)
 
@@ -371,109 +359,5 @@ class Table:
             yield joined(sec, heart, others, labels, self.report)
 
 
-def joined(
-    sec: NDArray[np.float64],
-    heart: Any,
-    others: list[tuple[str, NDArray[np.float64]]],
-    labels: dict[str, Any],
-    report: Report,
-) -> Recording:
-    """Return a recording of columns that may each be filled in rows of their own."""
-    fhr = clocks.own_series(sec, heart.fhr_bpm)
-    series = []
-    for name, column in others:
-        turns = clocks.in_turns(sec, [heart.fhr_bpm, column]) if len(fhr.sec) == len(sec) else None
-        if turns:
-            fhr = turns[0]
-        series.append((name, turns[1] if turns else clocks.own_series(sec, column)))
-    if len(fhr.sec) < len(sec):
-        report.note(f"the heart rate has one sample every {clocks.step_of(fhr.sec):.4g} s")
-    whole = clocks.join(fhr, series)
-    report.note(*whole.notes)
-    absent = np.full(len(whole.sec), np.nan)
-    found = dict(zip((name for name, _ in others), whole.others, strict=True))
-    return Recording(
-        sec_from_start=whole.sec,
-        fhr_bpm=whole.fhr_bpm,
-        uterus=found.get("toco", absent),
-        spasms=found.get("contraction intensity", absent.copy()),
-        **numbered(labels, heart),
-    )
-
-
-def numbered(labels: dict[str, Any], heart: Any) -> dict[str, Any]:
-    """Return a recording's labels with the number of its fetus, where there are several."""
-    if not heart.fetus:
-        return labels
-    comments = (*labels.get("comments", ()), f"fetus {heart.fetus}: {heart.name}")
-    more: dict[str, Any] = {"comments": comments}
-    if labels.get("sensor_id") and heart.fetus > 1:
-        more["sensor_id"] = f"{labels['sensor_id']}-fetus-{heart.fetus}"
-    return labels | more
-
-
 def _others(chosen: Chosen) -> tuple[tuple[str, int | None], ...]:
     return (("toco", chosen.toco), ("contraction intensity", chosen.spasms))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_value(text: str) -> bool:
-    return not text or text in _NOTHING or _is_number(text.replace(",", "."))
-
-
-def _is_name(text: str) -> bool:
-    return not _is_value(text.lower()) and any(map(str.isalpha, text))
-
-
-def find_header(
-    rows: Sequence[tuple[int, Row]], options: ReadOptions, report: Report
-) -> tuple[Header | None, NotFound | None]:
-    """Return the first row that names a heart rate, and else why none of them does.
-
-    Parameters
-    ----------
-    rows : sequence
-        The first rows of a table with their line numbers.
-    options, report : ReadOptions, Report
-        What the user says; gets what was taken for what.
-    """
-    reason: NotFound | None = None
-    if options.no_header or (rows and _is_headless(rows[0][1], options)):
-        width = max((len(row) for _, row in rows), default=0)
-        names = [str(n) for n in range(1, width + 1)]
-        wanted = options if options.time or options.rate_hz else _with_time(options)
-        try:
-            return Header(names, channels.choose(names, wanted, report), rows[0][0] - 1), None
-        except NotFound as error:
-            return None, error
-    for line, row in rows:
-        names = [cell.strip(" '\"\ufeff\t") for cell in row]
-        if len(row) < 2 or not any(map(_is_name, names)):
-            continue
-        trial = Report()
-        try:
-            chosen = channels.choose(names, options, trial)
-        except NotFound as error:
-            error.weight = sum(map(_is_name, names))
-            if reason is None or error.weight > reason.weight:
-                reason = error
-            continue
-        report.taken, report.unread = trial.taken, trial.unread
-        return Header(names, chosen, line), None
-    return None, reason
-
-
-def _is_headless(row: Row, options: ReadOptions) -> bool:
-    return options.fhr.isdecimal() and all(_is_value(cell.strip().lower()) or ":" in cell
-                                           for cell in row)  # fmt: skip
-
-
-def _with_time(options: ReadOptions) -> ReadOptions:
-    return replace(options, time="1")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ctgkit.errors import RecordingError, excerpt
-from ctgkit.recording.files import channels
 from ctgkit.recording.files.channels import NotFound
+from ctgkit.recording.files.header import Header, Row, find_header
+from ctgkit.recording.files.names import channel_of
 from ctgkit.recording.files.opening import blocks_of, open_bytes, unpacked_most
 from ctgkit.recording.files.options import MAX_MB, ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
-from ctgkit.recording.files.table import REMARKS_MAX, Header, Row, Table, find_header
+from ctgkit.recording.files.table import REMARKS_MAX, Table
 
 _HEAD_BYTES = 1 << 16
 _HEAD_LINES = 80
@@ -40,6 +41,8 @@ class Dialect(NamedTuple):
     separator: str
     decimal_comma: bool
     header: Header
+    header_text: str
+    """Its line; numpy writes it as a remark."""
     remarks: list[str]
     """Lines before the header."""
 
@@ -72,6 +75,8 @@ def table_of(
     with open_bytes(path, most) as file:
         start = file.read(_HEAD_BYTES)
     encodings = [options.encoding] if options.encoding else _encodings(start)
+    if b"\0" in start and not any("utf-16" in encoding for encoding in encodings):
+        raise RecordingError(str(path), 0, "binary, and none of the formats that are read")
     first: Exception | None = None
     for encoding in encodings:
         trial = Report()
@@ -170,7 +175,8 @@ def dialect_of(
         report.note(f"text in {_ENCODING_NAMES.get(encoding, encoding)}")
     if separator != "," or comma:
         report.note(f"{_SEPARATORS.get(separator, repr(separator))}" + ", decimal commas" * comma)
-    return Dialect(encoding, separator, comma, header, [line for line in before if line])
+    text = lines[header.line - 1] if header.line else ""
+    return Dialect(encoding, separator, comma, header, text, [line for line in before if line])
 
 
 def _separators(lines: Sequence[str], options: ReadOptions) -> tuple[list[str], int]:
@@ -260,7 +266,9 @@ def _fill(
         open_bytes(path, most) as raw,
         io.TextIOWrapper(raw, dialect.encoding, newline=None) as stream,
     ):
-        lines = itertools.chain.from_iterable(_without(blocks_of(stream, path), remarks))
+        lines = itertools.chain.from_iterable(
+            _without(blocks_of(stream, path), remarks, dialect.header_text)
+        )
         body = itertools.islice(lines, dialect.header.line, None)
         reader = csv.reader(body, delimiter=dialect.separator, skipinitialspace=True)
         try:
@@ -273,9 +281,11 @@ def _fill(
     return table, remarks
 
 
-def _without(blocks: Iterator[tuple[list[str], bool]], remarks: list[str]) -> Iterator[list[str]]:
+def _without(
+    blocks: Iterator[tuple[list[str], bool]], remarks: list[str], header_text: str
+) -> Iterator[list[str]]:
     """Yield the lines; remarks (``# …``) become empty ones, so that line numbers stay true."""
-    known = set(remarks)
+    known = {*remarks, header_text[1:].strip()}
     for block, has_remarks in blocks:
         if has_remarks:
             for n, line in enumerate(block):
@@ -294,7 +304,7 @@ def is_one_channel(lines: Sequence[str]) -> bool:
         if not line.strip() or _is_remark(line) or _SEPARATOR_LINE.fullmatch(line):
             continue
         for separator in _SEPARATORS:
-            roles = [channels.channel_of(cell).role for cell in line.split(separator)]
+            roles = [channel_of(cell).role for cell in line.split(separator)]
             if roles == ["time", "value"]:
                 return True
         return False

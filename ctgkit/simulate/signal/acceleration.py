@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.behaviour import Behaviour
+from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 SLOT_S = 20.0
@@ -47,8 +49,11 @@ def bump(acceleration: Acceleration, t_s: Floats) -> Floats:
 class Accelerations:
     """The accelerations of one fetus."""
 
-    def __init__(self, patient: Patient, streams: Streams, behaviour: Behaviour) -> None:
+    def __init__(
+        self, patient: Patient, streams: Streams, behaviour: Behaviour, fetus: Fetus
+    ) -> None:
         self._patient, self._streams, self._behaviour = patient, streams, behaviour
+        self.fetus = fetus
 
     def between(self, from_s: float, to_s: float) -> list[Acceleration]:
         """Return the accelerations that touch [*from_s*, *to_s*)."""
@@ -56,10 +61,14 @@ class Accelerations:
         u = self._streams.uniform("fhr.acceleration", first, stop, 4)
         starts = (np.arange(first, stop) + u[:, 1]) * SLOT_S
         rate = self._patient.at("accel.per_h", starts) * self._behaviour.effects(starts)[2]
+        rate = rate * self.fetus.effects(starts).accelerations
         happening = np.flatnonzero(u[:, 0] < rate * SLOT_S / 3600)
         if not len(happening):
             return []
         z = self._streams.normal("fhr.acceleration", first, stop, 4)
+        young = self._patient.scenario.ga_weeks < fitted.PRETERM_WEEKS
+        height = fitted.PRETERM_HEIGHT if young else 1.0
+        length = fitted.PRETERM_LENGTH if young else 1.0
         found = []
         for i in happening:
             start_s = float(starts[i])
@@ -68,13 +77,17 @@ class Accelerations:
                 start_s,
                 float(
                     np.clip(
-                        self._patient.at("accel.duration_s", start_s) * np.exp(0.5 * z[i, 0]),
+                        length
+                        * self._patient.at("accel.duration_s", start_s)
+                        * np.exp(0.5 * z[i, 0]),
                         8.0,
                         LONGEST_S,
                     )
                 ),
-                float(self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])),
-                float(np.clip(0.57 + 0.17 * z[i, 2], 0.15, 0.85)),
+                float(
+                    height * self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])
+                ),
+                float(np.clip(0.62 + 0.15 * z[i, 2], 0.15, 0.85)),
                 1 + int(3 * u[i, 2]),
             )
             if one.end_s > from_s and one.onset_s < to_s:

@@ -14,6 +14,7 @@ FULL_LEVEL = 40.0
 """Height at which a contraction counts as full strength for the fetus, units. Chosen."""
 
 _SPIKE_SLOT_S, _SHIFT_SLOT_S, _REZERO_MEMORY_S = 5.0, 20.0, 7200.0
+_LIFT_SLOT_S = 120.0
 _EFFORTS = 5
 
 
@@ -60,6 +61,8 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
 
 
 def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
+    if patient.never("toco.spikes_per_h"):
+        return 0.0
     first, stop = int(t_s[0] // _SPIKE_SLOT_S) - 2, int(t_s[-1] // _SPIKE_SLOT_S) + 2
     u = streams.uniform("toco.spike", first, stop, 5)
     starts = (np.arange(first, stop) + u[:, 1]) * _SPIKE_SLOT_S
@@ -74,6 +77,8 @@ def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
 
 def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     """Return sudden shifts of the belt, each settling exponentially."""
+    if patient.never("toco.shifts_per_h"):
+        return 0.0
     first = int((t_s[0] - _SETTLE_S) // _SHIFT_SLOT_S)
     stop = int(t_s[-1] // _SHIFT_SLOT_S) + 1
     u = streams.uniform("toco.shift", first, stop, 4)
@@ -103,6 +108,8 @@ def rezeros(
     forced: list[tuple[float, float]],
 ) -> list[Rezero]:
     """Return the resets of the toco in [*from_s*, *to_s*), by time."""
+    if not forced and patient.never("toco.rezero_per_h"):
+        return []
     first, stop = int(from_s // _SHIFT_SLOT_S), int(to_s // _SHIFT_SLOT_S) + 1
     u = streams.uniform("toco.rezero", first, stop, 3)
     times = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
@@ -119,6 +126,26 @@ def rezeros(
     return sorted(found)
 
 
+def _lifted(
+    patient: Patient, streams: Streams, from_s: float, to_s: float
+) -> list[tuple[float, float]]:
+    """Return when the belt is off the skin."""
+    if patient.never("toco.lifted_per_h"):
+        return []
+    median_s, sigma = fitted.LIFTED_S
+    first = int((from_s - 4 * median_s) // _LIFT_SLOT_S)
+    stop = int(to_s // _LIFT_SLOT_S) + 1
+    u = streams.uniform("toco.lifted", first, stop, 2)
+    starts = (np.arange(first, stop) + u[:, 1]) * _LIFT_SLOT_S
+    rate = patient.at("toco.lifted_per_h", starts)
+    found = []
+    for i in np.flatnonzero(u[:, 0] < rate * _LIFT_SLOT_S / 3600):
+        z = float(streams.normal("toco.lifted", first + int(i), first + int(i) + 1, 1)[0, 0])
+        length_s = min(median_s * float(np.exp(sigma * z)), 4 * median_s)
+        found.append((float(starts[i]), float(starts[i]) + length_s))
+    return found
+
+
 def _drift(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
     drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 100.0, 450.0)
     return drift
@@ -132,22 +159,31 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
     return offset
 
 
-def _ripple(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
-    """Return breathing: peaked waves of unit size whose rate and depth wander."""
+def _ripple(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
+    """Return breathing: a broad hump of unit size around the mother's rate."""
     per_s = patient.at("toco.breathing_per_min", 0.0) / 60
-    phase = 2 * np.pi * per_s * t_s + 2.5 * slow(streams, "toco.breathing", t_s, 8.0, 30.0)
-    depth = np.exp(0.4 * slow(streams, "toco.breathing.depth", t_s, 15.0, 60.0))
-    # exp(0.8 cos) has mean 1.166 and rms 0.65 about it: sharper above than below
-    ripple: Floats = depth * (np.exp(0.8 * np.cos(phase)) - 1.166) / 0.65
-    return ripple
+    octaves = np.log(np.maximum(FREQUENCIES_HZ, 0.01) / per_s)
+    hump: Floats = np.exp(-0.5 * (octaves / patient.at("toco.breathing_width", 0.0)) ** 2)
+    return noise(streams, "toco.breathing", first, count, _unit(hump))
+
+
+_TAIL = np.where(FREQUENCIES_HZ > 0.3, np.maximum(FREQUENCIES_HZ, 0.3) ** -fitted.TAIL_SLOPE, 0.0)
+_TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
 
 
 def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
-    """Return belt and muscle noise of unit size, in bouts."""
+    """Return belt and muscle noise, in bouts."""
     slope = patient.at("toco.noise_slope", 0.0)
-    spectrum: Floats = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + 0.04**2))
+    corner_hz = patient.at("toco.noise_corner_hz", 0.0)
+    body = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
+    body /= body.sum() * FREQUENCIES_HZ[1]
+
+    def scale(centre_s: float) -> Floats:
+        size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in ("noise", "noise_tail"))
+        return amplitudes(size**2 * body + tail**2 * _TAIL)
+
     restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    return restless * noise(streams, "toco.noise", first, count, _unit(spectrum))
+    return restless * noise(streams, "toco.noise", first, count, scale)
 
 
 def toco(
@@ -187,9 +223,8 @@ def toco(
     physiology = patient.at("toco.tone", t_s) + contractile
     strength = np.minimum(contractile / FULL_LEVEL, 2.0)
     ripple = patient.at("toco.breathing", t_s) * (1 + strength)
-    ripple = ripple * _ripple(patient, streams, t_s)
-    rough = patient.at("toco.noise", t_s) * (0.5 + strength)
-    rough = rough * _belt_noise(patient, streams, first, count, t_s)
+    ripple = ripple * _ripple(patient, streams, first, count)
+    rough = (0.5 + strength) * _belt_noise(patient, streams, first, count, t_s)
     mood = np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (
         physiology
@@ -203,4 +238,6 @@ def toco(
     if width > 1:
         shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
     shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
+    for from_s, to_s in _lifted(patient, streams, float(t_s[0]), float(t_s[-1])):
+        shown[(t_s >= from_s) & (t_s < to_s)] = 0.0
     return Toco(gain * physiology, gain * contractile, shown)

@@ -4,6 +4,7 @@ The deceleration of contraction k is row k of its stream, so switching decelerat
 doesn't move contractions. Those without a contraction live in time slots, like movements.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -92,12 +93,32 @@ class Shape(NamedTuple):
 
 
 SHAPES = {  # signal model 5.2; every range lies inside the guideline definition of its type
-    "early": Shape((38, 45), (0, 0), (38, 45), (15.5, 25)),
-    "late": Shape((38, 45), (0, 10), (35, 65), (15.5, 38)),
+    "early": Shape((36, 62), (0, 0), (36, 62), (15.5, 26)),
+    "late": Shape((36, 60), (0, 24), (32, 85), (15.5, 42)),
     "variable": Shape((3, 16), (2, 22), (4, 18), (17, 55)),
     "atypical": Shape((5, 15), (20, 50), (30, 55), (45, 75)),
     "prolonged": Shape((12, 35), (130, 420), (60, 160), (40, 70)),
 }
+
+
+class Rows(NamedTuple):
+    """Random numbers of consecutive contractions, from number ``first`` on."""
+
+    first: int
+    u: Floats
+    z: Floats
+
+
+def _stressed(d: Deceleration, stress: float) -> Deceleration:
+    """Return the deceleration of a fetus in debt: deeper, slower to recover (the myocardium adds
+    to the reflex), and smoother."""  # noqa: D205, D209
+    longer = 1 + 0.7 * stress
+    return d._replace(
+        depth_bpm=d.depth_bpm * (1 + 0.4 * stress),
+        hold_s=d.hold_s * longer,
+        recovery_s=d.recovery_s * longer,
+        variability=d.variability * (1 - 0.7 * min(stress, 1.0)),
+    )
 
 
 class Decelerations:
@@ -105,34 +126,47 @@ class Decelerations:
 
     def __init__(self, patient: Patient, streams: Streams) -> None:
         self._patient, self._streams = patient, streams
+        self.stress_at: Callable[[Contraction], float] = lambda _: 0.0
+        """How much of the fetus's compensation is used up when a contraction comes."""
 
     def between(
         self, contractions: list[Contraction], from_s: float, to_s: float
     ) -> list[Deceleration]:
         """Return the decelerations that touch [*from_s*, *to_s*), given the contractions there."""
-        linked = self._linked(contractions)
+        natural = [c for c in contractions if c.id.startswith("c")]
+        rows = self.rows(natural)
+        linked = (self.of(c, rows, self.stress_at(c)) for c in natural)
         return [
             d
-            for d in linked + self._unlinked(from_s, to_s)
+            for d in [*(d for d in linked if d is not None), *self._unlinked(from_s, to_s)]
             if d.onset_s - SHOULDER_S < to_s and d.end_s + max(SHOULDER_S, d.overshoot_s) > from_s
         ]
 
-    def _linked(self, contractions: list[Contraction]) -> list[Deceleration]:
-        natural = [c for c in contractions if c.id.startswith("c")]
+    def rows(self, natural: list[Contraction]) -> Rows:
+        """Return the random numbers of contractions, which are ordered by number."""
         if not natural:
-            return []
-        first = natural[0].number
-        u = self._streams.uniform("fhr.deceleration", first, natural[-1].number + 1, 10)
-        z = self._streams.normal("fhr.deceleration", first, natural[-1].number + 1, 3)
-        found = []
-        for c in natural:
-            row, choice = c.number - first, u[c.number - first, 0]
-            for kind in TYPES:
-                choice -= self._patient.at(f"decel.{kind}", c.peak_s)
-                if choice < 0:
-                    found.append(self._make(f"d{c.number}", kind, c, c.peak_s, u[row], z[row]))
-                    break
-        return found
+            return Rows(0, np.empty((0, 10)), np.empty((0, 3)))
+        first, stop = natural[0].number, natural[-1].number + 1
+        return Rows(
+            first,
+            self._streams.uniform("fhr.deceleration", first, stop, 10),
+            self._streams.normal("fhr.deceleration", first, stop, 3),
+        )
+
+    def of(self, c: Contraction, rows: Rows, stress: float) -> Deceleration | None:
+        """Return what contraction *c* does, given how stressed the fetus is, 0 to 1.2."""
+        u, z = rows.u[c.number - rows.first], rows.z[c.number - rows.first]
+        choice = u[0]
+        for kind in TYPES:
+            share = self._patient.at(f"decel.{kind}", c.peak_s)
+            if kind == "late":  # the placenta's reserve is gone sooner, the less the fetus has left
+                placenta = self._patient.at("hypoxia.placenta", c.peak_s)
+                share += placenta * (0.35 + 0.65 * min(stress, 1.0))
+            choice -= share
+            if choice < 0:
+                d = self._make(f"d{c.number}", kind, c, c.peak_s, u, z)
+                return d if stress == 0 else _stressed(d, stress)
+        return None
 
     def _unlinked(self, from_s: float, to_s: float) -> list[Deceleration]:
         first, stop = int((from_s - LONGEST_S) // SLOT_S), int((to_s + 30) // SLOT_S) + 1

@@ -11,7 +11,7 @@ from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.noise import slow
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier"]
+What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier", "hold", "twin"]
 
 
 class Episode(NamedTuple):
@@ -22,6 +22,9 @@ class Episode(NamedTuple):
     onset_s: float
     end_s: float
 
+
+AROUND_S = 45.0
+"""Gaps this near decide what is shown between them."""
 
 FLICKER_SLOT_S, LONG_SLOT_S = 2.0, 60.0
 FLICKER_LONGEST_S, LONG_LONGEST_S = 60.0, 1200.0
@@ -39,6 +42,20 @@ def _mean_gap_s(shortest_s: float, method: str) -> float:
     return float(_gap_s(shortest_s, method, _Z).mean())
 
 
+_LOADS = np.concatenate([[0.0], np.geomspace(1e-4, 60, 120)])
+
+
+def _lost_shares(unsteady: float) -> Floats:
+    """Return what share of time is lost for each of _LOADS: gaps per time times their length.
+
+    Gaps that come in clusters overlap, so more are needed for the same share.
+    """
+    sigma = float(np.hypot(fitted.FLICKER_SWELL, unsteady))
+    weights = np.exp(sigma * _Z - 0.5 * sigma**2)
+    shares: Floats = 1 - np.exp(-_LOADS[:, None] * weights).mean(axis=1)
+    return shares
+
+
 def _long_s(z: Floats) -> Floats:
     median_s, sigma, _ = fitted.LONG_GAP_S
     return np.clip(median_s * np.exp(sigma * z), 20.0, LONG_LONGEST_S)
@@ -46,10 +63,15 @@ def _long_s(z: Floats) -> Floats:
 
 _ARTEFACTS: tuple[tuple[What, str], ...] = (
     ("maternal_capture", "artefact.capture_per_h"),
+    ("twin", "artefact.twin_per_h"),
     ("doubling", "artefact.doubling_per_h"),
     ("halving", "artefact.halving_per_h"),
     ("outlier", "artefact.outlier_per_h"),
 )
+
+
+def _lock_on(u: float) -> What:
+    return "maternal_capture" if u < 0.25 else "halving" if u < 0.33 else "outlier"
 
 
 class Dropouts:
@@ -60,6 +82,7 @@ class Dropouts:
         self._method = patient.words["sensor.method"]
         self._shortest_s = patient.at("loss.shortest_s", 0.0)
         self._mean_s = _mean_gap_s(self._shortest_s, self._method)
+        self._shares = _lost_shares(patient.at("loss.unsteady", 0.0))
 
     def between(
         self,
@@ -79,7 +102,7 @@ class Dropouts:
         happens : callable
             Whether an artefact is possible at a time: only slow hearts are doubled.
         """
-        from_s, to_s = from_s - 5, to_s + 5
+        from_s, to_s = from_s - AROUND_S, to_s + AROUND_S
         found = self._flicker(from_s, to_s, stress) + self._long(from_s, to_s)
         for what, rate in _ARTEFACTS:
             found += [
@@ -88,17 +111,58 @@ class Dropouts:
                 if happens(what, group[0].onset_s)
                 for episode in group
             ]
-        return [*found, *self._too_short(found)]
+        return [*found, *self._around(found, from_s, to_s)]
 
-    def _too_short(self, episodes: list[Episode]) -> list[Episode]:
-        """Return as loss what lies between two gaps and is too short for the monitor to show."""
+    def _around(self, episodes: list[Episode], from_s: float, to_s: float) -> list[Episode]:
+        """Return what gaps do to the signal beside them.
+
+        What lies between two gaps and is too short for the monitor is lost as well. Ultrasound
+        repeats its last value for some seconds before it shows none. Where the signal is poor,
+        the autocorrelation locks on something else: short stretches between gaps, and the seconds
+        beside a gap, show the mother, half the rate, or noise.
+        """
         lock_s = fitted.GAP_EXCESS[self._method][2]
         gaps = sorted((e.onset_s, e.end_s, e.id) for e in episodes if e.what in ("loss", "off"))
+        if not gaps:
+            return []
+        first = int((from_s - LONG_LONGEST_S) // FLICKER_SLOT_S)
+        stop = int(to_s // FLICKER_SLOT_S) + 2
+        first = max(first, int(gaps[0][0] // FLICKER_SLOT_S))
+        u = self._streams.uniform("sensor.lock", first, max(stop, first + 1), 8)
+        hold_s = self._patient.at("sensor.hold_s", 0.0)
+        holds = self._patient.at("sensor.hold_share", 0.0)
         found, end_s = [], -np.inf
         for onset_s, next_end_s, id_ in gaps:
-            if 0 < onset_s - end_s < lock_s:
+            shown_s = onset_s - end_s
+            row = u[min(int(onset_s // FLICKER_SLOT_S) - first, len(u) - 1)]
+            if 0 < shown_s < lock_s:
                 found.append(Episode(id_ + "s", "loss", end_s, onset_s))
+            elif shown_s > 0:
+                held_s = hold_s * (0.85 + 0.3 * row[1]) if row[0] < holds else 0.0
+                held_s = min(held_s, shown_s - 0.5)
+                if held_s > 0:
+                    found.append(Episode(id_ + "h", "hold", onset_s - held_s, onset_s))
+                found += self._locks(id_, end_s, onset_s, held_s, row)
             end_s = max(end_s, next_end_s)
+        return found
+
+    def _locks(
+        self, id_: str, from_s: float, to_s: float, held_s: float, u: Floats
+    ) -> list[Episode]:
+        """Return where the stretch from one gap to the next shows something else."""
+        share = self._patient.at("artefact.wrong_lock", max(to_s, 0.0))
+        if share == 0:
+            return []
+        wholly = share * np.clip((40 - (to_s - from_s)) / 30, 0, 1)
+        if u[2] < wholly:
+            return [Episode(id_ + "w", _lock_on(u[3]), from_s, to_s)]
+        edge = share * (fitted.EDGE_LOCK if held_s else fitted.EDGE_LOCK_NO_HOLD)
+        found = []
+        after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
+        if u[4] < edge and to_s - from_s > 8:
+            found.append(Episode(id_ + "p", _lock_on(u[3]), to_s - before_s, to_s))
+        if u[5] < edge and to_s - from_s > 8 and np.isfinite(from_s):
+            found.append(Episode(id_ + "q", _lock_on(u[3]), from_s, from_s + after_s))
         return found
 
     def _flicker(
@@ -110,15 +174,22 @@ class Dropouts:
         starts = (np.arange(first, stop) + u[:, 1]) * FLICKER_SLOT_S
         share = self._patient.at("loss.share", starts)
         share = share * (1 - self._patient.at("loss.long_share", starts))
-        swell = slow(self._streams, "fhr.flicker", starts, 20.0, 60.0)
+        swell = slow(self._streams, "fhr.flicker", starts, 12.0, 36.0)
+        # what moves the belt moves the probe
+        moving = slow(self._streams, "toco.restless", starts, 8.0, 20.0)
+        swell = fitted.FLICKER_SWELL * (0.8 * swell + 0.6 * moving)
         trend = slow(self._streams, "fhr.flicker.trend", starts, 120.0, 600.0)
         unsteady = self._patient.at("loss.unsteady", starts)
         # over a minute its logarithm has an sd of 1: gaps come in clusters [M]
-        cluster = np.exp(swell + unsteady * trend - 0.5 * (1 + unsteady**2))
+        cluster = np.exp(swell + unsteady * trend - 0.5 * (fitted.FLICKER_SWELL**2 + unsteady**2))
         more = self._patient.at("loss.events", starts) - 1
-        factor = (1 + more * stress(starts)) / (1 + more * fitted.MEAN_STRESS)
-        hazard = -np.log1p(-np.minimum(share, 0.99)) / self._mean_s * cluster * factor
-        happening = np.flatnonzero(u[:, 0] < hazard * FLICKER_SLOT_S)
+        hazard = np.interp(share, self._shares, _LOADS) / self._mean_s * cluster
+        hazard = hazard / (1 + more * fitted.MEAN_STRESS) * FLICKER_SLOT_S
+        likely = np.flatnonzero(u[:, 0] < hazard * (1 + more))
+        if not len(likely):
+            return []
+        factor = 1 + np.broadcast_to(more, starts.shape)[likely] * stress(starts[likely])
+        happening = likely[u[likely, 0] < hazard[likely] * factor]
         if not len(happening):
             return []
         z = self._streams.normal("fhr.flicker.length", first, stop, 1)[:, 0]
@@ -152,6 +223,8 @@ class Dropouts:
 
     def _artefact(self, what: What, rate: str, from_s: float, to_s: float) -> list[list[Episode]]:
         """Return artefacts of a kind, each between the losses before and after it."""
+        if self._patient.never(rate):
+            return []
         median_s, sigma = fitted.ARTEFACT_S[what]
         longest_s = median_s * 20
         first, stop = int((from_s - longest_s) // LONG_SLOT_S), int(to_s // LONG_SLOT_S) + 1

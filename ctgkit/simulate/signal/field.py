@@ -9,20 +9,32 @@ from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.acceleration import Acceleration, bump
 from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.deceleration import Deceleration, dip, rebound
-from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.fetus import Fetus
+from ctgkit.simulate.signal.noise import (
+    ENGINE_HZ,
+    FREQUENCIES_HZ,
+    SLOW_HZ,
+    amplitudes,
+    noise,
+    slow,
+)
 from ctgkit.simulate.signal.stream import Floats, Streams
 
-_REFERENCE_PSD = np.exp(
-    np.interp(
-        np.log(np.maximum(FREQUENCIES_HZ, fitted.VARIABILITY_HZ[0])),
-        np.log(fitted.VARIABILITY_HZ),
-        np.log(fitted.VARIABILITY_PSD),
-    )
-)
+
+def _reference(frequencies_hz: Floats) -> Floats:
+    """Return the spectrum of a band of 10 bpm."""
+    f = np.log(np.maximum(frequencies_hz, fitted.VARIABILITY_HZ[0]))
+    psd = np.interp(f, np.log(fitted.VARIABILITY_HZ), np.log(fitted.VARIABILITY_PSD))
+    return np.asarray(np.exp(psd))
+
+
 _OSCILLATION = np.exp(-0.5 * ((FREQUENCIES_HZ - 0.13) / 0.04) ** 2)  # 0.08-0.2 Hz
-_PLAIN = amplitudes(_REFERENCE_PSD)
+_PLAIN = amplitudes(_reference(FREQUENCIES_HZ) * (FREQUENCIES_HZ >= fitted.SWING_HZ))
+_SWING = amplitudes(_reference(SLOW_HZ) * (SLOW_HZ < fitted.SWING_HZ))
 _FLOOR_PSD = 1 / np.maximum(FREQUENCIES_HZ, 0.25) ** fitted.FLOOR_SLOPE * (FREQUENCIES_HZ > 0.1)
 _FLOOR = amplitudes(_FLOOR_PSD / (_FLOOR_PSD.sum() * FREQUENCIES_HZ[1]))
+
+_VAGAL_SLOT = 8  # engine samples
 
 LOWEST_BPM, HIGHEST_BPM = 52.0, 230.0
 """Where the composite is bent towards, softly. Chosen: what monitors show."""
@@ -65,6 +77,7 @@ def composite(
     patient: Patient,
     streams: Streams,
     behaviour: Behaviour,
+    fetus: Fetus,
     t_s: Floats,
     accelerations: list[Acceleration],
     decelerations: list[Deceleration],
@@ -73,16 +86,18 @@ def composite(
 
     Parameters
     ----------
-    patient, streams, behaviour
+    patient, streams, behaviour, fetus
         Whose heart it is.
     t_s : ndarray of shape (n_samples,)
         Times, seconds.
     accelerations, decelerations : list
         Those that touch the stretch.
     """
-    shift_bpm = behaviour.effects(t_s)[1]
+    shift_bpm = behaviour.effects(t_s)[1] + fetus.effects(t_s).shift_bpm
     wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 100.0, 350.0)
+    younger = fitted.TERM_WEEKS - patient.scenario.ga_weeks
     baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
+    baseline = baseline + fitted.BASELINE_PER_WEEK_BPM * younger
     rise = np.zeros_like(t_s)
     for a in accelerations:
         rise += bump(a, t_s)
@@ -97,10 +112,40 @@ def composite(
     return Composite(baseline, clean, inside)
 
 
+_BURST = np.exp(-np.arange(-1, 60) / ENGINE_HZ / fitted.VAGAL_S)
+_BURST[0] = 0.5
+
+
+def floor_factor(patient: Patient, t_s: "Floats | float") -> "Floats | float":
+    """Return how much larger the fast part is for a band other than 10 bpm."""
+    factor: Floats | float = (patient.at("fhr.bandwidth_bpm", t_s) / 10) ** fitted.FLOOR_POWER
+    return factor
+
+
+def _vagal(streams: Streams, first: int, count: int) -> Floats:
+    """Return bursts of the vagus, mean 0: the heart slows within a beat and recovers slowly.
+
+    What makes falls steeper than rises; in units of a mean burst, shape (count,).
+    """
+    reach = len(_BURST) - 1
+    low, stop = (first - reach) // _VAGAL_SLOT, (first + count) // _VAGAL_SLOT + 1
+    u = streams.uniform("fhr.vagal", low, stop, 3)
+    share = fitted.VAGAL_PER_MIN / 60 * _VAGAL_SLOT / ENGINE_HZ
+    at = (np.arange(low, stop) + u[:, 1]) * _VAGAL_SLOT
+    index = at.astype(np.intp) - (first - reach)
+    size = np.where(u[:, 0] < share, -np.log1p(-u[:, 2]), 0.0) ** fitted.VAGAL_POWER
+    keep = (index >= 0) & (index < count + reach)
+    impulses = np.bincount(index[keep], size[keep], count + reach)
+    mean = fitted.VAGAL_MEAN * _BURST.sum() * share / _VAGAL_SLOT
+    wave: Floats = mean - np.convolve(impulses, _BURST, "valid")
+    return wave
+
+
 def heart_rate(
     patient: Patient,
     streams: Streams,
     behaviour: Behaviour,
+    fetus: Fetus,
     first: int,
     heart: Composite,
     contraction_level: Floats,
@@ -109,7 +154,7 @@ def heart_rate(
 
     Parameters
     ----------
-    patient, streams, behaviour
+    patient, streams, behaviour, fetus
         Whose heart it is.
     first : int
         Engine sample index (4 Hz) of the composite's first sample.
@@ -126,10 +171,11 @@ def heart_rate(
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
     swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 45.0, 150.0)
+        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
     )
     gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
-    gain = gain * behaviour.effects(t_s)[0] * swell
+    gain = gain * fitted.maturity(patient.scenario.ga_weeks)
+    gain = gain * behaviour.effects(t_s)[0] * swell * fetus.effects(t_s).bandwidth
     # power rises in contractions (Cesarelli 2010)
     gain = gain * heart.inside * (1 + 0.3 * contraction_level)
 
@@ -141,7 +187,11 @@ def heart_rate(
         return scale
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
-    fast = patient.at("fhr.floor_bpm", t_s) * bouts * np.sqrt(swell)
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
+    largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
+    wave += largest * np.tanh(swing / largest)
+    wave += gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
+    fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
     return _soft_clip(heart.clean + wave)

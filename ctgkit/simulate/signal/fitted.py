@@ -11,23 +11,41 @@ VARIABILITY_HZ = (
 )  # fmt: skip
 VARIABILITY_PSD = (
     1300.0, 520.0, 175.0, 115.0, 78.0, 47.0, 31.0, 21.2, 14.4, 8.9, 6.2, 4.2, 1.63,
-    0.55, 0.3, 0.14, 0.085, 0.04, 0.018, 0.004,
+    0.7, 0.4, 0.2, 0.11, 0.045, 0.018, 0.004,
 )  # fmt: skip
 """One-sided spectrum, bpm^2/Hz, of a heart rate whose 1-minute band is 10 bpm, of the real one
 [M, median over clean 256 s windows] what drift, events, floor and beat error leave to it; scales
 with the square of the band."""
 
-FLOOR_SLOPE = 1.3
+SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
+"""Below this frequency variability is bent towards this size, or this share of the band: a larger
+slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
+
+VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
+"""Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an
+exponential distribution of sizes, and its mean [M, from the steepness of falls and recoveries]."""
+
+FLOOR_SLOPE = 1.8
 """Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
+
+FLOOR_POWER = 0.5
+"""The fast part grows with this power of the band [M, spectrum at 1 Hz over bands]."""
 
 DOPPLER_DELAY_S = 0.06
 """Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
 
+LIFTED_S = (420.0, 0.6)
+"""Belt off the skin: median in s, sd of the logarithm [M]: the longest constant stretch of a
+recording is of 300 to 950 s, nearly always at zero."""
+
 SHIFT_SIZE = 14.0
 """Mean size of a sudden belt shift, toco units [M]."""
 
-BELT_MOOD = 0.5
+BELT_MOOD = 0.7
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
+
+TAIL_SLOPE = 1.4
+"""Fall of the belt's fast noise above 0.3 Hz [M]."""
 
 RESTLESS = 0.8
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
@@ -39,9 +57,16 @@ go of one signal before it takes the other."""
 FLOOR_BOUTS = 0.6
 """Sd of the logarithm of its size, over about 10 s [M]: steps are heavier-tailed than Gaussian."""
 
-GAP_EXCESS = {"doppler": (0.45, 1.9, 2.5), "scalp": (0.8, 1.1, 1.0)}
+GAP_EXCESS = {"doppler": (0.55, 1.55, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
+
+EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
+"""Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
+last value shows little of them."""
+
+FLICKER_SWELL = 1.5
+"""Sd of the logarithm of the rate of short gaps within a minute [M]: they come in clusters."""
 
 LONG_GAP_S = (60.0, 0.8, 85.0)
 """Gaps of minutes: median, sd of the logarithm, mean after clipping [M]: over 60 s are 1 % of the
@@ -53,18 +78,28 @@ loss as asked."""
 
 ARTEFACT_S = {
     "maternal_capture": (23.0, 1.35),
+    "twin": (90.0, 0.8),
     "doubling": (6.0, 0.7),
     "halving": (6.0, 0.7),
     "outlier": (1.5, 0.6),
 }
-"""Median length, s, and sd of its logarithm (signal model 7.6 and 7.7) [M]; outlier [D]."""
+"""Median length, s, and sd of its logarithm [M]; twin and outlier [D]."""
 
-BEAT_ERROR = {"doppler": 3.2, "scalp": 0.8}
-"""White error of one beat over the size of the fast part [M]: successive steps of the shown heart
-rate are all but uncorrelated."""
+HOLD_FLICKER = 0.18
+"""Share of samples at which the last digit of a repeated value changes [M]."""
 
-ELECTRODE_STEP_S = 0.002
-"""Step of the intervals that electrodes measure [M]: only those rates occur in the recordings."""
+BEAT_ERROR = {"doppler": 3.0, "scalp": 1.0}
+"""Error of one beat over the size of the fast part [M]: successive steps of the shown heart rate
+are all but uncorrelated."""
+
+BEAT_SLIP, SLIP_FACTOR = 0.02, 4.0
+"""Share of beats found at a wrong place, and their error over the usual one [M]."""
+
+WILD_BPM = {"doppler": 0.8, "scalp": 5.0}
+"""Unevenness of what is shown in noise [M]: autocorrelation smooths it."""
+
+DOUBT_BEATS = 3.0
+"""Mean length of a spell without updates, beyond three beats [M]."""
 
 BAND_GAIN = 1.12
 """Makes the measured band the one asked, with drift, floor and swelling counted in."""
@@ -81,3 +116,19 @@ model 4.3: 4-8, 10-20 and up to 25 bpm]."""
 
 QUIET_SHIFT_BPM, AWAKE_SHIFT_BPM = -3.0, 12.0
 """Baseline of 1F and 4F against 2F [P, signal model 4.1]."""
+
+TERM_WEEKS, STV_24_MS, STV_TERM_MS, BASELINE_PER_WEEK_BPM = 39.5, 6.2, 9.1, 0.8
+"""Short-term variation at 24 weeks and at term, and the fall of the baseline (144 bpm at 24 weeks,
+131 at term) [P, Nijhuis 1998]."""
+PRETERM_WEEKS, PRETERM_HEIGHT, PRETERM_LENGTH = 32.0, 0.55, 0.55
+"""Accelerations before 32 weeks over those at term: 10 bpm for 10 s instead of 15 for 15."""
+
+
+def maturity(ga_weeks: float) -> float:
+    """Return variability at a gestational age over that at term.
+
+    >>> round(maturity(24), 2), maturity(39.5)
+    (0.68, 1.0)
+    """
+    stv_ms = STV_24_MS + (STV_TERM_MS - STV_24_MS) * (ga_weeks - 24) / (TERM_WEEKS - 24)
+    return max(stv_ms / STV_TERM_MS, 0.5)

@@ -1,10 +1,11 @@
 """Stationary Gaussian noise with a given spectrum, at any position, without state.
 
-Overlap-add: frame k covers samples [k HOP, k HOP + FRAME); its Fourier coefficients are row k of
-its stream. A sine window makes neighbouring frames add up to constant power.
+Overlap-add: frame k covers samples [k frame / 2, k frame / 2 + frame); its Fourier coefficients
+are row k of its stream. A sine window makes neighbouring frames add up to constant power.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -14,10 +15,17 @@ from ctgkit.simulate.signal.stream import Floats, Streams
 ENGINE_HZ: Final = 4.0
 """Rate at which everything is synthesised, samples/s; monitors output every 250 ms."""
 
-FRAME: Final = 2048
-HOP: Final = FRAME // 2
-FREQUENCIES_HZ: Final = np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ)
-_WINDOW: Final = np.sin(np.pi * (np.arange(FRAME) + 0.5) / FRAME)
+FRAME, SLOW_FRAME = 512, 2048
+"""Lengths of a frame in samples: 128 s, and 512 s for what swings over minutes."""
+
+FREQUENCIES_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ), np.float64)
+SLOW_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(SLOW_FRAME, 1 / ENGINE_HZ), np.float64)
+
+
+@cache
+def _window(frame: int) -> Floats:
+    """Return a sine window: overlapping by half, its squares add up to one."""
+    return np.asarray(np.sin(np.pi * (np.arange(frame) + 0.5) / frame))
 
 
 def amplitudes(psd_per_hz: Floats) -> Floats:
@@ -25,15 +33,15 @@ def amplitudes(psd_per_hz: Floats) -> Floats:
 
     Parameters
     ----------
-    psd_per_hz : ndarray of shape (FRAME / 2 + 1,)
-        Power per Hz at :data:`FREQUENCIES_HZ`.
+    psd_per_hz : ndarray of shape (n_frequencies,)
+        Power per Hz at :data:`FREQUENCIES_HZ` or :data:`SLOW_HZ`.
 
     Returns
     -------
-    ndarray of shape (FRAME / 2 + 1,)
+    ndarray of shape (n_frequencies,)
         Standard deviation of the real and imaginary part of each Fourier coefficient.
     """
-    scale: Floats = 0.5 * np.sqrt(psd_per_hz * ENGINE_HZ * FRAME)
+    scale: Floats = 0.5 * np.sqrt(psd_per_hz * ENGINE_HZ * 2 * (len(psd_per_hz) - 1))
     scale[0] = 0.0
     return scale
 
@@ -55,22 +63,30 @@ def noise(
         The component.
     first, count : int
         Engine sample index, and how many; before 0 is allowed.
-    scale : ndarray of shape (FRAME / 2 + 1,) or callable
-        :func:`amplitudes` of the spectrum, or a function from a frame's centre, seconds, to them.
+    scale : ndarray of shape (n_frequencies,) or callable
+        :func:`amplitudes` of the spectrum, or a function from a frame's centre, seconds, to them
+        at FREQUENCIES_HZ.
 
     Returns
     -------
     ndarray of shape (count,)
     """
     out = np.zeros(count)
-    for frame in range(first // HOP - 1, (first + count - 1) // HOP + 1):
-        z = streams.generator(name, frame).standard_normal((2, FRAME // 2 + 1))
-        size = scale((frame + 1) * HOP / ENGINE_HZ) if callable(scale) else scale
-        wave = np.fft.irfft((z[0] + 1j * z[1]) * size, FRAME) * _WINDOW
-        start = frame * HOP - first
-        low, high = max(start, 0), min(start + FRAME, count)
+    frame = FRAME if callable(scale) else 2 * (len(scale) - 1)
+    hop, window = frame // 2, _window(frame)
+    for number in range(first // hop - 1, (first + count - 1) // hop + 1):
+        size = scale((number + 1) * hop / ENGINE_HZ) if callable(scale) else scale
+        used = int(np.flatnonzero(size)[-1]) + 1 if size[-1] == 0 else len(size)
+        z = streams.generator(name, number).standard_normal((used, 2)) * size[:used, None]
+        wave = np.fft.irfft(z.view(np.complex128)[:, 0], frame) * window
+        start = number * hop - first
+        low, high = max(start, 0), min(start + frame, count)
         out[low:high] += wave[low - start : high - start]
     return out
+
+
+_PARTS = 16
+_BLEND: Final = 0.5 - 0.5 * np.cos(np.pi * np.arange(_PARTS) / _PARTS)
 
 
 def slow(streams: Streams, name: str, t_s: Floats, knot_s: float, tau_s: float) -> Floats:
@@ -99,8 +115,8 @@ def slow(streams: Streams, name: str, t_s: Floats, knot_s: float, tau_s: float) 
     weights /= np.sqrt((weights**2).sum())
     z = streams.normal(name, first - memory + 1, last + 1, 1)[:, 0]
     knots = np.convolve(z, weights[::-1], "valid")
-    position = t_s / knot_s - first
-    left = np.minimum(position.astype(np.intp), len(knots) - 2)
-    blend = 0.5 - 0.5 * np.cos(np.pi * (position - left))
-    wave: Floats = knots[left] * (1 - blend) + knots[left + 1] * blend
+    left, right = knots[:-1, None], knots[1:, None]
+    fine = np.append((left + (right - left) * _BLEND).ravel(), knots[-1])
+    times = (first * _PARTS + np.arange(len(fine))) * (knot_s / _PARTS)
+    wave: Floats = np.interp(t_s, times, fine)
     return wave

@@ -1,7 +1,8 @@
-"""Random numbers that depend on nothing but (seed, sensor index, component, row).
+"""Random numbers that depend on nothing but (patients, seed, sensor index, component, row).
 
 Every component of the signal has a name and draws from a Philox generator whose key is a hash of
-(seed, sensor index, name) and whose counter is the row: an event number, a time slot, a frame.
+(patients, seed, sensor index, name) and whose counter is the row: an event number, a time slot, a
+frame.
 Nothing is "the next draw", so order, chunk size and other components cannot matter.
 """
 
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-ROWS_PER_PAGE = 32
+ROWS_PER_PAGE = 64
 """Rows drawn at once from one counter. Chosen: most blocks then need one or two pages."""
+
+HERS = ("toco.", "mother", "patient.toco.", "patient.artefact.mhr_bpm", "patient.at.")
+"""Components that belong to the mother."""
 
 _MASK = 2**64 - 1
 
@@ -28,6 +32,10 @@ class Streams:
         The run's seed.
     sensor_index : int
         Which sensor of the run, from 0.
+    patients : str
+        Whose they are: the same seed makes other patients for another name.
+    mother : int or None
+        The sensor whose mother this is; default: its own. Twins share one.
 
     Examples
     --------
@@ -37,8 +45,11 @@ class Streams:
     True
     """
 
-    def __init__(self, seed: int, sensor_index: int) -> None:
-        self._prefix = f"{seed}/{sensor_index}/"
+    def __init__(
+        self, seed: int, sensor_index: int, patients: str = "", mother: int | None = None
+    ) -> None:
+        self._prefix = f"{patients}/{seed}/{sensor_index}/"
+        self._mother = f"{patients}/{seed}/{sensor_index if mother is None else mother}/"
         # One generator whose state is set before each use: seven times cheaper than a new one.
         self._generator = np.random.Generator(np.random.Philox(key=0))
         self._state: Any = self._generator.bit_generator.state
@@ -48,7 +59,9 @@ class Streams:
         """Return a generator at the start of *row* of stream *name*; valid until the next call."""
         key = self._keys.get(name)
         if key is None:
-            digest = hashlib.blake2b((self._prefix + name).encode(), digest_size=16).digest()
+            hers = name.startswith(HERS)
+            prefix = self._mother if hers else self._prefix
+            digest = hashlib.blake2b((prefix + name).encode(), digest_size=16).digest()
             key = self._keys[name] = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
         self._state["state"]["counter"][:] = (0, row & _MASK, 0, 0)
         self._state["state"]["key"][:] = key

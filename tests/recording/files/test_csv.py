@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from ctgkit.errors import RecordingError
 from ctgkit.recording.files.csv import read_csv
 
-SHARED = Path(
-    os.environ.get("CTGKIT_SHARED", Path(__file__).parent.parent.parent.parent / "shared")
-)
+SHARED = Path(os.environ.get("CTGKIT_SHARED", Path(__file__).parents[4] / "shared"))
 
 
 @pytest.fixture

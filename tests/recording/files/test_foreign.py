@@ -13,15 +13,18 @@ from ctgkit.recording import read_recordings
 from tests.recording.files import dialects
 
 EXAMPLES = int(os.environ.get("CTGKIT_FILE_EXAMPLES", "0"))
-"""Per writer; `make fuzz` sets it, 0 for the few of every run."""
+"""In all; `make fuzz` sets it, 0 for the few of every run."""
 NEEDS = {"wfdb": ("wfdb", "pandas"), "edf": ("edfio",), "parquet": ("pandas", "pyarrow"),
          "npz": ("pandas",), "csv": ("pandas",), "xlsx": ("pandas", "openpyxl", "python_calamine"),
          }  # fmt: skip
 
 
-def examples(count):
+def examples(count, share):
+    """Return how many there are: *count*, or that share of those that `make fuzz` asks for."""
     return settings(
-        max_examples=EXAMPLES or count, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=round(EXAMPLES * share) or count,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
 
 
@@ -55,7 +58,7 @@ def test_tables_of_text_in_any_dialect(folder):
     """Separators, decimal commas, encodings, names, times, marks for no signal, disorder."""
     count = [0, 0]
 
-    @examples(250)
+    @examples(250, 0.7)
     @given(seed=st.integers(0, 2**48))
     def check(seed):
         rng = np.random.default_rng(seed)
@@ -76,7 +79,7 @@ def test_files_of_other_libraries(folder, writer):
     need(writer)
     count = [0, 0]
 
-    @examples(40)
+    @examples(40, 0.05)
     @given(seed=st.integers(0, 2**48))
     def check(seed):
         rng = np.random.default_rng(seed)

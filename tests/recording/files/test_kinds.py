@@ -1,5 +1,6 @@
 """The kinds of files that people have: each read as it is meant, or refused with a reason."""
 
+import importlib.util
 import json
 import sqlite3
 import struct
@@ -415,6 +416,44 @@ def test_messages_that_others_kept(write, name, wrap, more):
     assert one.sensor_id == more.get("sensorID", "")
 
 
+def tnet(value):
+    """Encode a value as mitmproxy does."""
+    match value:
+        case None:
+            text, kind = b"", b"~"
+        case bool():
+            text, kind = str(value).lower().encode(), b"!"
+        case int():
+            text, kind = str(value).encode(), b"#"
+        case float():
+            text, kind = str(value).encode(), b"^"
+        case bytes():
+            text, kind = value, b","
+        case str():
+            text, kind = value.encode(), b";"
+        case list():
+            text, kind = b"".join(map(tnet, value)), b"]"
+        case _:
+            pairs = ((tnet(name), tnet(one)) for name, one in value.items())
+            text, kind = b"".join(name + one for name, one in pairs), b"}"
+    return b"%d:%s%s" % (len(text), text, kind)
+
+
+def test_flows_of_mitmproxy(write):
+    frames = [json.dumps(message(n / 4, 140 + n, sensorID="a")).encode() for n in range(8)]
+    flows = [
+        {"type": "http", "websocket": None, "version": 21},
+        {"type": "http", "websocket": {"messages": [
+            [1, True, frame, 1.5, False, False] for frame in [*frames, b"{}", b"\xff"]]}},
+    ]  # fmt: skip
+    data = b"".join(map(tnet, flows))
+    (one,), _ = read(write(data, "x.mitm"))
+    assert one.fhr_bpm.tolist() == [140.0 + n for n in range(8)]
+    for broken in (data[:-9], b"5:abc", b"999999999999999:x,", tnet([[[]]] * 3)[:-1] + b"?"):
+        with pytest.raises(RecordingError):
+            read(write(broken, "x.mitm"))
+
+
 def test_lines_that_hold_no_samples_name_what_makes_recordings(write):
     with pytest.raises(RecordingError, match="ctgkit record"):
         read(write('{"a": 1}\n{"b": 2}\n', "x.jsonl"))
@@ -493,3 +532,79 @@ def test_broken_databases(write):
     database.close()
     with pytest.raises(RecordingError, match="without the tables examinations and ctg"):
         read(write(b"", "unused").parent / "empty.db")
+
+
+def test_an_index_of_dates_is_the_time(tmp_path):
+    """pandas writes it without a name: text, spreadsheets, Parquet."""
+    pandas = pytest.importorskip("pandas")
+    index = pandas.date_range("2025-12-31 23:59:00", periods=40, freq="250ms")
+    frame = pandas.DataFrame({"FHR": 140.5, "UC": range(40)}, index=index)
+    frame.to_csv(tmp_path / "x.csv")
+    paths = [tmp_path / "x.csv"]
+    for suffix, library in ((".xlsx", "openpyxl"), (".parquet", "pyarrow")):
+        if importlib.util.find_spec(library):
+            writer = frame.to_excel if suffix == ".xlsx" else frame.to_parquet
+            writer(tmp_path / f"x{suffix}")
+            paths.append(tmp_path / f"x{suffix}")
+    for path in paths:
+        (one,), _ = read(path)
+        np.testing.assert_allclose(one.sec_from_start, SECONDS)
+        assert one.started.startswith("2025-12-31T23:59:00")
+        assert not one.started.endswith("Z")
+
+
+def test_what_numpy_saves_as_text(tmp_path):
+    """Its header is a remark, its numbers are in scientific notation."""
+    for delimiter in (" ", ",", ";", "\t"):
+        table_of = np.column_stack([SECONDS, np.full(40, 140.5), np.arange(40)])
+        names = delimiter.join(["sec", "bpm", "uc"])
+        np.savetxt(tmp_path / "x.txt", table_of, header=names, delimiter=delimiter)
+        (one,), _ = read(tmp_path / "x.txt")
+        assert one.sec_from_start.tolist() == SECONDS
+        assert (one.uterus[39], one.comments) == (39, ())
+
+
+def test_what_is_no_text_is_not_read_as_text(write):
+    for name in ("x.npy", "x.mat", "x.bin", "x.csv"):
+        with pytest.raises(RecordingError, match="binary, and none of the formats"):
+            read(write(b"\x93NUMPY\x01\x00v\x00{'descr': '<f8'}" + bytes(range(256)), name))
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.npz", "x.csv"])
+def test_sensors_come_in_the_order_of_the_file(tmp_path, name):
+    """Not in that of a set; also where their rows alternate."""
+    order = ["zeta", "alpha", "mid", "0b", "beta"]
+    sensor = order * 20
+    columns = {"sensor": sensor, "sec": np.repeat(np.arange(20.0), 5),
+               "fhr": np.arange(100) + 100.0}  # fmt: skip
+    if name == "x.npz":
+        np.savez(tmp_path / name, **{key: np.array(value) for key, value in columns.items()})
+    else:
+        frame = pytest.importorskip("pandas").DataFrame(columns)
+        if name == "x.parquet":
+            pytest.importorskip("pyarrow")
+            frame.to_parquet(tmp_path / name, row_group_size=7)
+        else:
+            frame.to_csv(tmp_path / name)
+    found, _ = read(tmp_path / name)
+    assert [one.sensor_id for one in found] == order
+    assert [one.fhr_bpm[0] for one in found] == [100, 101, 102, 103, 104]
+    assert all(one.sec_from_start.tolist() == list(range(20)) for one in found)
+
+
+def test_a_limit_that_replay_can_raise(tmp_path):
+    """A recording that packs unusually well is no bomb when the user says so."""
+    import gzip
+
+    from click.testing import CliRunner
+
+    from ctgkit.cli.main import cli
+
+    line = json.dumps([0.0, "s1 >", "x" * 2000])
+    text = '{"ctgkit_recording":1}\n' + f"{line}\n" * 40_000
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(text.encode(), 9))
+    arguments = ["replay", str(tmp_path / "x.jsonl.gz"), "--serve", "127.0.0.1:0"]
+    failed = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert "--max-mb raises the limit" in str(failed.exception)
+    raised = CliRunner().invoke(cli, [*arguments, "--max-mb", "200"], standalone_mode=False)
+    assert "no viewer stream" in str(raised.exception)

@@ -7,7 +7,7 @@ import click
 
 from ctgkit.cli.options import argument, command
 
-DOCUMENTS = ("asyncapi", "jsonschema")
+DOCUMENTS = ("asyncapi", "openapi", "jsonschema")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +19,13 @@ class SchemaOptions:
 
 @command(SchemaOptions, example="ctgkit schema asyncapi > asyncapi.json")
 def schema(options: SchemaOptions) -> None:
-    """Print the contract as AsyncAPI 3.0 or as JSON Schema.
+    """Print the contract: WebSockets as AsyncAPI 3.0, HTTP as OpenAPI 3.1, messages as JSON Schema.
 
-    Both are made from the types that decode and encode the messages, so they always describe
-    this version. PROTOCOL.md says what such documents cannot.
+    They are made from the types that decode and encode the messages and from the table of paths
+    that the backend serves, so they describe this version. PROTOCOL.md says what they cannot.
     """
+    from ctgkit.server.endpoints import openapi
     from ctgkit.wire.schema import asyncapi, json_schema
 
-    made = {"asyncapi": asyncapi, "jsonschema": json_schema}[options.document]()
+    made = {"asyncapi": asyncapi, "openapi": openapi, "jsonschema": json_schema}[options.document]()
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))

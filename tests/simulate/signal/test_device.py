@@ -1,0 +1,81 @@
+"""What monitors do around gaps, and how the heart falls and recovers."""
+
+import numpy as np
+import pytest
+
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.sensor import BLOCK, MASK_BITS, Sensor
+
+
+def hours_of(name, sensors=10, minutes=70, seed=4):
+    scenario = load_scenario(name)
+    return [Sensor(scenario, seed=seed, index=i).render(0, minutes * 240) for i in range(sensors)]
+
+
+def gaps(heart):
+    edges = np.diff(np.concatenate([[0], np.isnan(heart).astype(int), [0]]))
+    pairs = zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
+    return [(a, b) for a, b in pairs if a > 30 and b < len(heart)]
+
+
+def held_s(heart, start):
+    n = 1
+    while abs(heart[start - 1 - n] - heart[start - 1]) <= 0.25:
+        n += 1
+    return n / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("intrapartum-ultrasound", 0.85, 1.0),
+        ("intrapartum-telemetry", 0.55, 0.9),
+        ("intrapartum-electrode", 0.0, 0.2),
+    ],
+)
+def test_how_many_gaps_begin_with_a_repeated_value(name, low, high):
+    """Real: 0.97 to 1.0, 0.72 to 0.81, and 0 to 0.02 of the gaps (quartiles over recordings)."""
+    held = [
+        held_s(run.chunk.fhr_bpm, a) >= 1.5
+        for run in hours_of(name)
+        for a, _ in gaps(run.chunk.fhr_bpm)
+    ]
+    assert len(held) > 60
+    assert low <= np.mean(held) <= high
+
+
+def test_the_level_differs_across_gaps():
+    """Real: a median of 12 to 19 bpm on ultrasound; before, it was 3."""
+    jumps = [
+        abs(run.chunk.fhr_bpm[b] - run.chunk.fhr_bpm[a - 1])
+        for run in hours_of("intrapartum-ultrasound")
+        for a, b in gaps(run.chunk.fhr_bpm)
+    ]
+    assert 6 < np.median(jumps) < 22
+
+
+def test_a_held_value_is_the_last_one_give_or_take_its_last_digit():
+    """Except where a block of the engine begins within the hold."""
+    for run in hours_of("intrapartum-ultrasound", sensors=3):
+        heart, held = run.chunk.fhr_bpm, (run.truth.mask & MASK_BITS["hold"]) > 0
+        starts = np.flatnonzero(held[1:] & ~held[:-1])
+        assert len(starts) > 10
+        for start in starts:
+            last, n = heart[start], 1
+            while start + n < len(held) and held[start + n] and not np.isnan(heart[start + n]):
+                if (start + n) % BLOCK == 0:
+                    break
+                assert abs(heart[start + n] - last) <= 0.25
+                n += 1
+
+
+def test_falls_are_steeper_than_recoveries():
+    """Real: skew of 250 ms steps -1.2 on ultrasound, -2.4 on electrodes (medians)."""
+    for name in ("intrapartum-ultrasound", "intrapartum-electrode"):
+        skews = []
+        for run in hours_of(name):
+            clean = np.where(run.truth.mask > 0, np.nan, run.chunk.fhr_bpm)
+            step = np.diff(clean)
+            step = step[np.isfinite(step)]
+            skews.append(((step - step.mean()) ** 3).mean() / step.std() ** 3)
+        assert np.median(skews) < -0.3
