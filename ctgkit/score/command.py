@@ -214,7 +214,7 @@ def _played(options: ScoreOptions, url: str) -> "Sequence[Score]":
     if options.profile is not None:
         return run(_play_windows(settings, options.profile))
     if url.startswith("http"):
-        raise click.UsageError("--ml http://… needs --profile: how that service is asked")
+        raise click.UsageError(f"--ml {url}: http:// needs --profile, how that service is asked")
     return run(play(replace(settings, url=websocket_url(url, ""))))
 
 
