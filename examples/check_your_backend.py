@@ -11,8 +11,9 @@ from pathlib import Path
 from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.checks import Verdict
 from ctgkit.check.connection import target_of
+from ctgkit.check.probe import run_bench
 from ctgkit.check.report import summary
-from ctgkit.check.rig import BenchSettings, run_bench
+from ctgkit.check.rig import BenchSettings
 from ctgkit.check.run import run_checks
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.server.app import run_backend

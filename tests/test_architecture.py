@@ -20,6 +20,7 @@ ALLOWED = {
     ("server", "recording"),  # `exam export` writes recordings
     ("score", "recording"),  # truth and results are read from recordings
     ("replay", "sensor"),  # real clients play the sensors
+    ("replay", "server"),  # a replay shows the backend's page
     ("score", "sensor"),  # and scenarios to a service
 }
 PURE = {
@@ -33,6 +34,7 @@ PURE = {
     "ctgkit.proxy.parties",
     "ctgkit.replay.roles",
     "ctgkit.replay.expect",
+    "ctgkit.replay.groups",
     "ctgkit.recording.format",
     "ctgkit.recording.describing",
     "ctgkit.recording.files.channels",
@@ -86,12 +88,16 @@ PURE = {
     "ctgkit.check.profile",
     "ctgkit.check.report",
     "ctgkit.mlstub.script",
+    "ctgkit.check.allowed",
+    "ctgkit.check.page",
+    "ctgkit.score.against",
     "ctgkit.profile.batches",
     "ctgkit.profile.model",
     "ctgkit.profile.render",
     "ctgkit.profile.reply",
     "ctgkit.profile.template",
     "ctgkit.score.alarms",
+    "ctgkit.score.calls",
     "ctgkit.score.limits",
     "ctgkit.score.matching",
     "ctgkit.score.report",

@@ -4,12 +4,13 @@ This module performs no I/O. A check's id is the clause of PROTOCOL.md that it j
 name behind a slash where the clause has several checks: ``S-4.8/nan``.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Level = Literal["MUST", "SHOULD"]
-Outcome = Literal["pass", "warn", "fail", "skipped"]
+Outcome = Literal["pass", "warn", "fail", "skipped", "not judged", "blocked"]
 Run = Callable[[Any], Awaitable[None]]
 
 
@@ -22,7 +23,34 @@ class Mismatch(Exception):
 
 
 class Skip(Exception):
-    """The check cannot be made here; the text says why."""
+    """The check needs something that the user did not offer; the text says what."""
+
+
+class NotJudged(Exception):
+    """The check was made and says nothing about the target; the text says why.
+
+    Parameters
+    ----------
+    why : str
+        What came between.
+    counts : bool
+        The user gave what the check needs, so the missing verdict fails the run.
+    """
+
+    def __init__(self, why: str, *, counts: bool = True) -> None:
+        super().__init__(why)
+        self.counts = counts
+
+
+@contextmanager
+def arranging(what: str) -> Iterator[None]:
+    """Do what a check needs but isn't about: if that goes wrong, the check says nothing."""
+    try:
+        yield
+    except Mismatch as mismatch:
+        raise NotJudged(
+            f"{what}: expected {mismatch.expected}, got {mismatch.actual}"
+        ) from mismatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +80,17 @@ class Verdict:
     outcome: Outcome
     expected: str = ""
     actual: str = ""
-    """What was seen; for ``skipped``, why it was."""
+    """What was seen; for ``skipped``, ``not judged`` and ``blocked``, why."""
+    allowed: str = ""
+    """Why the user allows what was found; then it is a warning, even when strict."""
+    counts: bool = True
+    """Whether ``not judged`` fails the run: the user gave what the check needs."""
     seconds: float = 0.0
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it fails the run."""
+        return self.outcome in ("fail", "blocked") or (self.outcome == "not judged" and self.counts)
 
 
 class Catalogue:
@@ -127,9 +164,10 @@ def matches(check_id: str, address: str) -> bool:
 def exit_code(verdicts: Iterable[Verdict], strict: bool) -> int:
     """Return 0 when something was judged and nothing failed, otherwise 1.
 
-    With *strict*, a broken SHOULD counts too.
+    With *strict*, a broken SHOULD counts too. What could not be judged although the user gave
+    what it needs counts as a failure, and so does what a broken target blocked.
     """
-    outcomes = [v.outcome for v in verdicts]
-    bad = {"fail", "warn"} if strict else {"fail"}
-    judged = any(o != "skipped" for o in outcomes)
-    return 0 if judged and not bad & set(outcomes) else 1
+    found = list(verdicts)
+    bad = any(v.is_bad or (strict and v.outcome == "warn" and not v.allowed) for v in found)
+    judged = any(v.outcome in ("pass", "warn", "fail") for v in found)
+    return 0 if judged and not bad else 1

@@ -1,9 +1,10 @@
 """``ctgkit check``."""
 
+import functools
 import importlib.util
-import json
-import os
-from collections.abc import Sequence
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from ctgkit.config import SensorEntry
 from ctgkit.errors import Unreachable
 
 if TYPE_CHECKING:
-    from ctgkit.check.checks import Catalogue, Check, Verdict
+    from ctgkit.check.checks import Check, Verdict
     from ctgkit.check.connection import Target
-    from ctgkit.check.rig import BenchSettings
+    from ctgkit.check.output import Judging
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
@@ -32,7 +33,7 @@ def _judging(command: Any) -> Any:
         click.option(
             "--only", multiple=True, metavar="ID", help="A check, a clause, or its beginning: S-4."
         ),
-        click.option("--list", "listing", is_flag=True, help="List the checks and make none."),
+        click.option("--list", "listing", is_flag=True, help="List checks without running them."),
         click.option(
             "--strict", is_flag=True, help="Abuse it too, and count a broken SHOULD as a failure."
         ),
@@ -43,15 +44,31 @@ def _judging(command: Any) -> Any:
             show_default=True,
             help="ancestor: what the original system decides otherwise is a warning.",
         ),
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="ID[=REASON]",
+            help="A known deviation, a check or a clause: a warning, never a failure.",
+        ),
+        click.option(
+            "--allow-file",
+            type=File(exists=True),
+            help="File of known deviations: per line an ID and the reason.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option("--junit", type=OutFile(), help="Write JUnit XML too."),
+        click.option(
+            "--html",
+            type=OutFile(),
+            help="Write the report as one HTML page too.",
+        ),
         click.option(
             "--wait",
             "wait_s",
             type=PAUSE,
             default=0.0,
             metavar="S",
-            help="Wait so long for the target to come up.",
+            help="Wait so long for the target to come up; with --run 30 s if not given.",
         ),
         click.option(
             "--timeout",
@@ -62,10 +79,28 @@ def _judging(command: Any) -> Any:
             metavar="S",
             help="How long to wait for each thing that is expected.",
         ),
-        common_options,
     ):
         command = option(command)
-    return command
+    return common_options(_with_judging(command))
+
+
+_MEMBERS = (
+    "only", "listing", "strict", "profile", "allow", "allow_file", "as_json", "junit", "html",
+    "wait_s", "timeout_s",
+)  # fmt: skip
+
+
+def _with_judging(command: Any) -> Any:
+    """Gather these options into one argument, ``judging``."""
+
+    @functools.wraps(command)
+    def gathered(**options: Any) -> Any:
+        from ctgkit.check.output import Judging
+
+        judging = Judging(**{name: options.pop(name) for name in _MEMBERS})
+        return command(**options, judging=judging)
+
+    return gathered
 
 
 @check.command(epilog="Example: ctgkit check backend http://127.0.0.1:8080 --only S-4 --json")
@@ -106,6 +141,25 @@ def _judging(command: Any) -> Any:
     help="The backend's limit, to check what happens beyond.",
 )
 @click.option(
+    "--run",
+    "run_command",
+    metavar="CMD",
+    help="Start the backend with this command and stop it in the end; needed to judge how it"
+    " starts, stops and survives kill -9.",
+)
+@click.option(
+    "--run-ready-file",
+    type=File(),
+    help="This file appears when CMD is ready; default: when its port answers.",
+)
+@click.option(
+    "--run-log",
+    type=OutFile(),
+    default=Path("ctgkit-check-run.log"),
+    show_default=True,
+    help="Gets what CMD writes to stdout and stderr.",
+)
+@click.option(
     "--fuzz",
     type=whole("N", 1, 1_000_000),
     metavar="N",
@@ -120,62 +174,86 @@ def _judging(command: Any) -> Any:
     help="Where the shortest failing history goes, as a recording.",
 )
 @_judging
-def backend(url: str | None, **options: Any) -> int:
+def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     """Judge the backend at URL.
 
     It connects as sensors and viewers, sends good and bad samples, and says which clause is kept.
-    Use credentials that no real sensor uses meanwhile. Exit code 1 when a check failed or none
-    could be made, 3 when nothing answers at URL.
+    Use credentials that no real sensor uses meanwhile. Exit code 1 when a check failed, none
+    could be made, or one that you gave the means for could not be judged; 3 when nothing answers
+    at URL.
     """
     from ctgkit.check.backend.catalogue import BACKEND
     from ctgkit.check.profile import ANCESTOR
 
     if options["fuzz"] and not importlib.util.find_spec("hypothesis"):
         raise click.UsageError("--fuzz needs Hypothesis: pip install 'ctgkit[testing]'")
-    checks = _selected(BACKEND, options)
-    if options["listing"]:
-        return _list(checks, options["as_json"])
-    from ctgkit.check.rig import BenchSettings
-
+    checks = judging.selected(BACKEND)
+    if judging.listing:
+        return judging.list_checks(checks)
     target = _target(url, ("/ws/sensor", "/ws"))
+    plan = _Plan(
+        checks=checks,
+        excused=ANCESTOR if judging.ancestor else {},
+        allowed=judging.allowed(BACKEND),
+        judging=judging,
+    )
+    return _carry_out(target.web_url, _judge_backend(target, plan, options), judging)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to ask, and what is no failure."""
+
+    checks: "Sequence[Check]"
+    excused: "Mapping[str, str]"
+    allowed: "Mapping[str, str]"
+    judging: "Judging"
+
+
+def _carry_out(shown: str, judge: "Coroutine[Any, Any, list[Verdict]]", judging: "Judging") -> int:
+    from ctgkit.net.eventloop import run
+
+    began_s = time.monotonic()
+    verdicts = run(judge)
+    return judging.report(shown, verdicts, time.monotonic() - began_s)
+
+
+async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any]) -> "list[Verdict]":
+    from ctgkit.check.launched import Launched
+    from ctgkit.check.probe import run_bench
+    from ctgkit.check.rig import BenchSettings
+    from ctgkit.check.run import run_checks
+
+    judging = plan.judging
     settings = BenchSettings(
         target=target,
         sensors=_credentials(options["sensor_id"], options["token_file"]),
-        timeout_s=options["timeout_s"],
+        timeout_s=judging.timeout_s,
         store=options["store"],
         grace_s=options["grace_s"],
         viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )
-    lenient = ANCESTOR if options["profile"] == "ancestor" else {}
-    from ctgkit.net.eventloop import run
-
-    verdicts = run(_judge_backend(settings, options["ml_listen"], checks, lenient, options))
-    return _report(target.web_url, verdicts, options)
-
-
-async def _judge_backend(
-    settings: "BenchSettings",
-    ml_listen: tuple[str, int] | None,
-    checks: "Sequence[Check]",
-    lenient: dict[str, str],
-    options: dict[str, Any],
-) -> "list[Verdict]":
-    from ctgkit.check.connection import answers
-    from ctgkit.check.rig import run_bench
-    from ctgkit.check.run import run_checks
-
-    if not await answers(settings.target, options["wait_s"]):
-        raise Unreachable(settings.target.web_url, "nothing listens there")
-    tell = _teller(options["as_json"])
-    async with run_bench(settings, ml_listen) as bench:
+    launched = options["run_command"] and Launched(
+        options["run_command"],
+        target,
+        options["run_log"],
+        options["run_ready_file"],
+        judging.wait_s or 30.0,
+    )
+    tell = judging.teller()
+    async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
         if not options["fuzz"]:
-            return await run_checks(bench, checks, tell, lenient)
+            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
         from ctgkit.check.fuzz import run_fuzz
 
-        verdict = await run_fuzz(bench, options["fuzz"], options["seed"], options["fuzz_out"])
-        tell(verdict)
-        return [verdict]
+        excused = {**plan.excused, **plan.allowed}
+        verdicts = await run_fuzz(
+            bench, options["fuzz"], options["seed"], options["fuzz_out"], excused
+        )
+        for verdict in verdicts:
+            tell(verdict)
+        return verdicts
 
 
 @check.command(epilog="Example: ctgkit check ml ws://127.0.0.1:8081/ws/ctg --junit ml.xml")
@@ -186,7 +264,7 @@ async def _judge_backend(
     help="Shape of the requests.  [default: nested; flat for --profile ancestor]",
 )
 @_judging
-def ml(url: str | None, ml_format: Any, **options: Any) -> int:
+def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
     """Judge the ML service at URL.
 
     It connects as a backend, plays minutes of data in a moment, and checks every answer. Exit code
@@ -195,89 +273,36 @@ def ml(url: str | None, ml_format: Any, **options: Any) -> int:
     from ctgkit.check.profile import ANCESTOR_ML
     from ctgkit.check.service.catalogue import SERVICE
 
-    checks = _selected(SERVICE, options)
-    if options["listing"]:
-        return _list(checks, options["as_json"])
-    ancestor = options["profile"] == "ancestor"
-    ml_format = ml_format or ("flat" if ancestor else "nested")
+    checks = judging.selected(SERVICE)
+    if judging.listing:
+        return judging.list_checks(checks)
     target = _target(url)
-    from ctgkit.net.eventloop import run
-
-    verdicts = run(
-        _judge_service(target, ml_format, checks, ANCESTOR_ML if ancestor else {}, options)
+    plan = _Plan(
+        checks=checks,
+        excused=ANCESTOR_ML if judging.ancestor else {},
+        allowed=judging.allowed(SERVICE),
+        judging=judging,
     )
-    return _report(target.socket_url, verdicts, options)
+    ml_format = ml_format or ("flat" if judging.ancestor else "nested")
+    return _carry_out(target.socket_url, _judge_service(target, ml_format, plan), judging)
 
 
-async def _judge_service(
-    target: "Target",
-    ml_format: Any,
-    checks: "Sequence[Check]",
-    lenient: dict[str, str],
-    options: dict[str, Any],
-) -> "list[Verdict]":
+async def _judge_service(target: "Target", ml_format: Any, plan: _Plan) -> "list[Verdict]":
     import asyncio
 
     from ctgkit.check.connection import answers
     from ctgkit.check.run import run_checks
     from ctgkit.check.service.rig import ServiceBench
 
-    if not await answers(target, options["wait_s"]):
+    judging = plan.judging
+    if not await answers(target, judging.wait_s):
         raise Unreachable(target.socket_url, "nothing listens there")
     async with asyncio.TaskGroup() as tasks:
         bench = ServiceBench(
-            target=target, tasks=tasks, timeout_s=options["timeout_s"], ml_format=ml_format
+            target=target, tasks=tasks, timeout_s=judging.timeout_s, ml_format=ml_format
         )
-        return await run_checks(bench, checks, _teller(options["as_json"]), lenient)
-
-
-def _selected(catalogue: "Catalogue", options: dict[str, Any]) -> "list[Check]":
-    try:
-        return catalogue.select(options["only"], options["strict"] or options["listing"])
-    except LookupError as error:
-        raise click.BadParameter(
-            f"no check is called {error}; --list shows them", param_hint="--only"
-        ) from error
-
-
-def _list(checks: "Sequence[Check]", as_json: bool) -> int:
-    from ctgkit.check.report import catalogue_lines
-
-    if as_json:
-        members = ("id", "clause", "level", "strict", "title")
-        click.echo(json.dumps([{m: getattr(c, m) for m in members} for c in checks]))
-    else:
-        click.echo("\n".join(catalogue_lines(checks)))
-    return 0
-
-
-def _teller(as_json: bool) -> Any:
-    """Return what prints a verdict as it falls."""
-    from ctgkit.check.report import COLOURS, details
-
-    def tell(verdict: "Verdict") -> None:
-        outcome = "FAIL" if verdict.outcome == "fail" else verdict.outcome
-        name = f"{verdict.check.id:19}"
-        plain = bool(os.environ.get("NO_COLOR"))
-        shown = outcome if plain else click.style(outcome, fg=COLOURS[verdict.outcome])
-        click.echo(f"{name} {shown}{' ' * (8 - len(outcome))}{verdict.check.title}", err=as_json)
-        for line in details(verdict):
-            click.echo(f"{'':28}{line}", err=as_json)
-
-    return tell
-
-
-def _report(target: str, verdicts: "Sequence[Verdict]", options: dict[str, Any]) -> int:
-    from ctgkit.check.checks import exit_code
-    from ctgkit.check.report import as_dict, as_junit, summary
-
-    if options["junit"]:
-        options["junit"].write_bytes(as_junit(target, verdicts, options["strict"]))
-    if options["as_json"]:
-        click.echo(json.dumps(as_dict(target, options["profile"], verdicts)))
-    else:
-        click.echo(summary(verdicts))
-    return exit_code(verdicts, options["strict"])
+        await bench.learn()
+        return await run_checks(bench, plan.checks, judging.teller(), plan.excused, plan.allowed)
 
 
 def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":

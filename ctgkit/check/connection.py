@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import io
 from collections.abc import Callable, Iterable
@@ -15,9 +16,32 @@ from websockets.exceptions import ConnectionClosed
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.messages import excerpt, parsed
 
-POLL_S = 0.005
+OWN_TROUBLE = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENOSPC)
+)
+"""Errors of the machine that the checker runs on: they say nothing about the target."""
+
+OPEN_PATIENCE = 3.0
+"""How many time-outs a handshake may take: a busy backend is not a closed one."""
+
+POLL_MIN_S, POLL_MAX_S, POLL_GROWTH = 0.002, 0.05, 1.2
+"""How often to look whether something has come, seconds: often at first, then seldom."""
+REST_MAX_S = 600.0
+"""The longest that a backlog may take, seconds."""
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Pulse:
+    """When something last arrived from the target, or was stored by it."""
+
+    at_s: float = 0.0
+    """Loop time, seconds."""
+
+    def beat(self) -> None:
+        """Note that something arrived now."""
+        self.at_s = asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +181,15 @@ class Line:
         Open.
     timeout_s : float
         How long to wait for what is expected, seconds.
+    pulse : Pulse
+        Notes that something came.
     """
 
-    def __init__(self, connection: ClientConnection, timeout_s: float) -> None:
-        self.connection, self.timeout_s = connection, timeout_s
+    def __init__(self, connection: ClientConnection, timeout_s: float, pulse: Pulse) -> None:
+        self.connection, self.timeout_s, self.pulse = connection, timeout_s, pulse
         self.received: list[str | bytes] = []
+        self.total = 0
+        """Messages that came, also those that were cleared from `received`."""
         self.code: int | None = None
         """Close code; None while it is open."""
 
@@ -170,6 +198,8 @@ class Line:
         try:
             while True:
                 self.received.append(await self.connection.recv())
+                self.total += 1
+                self.pulse.beat()
         except ConnectionClosed:
             self.code = self.connection.close_code or 1006
 
@@ -208,7 +238,7 @@ class Line:
     def must_live(self) -> None:
         """Raise a Mismatch if the peer has closed."""
         if self.code is not None:
-            raise Mismatch("the connection lives on", self.seen())
+            raise Mismatch("the connection stays open", self.seen())
 
     def seen(self) -> str:
         """Say what came over this line."""
@@ -228,9 +258,23 @@ async def until(
         After *timeout_s* seconds, with what was seen instead.
     """
     loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + timeout_s
+    deadline_s, pause_s = loop.time() + timeout_s, POLL_MIN_S
     while not (value := condition()):
         if loop.time() > deadline_s:
             raise Mismatch(expected, f"{actual()} within {timeout_s:g} s")
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * POLL_GROWTH, POLL_MAX_S)
     return value
+
+
+async def until_rest(condition: Callable[[], bool], pulse: Pulse, patience_s: float) -> bool:
+    """Wait until *condition* is true; return False when nothing has moved for *patience_s*."""
+    loop = asyncio.get_running_loop()
+    began_s, pause_s = loop.time(), POLL_MIN_S
+    while not condition():
+        now_s = loop.time()
+        if now_s - max(began_s, pulse.at_s) > patience_s or now_s - began_s > REST_MAX_S:
+            return False
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * POLL_GROWTH, POLL_MAX_S)
+    return True

@@ -6,9 +6,7 @@ kept in the native recording format, so that it can be played again.
 """
 
 import asyncio
-import json
-from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,36 +16,14 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 
-from ctgkit import private
 from ctgkit.check.backend.samples import none_but
 from ctgkit.check.checks import Check, Mismatch, Verdict
 from ctgkit.check.connection import Line
-from ctgkit.check.histories import HISTORY_MAX, PARTINGS, STEPS, Step, frame_of
-from ctgkit.check.rig import Bench, Watch
-from ctgkit.clock import utc_timestamp
-
-REPLACED = 4409
-"""Close code of a connection when the same sensor connects again (PROTOCOL S-1.4)."""
-
-
-@dataclass(slots=True)
-class Tape:
-    """What was done in one history, as lines of a recording."""
-
-    lines: list[list[Any]] = field(default_factory=list)
-    links: int = 0
-
-    def write(self, path: Path, what: str, seed: int) -> None:
-        """Write a recording that plays it again."""
-        header = {
-            "ctgkit_recording": 1,
-            "created": utc_timestamp(),
-            "made_by": "ctgkit check --fuzz",
-            "simulated": True,
-            "what": what,
-            "seed": seed,
-        }
-        private.write_text(path, "".join(json.dumps(line) + "\n" for line in [header, *self.lines]))
+from ctgkit.check.histories import HISTORY_MAX, NUMBERED, PARTINGS, Step, frame_of, steps
+from ctgkit.check.numbered import play_numbered
+from ctgkit.check.rig import Bench
+from ctgkit.check.tape import REPLACED, Tape
+from ctgkit.check.watch import Watch
 
 
 class _Player:
@@ -55,7 +31,6 @@ class _Player:
 
     def __init__(self, bench: Bench, watch: Watch, tape: Tape, stack: AsyncExitStack) -> None:
         self._bench, self._watch, self._tape, self._stack = bench, watch, tape, stack
-        self._began_s = asyncio.get_running_loop().time()
         self._line: Line | None = None
         self.expected: list[float] = []
 
@@ -67,15 +42,13 @@ class _Player:
         line = self._line or await self._connect()
         frame, secs = frame_of(step, self._bench)
         self.expected += secs
-        self._note(frame)
+        self._tape.sent(frame)
         await line.send(frame)
         line.must_live()
 
     async def _connect(self) -> Line:
         self._line = await self._stack.enter_async_context(self._bench.sensor())
-        self._tape.links += 1
-        path = self._bench.sensor_path()
-        self._add("open", {"path": path, "subprotocol": None}, self._tape.links)
+        self._tape.opened(self._bench.sensor_path(), None)
         return self._line
 
     async def _part(self, how: str) -> None:
@@ -83,32 +56,22 @@ class _Player:
         if self._line is None:
             return
         await self.arrived()
-        link = self._tape.links
         if how == "again":
+            older = self._tape.links
             await self._connect()
-            self._add("close", {"by": "server", "code": REPLACED}, link)
+            self._tape.closed("server", REPLACED, older)
             return
         if how == "leave":
             await self._line.connection.close()
         else:
             self._line.connection.transport.abort()
-        self._add("close", {"by": "client", "code": 1000 if how == "leave" else 1006}, link)
+        self._tape.closed("client", 1000 if how == "leave" else 1006, self._tape.links)
         self._line = None
 
     async def arrived(self) -> None:
         """Wait for everything that must arrive."""
         for sec in self.expected:
             await self._watch.saw(sec)
-
-    def _note(self, frame: str | bytes) -> None:
-        if isinstance(frame, bytes):
-            self._add(">binary", b64encode(frame).decode(), self._tape.links)
-        else:
-            self._add(">", frame, self._tape.links)
-
-    def _add(self, what: str, detail: Any, link: int) -> None:
-        t_s = round(asyncio.get_running_loop().time() - self._began_s, 6)
-        self._tape.lines.append([t_s, f"s{link} {what}", detail])
 
 
 async def play(bench: Bench, history: list[Step], tape: Tape) -> None:
@@ -127,21 +90,70 @@ async def play(bench: Bench, history: list[Step], tape: Tape) -> None:
         none_but(watch, *player.expected)
 
 
-async def run_fuzz(bench: Bench, count: int, seed: int, out: Path) -> Verdict:
-    """Play *count* random histories, and write the shortest failing one to *out*.
+Play = Callable[[Bench, list[Step], Tape], Awaitable[None]]
+
+
+async def run_fuzz(
+    bench: Bench, count: int, seed: int, out: Path, excused: Collection[str] = ()
+) -> list[Verdict]:
+    """Play *count* random histories of each kind, and write the shortest failing one to *out*.
+
+    Parameters
+    ----------
+    bench : Bench
+        Around the backend.
+    count, seed : int
+        How many, and which.
+    out : Path
+        Where the recording goes; the numbered histories' has ``-v1`` in its name.
+    excused : collection of str
+        Checks that may fail: what they send is left out.
 
     Returns
     -------
-    Verdict
-        As of a check; its ``actual`` names the file.
+    list of Verdict
+        As of two checks: plain histories, and those of ``ctgkit.v1``.
     """
-    check = Check(
+    plain = Check(
         id=f"fuzz/seed-{seed}",
         title=f"After {count} random histories exactly the good samples have arrived",
-        run=lambda _bench: asyncio.sleep(0),
+        run=_nothing,
+        needs=("witness",),
     )
-    if lacking := bench.lacks.get("witness"):
-        return Verdict(check=check, outcome="skipped", actual=lacking)
+    numbered = Check(
+        id=f"fuzz/v1-seed-{seed}",
+        title=f"After {count} random histories under ctgkit.v1 each good sample is stored once",
+        run=_nothing,
+        needs=("v1", "store"),
+    )
+    kinds: tuple[tuple[Check, Play, st.SearchStrategy[Step], Path], ...] = (
+        (plain, play, steps(excused), out),
+        (numbered, play_numbered, NUMBERED, out.with_name(f"{out.stem}-v1{out.suffix}")),
+    )
+    verdicts: list[Verdict] = []
+    for check, player, drawn, path in kinds:
+        if lack := next((n for n in check.needs if n in bench.lacks), ""):
+            verdict = Verdict(check=check, outcome="skipped", actual=bench.lacks[lack])
+        elif not await bench.alive():
+            verdict = Verdict(check=check, outcome="blocked", actual="the target is gone")
+        else:
+            verdict = await _fuzzed(bench, check, player, drawn, (count, seed), path)
+        verdicts.append(verdict)
+    return verdicts
+
+
+async def _nothing(_bench: Any) -> None:
+    """Do nothing: random histories are no check of the catalogue."""
+
+
+async def _fuzzed(
+    bench: Bench,
+    check: Check,
+    player: Play,
+    drawn: st.SearchStrategy[Step],
+    count_and_seed: tuple[int, int],
+    out: Path,
+) -> Verdict:
     loop = asyncio.get_running_loop()
     began_s, killer = loop.time(), _Killer()
 
@@ -149,16 +161,17 @@ async def run_fuzz(bench: Bench, count: int, seed: int, out: Path) -> Verdict:
         if killer.found and history != killer.history:
             return  # the target is dead: this one says nothing
         if not killer.found:
-            killer.tape = Tape()
-            asyncio.run_coroutine_threadsafe(_attempt(bench, history, killer), loop).result()
+            killer.tape = Tape(began_s=loop.time())
+            attempt = _attempt(bench, player, history, killer)
+            asyncio.run_coroutine_threadsafe(attempt, loop).result()
         if killer.found:
             raise killer.found
 
-    mismatch = await asyncio.to_thread(_search, example, count, seed)
+    mismatch = await asyncio.to_thread(_search, example, drawn, *count_and_seed)
     seconds = loop.time() - began_s
     if mismatch is None:
         return Verdict(check=check, outcome="pass", seconds=seconds)
-    killer.tape.write(out, f"{mismatch.expected}; {mismatch.actual}", seed)
+    killer.tape.write(out, f"{mismatch.expected}; {mismatch.actual}", count_and_seed[1])
     frames = sum(">" in line[1] for line in killer.tape.lines)
     return Verdict(
         check=check,
@@ -173,14 +186,14 @@ async def run_fuzz(bench: Bench, count: int, seed: int, out: Path) -> Verdict:
 class _Killer:
     """The latest tape, and the history after which the target was gone."""
 
-    tape: Tape = field(default_factory=Tape)
+    tape: Tape = field(default_factory=lambda: Tape(began_s=0.0))
     history: list[Step] = field(default_factory=list)
     found: Mismatch | None = None
 
 
-async def _attempt(bench: Bench, history: list[Step], killer: _Killer) -> None:
+async def _attempt(bench: Bench, player: Play, history: list[Step], killer: _Killer) -> None:
     try:
-        await play(bench, history, killer.tape)
+        await player(bench, history, killer.tape)
     except Mismatch as mismatch:
         if await bench.alive():
             raise
@@ -188,7 +201,9 @@ async def _attempt(bench: Bench, history: list[Step], killer: _Killer) -> None:
         killer.found = Mismatch(mismatch.expected, mismatch.actual + "; the target is gone")
 
 
-def _search(example: Callable[[list[Step]], None], count: int, seed: int) -> Mismatch | None:
+def _search(
+    example: Callable[[list[Step]], None], drawn: st.SearchStrategy[Step], count: int, seed: int
+) -> Mismatch | None:
     """Let Hypothesis try histories; return the mismatch of the shortest that fails."""
     tested = hypothesis.seed(seed)(
         hypothesis.settings(
@@ -200,7 +215,7 @@ def _search(example: Callable[[list[Step]], None], count: int, seed: int) -> Mis
             suppress_health_check=list(hypothesis.HealthCheck),
             phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
             verbosity=hypothesis.Verbosity.quiet,
-        )(hypothesis.given(st.lists(STEPS, max_size=HISTORY_MAX))(example))
+        )(hypothesis.given(st.lists(drawn, max_size=HISTORY_MAX))(example))
     )
     try:
         tested()

@@ -11,6 +11,12 @@ from typing import Any
 
 TOKEN_HEADER = "X-Auth-Sensor-Token"
 SUBPROTOCOL = "ctgkit.v1"
+STREAM_HEADER = "X-Sensor-Stream"
+BAD_SEC_MIN, BAD_SEC_MAX = 500.5, 999.75
+"""Data times of bad samples, seconds: none of the good ones has them."""
+BAD_SEC = str(BAD_SEC_MIN)
+"""Stands for one of them in a frame, until it is sent."""
+BAD_UTERUS = 15.25
 TIMESTAMP = "2026-01-01T00:00:00.000Z"
 UPGRADE = (
     ("Upgrade", "websocket"),

@@ -1,6 +1,8 @@
 """The ML service that the checker is: it hears what the backend sends, and answers as told."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -8,11 +10,16 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from ctgkit.check.connection import Pulse
 from ctgkit.check.messages import reading, result
 from ctgkit.errors import ConfigError
 
 Answer = Callable[[str], Sequence[str | bytes]]
 REQUEST_MAX_BYTES = 1 << 20
+RECEIVE_BUFFER_BYTES = 8192
+SEGMENT_BYTES = 536
+"""The system's buffers, per connection, are kept small on both sides: a service that doesn't read
+is felt after some hundred kilobytes instead of three megabytes."""
 
 
 def echo(request: str) -> Sequence[str]:
@@ -28,7 +35,8 @@ def silence(_request: str) -> Sequence[str]:
 class MlSide:
     """The service, its requests, and how it behaves at the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, pulse: Pulse | None = None) -> None:
+        self._pulse = pulse or Pulse()
         self.requests: list[str] = []
         self.links: list[ServerConnection] = []
         self.paths: list[str] = []
@@ -73,6 +81,7 @@ class MlSide:
                 message = await link.recv()
                 request = message if isinstance(message, str) else message.decode(errors="replace")
                 self.requests.append(request)
+                self._pulse.beat()
                 for reply in self.answer(request):
                     await link.send(reply)
         except ConnectionClosed:
@@ -96,8 +105,7 @@ class MlSide:
         try:
             server = await serve(
                 self._converse,
-                host,
-                port,
+                sock=_listener(host, port),
                 process_request=self._refuse,
                 compression=None,
                 max_size=REQUEST_MAX_BYTES,
@@ -111,3 +119,18 @@ class MlSide:
                 yield server
             finally:
                 await self.drop()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        with contextlib.suppress(AttributeError, OSError):  # where the system knows it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,28 +1,47 @@
 """What a check of a backend may use: sensors, viewers, HTTP, somebody who sees samples."""
 
 import asyncio
-import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection
 
+from ctgkit.check.canary import Canary
 from ctgkit.check.checks import Mismatch
-from ctgkit.check.connection import Line, Response, Target, answers, exchange, until
+from ctgkit.check.connection import (
+    OPEN_PATIENCE,
+    OWN_TROUBLE,
+    Line,
+    Pulse,
+    Response,
+    Target,
+    answers,
+    exchange,
+    until,
+)
 from ctgkit.check.database import Database
-from ctgkit.check.messages import SUBPROTOCOL, TOKEN_HEADER, UPGRADE, Reading, reading, sample
+from ctgkit.check.launched import Launched
+from ctgkit.check.messages import (
+    BAD_SEC_MAX,
+    BAD_SEC_MIN,
+    STREAM_HEADER,
+    SUBPROTOCOL,
+    TOKEN_HEADER,
+    UPGRADE,
+    Reading,
+    reading,
+    sample,
+)
 from ctgkit.check.ml_service import MlSide
+from ctgkit.check.quiet import Quiet
+from ctgkit.check.watch import FIRST_SEC, STEP_S, Watch
 from ctgkit.config import SensorEntry
 from ctgkit.net.client import NotConnected, dial
-
-FIRST_SEC, STEP_S = 1000.0, 0.25
-"""Data time of the checker's samples: exact in 32 bits too, and never met twice in a run."""
-SEC_TOLERANCE_S = 0.005
-"""What a data time may lose on its way in 32 bits, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,40 +60,10 @@ class BenchSettings:
     max_connections: int = 0
     """The backend's limit, 0 when it isn't known."""
 
-
-@dataclass(slots=True)
-class Watch:
-    """What somebody downstream saw of the first sensor since the watch began."""
-
-    where: str
-    readings: Callable[[], list[Reading]]
-    timeout_s: float
-    known_until: float
-    """Samples from `FIRST_SEC` to here were sent earlier: they may still be on their way."""
-
-    async def saw(self, sec: float, times: int = 1) -> Reading:
-        """Wait for the sample at *sec*, and return what became of it."""
-
-        def found() -> list[Reading]:
-            seen = [r for r in self.readings() if is_at(r, sec)]
-            return seen if len(seen) >= times else []
-
-        what = f"the sample at {sec:g} s" + (f", {times} times," if times > 1 else "")
-        readings = await until(
-            found,
-            f"{what} arrives {self.where}",
-            lambda: f"{len(self.fresh())} new samples did, not this",
-            self.timeout_s,
-        )
-        return readings[0]
-
-    def fresh(self) -> list[Reading]:
-        """Return what was seen, without late ones of earlier checks."""
-        return [
-            r
-            for r in self.readings()
-            if not (isinstance(r.sec, int | float) and FIRST_SEC <= r.sec <= self.known_until)
-        ]
+    @property
+    def patience_s(self) -> float:
+        """How long the backend may take to redial, seconds."""
+        return max(self.redial_s, 4 * self.timeout_s)
 
 
 class Bench:
@@ -83,16 +72,22 @@ class Bench:
     def __init__(
         self,
         settings: BenchSettings,
+        pulse: Pulse,
         ml: MlSide | None,
         database: Database | None,
         tasks: asyncio.TaskGroup,
+        launched: Launched | None = None,
     ) -> None:
         self.settings, self.target, self.timeout_s = settings, settings.target, settings.timeout_s
         self.ml_side, self.database, self._tasks = ml, database, tasks
+        self.launched = launched
         self.lacks: dict[str, str] = {}
         """What checks may need and this bench hasn't -> why."""
+        self.pulse = pulse
+        self.canary = Canary(self)
+        self.quiet = Quiet(database, self.timeout_s)
         self.witness: Literal["store", "ml", "viewer"] = "viewer"
-        self._sec = FIRST_SEC
+        self._sec, self._bad_sec = FIRST_SEC, BAD_SEC_MIN - STEP_S
         self._seq = int(datetime.now(UTC).timestamp() * 1_000_000)
 
     @property
@@ -106,6 +101,24 @@ class Bench:
         """The backend's database; only for checks that need ``store``."""
         assert self.database is not None
         return self.database
+
+    @property
+    def process(self) -> Launched:
+        """The backend's process; only for checks that need ``run``."""
+        assert self.launched is not None
+        return self.launched
+
+    @property
+    def moved_at_s(self) -> float:
+        """When something last came from the backend, loop time in seconds."""
+        return self.pulse.at_s
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """What the user gave the means for, whether or not it then worked."""
+        offers = {"ml": self.ml_side, "store": self.database, "run": self.launched}
+        sensor = {"sensor", "witness"} if self.settings.sensors else set()
+        return frozenset(name for name, given in offers.items() if given is not None) | sensor
 
     @property
     def own_id(self) -> str:
@@ -122,6 +135,11 @@ class Bench:
         """Return a data time that no sample had."""
         self._sec += STEP_S
         return self._sec
+
+    def bad_sec(self) -> float:
+        """Return a data time for a bad sample; after 2000 of them they repeat."""
+        self._bad_sec = self._bad_sec + STEP_S if self._bad_sec < BAD_SEC_MAX else BAD_SEC_MIN
+        return self._bad_sec
 
     def leap(self, seconds: float) -> float:
         """Return the start of a stretch of data time that no other sample has."""
@@ -176,6 +194,10 @@ class Bench:
         lines = [("Host", host or self.target.authority), *UPGRADE, *headers]
         return await exchange(self.target, self.target.path + path, lines, "GET", self.timeout_s)
 
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start something that runs beside a check, which cancels it."""
+        return self._tasks.create_task(work)
+
     @asynccontextmanager
     async def line(
         self, path: str, headers: Iterable[tuple[str, str]], offers: str | None = None
@@ -192,14 +214,16 @@ class Bench:
                 self.target.socket_url + path,
                 headers=headers,
                 offers=[offers] if offers else (),
-                open_timeout_s=self.timeout_s,
+                open_timeout_s=OPEN_PATIENCE * self.timeout_s,
                 max_bytes=None,
                 max_queue=None,
                 pings=False,
             )
         except NotConnected as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in OWN_TROUBLE:
+                raise error.__cause__ from None
             raise Mismatch(f"a WebSocket at {path}", error.reason) from error
-        line = Line(connection, self.timeout_s)
+        line = Line(connection, self.timeout_s, self.pulse)
         self._tasks.create_task(line.read())
         try:
             yield line
@@ -207,11 +231,25 @@ class Bench:
             await connection.close()
 
     @asynccontextmanager
-    async def sensor(self, number: int = 0, *, v1: bool = False) -> AsyncIterator[Line]:
-        """Connect a sensor."""
+    async def sensor(
+        self, number: int = 0, *, v1: bool = False, settle: bool = True, stream: str = ""
+    ) -> AsyncIterator[Line]:
+        """Connect a sensor, which may name its stream of numbers.
+
+        Unless a check is about just that, what the backend writes when a sensor comes or goes is
+        done before something else happens.
+        """
         offers = SUBPROTOCOL if v1 else None
-        async with self.line(self.sensor_path(number), [self.token(number)], offers) as line:
-            yield line
+        self.quiet.before()
+        try:
+            headers = [self.token(number), *([(STREAM_HEADER, stream)] if stream else [])]
+            async with self.line(self.sensor_path(number), headers, offers) as line:
+                if settle:
+                    with contextlib.suppress(Mismatch):  # the check will see that it is closed
+                        await line.settle()
+                yield line
+        finally:
+            await self.quiet.after()
 
     @asynccontextmanager
     async def viewer(self, query: str = "", path: str = "/ws") -> AsyncIterator[Line]:
@@ -222,14 +260,18 @@ class Bench:
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[Watch]:
         """Watch what becomes of the first sensor's samples, by the best witness there is."""
-        own, known_until = self.own_id, self._sec
+        known_until, bad_until = self._sec, self._bad_sec + STEP_S
 
         def watched(where: str, texts: Callable[[], list[Reading | None]]) -> Watch:
             return Watch(
                 where,
-                lambda: [r for r in texts() if r and r.sensor_id == own],
+                lambda: [r for r in texts() if r],
+                self.own_id,
                 self.timeout_s,
+                self.pulse,
+                self.quiet,
                 known_until,
+                bad_until,
             )
 
         if self.witness == "store":
@@ -246,112 +288,29 @@ class Bench:
 
     async def alive(self) -> bool:
         """Return whether something listens at the target."""
-        return await answers(self.target, 0.0)
+        return await answers(self.target, 0.0, max(5.0, self.timeout_s))
 
     async def prepare(self) -> None:
         """Be a healthy ML service again, and wait until the backend has noticed."""
         if self.ml_side and "ml" not in self.lacks:
             self.ml_side.behave()
             try:
-                await until(lambda: self.ml.linked, "", str, self.settings.redial_s)
+                await until(lambda: self.ml.linked, "", str, self.settings.patience_s)
             except Mismatch:
                 self.lacks["ml"] = "the backend didn't come back to --ml-listen"
 
-    async def probe(self) -> None:
-        """Find out what this backend lets us see; what it doesn't goes to ``lacks``."""
-        self._probe_settings()
-        await self._probe_ml()
-        if not self.settings.sensors:
-            why = "no credentials: give --sensor-id and --token-file"
-            self.lacks |= dict.fromkeys(("sensor", "v1", "witness"), why)
-            return
-        try:
-            async with self.sensor(v1=True) as line:
-                if line.connection.subprotocol != SUBPROTOCOL:
-                    self.lacks["v1"] = f"the backend doesn't speak {SUBPROTOCOL}"
-        except Mismatch as mismatch:
-            why = f"the sensor isn't let in: {mismatch.actual}"
-            self.lacks |= dict.fromkeys(("sensor", "pair", "v1", "witness"), why)
-            return
-        await self._probe_witness()
+    async def ailment(self) -> str:
+        """Return what the backend no longer does, although it did at the beginning."""
+        await self.prepare()
+        return await self.canary.ailment()
 
-    def _probe_settings(self) -> None:
-        sensors = self.settings.sensors
-        beds = {s.bed for s in sensors[:2]}
-        if len(sensors) < 2 or len(beds) > 1:
-            self.lacks["pair"] = "needs credentials of two sensors of one bed"
-        if sum(bool(s.control) for s in sensors) < 2:
-            self.lacks["control"] = "needs two sensors with a control address in the configuration"
-        if not self.database:
-            self.lacks["store"] = "needs --store"
-        if not self.settings.max_connections:
-            self.lacks["limit"] = "needs --max-connections"
-        if _is_loopback(self.target.host):
-            self.lacks["remote"] = "viewers on loopback are asked for no token"
-        elif not self.settings.viewer_token:
-            self.lacks["remote"] = "needs the viewers' token"
-
-    async def _probe_ml(self) -> None:
-        if not self.ml_side:
-            self.lacks["ml"] = "needs --ml-listen"
-            return
-        try:
-            await until(lambda: self.ml.linked, "", str, self.settings.redial_s)
-        except Mismatch:
-            self.lacks["ml"] = (
-                f"the backend didn't connect to --ml-listen within {self.settings.redial_s:g} s"
-            )
-
-    async def _probe_witness(self) -> None:
-        candidates: tuple[tuple[Literal["store", "ml", "viewer"], bool], ...] = (
-            ("store", "store" not in self.lacks),
-            ("ml", "ml" not in self.lacks),
-            ("viewer", True),
-        )
-        for self.witness, offered in candidates:
-            if not offered:
-                continue
-            try:
-                async with self.watch() as watch, self.sensor() as line:
-                    sec, text = self.fresh()
-                    await line.send(text)
-                    await watch.saw(sec)
-                    return
-            except Mismatch:
-                continue
-        self.lacks["witness"] = "a valid sample showed up nowhere (--ml-listen or --store may help)"
-
-
-def is_at(seen: Reading, sec: float) -> bool:
-    """Return whether a reading is of *sec*, or of what 32 bits make of it."""
-    return isinstance(seen.sec, int | float) and abs(seen.sec - sec) < SEC_TOLERANCE_S
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@asynccontextmanager
-async def run_bench(
-    settings: BenchSettings, ml_listen: tuple[str, int] | None = None
-) -> AsyncIterator[Bench]:
-    """Set up a bench around a backend, probed and ready.
-
-    Raises
-    ------
-    ConfigError, StoreError
-        When the address of the ML side can't be bound, or the database can't be read.
-    """
-    database = Database(settings.store) if settings.store else None
-    async with AsyncExitStack() as stack:
-        ml = None
-        if ml_listen is not None:
-            ml = MlSide()
-            await stack.enter_async_context(ml.serving(*ml_listen))
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        bench = Bench(settings, ml, database, tasks)
-        await bench.probe()
-        yield bench
+    async def revive(self) -> bool:
+        """Kill and start the backend, where the user said how; return whether it works."""
+        if self.launched is None:
+            return False
+        await self.launched.kill()
+        await self.canary.leave()
+        if not await self.launched.start():
+            return False
+        self.lacks.pop("ml", None) if self.ml_side else None
+        return not await self.ailment()

@@ -8,6 +8,5 @@
 - links     connections over WebSocket or HTTP, and what counts as refused
 - client    plays sensors over them
 - mlservice an ML service behind HTTP as one of PROTOCOL.md
-- sensing   ``ctgkit sensor --profile``
 - command   ``ctgkit profile``
 """

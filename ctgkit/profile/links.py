@@ -20,9 +20,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.errors import CtgkitError, Unreachable
+from ctgkit.net.backoff import backoff_s
 from ctgkit.net.client import NotConnected, dial, why_failed
 from ctgkit.profile.render import Outgoing, Session
-from ctgkit.sensor.pacing import backoff_s
 
 if TYPE_CHECKING:
     import httpx

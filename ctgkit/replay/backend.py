@@ -17,6 +17,7 @@ from ctgkit.net.http import NOT_FOUND, Answer, Asked, json_answer, only
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import listen, open_server
 from ctgkit.recording.format import Line
+from ctgkit.server.livepage import page_answers
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Stage:
 
     def __init__(self, speed: float) -> None:
         self.counts = StageCounts()
+        self._page = page_answers(ask_token=False)
         self._speed = speed
         self._viewers: set[ServerConnection] = set()
         self._came = asyncio.Event()
@@ -66,10 +68,12 @@ class Stage:
     def _answer(self, _connection: ServerConnection, asked: Asked) -> Answer | None:
         if asked.path in ("/ws", "/ws/"):
             return None
-        if asked.path != "/api/health":
+        if asked.path != "/api/health" and asked.path not in self._page:
             return NOT_FOUND
         if not asked.reads:
             return only("GET", "HEAD")
+        if asked.path in self._page:
+            return self._page[asked.path]
         return json_answer(
             {
                 "status": "ok",

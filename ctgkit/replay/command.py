@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +24,43 @@ from ctgkit.cli.options import (
     ready_file_option,
     viewer_token_option,
 )
-from ctgkit.cli.types import PAUSE, SECONDS, Address, File, OutFile, Speed, Url, number, whole
+from ctgkit.cli.types import (
+    PAUSE,
+    SECONDS,
+    Address,
+    File,
+    OutFile,
+    Refined,
+    Speed,
+    Url,
+    number,
+    whole,
+)
 from ctgkit.errors import RecordingError, printable
 
 if TYPE_CHECKING:
     from ctgkit.recording.captures import AnyRecording
     from ctgkit.replay.expect import Difference, Verdict
+    from ctgkit.replay.groups import Group
     from ctgkit.replay.player import ReplaySettings, ReplaySummary
 
+log = logging.getLogger(__name__)
 COMPARISON = "Comparison"
 DIFFERENCES_SHOWN = 20
-"""Differences that are printed one by one; the rest is counted."""
+"""Differences of which JSON has every detail; the rest is in the groups."""
+GROUPS_SHOWN = 30
+
+
+def _of_member(text: str) -> tuple[str, float]:
+    """Return the member and the number in ``MEMBER=X``."""
+    member, _, number_ = text.partition("=")
+    try:
+        least = float(number_)
+    except ValueError:
+        least = math.nan
+    if not member or not 0 <= least < math.inf:
+        raise ValueError(f"{text!r} is not MEMBER=X with a number of at least 0")
+    return member, least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +85,10 @@ class ReplayOptions:
         default=1.0,
         help="Recorded seconds per second, or max: as fast as the other side takes it.",
     )
-    loops: int = option(
+    loops: int | None = option(
         "--loop",
         type=whole("N", 0, 1_000_000),
-        default=1,
-        help="Number of times to play it; 0: until Ctrl-C.",
+        help="Number of times to play it; 0: until Ctrl-C. Default 1; --serve then stays up.",
     )
     from_s: float = option(
         "--from",
@@ -91,6 +118,13 @@ class ReplayOptions:
         section=COMPARISON,
         help="Absolute or relative tolerance for numbers.",
     )
+    tolerances: tuple[tuple[str, float], ...] = option(
+        "--tolerance-of",
+        type=Refined("MEMBER=X", _of_member),
+        multiple=True,
+        section=COMPARISON,
+        help="Tolerance of one member, at any depth (repeatable).",
+    )
     ignored: tuple[str, ...] = option(
         "--ignore",
         multiple=True,
@@ -111,12 +145,25 @@ class ReplayOptions:
         section=COMPARISON,
         help="With --expect: keep a recording of the replay and its answers.",
     )
+    junit: Path | None = option(
+        "--junit",
+        type=OutFile(),
+        section=COMPARISON,
+        help="With --expect: write JUnit XML, a case per kind of difference.",
+    )
+    html: Path | None = option(
+        "--html",
+        type=OutFile(),
+        section=COMPARISON,
+        help="With --expect: write the differences as one HTML page.",
+    )
     connect_timeout: float = connect_timeout_option()
-    renumber: bool = option(
-        "--renumber",
-        is_flag=True,
+    renumber: bool | None = option(
+        "--renumber/--no-renumber",
+        default=None,
         section="Connection",
-        help="Give samples new sequence numbers: for a backend that has this recording already.",
+        help="Give samples new sequence numbers, for a backend that has this recording already;"
+        " default: with --expect.",
     )
     skip_bad: bool = option(
         "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
@@ -153,10 +200,11 @@ def replay(options: ReplayOptions) -> int:
     """
     if options.from_s >= options.to_s:
         raise click.UsageError("--from must be before --to")
-    if options.out is not None and options.expect is None:
-        raise click.UsageError("--out goes with --expect")
+    for name in ("out", "junit", "html"):
+        if getattr(options, name) is not None and options.expect is None:
+            raise click.UsageError(f"--{name} goes with --expect")
     if options.expect is not None and (
-        options.loops != 1 or options.from_s > 0 or options.to_s < math.inf
+        options.loops not in (None, 1) or options.from_s > 0 or options.to_s < math.inf
     ):
         raise click.UsageError("--expect needs the whole recording, once: no --from, --to, --loop")
     from ctgkit.net import eventloop
@@ -178,10 +226,10 @@ def replay(options: ReplayOptions) -> int:
         url=options.url,
         credentials=sensors_for(None, None, hint="another --config"),
         speed=options.speed,
-        loops=options.loops,
+        loops=1 if options.loops is None else options.loops,
         from_s=options.from_s,
         to_s=options.to_s,
-        renumber=options.renumber,
+        renumber=options.expect is not None if options.renumber is None else options.renumber,
         connect_timeout_s=options.connect_timeout,
     )
     if options.expect is not None:
@@ -220,6 +268,7 @@ def _replay_and_compare(
     from ctgkit.recording.captures import open_recording
     from ctgkit.replay.comparison import Expectation, judge, place_for, rehearse
     from ctgkit.replay.expect import Verdict
+    from ctgkit.replay.groups import Grouping, html, junit
 
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
@@ -227,6 +276,7 @@ def _replay_and_compare(
         stream_url=options.viewer_url or websocket_url(host, "/ws"),
         viewer_token=viewer_token(options.viewer_token_file),
         tolerance=options.tolerance,
+        tolerances=dict(options.tolerances),
         ignored=options.ignored,
     )
 
@@ -236,30 +286,43 @@ def _replay_and_compare(
         stop = stop_on_signals()
         return await rehearse(journal, settings, stop, out=out, expectation=expectation)
 
-    verdict = Verdict()
+    verdict, grouping = Verdict(), Grouping()
     shown: list[Difference] = []
     with place_for(options.out) as out:
         summary = eventloop.run(run(out))
         for difference in judge(expectation, out, summary, verdict):
+            grouping.add(difference)
             if len(shown) < DIFFERENCES_SHOWN:
                 shown.append(difference)
-    ok = verdict.ok and not summary.other_closes
+    ok, groups, name = verdict.ok and not summary.other_closes, grouping.groups(), journal.path.name
+    if options.junit:
+        options.junit.write_bytes(junit(name, groups, verdict, ok))
+    if options.html:
+        options.html.write_text(html(name, groups, verdict, ok), encoding="utf-8")
+    stored_before = not settings.renumber and not verdict.compared and bool(summary.acked)
     if options.as_json:
         result = {"ok": ok, **dataclasses.asdict(verdict)}
+        result["groups"] = [group.as_dict() for group in groups]
         result["differences"] = [difference._asdict() for difference in shown]
         click.echo(json.dumps(_as_dict(summary) | {"expect": result}))
     else:
         click.echo(_as_text(summary))
-        click.echo(_verdict_as_text(verdict, shown, ok))
+        click.echo(_verdict_as_text(verdict, groups, ok))
+    if stored_before:
+        click.echo(
+            "all was acknowledged and nothing answered: this backend has these numbers already;"
+            " --renumber gives new ones", err=True,
+        )  # fmt: skip
     return 0 if ok else 1
 
 
-def _verdict_as_text(verdict: "Verdict", shown: "list[Difference]", ok: bool) -> str:
-    lines = [f"  {difference}" for difference in shown]
-    total = verdict.by_member.total() + verdict.missing + verdict.unexpected
-    if total > len(shown):
-        members = ", ".join(f"{n} x {member}" for member, n in verdict.by_member.most_common())
-        lines.append(f"  … and {total - len(shown)} more differences; in all {members or 'none'}")
+def _verdict_as_text(verdict: "Verdict", groups: "Sequence[Group]", ok: bool) -> str:
+    lines = [f"  {group}" for group in groups[:GROUPS_SHOWN]]
+    if len(groups) > GROUPS_SHOWN:
+        rest = groups[GROUPS_SHOWN:]
+        lines.append(
+            f"  … and {len(rest)} more kinds of differences, {sum(g.count for g in rest):,}"
+        )
     lines.append(
         f"{verdict.compared} answers compared: {verdict.different} differ,"
         f" {verdict.missing} missing, {verdict.unexpected} unexpected"
@@ -282,7 +345,9 @@ async def _serve(
     stage, passes, stop = Stage(options.speed), 0, stop_on_signals()
     async with stage.serve(*address) as url:
         announce(url, as_json=options.as_json, ready_file=options.ready_file)
-        while not stop.is_set() and passes != (options.loops or -1):
+        log.info("the live page is at %s/, the viewer stream at /ws", url)
+        loops = 1 if options.loops is None else options.loops or -1
+        while not stop.is_set() and passes != loops:
             before = stage.counts.results
             part = (
                 line for line in viewer_stream(journal) if options.from_s <= line.t_s < options.to_s
@@ -292,6 +357,9 @@ async def _serve(
             if stage.counts.results == before:
                 break
             passes += 1
+        if options.loops is None and not stop.is_set():
+            log.info("played to the end; Ctrl-C ends it, --loop N ends after N times")
+            await stop.wait()
     counts = stage.counts
     summary = {
         "results": counts.results,

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctgkit import __version__
@@ -33,6 +33,8 @@ class Expectation:
     """The viewer stream of the backend that is played against."""
     viewer_token: str | None = None
     tolerance: float = 0.0
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    """Name of a member -> its own tolerance."""
     ignored: tuple[str, ...] = ()
     quiet_s: float = QUIET_S
     """How long no answer must come before the last one is taken for the last, seconds."""
@@ -112,6 +114,7 @@ def judge(
         answers(JournalReader(replayed), renamed),
         verdict,
         tolerance=expectation.tolerance,
+        tolerances=expectation.tolerances,
         ignored=expectation.ignored,
     )
 

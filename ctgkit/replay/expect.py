@@ -158,6 +158,7 @@ def compare(
     verdict: Verdict,
     *,
     tolerance: float = 0.0,
+    tolerances: Mapping[str, float] | None = None,
     ignored: Sequence[str] = (),
 ) -> Iterator[Difference]:
     """Pair answers and yield what differs, as it is found.
@@ -171,6 +172,8 @@ def compare(
     tolerance : float
         Numbers differ when they are further apart than this, absolutely and relative to the
         expected one; the unit is the member's.
+    tolerances : mapping of str to float
+        Name of a member, at any depth -> its own tolerance.
     ignored : sequence of str
         Names of members that don't count, at any depth. The timestamp never does.
 
@@ -178,7 +181,7 @@ def compare(
     -----
     Where the ML service did not answer while it was recorded, only the samples are compared.
     """
-    names = {*ALWAYS_IGNORED, *ignored}
+    rules = _Rules(tolerance, tolerances or {}, frozenset((*ALWAYS_IGNORED, *ignored)))
     pending: tuple[_Pending, _Pending] = (_Pending(), _Pending())
     streams = [settled(expected), settled(actual)]
     open_sides = [0, 1]
@@ -194,7 +197,7 @@ def compare(
                     yield _unpaired(lost, side, verdict)
                 continue
             pair = (answer, other) if side == 0 else (other, answer)
-            yield from _differences(*pair, verdict, tolerance, names)
+            yield from _differences(*pair, verdict, rules)
     for side in (0, 1):
         for lost in pending[side].all():
             yield _unpaired(lost, side, verdict)
@@ -244,8 +247,21 @@ def _unpaired(answer: Answer, side: int, verdict: Verdict) -> Difference:
     return Difference(answer.sensor_id, answer.key, "answer", "none", said)
 
 
+class _Rules(NamedTuple):
+    """What counts as a difference."""
+
+    tolerance: float
+    tolerances: Mapping[str, float]
+    ignored: frozenset[str]
+
+    def below(self, name: str) -> "_Rules":
+        """Return the rules for a member and what is in it."""
+        own = self.tolerances.get(name)
+        return self if own is None else self._replace(tolerance=own)
+
+
 def _differences(
-    expected: Answer, actual: Answer, verdict: Verdict, tolerance: float, ignored: set[str]
+    expected: Answer, actual: Answer, verdict: Verdict, rules: _Rules
 ) -> Iterator[Difference]:
     verdict.compared += 1
     if expected.is_fallback:
@@ -254,7 +270,7 @@ def _differences(
         left, right = (_any_decoder.decode(answer.frame) for answer in (expected, actual))
     found = [
         (member, was, now)
-        for member, was, now in _walk("", left, right, tolerance, ignored)
+        for member, was, now in _walk("", left, right, rules)
         if not (expected.written_id and (was, now) == (expected.written_id, actual.written_id))
     ]
     verdict.different += bool(found)
@@ -266,20 +282,17 @@ def _differences(
 _ABSENT = object()
 
 
-def _walk(
-    at: str, expected: Any, actual: Any, tolerance: float, ignored: set[str]
-) -> Iterator[tuple[str, Any, Any]]:
+def _walk(at: str, expected: Any, actual: Any, rules: _Rules) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(expected, dict) and isinstance(actual, dict):
         for name in [*expected, *(n for n in actual if n not in expected)]:
-            if name not in ignored:
+            if name not in rules.ignored:
                 path = f"{at}.{name}" if at else name
-                yield from _walk(
-                    path, expected.get(name, _ABSENT), actual.get(name, _ABSENT), tolerance, ignored
-                )
+                was, now = expected.get(name, _ABSENT), actual.get(name, _ABSENT)
+                yield from _walk(path, was, now, rules.below(name))
     elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
         for n, (was, now) in enumerate(zip(expected, actual, strict=True)):
-            yield from _walk(f"{at}[{n}]", was, now, tolerance, ignored)
-    elif not _same(expected, actual, tolerance):
+            yield from _walk(f"{at}[{n}]", was, now, rules)
+    elif not _same(expected, actual, rules.tolerance):
         yield at, expected, actual
 
 

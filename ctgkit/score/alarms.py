@@ -180,7 +180,7 @@ def judge_alarms(
     """
     serious = [alarm for alarm in wanted if alarm.serious]
     if not by_code:
-        wanted, serious = _merged(wanted), _merged(serious)
+        wanted, serious = merged(wanted), merged(serious)
     asked = [
         a for a in serious if a.end_s - a.onset_s >= LEAST_S and a.onset_s <= length_s - LEAST_S
     ]
@@ -198,7 +198,7 @@ def _same(a: Alarm, b: Alarm) -> bool:
     return alike and overlap_s(a, b) > -TOLERANCE_S
 
 
-def _merged(alarms: Iterable[Alarm]) -> list[Alarm]:
+def merged(alarms: Iterable[Alarm]) -> list[Alarm]:
     """Return when any alarm is up."""
     result: list[Alarm] = []
     for alarm in sorted(alarms, key=lambda a: a.onset_s):

@@ -2,22 +2,23 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ctgkit.analysis.command import lag_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
 from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
-from ctgkit.errors import Unreachable
+from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.net.addresses import websocket_url
 from ctgkit.quantities import number_of
 
 if TYPE_CHECKING:
-    from ctgkit.score.scoring import Score
+    from ctgkit.score.against import Comparison
+    from ctgkit.score.scoring import Played, Score
     from ctgkit.score.service import PlaySettings
 
 ALL = "all"
@@ -97,6 +98,18 @@ class ScoreOptions:
         section=PLAYING,
         help="Give up when the service owes answers and is silent for S seconds.",
     )
+    max_time_s: float | None = option(
+        "--max-time",
+        type=seconds(1.0),
+        section=PLAYING,
+        help="Send no more after S seconds, and score what was played.",
+    )
+    resume: Path | None = option(
+        "--resume",
+        type=OutFile(),
+        section=PLAYING,
+        help="Keep what is finished in FILE, and go on from there.",
+    )
     min_f1: tuple[tuple[str, float], ...] = option(
         "--min-f1",
         type=Refined("[KIND=]X", _least_f1),
@@ -134,6 +147,18 @@ class ScoreOptions:
         section=THRESHOLDS,
         help="Least share of the alarms that the truth calls for.",
     )
+    min_auc: float | None = option(
+        "--min-auc",
+        type=SHARE,
+        section=THRESHOLDS,
+        help="Least AUC of the probability (or the status) alone.",
+    )
+    against: Path | None = option(
+        "--against",
+        type=File(exists=True),
+        section=OUTPUT,
+        help="Compare with an earlier run's --json, recording by recording.",
+    )
     junit: Path | None = option(
         "--junit", type=OutFile(), section=OUTPUT, help="Write JUnit XML to FILE as well."
     )
@@ -156,17 +181,20 @@ def score(options: ScoreOptions) -> int:
     """
     from ctgkit.score.limits import Limits, exit_code, judge
     from ctgkit.score.report import as_dict, junit, text
-    from ctgkit.score.scoring import combined
+    from ctgkit.score.scoring import Played, combined
 
-    scores: Sequence[Score]
     if options.profile is not None and options.url is None:
         raise click.UsageError("--profile needs --ml http://…")
+    if options.truth is not None and (options.max_time_s or options.resume):
+        raise click.UsageError("--max-time and --resume go with --ml")
+    earlier = _earlier(options.against)
     if options.truth is not None and options.url is None:
-        scores = _read(options.truth, options.results, options.lag_s)
+        played = Played(_read(options.truth, options.results, options.lag_s))
     elif options.truth is None and options.url is not None:
-        scores = _played(options, options.url)
+        played = _played(options, options.url)
     else:
         raise click.UsageError("give either TRUTH, or --ml URL")
+    scores = played.scores
     limits = Limits(
         min_f1=dict(options.min_f1),
         min_type_accuracy=options.min_type_accuracy,
@@ -174,16 +202,43 @@ def score(options: ScoreOptions) -> int:
         max_delay_s=options.max_delay_s,
         max_false_alarms_per_h=options.max_false_alarms_per_h,
         min_alarm_sensitivity=options.min_alarm_sensitivity,
+        min_auc=options.min_auc,
     )
     overall = combined(scores)
     outcomes = judge(overall, limits)
     if options.junit:
         options.junit.write_bytes(junit(scores, outcomes))
+    compared: list[Comparison] = []
+    if options.against and earlier is not None:
+        compared = _compared(options.against, earlier, as_dict(scores, overall, outcomes, played))
     if options.as_json:
-        click.echo(json.dumps(as_dict(scores, overall, outcomes)))
+        click.echo(json.dumps(as_dict(scores, overall, outcomes, played, compared)))
     else:
-        click.echo(text(scores, overall, outcomes))
+        click.echo(text(scores, overall, outcomes, played, compared))
     return exit_code(scores, outcomes)
+
+
+def _earlier(file: Path | None) -> Any:
+    """Return an earlier report, read before an hour's play."""
+    from ctgkit.score.against import compare_runs
+
+    if file is None:
+        return None
+    try:
+        report = json.loads(file.read_bytes())
+        compare_runs(report, {"recordings": []})
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"--against {file}", str(error)) from error
+    return report
+
+
+def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Comparison]":
+    from ctgkit.score.against import compare_runs
+
+    compared = compare_runs(earlier, report)
+    if not compared:
+        click.echo(f"{file}: no recording and no figure in common with this run", err=True)
+    return compared
 
 
 def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
@@ -196,9 +251,11 @@ def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
     return [score_one(case.truth, analyzed(case, float(lag_s))) for case in cases]
 
 
-def _played(options: ScoreOptions, url: str) -> "Sequence[Score]":
+def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.net.eventloop import run
-    from ctgkit.score.service import PlaySettings, play
+    from ctgkit.score import progress
+    from ctgkit.score.scoring import Played
+    from ctgkit.score.service import PlaySettings, play, play_in_turn
     from ctgkit.simulate.library import load_scenario, scenario_names
 
     names = scenario_names() if options.scenarios == ALL else options.scenarios.split(",")
@@ -211,18 +268,35 @@ def _played(options: ScoreOptions, url: str) -> "Sequence[Score]":
         ml_format=options.ml_format,
         timeout_s=options.timeout_s,
     )
+    file = options.resume
+    speed = "max" if options.speed == math.inf else options.speed
+    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": speed}
+    done = {} if file is None else progress.load(file, asked)
+
+    def keep(scores: "dict[str, Score]") -> None:
+        if file is not None:
+            progress.save(file, asked, scores)
+
+    async def playing(settings: "PlaySettings") -> "Played":
+        if file is None and options.max_time_s is None:
+            return Played(await play(settings))
+        return await play_in_turn(settings, options.max_time_s, done, keep)
+
     if options.profile is not None:
-        return run(_play_windows(settings, options.profile))
+        return run(_through_windows(settings, options.profile, playing))
     if url.startswith("http"):
         raise click.UsageError(f"--ml {url}: http:// needs --profile, how that service is asked")
-    return run(play(replace(settings, url=websocket_url(url, ""))))
+    return run(playing(replace(settings, url=websocket_url(url, ""))))
 
 
-async def _play_windows(settings: "PlaySettings", name: str) -> "Sequence[Score]":
+async def _through_windows(
+    settings: "PlaySettings",
+    name: str,
+    playing: "Callable[[PlaySettings], Awaitable[Played]]",
+) -> "Played":
     """Play to an ML service behind HTTP."""
     from ctgkit.profile.library import load_profile, read_secrets
     from ctgkit.profile.mlservice import HttpMlService, WindowSettings
-    from ctgkit.score.service import play
 
     renderer = load_profile(name, settings.url)
     windows = WindowSettings(
@@ -232,7 +306,7 @@ async def _play_windows(settings: "PlaySettings", name: str) -> "Sequence[Score]
     silent_s = settings.timeout_s + 3 * renderer.profile.timeout_s
     async with HttpMlService(windows) as service:
         try:
-            return await play(
+            return await playing(
                 replace(settings, url=service.url, ml_format="nested", timeout_s=silent_s)
             )
         except Unreachable as error:

@@ -27,6 +27,7 @@ class Limits:
     max_delay_s: float | None = None
     max_false_alarms_per_h: float | None = None
     min_alarm_sensitivity: float | None = None
+    min_auc: float | None = None
 
 
 class Outcome(NamedTuple):
@@ -53,6 +54,7 @@ def judge(score: Score, limits: Limits) -> list[Outcome]:
         ("median delay, s", score.delay_s(DELAY_PERCENT), limits.max_delay_s, False),
         ("false alarms per hour", alarms.false_per_h, limits.max_false_alarms_per_h, False),
         ("share of alarms raised", alarms.sensitivity, limits.min_alarm_sensitivity, True),
+        ("AUC", score.calls.auc if score.calls else None, limits.min_auc, True),
     ):
         if limit is not None:
             outcomes.append(_outcome(asked, value, limit, at_least=at_least))

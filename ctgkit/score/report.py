@@ -9,23 +9,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ctgkit.cli.junit import Case, as_junit
+from ctgkit.score.against import Comparison
 from ctgkit.score.alarms import Alarm
 from ctgkit.score.limits import Outcome
 from ctgkit.score.matching import Tally
 from ctgkit.score.risk import FALSE_ALARM_SHARE, verdict
-from ctgkit.score.scoring import TYPED, Score, f1_intervals
+from ctgkit.score.scoring import TYPED, Played, Score, f1_intervals, figure_intervals
 
 DISCLAIMER = "a test tool, not a medical device"
 NOTHING = "-"
-WIDTH, NAME_WIDTH = 80, 28
+WIDTH, NAME_WIDTH = 80, 22
 HEADER = (
     f"{'':{NAME_WIDTH}} {'acc':>5} {'dec':>5} {'type':>5} {'uc':>5} {'base':>5} {'delay':>5}"
-    f" {'alarms':>6} {'false':>5}"
+    f" {'alarms':>6} {'false':>5} {'auc':>5}"
 )
 LEGEND = (
     "acc, dec, uc: F1 of accelerations, decelerations, contractions; type: accuracy of\n"
     "deceleration types; base: baseline RMSD, bpm; delay: median, s; alarms: raised of\n"
-    "called for; false: alarms that the truth doesn't call for"
+    "called for; false: alarms that the truth doesn't call for; auc: of the probability"
 )
 
 
@@ -42,6 +43,7 @@ def row(score: Score) -> str:
         f" {_number(score.baseline_rmsd_bpm, 1):>5} {_number(score.delay_s(50), 0):>5}"
         f" {f'{alarms.met}/{alarms.wanted}' if alarms else NOTHING:>6}"
         f" {len(alarms.false) if alarms else NOTHING:>5}"
+        f" {_share(score.calls.auc if score.calls else None):>5}"
     )
 
 
@@ -80,6 +82,7 @@ def overall_lines(score: Score) -> Iterator[str]:
     yield _baseline_line(score)
     yield _delay_line(score)
     yield from _alarm_lines(score)
+    yield from _call_lines(score)
     yield from _risk_lines(score)
     if score.unreadable:
         yield f"left out, unreadable or of another examination: {score.unreadable}"
@@ -133,6 +136,27 @@ def _alarm_lines(score: Score) -> Iterator[str]:
             yield textwrap.fill(told, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
+def _call_lines(score: Score) -> Iterator[str]:
+    calls = score.calls
+    if calls is None:
+        yield "probability and status: not reported, or nothing known to hold them against"
+        return
+    by = "probability" if calls.by_probability else "status"
+    yield (
+        f"{by} alone: AUC {_share(calls.auc)}, Brier {_number(calls.brier, 3)}"
+        f" ({len(calls.moments)} moments)"
+    )
+    yield (
+        f"  time to alarm {_number(calls.delay_s, 0)} s,"
+        f" {len(calls.tally.false)} false ({_number(calls.tally.false_per_h, 2)}/h)"
+    )
+    for one in calls.calibration():
+        yield (
+            f"  said {one.from_p:.1f} to {one.to_p:.1f}: mean {one.said:.2f}, true"
+            f" {one.called:.2f} ({one.moments} moments)"
+        )
+
+
 def _risk_lines(score: Score) -> Iterator[str]:
     if score.risks is None:
         return
@@ -171,7 +195,13 @@ def _risk(score: Score) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -> str:
+def text(
+    scores: Sequence[Score],
+    overall: Score,
+    outcomes: Sequence[Outcome],
+    played: Played | None = None,
+    compared: Sequence[Comparison] = (),
+) -> str:
     """Return the whole report for people."""
     lines = []
     if len(scores) > 1:
@@ -182,10 +212,20 @@ def text(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -
             f"{kind} {low:.2f} to {high:.2f}" for kind, (low, high) in intervals.items()
         )
         lines += textwrap.wrap(f"F1, 95 % over recordings: {told}", WIDTH, subsequent_indent="  ")
+    if figures := figure_intervals(scores):
+        told = ", ".join(f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in figures.items())
+        lines += textwrap.wrap(f"95 % over recordings: {told}", WIDTH, subsequent_indent="  ")
     lines += [
         f"{'kept  ' if outcome.kept else 'BROKEN'} {outcome.asked}: {outcome.actual}"
         for outcome in outcomes
     ]
+    if compared:
+        lines += ["", "against the earlier run, recording by recording:", *map(str, compared)]
+    if played and played.partial:
+        lines += textwrap.wrap("out of time, scored in part: " + ", ".join(played.partial), WIDTH)
+    if played and played.left:
+        told = f"out of time, not played: {', '.join(played.left)}; --resume FILE goes on"
+        lines += textwrap.wrap(told, WIDTH, subsequent_indent="  ")
     lines.append(summary(scores))
     return "\n".join(lines)
 
@@ -199,7 +239,13 @@ def summary(scores: Sequence[Score]) -> str:
     return f"{told}{without} ({DISCLAIMER})"
 
 
-def as_dict(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def as_dict(
+    scores: Sequence[Score],
+    overall: Score,
+    outcomes: Sequence[Outcome],
+    played: Played | None = None,
+    compared: Sequence[Comparison] = (),
+) -> dict[str, Any]:
     """Return the whole report for JSON; None is what was not reported or isn't known."""
     return {
         "note": DISCLAIMER,
@@ -210,8 +256,15 @@ def as_dict(scores: Sequence[Score], overall: Score, outcomes: Sequence[Outcome]
             kind: [_rounded(low), _rounded(high)]
             for kind, (low, high) in f1_intervals(scores).items()
         },
+        "intervals_95": {
+            name: [_rounded(low), _rounded(high)]
+            for name, (low, high) in figure_intervals(scores).items()
+        },
         "recordings": [{"name": s.name, **_figures(s)} for s in scores if s.said],
         "thresholds": [outcome._asdict() for outcome in outcomes],
+        "partial": list(played.partial) if played else [],
+        "not_played": list(played.left) if played else [],
+        "against": [one._asdict() for one in compared],
     }
 
 
@@ -250,8 +303,36 @@ def _figures(score: Score) -> dict[str, Any]:
             "missed_alarms": [_alarm(alarm) for alarm in alarms.missed],
             "false_alarms": [_alarm(alarm) for alarm in alarms.false],
         },
+        "calls": _calls(score),
         "hypoxia_probability": _risk(score),
         "unreadable": score.unreadable,
+    }
+
+
+def _calls(score: Score) -> dict[str, Any] | None:
+    calls = score.calls
+    if calls is None:
+        return None
+    return {
+        "by": "probability" if calls.by_probability else "status",
+        "auc": _rounded(calls.auc),
+        "brier": _rounded(calls.brier),
+        "moments": len(calls.moments),
+        "time_to_alarm_s": _rounded(calls.delay_s, 1),
+        "called_for": calls.tally.wanted,
+        "met": calls.tally.met,
+        "false": len(calls.tally.false),
+        "false_per_h": _rounded(calls.tally.false_per_h),
+        "calibration": [
+            {
+                "from": one.from_p,
+                "to": one.to_p,
+                "said": _rounded(one.said),
+                "called": _rounded(one.called),
+                "moments": one.moments,
+            }
+            for one in calls.calibration()
+        ],
     }
 
 

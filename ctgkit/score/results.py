@@ -19,6 +19,7 @@ from ctgkit.samples import (
     status_of,
 )
 from ctgkit.score.alarms import ANY, Alarm, intervals
+from ctgkit.score.calls import Moment
 from ctgkit.score.matching import OVERLAP_S, overlap_s
 from ctgkit.score.truth import Span
 from ctgkit.wire import Result
@@ -56,6 +57,8 @@ class Results:
     alarms: tuple[Alarm, ...] | None = None
     alarms_by_code: bool = False
     """Whether the alarms say what they are about."""
+    moments: tuple[Moment, ...] | None = None
+    """Probability and status, every 30 s."""
     risk: tuple[tuple[float, float], ...] | None = None
     """Data time, seconds, and hypoxia probability."""
     unreadable: int = 0
@@ -115,10 +118,18 @@ def from_report(text: bytes) -> Results:
             for c in course
         )
         alarms = tuple(intervals(told, course[-1].at_s))
+    moments = tuple(
+        Moment(c.at_s, c.hypoxia_probability, status_of(c.hypoxia_probability)) for c in course
+    )
     known = ((c.at_s, c.hypoxia_probability) for c in course)
     risk = tuple((at_s, p) for at_s, p in known if p is not None)
     return Results(
-        events=events, baseline=baseline, alarms=alarms, alarms_by_code=by_code, risk=risk or None
+        events=events,
+        baseline=baseline,
+        alarms=alarms,
+        alarms_by_code=by_code,
+        moments=moments or None,
+        risk=risk or None,
     )
 
 
@@ -143,6 +154,7 @@ class Listener:
         self._course: list[tuple[float, tuple[str, ...]]] = []
         self._risk: list[tuple[float, float]] = []
         self._code_course: list[tuple[float, tuple[str, ...]]] = []
+        self._moments: list[Moment] = []
         self._told: tuple[Prediction | None, str] = (None, "ok")
         self._last_s = 0.0
         self._unreadable = 0
@@ -155,6 +167,7 @@ class Listener:
         if result.prediction is None and result.status == "error":
             return  # the backend's word in the service's place (PROTOCOL V-2.2)
         self._last_s = max(self._last_s, result.sec_from_start)
+        self._take_moment(result)
         if result.prediction is not None:
             self._take_risk(result.prediction.hypoxia_probability)
         if (result.prediction, result.status) != self._told:
@@ -178,6 +191,7 @@ class Listener:
             baseline=tuple(self._baseline) or None,
             alarms=tuple(intervals(course, self._last_s)) if course else None,
             alarms_by_code=by_code,
+            moments=tuple(self._moments) or None,
             risk=tuple(self._risk) or None,
             unreadable=self._unreadable,
         )
@@ -185,6 +199,20 @@ class Listener:
     def _note(self, course: list[tuple[float, tuple[str, ...]]], codes: tuple[str, ...]) -> None:
         if not course or course[-1][1] != codes:
             course.append((self._last_s, codes))
+
+    def _take_moment(self, result: Result) -> None:
+        """Keep one every 30 s, from the first on that judges; any that calls for somebody."""
+        p = None if result.prediction is None else result.prediction.hypoxia_probability
+        moment = Moment(self._last_s, p, result.status)
+        if p is None and not moment.alarming and not self._moments:
+            return
+        last = self._moments[-1] if self._moments else None
+        if (
+            last is None
+            or moment.at_s >= last.at_s + PREDICTION_EVERY_S
+            or moment.alarming != last.alarming
+        ):
+            self._moments.append(moment)
 
     def _take_risk(self, probability: float) -> None:
         if not self._risk or self._last_s >= self._risk[-1][0] + PREDICTION_EVERY_S:

@@ -3,7 +3,7 @@
 This module performs no I/O.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ctgkit.events import Event
 from ctgkit.score.alarms import AlarmTally, judge_alarms
+from ctgkit.score.calls import Calls, judge_calls
 from ctgkit.score.matching import Tally, match
 from ctgkit.score.results import Found, Results
 from ctgkit.score.risk import Risk
@@ -44,6 +45,8 @@ class Score:
     """From the onset of each event that was found to the first result that told it."""
     alarms: AlarmTally | None = None
     alarms_by_code: bool = False
+    calls: Calls | None = None
+    """What probability and status alone are worth."""
     risks: tuple[Risk, ...] | None = None
     """Hypoxia probability against the simulated pH, one per recording."""
     unreadable: int = 0
@@ -57,6 +60,7 @@ class Score:
             any(t.wanted or t.found for t in (self.tallies or {}).values())
             or bool(self.baseline_gaps_bpm)
             or (self.alarms is not None)
+            or (self.calls is not None)
         )
 
     @property
@@ -78,6 +82,16 @@ class Score:
     def delay_s(self, percent: float) -> float | None:
         """Return a percentile of the delay, seconds."""
         return float(np.percentile(self.delays_s, percent)) if self.delays_s else None
+
+
+class Played(NamedTuple):
+    """What became of a run that may run out of time."""
+
+    scores: list[Score]
+    partial: tuple[str, ...] = ()
+    """Scenarios that were cut short."""
+    left: tuple[str, ...] = ()
+    """Those that weren't played at all."""
 
 
 class _Matched(NamedTuple):
@@ -117,6 +131,7 @@ def score(truth: Truth, results: Results) -> Score:
         delays_s=tuple(delays_s) or None,
         alarms=_alarms(truth, results),
         alarms_by_code=results.alarms_by_code,
+        calls=judge_calls(truth.alarms, results.moments, truth.length_s),
         risks=_risks(truth, results),
         unreadable=results.unreadable,
     )
@@ -194,6 +209,7 @@ def combined(scores: Sequence[Score]) -> Score:
     delays = [delay for s in scores for delay in s.delays_s or ()]
     typed = [s.typed for s in scores if s.typed is not None]
     alarms = [s.alarms for s in scores if s.alarms is not None]
+    calls = [s.calls for s in scores if s.calls is not None]
     return Score(
         name="overall",
         tallies=_sums(s.tallies for s in scores),
@@ -203,6 +219,7 @@ def combined(scores: Sequence[Score]) -> Score:
         delays_s=tuple(delays) or None,
         alarms=sum(alarms, AlarmTally()) if alarms else None,
         alarms_by_code=any(s.alarms_by_code for s in scores),
+        calls=sum(calls[1:], calls[0]) if calls else None,
         risks=tuple(risk for s in scores for risk in s.risks or ()) or None,
         unreadable=sum(s.unreadable for s in scores),
     )
@@ -233,4 +250,37 @@ def f1_intervals(scores: Sequence[Score]) -> dict[str, tuple[float, float]]:
         if len(some := np.flatnonzero(both)):
             low, high = np.percentile(2 * hits[some] / both[some], (2.5, 97.5)).tolist()
             intervals[kind] = (low, high)
+    return intervals
+
+
+FIGURES: Final[Mapping[str, Callable[[Score], float | None]]] = {
+    "type_accuracy": lambda s: s.type_accuracy,
+    "baseline_rmsd_bpm": lambda s: s.baseline_rmsd_bpm,
+    "alarm_sensitivity": lambda s: s.alarms.sensitivity if s.alarms else None,
+    "false_alarms_per_h": lambda s: s.alarms.false_per_h if s.alarms else None,
+    "auc": lambda s: s.calls.auc if s.calls else None,
+    "brier": lambda s: s.calls.brier if s.calls else None,
+    "time_to_alarm_s": lambda s: s.calls.delay_s if s.calls else None,
+}
+"""Figures of which an interval is given, besides the F1."""
+DRAWS = 300
+"""Resamples behind the interval of a figure that isn't a sum. Chosen: it takes a second."""
+
+
+def figure_intervals(scores: Sequence[Score]) -> dict[str, tuple[float, float]]:
+    """Return how far chance moves each other figure: 95 %, by bootstrap over recordings.
+
+    Empty below 5 recordings. The same scores give the same interval.
+    """
+    said = [score for score in scores if score.said]
+    if len(said) < INTERVAL_FROM:
+        return {}
+    drawn = np.random.default_rng(0).integers(len(said), size=(DRAWS, len(said)))
+    together = [combined([said[n] for n in row]) for row in drawn]
+    intervals = {}
+    for name, figure in FIGURES.items():
+        values = [value for one in together if (value := figure(one)) is not None]
+        if values:
+            low, high = np.percentile(values, (2.5, 97.5)).tolist()
+            intervals[name] = (low, high)
     return intervals

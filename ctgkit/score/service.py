@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from ctgkit.net.client import dial
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import RATE_HZ, Sample
 from ctgkit.score.results import Listener
-from ctgkit.score.scoring import Score, score
+from ctgkit.score.scoring import Played, Score, score
 from ctgkit.score.truth import Span, Truth, simulated
 from ctgkit.sensor.pacing import Feed
 from ctgkit.simulate.scenario import Scenario
@@ -41,6 +41,10 @@ TURN = 4
 RESULT_MAX_BYTES = 1 << 20
 CLOSE_TIMEOUT_S = 1.0
 TELL_EVERY_S = 10.0
+TOGETHER = 6
+"""Scenarios played at a time where a run may end early. Chosen: enough to keep a service busy."""
+PARTIAL_MIN_S = 600.0
+"""A scenario that was cut short sooner isn't scored, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,8 @@ class PlaySettings:
     ml_format: MlFormat = "nested"
     timeout_s: float = 10.0
     """How long a service that owes answers may be silent, and may take to accept."""
+    until_s: float = float("inf")
+    """Loop time at which no more is sent, seconds."""
 
 
 class Patient:
@@ -65,6 +71,7 @@ class Patient:
     def __init__(self, scenario: Scenario, seed: int, duration_s: float | None) -> None:
         length_s = scenario.duration_s if duration_s is None else duration_s
         self.name = scenario.id
+        self.length_s = length_s
         self.sensor_id = str(uuid.uuid4())  # a service may remember the ids of the last run
         self._sensor = Sensor(scenario, seed, duration_s=length_s)
         self._baseline: list[Floats] = []
@@ -75,6 +82,11 @@ class Patient:
         self._sensor.seek(self._sensor.position + len(rendered.chunk.sec_from_start))
         self._baseline.append(rendered.truth.baseline_bpm)
         return rendered.chunk
+
+    @property
+    def played_s(self) -> float:
+        """How much was read, seconds of data time."""
+        return self._sensor.position / RATE_HZ
 
     def truth(self) -> Truth:
         """Return what happened in what was read."""
@@ -88,6 +100,46 @@ class Patient:
         return simulated(self.name, self._sensor.events(), spans)
 
 
+async def play_in_turn(
+    settings: PlaySettings,
+    max_time_s: float | None,
+    done: dict[str, Score],
+    keep: Callable[[dict[str, Score]], None],
+) -> Played:
+    """Play scenarios a few at a time until there are no more, or no more time.
+
+    Parameters
+    ----------
+    settings : PlaySettings
+        What to play, and to whom.
+    max_time_s : float or None
+        How long it may take, seconds.
+    done : dict of str to Score
+        What an earlier run has finished; it isn't played again.
+    keep : callable
+        Gets all that is finished, whenever there is more of it.
+    """
+    loop = asyncio.get_running_loop()
+    until_s = float("inf") if max_time_s is None else loop.time() + max_time_s
+    scores = dict(done)
+    partial: list[str] = []
+    waiting = [one for one in settings.scenarios if one.id not in scores]
+    while waiting and loop.time() < until_s:
+        group, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
+        log.info("%d of %d scenarios are finished", len(done), len(settings.scenarios))
+        for score_of, whole in await _played(replace(settings, scenarios=group, until_s=until_s)):
+            if score_of is not None:
+                scores[score_of.name] = score_of
+            if score_of is not None and whole:
+                done[score_of.name] = score_of
+            elif score_of is not None:
+                partial.append(score_of.name)
+        keep(done)
+    left = tuple(one.id for one in settings.scenarios if one.id not in scores)
+    in_order = [scores[one.id] for one in settings.scenarios if one.id in scores]
+    return Played(in_order, tuple(partial), left)
+
+
 async def play(settings: PlaySettings) -> list[Score]:
     """Play scenarios to a service and return a score of each.
 
@@ -96,6 +148,11 @@ async def play(settings: PlaySettings) -> list[Score]:
     Unreachable
         When it can't be reached, hangs up, or is silent while it owes answers.
     """
+    return [score_of for score_of, _ in await _played(settings) if score_of is not None]
+
+
+async def _played(settings: PlaySettings) -> list[tuple[Score | None, bool]]:
+    """Play scenarios all at once; return a score of each, and whether it was played whole."""
     patients = [Patient(one, settings.seed, settings.duration_s) for one in settings.scenarios]
     connection: ClientConnection = await dial(
         settings.url,
@@ -115,7 +172,14 @@ async def play(settings: PlaySettings) -> list[Score]:
         lost = group
     if lost is not None:
         raise lost.exceptions[0]
-    return [score(p.truth(), talk.listeners[p.sensor_id].results()) for p in patients]
+    found: list[tuple[Score | None, bool]] = []
+    for p in patients:
+        whole = p.played_s >= p.length_s - 1
+        if whole or p.played_s >= PARTIAL_MIN_S:
+            found.append((score(p.truth(), talk.listeners[p.sensor_id].results()), whole))
+        else:
+            found.append((None, False))
+    return found
 
 
 class _Talk:
@@ -183,18 +247,16 @@ class _Talk:
         ]  # fmt: skip
         for feed in feeds:
             feed.start(loop.time())
-        told_s, at_s = loop.time(), 0.0
-        while not all(feed.ended for feed in feeds):
+        began_s = told_s = loop.time()
+        while not all(feed.ended for feed in feeds) and loop.time() < self._settings.until_s:
             batch = [s for feed in feeds for s in feed.take_due(loop.time(), TURN)]
             for start in range(0, len(batch), GROUP):
                 await self._send(batch[start : start + GROUP])
-            if batch:
-                at_s = max(at_s, batch[-1].sec_from_start)
-            else:
+            if not batch:
                 await asyncio.sleep(min(f.next_due_s for f in feeds) - loop.time())
             if loop.time() > told_s + TELL_EVERY_S:
                 told_s = loop.time()
-                log.info("played %.1f min of %d scenarios", at_s / 60, len(patients))
+                _tell(patients, loop.time() - began_s)
         try:
             await self._until(lambda: not self._owed)
         except Unreachable:  # it did answer before, or nothing will be scored
@@ -232,3 +294,15 @@ class _Talk:
             except TimeoutError:
                 reason = f"silent for {timeout_s:g} s, owes {len(self._owed)} answers"
                 raise Unreachable(self._settings.url, reason) from None
+
+
+def _tell(patients: Sequence[Patient], taken_s: float) -> None:
+    """Log how far it is, and how long the rest will take."""
+    whole_s = sum(p.length_s for p in patients)
+    played_s = sum(p.played_s for p in patients)
+    share = played_s / whole_s if whole_s else 1.0
+    left_s = taken_s * (1 - share) / share if share else float("inf")
+    log.info(
+        "played %.0f of %.0f min (%.0f %%), about %.0f s left",
+        played_s / 60, whole_s / 60, 100 * share, left_s,
+    )  # fmt: skip

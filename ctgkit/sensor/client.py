@@ -21,12 +21,13 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
+from ctgkit.net.backoff import BACKOFF_CAP_S, backoff_s
 from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.badline import BadLine
 from ctgkit.sensor.outbox import Outbox
-from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
+from ctgkit.sensor.pacing import Feed
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
     SENSOR_ID_PARAMETER,

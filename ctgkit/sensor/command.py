@@ -164,7 +164,7 @@ def sensor(options: SensorOptions) -> int:
     if options.recording is not None and options.truth is not None:
         raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
     if options.profile is not None:
-        from ctgkit.profile.sensing import play_profile
+        from ctgkit.sensor.foreign import play_profile
 
         source = click.get_current_context().get_parameter_source("url")
         given = source is ParameterSource.COMMANDLINE

@@ -7,16 +7,21 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.connection import target_of
-from ctgkit.check.rig import BenchSettings, run_bench
+from ctgkit.check.probe import run_bench
+from ctgkit.check.rig import BenchSettings
 from ctgkit.check.run import run_checks
 from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
-from tests.check.mutants import TOKENS, small_backend
+from tests.check.naive.backend import start
 
+TOKENS = {f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}": f"token-{n}" for n in range(2)}
+LIMIT = 30
 _ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
 """Below those that the system gives to outgoing connections, which would take them meanwhile."""
 
@@ -61,38 +66,90 @@ def served(directory):
             process.terminate()
 
 
-async def judge(url, sensors, checks, *, ml_port=None, store=None, lenient=(), **more):
+async def judge(
+    url,
+    sensors,
+    checks,
+    *,
+    ml_port=None,
+    store=None,
+    excused=(),
+    allowed=None,
+    launched=None,
+    **more,
+):
     """Run checks against a backend."""
     settings = BenchSettings(
         target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
     )
-    async with run_bench(settings, ml_port and ("127.0.0.1", ml_port)) as bench:
-        return await run_checks(bench, checks, lenient=lenient)
+    async with run_bench(settings, ml_port and ("127.0.0.1", ml_port), launched) as bench:
+        return await run_checks(bench, checks, excused=dict.fromkeys(excused, ""), allowed=allowed)
+
+
+def naive_config(directory, name, **more):
+    """Return a configuration of the naive backend and its sensors' entries."""
+    controls = {sensor: f"127.0.0.1:{free_port()}" for sensor in TOKENS}
+    ml = f"ws://127.0.0.1:{free_port()}/ws/ctg"
+    path = directory / f"{name}.db"
+    config = {"tokens": TOKENS, "store": str(path), "ml": ml, "controls": controls, "limit": LIMIT}
+    entries = tuple(SensorEntry(id=i, token=t, control=controls[i]) for i, t in TOKENS.items())
+    return config | more, entries
+
+
+@asynccontextmanager
+async def naive_backend(config, bug=""):
+    """Run the naive backend in this process; yield its URL."""
+    backend, server = await start(config, bug)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in list(backend.tasks):
+            task.cancel()
+        await asyncio.gather(*backend.tasks, return_exceptions=True)
+        for socket in [*backend.attending, *backend.viewers]:
+            socket.writer.transport.abort()
+        await asyncio.sleep(0.05)
+        backend.store.close()
 
 
 async def judge_mutant(directory, bug, checks, **more):
-    """Run checks against the small backend with one bug."""
-    port = free_port()
-    path = directory / f"{bug or 'none'}.db"
-    async with small_backend(path, f"ws://127.0.0.1:{port}/ws/ctg", bug) as own_port:
-        sensors = tuple(SensorEntry(id=i, token=t) for i, t in TOKENS.items())
-        verdicts = await judge(
-            f"ws://127.0.0.1:{own_port}", sensors, checks, ml_port=port, store=path, **more
+    """Run checks against the naive backend with one fault."""
+    name = "".join(c if c.isalnum() else "-" for c in bug) or "none"
+    config, entries = naive_config(directory, name)
+    async with naive_backend(config, bug) as url:
+        return await judge(
+            url,
+            entries,
+            checks,
+            ml_port=urlsplit(config["ml"]).port,
+            store=Path(config["store"]),
+            max_connections=LIMIT,
+            **more,
         )
-        await asyncio.sleep(0.1)  # what was just connected must be accepted, then closed
-        return verdicts
 
 
 async def judge_service(url, checks, ml_format="nested"):
     """Run checks against an ML service."""
     async with asyncio.TaskGroup() as tasks:
         bench = ServiceBench(target=target_of(url), tasks=tasks, timeout_s=2.0, ml_format=ml_format)
+        await bench.learn()
         return await run_checks(bench, checks)
 
 
-SLOW = {"V-2.2/silent", "V-2.2/late", "V-2.3/others", "V-2.3/closed", "M-1.1/persists"} | {
-    f"S-4.6/{rate}hz" for rate in ("1", "4", "8.33")
-}
+SLOW = {
+    "V-2.2/silent",
+    "V-2.2/late",
+    "V-2.2/each",
+    "V-2.3/others",
+    "V-2.3/closed",
+    "V-2.4/aborts",
+    "M-1.1/persists",
+    "M-1.1/pace",
+    "M-4.1/shown",
+    "S-1.6/reconnects",
+    "H-2.2/hanging",
+} | {f"S-4.6/{rate}hz" for rate in ("1", "4", "8.33")}
 """Checks that take a second or more."""
 
 

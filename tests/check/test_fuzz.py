@@ -5,19 +5,21 @@ import json
 import logging
 import sqlite3
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.check.connection import target_of
-from ctgkit.check.fuzz import Tape, play, run_fuzz
-from ctgkit.check.rig import BenchSettings, run_bench
+from ctgkit.check.fuzz import play, run_fuzz
+from ctgkit.check.probe import run_bench
+from ctgkit.check.rig import BenchSettings
+from ctgkit.check.tape import Tape
 from ctgkit.config import SensorEntry
 from ctgkit.recording.journal import JournalReader
 from ctgkit.replay.player import Player, ReplaySettings
-from tests.check.benches import free_port
-from tests.check.mutants import TOKENS, small_backend
+from tests.check.benches import TOKENS, naive_backend, naive_config
 
 
 @pytest.fixture(autouse=True)
@@ -36,23 +38,25 @@ async def replay(recording, url):
     return await Player(JournalReader(recording), settings, None).run(asyncio.Event())
 
 
-def fuzz(directory, bug, count, seed=1):
-    """Fuzz the small backend; return the verdict and the lines of the recording, if any."""
+def fuzz(directory, bug, count, seed=1, *, numbered=False, excused=()):
+    """Fuzz the naive backend; return the verdict and the lines of the recording, if any."""
     out = directory / "failure.jsonl"
 
     async def judged():
-        path = directory / "m.db"
-        async with small_backend(path, f"ws://127.0.0.1:{free_port()}/", bug) as port:
+        config, entries = naive_config(directory, "m")
+        async with naive_backend(config, bug) as url:
             settings = BenchSettings(
-                target=target_of(f"ws://127.0.0.1:{port}"),
-                sensors=SENSORS,
-                store=path,
+                target=target_of(url),
+                sensors=entries,
+                store=Path(config["store"]),
                 timeout_s=0.3,
             )
             async with run_bench(settings) as bench:
-                return await run_fuzz(bench, count, seed, out)
+                return (await run_fuzz(bench, count, seed, out, excused))[numbered]
 
     verdict = asyncio.run(judged())
+    if numbered:
+        out = directory / "failure-v1.jsonl"
     return verdict, [json.loads(text) for text in out.read_text().splitlines()] if (
         out.exists()
     ) else []
@@ -82,11 +86,11 @@ def test_a_failure_is_shrunk_and_recorded(tmp_path):
 
 async def stored_again(directory, bug):
     """Replay the failure against a new backend; return how many samples it stores."""
-    path = directory / f"{bug or 'sound'}.db"
-    async with small_backend(path, f"ws://127.0.0.1:{free_port()}/", bug) as port:
-        summary = await replay(directory / "failure.jsonl", f"ws://127.0.0.1:{port}")
+    config, _ = naive_config(directory, bug or "sound")
+    async with naive_backend(config, bug) as url:
+        summary = await replay(directory / "failure.jsonl", url.replace("http", "ws"))
     assert summary.sent == 2
-    with closing(sqlite3.connect(path)) as db:
+    with closing(sqlite3.connect(config["store"])) as db:
         return db.execute("SELECT count(*) FROM ctg").fetchone()[0]
 
 
@@ -100,10 +104,13 @@ HISTORY = [
 
 async def test_a_recorded_history_is_replayed_frame_by_frame(tmp_path):
     """With its drops and takeovers: a second connection comes while the first one stands."""
-    path, out = tmp_path / "m.db", tmp_path / "history.jsonl"
-    async with small_backend(path, f"ws://127.0.0.1:{free_port()}/") as port:
-        target = target_of(f"ws://127.0.0.1:{port}")
-        async with run_bench(BenchSettings(target=target, sensors=SENSORS, store=path)) as bench:
+    out = tmp_path / "history.jsonl"
+    config, entries = naive_config(tmp_path, "m")
+    async with naive_backend(config) as url:
+        settings = BenchSettings(
+            target=target_of(url), sensors=entries, store=Path(config["store"])
+        )
+        async with run_bench(settings) as bench:
             tape = Tape()
             await play(bench, HISTORY, tape)
     tape.write(out, "", 0)
@@ -131,3 +138,32 @@ async def test_a_recorded_history_is_replayed_frame_by_frame(tmp_path):
         (0, "open"), (0, 1006), (1, "open"), (2, "open"), (1, 4409), (3, "open"), (2, 4409),
         (3, 1000), (4, "open"), (4, 1000),
     ]  # fmt: skip
+
+
+NUMBERING = (
+    "stores resent samples again",
+    "acknowledges one too many",
+    "rejects in silence",
+    "never acknowledges",
+    "stores under a foreign id",
+)
+
+
+@pytest.mark.parametrize("fault", NUMBERING[:4])
+def test_a_fault_of_the_numbering_is_found(tmp_path, fault):
+    """Histories under ctgkit.v1 find what the plain ones can't see."""
+    verdict, lines = fuzz(tmp_path, fault, 25, numbered=True)
+    assert verdict.outcome == "fail", verdict
+    assert lines[1][2]["subprotocol"] == "ctgkit.v1"
+
+
+def test_numbered_histories_are_survived(tmp_path):
+    verdict, _ = fuzz(tmp_path, "", 15, numbered=True)
+    assert verdict.outcome == "pass", verdict
+
+
+def test_excused_checks_end_no_fuzzing(tmp_path):
+    """A known deviation isn't found again: what it concerns isn't sent."""
+    excused = [f"S-4.8/{name}" for name in ("nan", "infinity", "overflow")]
+    known, _ = fuzz(tmp_path, "accepts NaN", 30, excused=[*excused, "S-4.7/fhr-high"])
+    assert known.outcome == "pass", known

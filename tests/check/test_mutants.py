@@ -1,94 +1,158 @@
-"""A planted bug is found by the checks that name it, and by no other."""
+"""A planted fault is found by the checks of the clause that it breaks, and by no other.
+
+In the default run some faults are judged by their checks and a share of the quick others; the slow
+ones judge every fault by the whole catalogue.
+"""
 
 import asyncio
+import json
 import logging
+import shlex
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from ctgkit.check.backend.catalogue import BACKEND
-from tests.check.benches import explain, failed, judge_mutant, quick_checks
+from ctgkit.check.connection import target_of
+from ctgkit.check.launched import Launched
+from tests.check.benches import (
+    explain,
+    failed,
+    free_port,
+    judge,
+    judge_mutant,
+    naive_config,
+    quick_checks,
+)
+from tests.check.naive.faults import FAULTS, PROCESS_FAULTS
 
-BUGS = {
-    "forgets the token": {"S-1.3/wrong-token", "S-1.3/no-token", "S-1.3/in-url", "S-1.3/same-body"},
-    "takes a token from the URL": {"S-1.3/in-url"},
-    "tells who is known": {"S-1.3/unknown", "S-1.3/same-body"},
-    "refuses a second connection": {"S-1.4/closed", "S-1.4/serves", "S-1.4/examination"},
-    "lets every origin in": {"S-2.1/foreign", "S-2.1/null"},
-    "case-sensitive keys": {"S-4.2/bpmChild", "S-4.2/upper"},
-    "stores 0 for no signal": {"S-4.4/null", "S-4.4/zero", "S-4.4/absent"},
-    "rejects whole arrays": {"S-4.5/one-bad"},
-    "accepts NaN": {"S-4.8/nan", "S-4.8/infinity", "S-4.8/overflow"},
-    "dies on invalid JSON": {
-        *(f"S-4.8/{name}" for name in ("json", "utf8", "empty", "deep", "digits")),
-        "S-6.4/unreadable",
-    },
-    "endures any rubbish": {"S-4.9/hundred"},
-    "takes frames of any size": {"S-4.10/larger", "S-4.10/fragments"},
-    "drops what goes back in time": {"S-4.11/reordered", "S-4.11/back"},
-    "stores twice": {"S-5.1/stored-once"},
-    "mixes sensors": {"S-5.1/own-rows"},
-    "never closes examinations": {"S-5.3/closed", "S-5.3/next"},
-    "writes to every sensor": {"S-6.1/silent"},
-    "acknowledges too early": {"S-6.3/committed"},
-    "stores resent samples again": {"S-6.5/once", "S-6.5/earlier"},
-    "always says ok": {"H-1.1/degraded"},
-    "rewrites results": {"V-2.1/bytes"},
-    "knows two viewers at most": {"V-2.1/all"},
-    "shows nothing without the ML service": {
-        *(f"V-2.2/{name}" for name in ("silent", "lost", "error", "down"))
-    },
-    "waits for slow viewers": {"V-2.3/others", "V-2.3/closed"},
-    "has no past": {"V-3.1/past", "V-3.1/seconds", "V-3.1/prediction"},
-    "never redials": {"M-1.1/redials"},
-    "loses data while the ML service is down": {"M-1.2/down"},
-    "sends resent samples to the ML service": {"M-2.2/once"},
-    "relays garbage": {
-        "M-4.1/wrong-type",
-        *(f"M-4.1/{n}" for n in ("json", "binary", "scalar", "list", "no-id", "stranger", "error")),
-    },
-}
-"""The bug -> the checks that find it."""
+ROOT = Path(__file__).parent.parent.parent
+FAST = (
+    "compares the token's beginning",
+    "the older connection ends the examination",
+    "refuses quick reconnects",
+    "stores under a second sensor's id",
+    "accepts NaN",
+    "ends with the first who leaves",
+    "acknowledges before it commits",
+    "drops a restarted sensor's data",
+    "stops nobody",
+    "locks up when many viewers vanish",
+    "predictions before the past",
+    "relays wrong types",
+)
+PARTS = 6
+"""The quick checks are dealt out to the faults of the default run."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet():
+    logging.disable(logging.CRITICAL)  # the library logs what the mutants break
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory):
-    """Each bug judged by the checks that name it, and every fourth of the quick ones."""
     directory = tmp_path_factory.mktemp("mutants")
 
-    async def judged(number, bug):
-        named = BUGS.get(bug, set())
-        quick = {c.id for c in list(quick_checks())[number % 4 :: 4]}
+    async def judged(number, fault):
+        named = FAULTS.get(fault, set())
+        quick = {c.id for c in list(quick_checks())[number % PARTS :: PARTS]}
         checks = [c for c in BACKEND.checks.values() if c.id in named | quick]
-        return await judge_mutant(directory, bug, checks)
+        return await judge_mutant(directory, fault, checks)
 
     async def all_of_them():  # at a time: they mostly wait
-        bugs = ["", *BUGS]
-        return dict(
-            zip(
-                bugs, await asyncio.gather(*(judged(n, b) for n, b in enumerate(bugs))), strict=True
-            )
-        )
+        faults = ["", *FAST]
+        found = await asyncio.gather(*(judged(n, fault) for n, fault in enumerate(faults)))
+        return dict(zip(faults, found, strict=True))
 
-    logging.disable(logging.CRITICAL)  # the library logs what the mutants break
-    try:
-        yield asyncio.run(all_of_them())
-    finally:
-        logging.disable(logging.NOTSET)
+    return asyncio.run(all_of_them())
 
 
-def test_without_a_bug_it_passes(verdicts):
+def test_without_a_fault_it_passes(verdicts):
     assert not failed(verdicts[""]), explain(verdicts[""])
 
 
-@pytest.mark.parametrize("bug", BUGS)
-def test_a_bug_is_found_by_its_checks_alone(verdicts, bug):
+@pytest.mark.parametrize("fault", FAST)
+def test_a_fault_is_found_by_its_checks_alone(verdicts, fault):
     """The named checks fail, and nothing else does."""
-    assert failed(verdicts[bug]) == BUGS[bug], explain(verdicts[bug])
+    assert failed(verdicts[fault]) == FAULTS[fault], explain(verdicts[fault])
+
+
+def test_there_are_sixty_faults_and_more():
+    assert len(FAULTS) + len(PROCESS_FAULTS) >= 60
+    assert set().union(*FAULTS.values(), *PROCESS_FAULTS.values()) <= BACKEND.checks.keys()
+    assert set(FAST) <= FAULTS.keys()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", ["", *BUGS])
-def test_a_bug_among_all_checks(tmp_path, bug):
+@pytest.mark.parametrize("fault", ["", *FAULTS])
+def test_a_fault_among_all_checks(tmp_path, fault):
     """The same with the whole catalogue."""
-    found = asyncio.run(judge_mutant(tmp_path, bug, BACKEND.select((), strict=False)))
-    assert failed(found) == BUGS.get(bug, set()), explain(found)
+    found = asyncio.run(judge_mutant(tmp_path, fault, BACKEND.select((), strict=False)))
+    assert failed(found) == FAULTS.get(fault, set()), explain(found)
+
+
+def judge_process(directory, fault, checks):
+    """Run checks against the naive backend in a process of its own, which they start and stop."""
+    port = free_port()
+    config, entries = naive_config(directory, "process", port=port, sync="NORMAL")
+    Path(config["store"]).touch()
+    file = directory / "config.json"
+    file.write_text(json.dumps(config))
+    command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file), *fault.split()])
+    launched = Launched(
+        f"env PYTHONPATH={ROOT} {command}",
+        target_of(f"http://127.0.0.1:{port}"),
+        directory / "run.log",
+        None,
+        20.0,
+    )
+    judging = judge(
+        f"http://127.0.0.1:{port}",
+        entries,
+        checks,
+        ml_port=urlsplit(config["ml"]).port,
+        store=Path(config["store"]),
+        launched=launched,
+    )
+    return asyncio.run(judging)
+
+
+PROCESS_CHECKS = [c for c in BACKEND.checks.values() if "run" in c.needs]
+
+
+def test_a_process_without_a_fault_passes(tmp_path):
+    found = judge_process(tmp_path, "", PROCESS_CHECKS)
+    assert {v.outcome for v in found} == {"pass"}, explain(found)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(f, marks=() if f.startswith("runs on") else pytest.mark.slow)
+        for f in PROCESS_FAULTS
+    ],
+)
+def test_a_fault_of_the_process_is_found(tmp_path, fault):
+    """Judged by the checks that start, stop and kill it, and those that name it."""
+    named = PROCESS_FAULTS[fault]
+    checks = [
+        c
+        for c in BACKEND.checks.values()
+        if c.id in named or (c in PROCESS_CHECKS and not fault.startswith("runs on"))
+    ]
+    found = judge_process(tmp_path, fault, checks)
+    assert failed(found) == named, explain(found)
+
+
+def test_a_lock_up_is_named_once_and_the_rest_blocked(tmp_path):
+    """After viewers get nothing more, nothing else is said to have failed."""
+    checks = BACKEND.select(["V-2.4/aborts", "S-1.2"], strict=False)
+    order = sorted(checks, key=lambda c: not c.id.endswith("aborts"))
+    found = asyncio.run(judge_mutant(tmp_path, "locks up when many viewers vanish", order))
+    assert [v.outcome for v in found] == ["fail", *["blocked"] * (len(found) - 1)], explain(found)
+    assert all("since V-2.4/aborts" in v.actual for v in found[1:])

@@ -72,6 +72,10 @@ async def test_frontends_find_what_they_look_for():
     async with stage.serve("127.0.0.1", 0) as url:
         health = json.loads(await asyncio.to_thread(lambda: urlopen(f"{url}/api/health").read()))
         assert health["status"] == "ok"
+        page = await asyncio.to_thread(lambda: urlopen(f"{url}/").read())
+        assert b"<!doctype html>" in page.lower()
+        style = await asyncio.to_thread(lambda: urlopen(f"{url}/page/colours.css").status)
+        assert style == 200
         address = url.replace("http", "ws", 1) + "/ws"
         with pytest.raises(InvalidStatus, match="403"):
             await connect(address, origin="http://evil.example")

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import serve
 
-from ctgkit.errors import Unreachable
+from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.mlstub.service import MlService, MlSettings
-from ctgkit.score.service import IN_FLIGHT_MAX, PlaySettings, play
-from ctgkit.simulate.library import load_scenario
+from ctgkit.score import progress
+from ctgkit.score.service import IN_FLIGHT_MAX, PlaySettings, play, play_in_turn
+from ctgkit.simulate.library import load_scenario, scenario_names
 
 
 def settings(url, *names, **more):
@@ -130,3 +131,63 @@ async def test_real_time_is_kept():
     async with service(minimal) as url:
         await play(settings(url, duration_s=20.0, speed=60.0))
     assert asyncio.get_running_loop().time() - began_s >= 0.3
+
+
+# Out of time, and on again
+
+SHORT = ("quiet-sleep-1F", "labour", "late-decels-severe", "tachycardia", "bradycardia",
+         "sinusoidal", "active-4F", "weak-wireless")  # fmt: skip
+
+
+def known(*names):
+    return [n for n in names if n in scenario_names()][:8]
+
+
+async def test_a_run_that_is_out_of_time_goes_on_later(tmp_path):
+    """What is finished is kept; the second run plays only the rest."""
+    names = known(*SHORT)
+    asked = []
+
+    def answer(request):
+        asked.append(request["sensorID"])
+        return minimal(request)
+
+    kept = {}
+    async with service(answer) as url:
+        some = settings(url, *names[:3], duration_s=300)
+        first = await play_in_turn(some, None, {}, kept.update)
+        assert [s.name for s in first.scores] == names[:3]
+        path = tmp_path / "state.json"
+        progress.save(path, {"seed": 0}, kept)
+        done = progress.load(path, {"seed": 0})
+        assert done == kept
+        before = len(set(asked))
+        everything = settings(url, *names, duration_s=300)
+        second = await play_in_turn(everything, None, done, kept.update)
+    assert [s.name for s in second.scores] == names
+    assert len(set(asked)) - before == len(names) - 3
+    with pytest.raises(ConfigError, match="another seed"):
+        progress.load(path, {"seed": 1})
+
+
+async def test_out_of_time_is_said_and_scored_in_part():
+    """A slow service gets figures for what it heard."""
+    names = known(*SHORT)
+
+    async with service(minimal) as url:
+        slow = settings(url, *names, duration_s=7200, speed=2000.0)
+        played = await play_in_turn(slow, 1.0, {}, lambda _done: None)
+    assert len(played.partial) + len(played.left) >= 2
+    assert {*played.partial, *played.left} <= set(names)
+    assert [s.name for s in played.scores] == list(played.partial)
+
+
+async def test_probability_alone_is_scored():
+    """A service that says nothing else gets more than dashes."""
+
+    async with service(lambda r: minimal(r, 0.9)) as url:
+        (one,) = await play(settings(url, "late-decels-severe", duration_s=1800))
+    assert one.tallies is None
+    assert one.calls is not None
+    assert one.calls.moments
+    assert one.scored

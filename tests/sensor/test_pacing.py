@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.sensor.pacing import BACKOFF_CAP_S, Feed, backoff_s
+from ctgkit.net.backoff import BACKOFF_CAP_S, backoff_s
+from ctgkit.sensor.pacing import Feed
 from ctgkit.simulate.source import Chunk
 
 

@@ -6,14 +6,14 @@ import uuid
 from contextlib import AsyncExitStack
 from urllib.parse import quote
 
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Response
 from ctgkit.check.messages import TOKEN_HEADER
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
 STRANGER = "11111111-2222-4333-8444-555555555555"
-TIMED_TRIES = 25
+TIMED_TRIES, TIMED_ROUNDS = 25, 3
 TIMING_MAX_S = 0.002
 """Medians of two refusals may differ by this much, seconds; a network tells no less apart."""
 
@@ -67,6 +67,13 @@ async def no_token(bench: Bench) -> None:
     expect(await bench.handshake(bench.sensor_path(), [(TOKEN_HEADER, "")]), 401)
 
 
+@CHECKS.add("S-1.3/near", "The token with a character less or more gets 401", needs="sensor")
+async def nearly_right_token(bench: Bench) -> None:
+    name, token = bench.token()
+    for wrong in (token[:-1], token + "x", token[:1]):
+        expect(await bench.handshake(bench.sensor_path(), [(name, wrong)]), 401)
+
+
 @CHECKS.add("S-1.3/in-url", "A token in the URL is not accepted", needs="sensor")
 async def token_in_url(bench: Bench) -> None:
     token = quote(bench.token()[1])
@@ -86,6 +93,26 @@ async def same_body(bench: Bench) -> None:
 
 @CHECKS.add("S-1.3/same-time", "Both refusals take the same time", needs="sensor", strict=True)
 async def same_time(bench: Bench) -> None:
+    """Fail only for what shows in every round: a busy machine delays the one or the other."""
+    found = [await _medians_s(bench)]
+    while _differ(found[-1]) and len(found) < TIMED_ROUNDS:
+        found.append(await _medians_s(bench))
+        if (found[-1][0] > found[-1][1]) != (found[0][0] > found[0][1]):
+            return
+    if _differ(found[-1]):
+        unknown_s, wrong_s = found[-1]
+        raise Mismatch(
+            f"medians within {1e3 * TIMING_MAX_S:g} ms",
+            f"unknown sensor {1e3 * unknown_s:.1f} ms, wrong token {1e3 * wrong_s:.1f} ms",
+        )
+
+
+def _differ(medians_s: tuple[float, float]) -> bool:
+    return abs(medians_s[0] - medians_s[1]) > TIMING_MAX_S
+
+
+async def _medians_s(bench: Bench) -> tuple[float, float]:
+    """Return how long a refusal takes: of an unknown sensor, of a wrong token."""
     loop = asyncio.get_running_loop()
     taken: list[list[float]] = [[], []]
     for _ in range(TIMED_TRIES):
@@ -93,12 +120,7 @@ async def same_time(bench: Bench) -> None:
             began_s = loop.time()
             await bench.handshake(path, [(TOKEN_HEADER, "wrong")])
             times.append(loop.time() - began_s)
-    unknown_s, wrong_s = (statistics.median(times) for times in taken)
-    if abs(unknown_s - wrong_s) > TIMING_MAX_S:
-        raise Mismatch(
-            f"medians within {1e3 * TIMING_MAX_S:g} ms",
-            f"unknown sensor {1e3 * unknown_s:.1f} ms, wrong token {1e3 * wrong_s:.1f} ms",
-        )
+    return statistics.median(taken[0]), statistics.median(taken[1])
 
 
 def _refused_paths(bench: Bench) -> tuple[str, str]:
@@ -109,36 +131,6 @@ async def _refusals(bench: Bench) -> tuple[Response, Response]:
     unknown, wrong = _refused_paths(bench)
     headers = [(TOKEN_HEADER, "wrong")]
     return await bench.handshake(unknown, headers), await bench.handshake(wrong, headers)
-
-
-@CHECKS.add("S-1.4/closed", "A second connection closes the first with 4409", needs="sensor")
-async def takeover(bench: Bench) -> None:
-    async with bench.sensor() as older, bench.sensor() as newer:
-        await older.closed(4409)
-        newer.must_live()
-
-
-@CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")
-async def takeover_serves(bench: Bench) -> None:
-    async with bench.watch() as watch, bench.sensor(), bench.sensor() as newer:
-        sec, text = bench.fresh()
-        await newer.send(text)
-        await watch.saw(sec)
-
-
-@CHECKS.add("S-1.4/examination", "A takeover leaves the examination open", needs="sensor store")
-async def takeover_keeps_examination(bench: Bench) -> None:
-    async with bench.watch() as watch, bench.sensor() as older:
-        before, text = bench.fresh()
-        await older.send(text)
-        await watch.saw(before)
-        async with bench.sensor() as newer:
-            after, text = bench.fresh()
-            await newer.send(text)
-            await watch.saw(after)
-            found = [bench.examination_of(sec) for sec in (before, after)]
-            if found[0] != found[1]:
-                raise Mismatch("both samples in one examination", f"examinations {found}")
 
 
 @CHECKS.add("S-1.5/slash", "/ws/sensor/ is 404", needs="sensor")
@@ -154,9 +146,56 @@ async def plain_request(bench: Bench) -> None:
     expect(await bench.http(bench.sensor_path(), [bench.token()]), 426)
 
 
+FOREIGN_HOST, FOREIGN_ORIGIN = "attacker.example", ("Origin", "https://attacker.example")
+
+
+@CHECKS.add(
+    "S-1.7/order",
+    "Of several reasons to refuse, the first in the list of S-1.7 counts",
+    level="SHOULD",
+)
+async def order_of_refusals(bench: Bench) -> None:
+    tries: tuple[tuple[str, str, int, Response], ...] = (
+        (
+            "POST to an unknown path",
+            "method",
+            405,
+            await bench.http("/api/no-such-path", [("Content-Length", "0")], method="POST"),
+        ),
+        (
+            "a sensor without sensor_id and without token",
+            "no sensor_id",
+            400,
+            await bench.handshake("/ws/sensor"),
+        ),
+        (
+            "an unknown sensor from a foreign origin",
+            "Origin",
+            403,
+            await bench.handshake(f"/ws/sensor?sensor_id={STRANGER}", [FOREIGN_ORIGIN]),
+        ),
+        (
+            "an unknown path with a foreign Host",
+            "Host",
+            403,
+            await bench.http("/api/no-such-path", host=FOREIGN_HOST),
+        ),
+        (
+            "no upgrade and a wrong token",
+            "id or token",
+            401,
+            await bench.http(f"/ws/sensor?sensor_id={STRANGER}", [(TOKEN_HEADER, "wrong")]),
+        ),
+    )
+    for what, reason, status, response in tries:
+        later = {400, 401, 403, 404, 405, 426} - {status}
+        if response.status in later:
+            raise Mismatch(f"HTTP {status} ({reason}) for {what}", f"HTTP {response.status}")
+
+
 @CHECKS.add("S-2.1/foreign", "A sensor or viewer from a foreign origin gets 403", needs="sensor")
 async def foreign_origin(bench: Bench) -> None:
-    await _from_origin(bench, "https://attacker.example", 403)
+    await _from_origin(bench, FOREIGN_ORIGIN[1], 403)
 
 
 @CHECKS.add("S-2.1/null", "The origin null gets 403", needs="sensor")
@@ -184,7 +223,7 @@ async def _from_origin(bench: Bench, origin: str, status: int) -> None:
 
 @CHECKS.add("S-2.2/foreign", "A foreign Host gets 403")
 async def foreign_host(bench: Bench) -> None:
-    host = f"attacker.example:{bench.target.port}"
+    host = f"{FOREIGN_HOST}:{bench.target.port}"
     expect(await bench.http("/api/health", host=host), 403)
     expect(await bench.handshake("/ws", bench.viewer_headers(), host=host), 403)
 
@@ -202,13 +241,33 @@ async def foreign_image(bench: Bench) -> None:
 
 @CHECKS.add("S-2.3/limit", "One connection more than configured gets 503", needs="limit")
 async def too_many(bench: Bench) -> None:
+    limit = bench.settings.max_connections
+    await bench.canary.leave()  # a viewer less
     async with AsyncExitStack() as stack:
-        for _ in range(bench.settings.max_connections):
-            response = await bench.handshake("/ws", bench.viewer_headers())
-            if response.status == 503:
-                return  # others are connected too
+        for number in range(1, limit + 1):
+            await _admit(bench, stack, number)
+        response = await bench.handshake("/ws", bench.viewer_headers())
+        if response.status != 503:
+            raise Mismatch(
+                f"HTTP 503 for connection {limit + 1} of {limit}", f"HTTP {response.status}"
+            )
+
+
+async def _admit(bench: Bench, stack: AsyncExitStack, number: int) -> None:
+    """Connect a viewer, as soon as the backend has seen that earlier ones left."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + bench.timeout_s
+    while True:
+        try:
             await stack.enter_async_context(bench.viewer())
-        expect(await bench.handshake("/ws", bench.viewer_headers()), 503)
+            return
+        except Mismatch as mismatch:
+            if loop.time() > deadline_s:
+                raise Mismatch(
+                    f"{bench.settings.max_connections} connections at a time",
+                    f"connection {number} isn't let in: {mismatch.actual} (are others connected?)",
+                ) from None
+        await asyncio.sleep(0.02)
 
 
 @CHECKS.add(
@@ -248,13 +307,14 @@ async def unfinished_is_dropped(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-2.4/flood",
-    "A sensor that floods with 5000 samples holds nobody up",
+    "A sensor that floods with 5000 samples holds no other sensor up",
     needs="witness pair",
     strict=True,
 )
 async def flood(bench: Bench) -> None:
     async with bench.sensor(1) as flooder, bench.sensor() as sensor:
-        await flooder.send(*(bench.fresh()[1] for _ in range(5000)))
+        with arranging("5000 samples sent"):
+            await flooder.send(*(bench.fresh()[1] for _ in range(5000)))
         async with bench.watch() as watch:
             sec, text = bench.fresh()
             await sensor.send(text)

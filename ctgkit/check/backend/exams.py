@@ -1,34 +1,22 @@
-"""Examinations and acknowledgements: clauses S-5 and S-6."""
+"""Examinations and their tables: clauses S-5 and D."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
+from contextlib import AsyncExitStack
+from datetime import datetime
 
-from ctgkit.check.backend.samples import BAD_SEC
+from ctgkit.check.backend.takeover import end_of, stored_in
 from ctgkit.check.checks import Catalogue, Mismatch
-from ctgkit.check.connection import Line, until
-from ctgkit.check.messages import parsed, sample
+from ctgkit.check.connection import until
+from ctgkit.check.messages import sample
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
 
 
-async def _stored(bench: Bench, sensor: Line) -> int:
-    """Send one sample and return the examination in which it is stored."""
-    sec, text = bench.fresh()
-    await sensor.send(text)
-    return await until(
-        lambda: bench.examination_of(sec) or 0,
-        "the sample in the database",
-        lambda: "it isn't there",
-        bench.timeout_s,
-    )
-
-
 @CHECKS.add("S-5.1/belongs", "A stored sample belongs to an examination", needs="sensor store")
 async def belongs(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await _stored(bench, sensor)
+        examination = await stored_in(bench, sensor)
         if bench.db.examination(examination) is None:
             raise Mismatch("an examination of the sample", f"none has the id {examination}")
 
@@ -39,28 +27,50 @@ async def stored_once(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         sec, text = bench.fresh()
         await sensor.send(text)
-        await _stored(bench, sensor)
+        await stored_in(bench, sensor)
         rows = [r for r in bench.db.readings(after) if r.sec == sec]
         if len(rows) != 1:
             raise Mismatch("one row", f"{len(rows)} rows of the sample at {sec:g} s")
 
 
-@CHECKS.add("S-5.1/own-rows", "Samples keep their sensor", needs="pair store")
+@CHECKS.add("S-5.1/own-rows", "Samples of two sensors keep their sensor", needs="pair store")
 async def own_rows(bench: Bench) -> None:
+    await _own_rows(bench, together=False)
+
+
+@CHECKS.add(
+    "S-5.1/together",
+    "Samples that two sensors send at the same moment are all stored",
+    needs="pair store",
+)
+async def together(bench: Bench) -> None:
+    await _own_rows(bench, together=True)
+
+
+async def _own_rows(bench: Bench, *, together: bool) -> None:
+    """Send samples of two sensors, each alone or all at once, and look whose they are."""
     after = bench.db.last_row()
     async with bench.sensor() as first, bench.sensor(1) as second:
-        sent = {}
-        for _ in range(3):
+        sent: dict[float, str] = {}
+
+        async def stored() -> None:
+            began_s = asyncio.get_running_loop().time()
+            await until(
+                lambda: _owners(bench, after).keys() >= sent.keys(),
+                f"{len(sent)} samples in the database",
+                lambda: f"{len(_owners(bench, after).keys() & sent.keys())} are",
+                bench.timeout_s,
+            )
+            await bench.quiet.commits(began_s)
+
+        for _ in range(20 if together else 3):
             for number, sensor in enumerate((first, second)):
                 sec, text = bench.fresh()
                 sent[sec] = bench.settings.sensors[number].id
                 await sensor.send(text)
-        await until(
-            lambda: _owners(bench, after).keys() >= sent.keys(),
-            f"{len(sent)} samples in the database",
-            lambda: f"{len(_owners(bench, after))} are",
-            bench.timeout_s,
-        )
+                if not together:
+                    await stored()
+        await stored()
         seen = _owners(bench, after)
         if wrong := [sec for sec, owner in sent.items() if seen[sec] != owner]:
             raise Mismatch(
@@ -72,27 +82,61 @@ def _owners(bench: Bench, after: int) -> dict[float, str]:
     return {r.sec: r.sensor_id for r in bench.db.readings(after)}
 
 
+@CHECKS.add(
+    "D-1/row",
+    "A row of ctg has the sensor's lower-case UUID and the values as sent",
+    needs="sensor store",
+)
+async def row_of_a_sample(bench: Bench) -> None:
+    async with bench.watch() as watch, bench.sensor() as sensor:
+        sec = bench.sec()
+        await sensor.send(sample(sec, 140.5, 15.25, 0.5))
+        await watch.saw(sec)
+    row = bench.db.row_at(sec)
+    wanted = {"uuid": bench.own_id, "bpm": 140.5, "uterus": 15.25, "spasms": 0.5}
+    if wrong := {n: row[n] for n, value in wanted.items() if row[n] != value}:
+        name, got = next(iter(wrong.items()))
+        raise Mismatch(f"ctg.{name} is {wanted[name]!r}", repr(got))
+
+
+@CHECKS.add(
+    "D-2/times", "start_time and end_time are texts, ISO 8601", needs="sensor store", level="SHOULD"
+)
+async def times_of_an_examination(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+    start, _ = bench.db.examination(examination) or (None, None)
+    try:
+        datetime.fromisoformat(str(start))
+    except ValueError:
+        raise Mismatch("examinations.start_time is ISO 8601", repr(start)) from None
+
+
 @CHECKS.add("S-5.2/opens", "A sensor that comes alone opens an examination", needs="sensor store")
 async def opens(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await _stored(bench, sensor)
+        examination = await stored_in(bench, sensor)
         _, end = bench.db.examination(examination) or (None, None)
         if end is not None:
             raise Mismatch("an open examination", f"{examination}, which ended at {end}")
 
 
-@CHECKS.add("S-5.2/joins", "Another sensor of the bed joins", needs="pair store")
+@CHECKS.add(
+    "S-5.2/joins", "A second sensor of the bed joins the open examination", needs="pair store"
+)
 async def joins(bench: Bench) -> None:
     async with bench.sensor() as first, bench.sensor(1) as second:
-        found = [await _stored(bench, first), await _stored(bench, second)]
+        found = [await stored_in(bench, first), await stored_in(bench, second)]
         if found[0] != found[1]:
             raise Mismatch("both sensors in one examination", f"examinations {found}")
 
 
-@CHECKS.add("S-5.3/closed", "When the sensor has left, its examination ends", needs="sensor store")
+@CHECKS.add(
+    "S-5.3/closed", "When its last sensor has left, an examination ends", needs="sensor store"
+)
 async def closed(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await _stored(bench, sensor)
+        examination = await stored_in(bench, sensor)
     await until(
         lambda: (bench.db.examination(examination) or (None, None))[1],
         f"examination {examination} has an end_time",
@@ -101,19 +145,43 @@ async def closed(bench: Bench) -> None:
     )
 
 
-@CHECKS.add("S-5.3/last", "It stays open while one of two sensors is left", needs="pair store")
+@CHECKS.add(
+    "S-5.3/last", "An examination stays open while one of two sensors is left", needs="pair store"
+)
 async def open_until_the_last(bench: Bench) -> None:
-    async with bench.sensor() as first:
-        async with bench.sensor(1) as second:
-            examination = await _stored(bench, second)
-        if (later := await _stored(bench, first)) != examination:
-            raise Mismatch(f"examination {examination} goes on", f"{later} began")
+    await _outlives(bench, leaving=1, staying=0)
+
+
+@CHECKS.add(
+    "S-5.3/first",
+    "It stays open when the sensor that opened it leaves before the other",
+    needs="pair store",
+)
+async def open_without_the_first(bench: Bench) -> None:
+    await _outlives(bench, leaving=0, staying=1)
+
+
+async def _outlives(bench: Bench, leaving: int, staying: int) -> None:
+    """Let one of two sensors leave, and see that the other's examination goes on."""
+    async with AsyncExitStack() as stack:
+        lines = {n: await stack.enter_async_context(bench.sensor(n)) for n in (0, 1)}
+        await stored_in(bench, lines[leaving])
+        examination = await stored_in(bench, lines[staying])
+        await lines[leaving].connection.close()
+        for _ in range(3):  # the backend may notice late
+            await lines[staying].settle()
+            if (later := await stored_in(bench, lines[staying])) != examination:
+                raise Mismatch(f"examination {examination} goes on", f"{later} began")
+        if (end := end_of(bench, examination)) is not None:
+            raise Mismatch(
+                f"examination {examination} is open, a sensor is connected", f"it ended at {end}"
+            )
 
 
 @CHECKS.add("S-5.3/next", "A sensor that comes later opens the next one", needs="sensor store")
 async def next_one(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        earlier = await _stored(bench, sensor)
+        earlier = await stored_in(bench, sensor)
     await asyncio.sleep(bench.settings.grace_s)
     await until(
         lambda: (bench.db.examination(earlier) or (None, None))[1],
@@ -122,174 +190,5 @@ async def next_one(bench: Bench) -> None:
         bench.timeout_s,
     )
     async with bench.sensor() as sensor:
-        if await _stored(bench, sensor) == earlier:
+        if await stored_in(bench, sensor) == earlier:
             raise Mismatch("a new examination", f"{earlier} again, though it had ended")
-
-
-# S-6: acknowledgements
-
-
-def acks(line: Line) -> list[int]:
-    """Return the acknowledgements that came over a line."""
-    replies = map(parsed, line.received)
-    return [r["ack"] for r in replies if isinstance(r, dict) and isinstance(r.get("ack"), int)]
-
-
-def errors(line: Line) -> list[dict[str, Any]]:
-    """Return the error replies that came over a line."""
-    return [r for r in map(parsed, line.received) if isinstance(r, dict) and "error" in r]
-
-
-async def acked(line: Line, seq: int) -> None:
-    """Wait for the acknowledgement of everything up to *seq*."""
-    await until(
-        lambda: any(ack >= seq for ack in acks(line)),
-        f'{{"ack": {seq}}}',
-        line.seen,
-        line.timeout_s,
-    )
-
-
-async def send_numbered(bench: Bench, line: Line, count: int) -> list[tuple[int, str]]:
-    """Send new numbered samples and return their numbers and texts."""
-    sent = []
-    for _ in range(count):
-        seq = bench.seq()
-        sent.append((seq, sample(bench.sec(), seq=seq)))
-    await line.send(*(text for _, text in sent))
-    return sent
-
-
-@CHECKS.add("S-6.1/silent", "Without ctgkit.v1 the backend writes nothing", needs="witness")
-async def silent(bench: Bench) -> None:
-    async with bench.watch() as watch, bench.sensor() as sensor:
-        sec = bench.sec()
-        await sensor.send(sample(BAD_SEC, 999), sample(sec, seq=bench.seq()))
-        await watch.saw(sec)
-        await sensor.settle()
-        if sensor.received:
-            raise Mismatch("nothing is written to the sensor", sensor.seen())
-
-
-@CHECKS.add("S-6.1/other", "A subprotocol that it doesn't know is not chosen", needs="sensor")
-async def other_subprotocol(bench: Bench) -> None:
-    path, headers = bench.sensor_path(), [bench.token(), ("Sec-WebSocket-Protocol", "chat.v9")]
-    response = await bench.handshake(path, headers)
-    if chosen := response.headers.get("sec-websocket-protocol"):
-        raise Mismatch("no subprotocol", chosen)
-
-
-@CHECKS.add("S-6.2/seq", "Under it, a sample without seq is rejected", needs="v1")
-async def seq_required(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        await sensor.send(bench.fresh()[1])
-        await until(lambda: errors(sensor), '{"error": …}', sensor.seen, sensor.timeout_s)
-
-
-@CHECKS.add("S-6.2/range", "A seq of -1, 2⁶³ or 1.5 is rejected", needs="v1")
-async def seq_range(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        bad = ("-1", str(2**63), "1.5", '"1"')
-        await sensor.send(*(sample(bench.sec(), seq=seq) for seq in bad))
-        await until(
-            lambda: len(errors(sensor)) >= len(bad),
-            f"{len(bad)} error replies",
-            lambda: f"{len(errors(sensor))}, {sensor.seen()}",
-            sensor.timeout_s,
-        )
-
-
-@CHECKS.add("S-6.3/ack", "Committed samples are acknowledged", needs="v1")
-async def acknowledged(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        sent = await send_numbered(bench, sensor, 20)
-        await acked(sensor, sent[-1][0])
-        _must_rise(acks(sensor), sent[-1][0])
-
-
-def _must_rise(seen: Sequence[int], last: int) -> None:
-    if list(seen) != sorted(seen) or seen[-1] > last:
-        raise Mismatch(f"acknowledgements that rise to {last}", str(list(seen)[-5:]))
-
-
-@CHECKS.add("S-6.3/committed", "An acknowledged sample is in the database", needs="v1 store")
-async def acknowledged_is_committed(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        for _ in range(10):
-            sec, seq = bench.sec(), bench.seq()
-            await sensor.send(sample(sec, seq=seq))
-            await acked(sensor, seq)
-            if bench.examination_of(sec) is None:
-                raise Mismatch(f"the sample at {sec:g} s is stored once {seq} is acked", "it isn't")
-
-
-@CHECKS.add("S-6.4/numbered", "A rejected sample is answered with its seq", needs="v1")
-async def rejected_with_seq(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        seq = bench.seq()
-        await sensor.send(sample(bench.sec(), 999, seq=seq))
-        await _rejected(sensor, seq)
-
-
-@CHECKS.add("S-6.4/unreadable", "An unreadable one without", needs="v1")
-async def rejected_without_seq(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        await sensor.send("{")
-        await _rejected(sensor, None)
-
-
-async def _rejected(sensor: Line, seq: int | None) -> None:
-    found = await until(lambda: errors(sensor), '{"error": …}', sensor.seen, sensor.timeout_s)
-    if found[0].get("seq") != seq or not isinstance(found[0]["error"], str):
-        raise Mismatch(f'{{"error": "reason"}} with seq {seq}', str(found[0])[:120])
-
-
-@CHECKS.add("S-6.5/acked-again", "What is sent again is acknowledged again", needs="v1")
-async def resend_is_acked(bench: Bench) -> None:
-    async with bench.sensor(v1=True) as sensor:
-        sent = await send_numbered(bench, sensor, 5)
-        await acked(sensor, sent[-1][0])
-    async with bench.sensor(v1=True) as sensor:
-        await sensor.send(*(text for _, text in sent))
-        await acked(sensor, sent[-1][0])
-
-
-@CHECKS.add("S-6.5/once", "Sent again on the same connection, it is stored once", needs="v1 store")
-async def resend_is_stored_once(bench: Bench) -> None:
-    after = bench.db.last_row()
-    async with bench.sensor(v1=True) as sensor:
-        sent = await send_numbered(bench, sensor, 5)
-        await sensor.send(*(text for _, text in sent))
-        last = await send_numbered(bench, sensor, 1)
-        await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, (text for _, text in sent + last))
-
-
-@CHECKS.add("S-6.5/earlier", "Sent again after a reconnect, it is stored once", needs="v1 store")
-async def resend_after_reconnect(bench: Bench) -> None:
-    after = bench.db.last_row()
-    async with bench.sensor(v1=True) as sensor:
-        sent = await send_numbered(bench, sensor, 5)
-        await acked(sensor, sent[-1][0])
-    async with bench.sensor(v1=True) as sensor:
-        await sensor.send(*(text for _, text in sent))
-        last = await send_numbered(bench, sensor, 1)
-        await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, (text for _, text in sent + last))
-
-
-async def _must_be_once(bench: Bench, after: int, texts: Iterable[str]) -> None:
-    """Expect one row of each sample; the last one has been acknowledged."""
-    sent = {parsed(text)["secFromStart"] for text in texts}
-
-    def stored() -> list[float]:
-        return [r.sec for r in bench.db.readings(after) if r.sec in sent]
-
-    await until(
-        lambda: set(stored()) == sent,
-        f"{len(sent)} samples in the database",
-        lambda: f"{len(set(stored()))} are",
-        bench.timeout_s,
-    )
-    if len(stored()) != len(sent):
-        raise Mismatch(f"{len(sent)} rows", f"{len(stored())} rows of {len(sent)} samples")

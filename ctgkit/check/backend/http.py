@@ -26,7 +26,7 @@ async def health(bench: Bench) -> None:
         raise Mismatch("status ok or degraded", str(body["status"]))
 
 
-@CHECKS.add("H-1.1/degraded", "It says degraded while the ML service is away", needs="ml")
+@CHECKS.add("H-1.1/degraded", "/api/health says degraded while the ML service is away", needs="ml")
 async def degraded(bench: Bench) -> None:
     bench.ml.up = False
     await bench.ml.drop()
@@ -64,7 +64,18 @@ async def method(bench: Bench) -> None:
         response = await bench.http("/api/health", [("Content-Length", "0")], method=verb)
         expect(response, 405)
         if "GET" not in response.headers.get("allow", ""):
-            raise Mismatch("Allow: GET", f"Allow: {response.headers.get('allow')}")
+            raise Mismatch(
+                f"Allow: GET with the 405 for {verb}", f"Allow: {response.headers.get('allow')}"
+            )
+
+
+@CHECKS.add("H-1.5/head", "HEAD is answered as GET is, without a body", level="SHOULD")
+async def head(bench: Bench) -> None:
+    for page in ("/api/health", "/livez"):
+        got = await bench.http(page)
+        response = await bench.http(page, method="HEAD")
+        if response.status != got.status:
+            raise Mismatch(f"HTTP {got.status} for HEAD {page}", f"HTTP {response.status}")
 
 
 @CHECKS.add("H-1.3/unknown", "Unknown paths are 404")
@@ -141,9 +152,14 @@ async def start(bench: Bench) -> None:
         body = response.json
         named = body.get("sensor") if isinstance(body, dict) else None
         if not isinstance(named, dict) or not {"uuid", "ip", "connected"} <= named.keys():
-            raise Mismatch('"sensor" with uuid, ip, connected', repr(response.body[:120]))
+            raise Mismatch(
+                'the answer to start has a "sensor" with uuid, ip, connected',
+                repr(response.body[:120]),
+            )
         if len(controls.called("/api/on")) != 1:
-            raise Mismatch("one sensor is turned on", f"{len(controls.called('/api/on'))} are")
+            raise Mismatch(
+                "one control address gets GET /api/on", f"{len(controls.called('/api/on'))} did"
+            )
 
 
 @CHECKS.add("H-2.1/count", "start?count=2 starts two", needs="control")
@@ -151,7 +167,23 @@ async def start_two(bench: Bench) -> None:
     async with _controls(bench) as controls:
         expect(await bench.http("/api/sensors/start?count=2", bench.viewer_headers()), 200)
         if len(controls.called("/api/on")) != 2:
-            raise Mismatch("two sensors are turned on", f"{len(controls.called('/api/on'))} are")
+            raise Mismatch(
+                "two control addresses get GET /api/on", f"{len(controls.called('/api/on'))} did"
+            )
+
+
+@CHECKS.add(
+    "H-2.1/bad-count", "start with a count that is no positive integer is 400", needs="control"
+)
+async def start_a_bad_count(bench: Bench) -> None:
+    async with _controls(bench) as controls:
+        for count in ("0", "-1", "x"):
+            response = await bench.http(f"/api/sensors/start?count={count}", bench.viewer_headers())
+            if response.status != 400 or controls.called("/api/on"):
+                raise Mismatch(
+                    f"HTTP 400 for count={count}, and no sensor is turned on",
+                    f"HTTP {response.status}, {len(controls.called('/api/on'))} turned on",
+                )
 
 
 @CHECKS.add("H-2.1/all-run", "start is 400 with an error when all run", needs="control")
@@ -174,7 +206,7 @@ async def _refused(bench: Bench) -> None:
     response = await bench.http("/api/sensors/start", bench.viewer_headers())
     expect(response, 400)
     if not isinstance(response.json, dict) or not isinstance(response.json.get("error"), str):
-        raise Mismatch('{"error": "…"}', repr(response.body[:120]))
+        raise Mismatch('the answer to start is {"error": "…"}', repr(response.body[:120]))
 
 
 @CHECKS.add("H-2.2/stop", "stop turns off what runs", needs="control")
@@ -192,7 +224,7 @@ async def stop_when_none_runs(bench: Bench) -> None:
         response = await bench.http("/api/sensors/stop", bench.viewer_headers())
         expect(response, 200)
         if not isinstance(response.json, dict) or not isinstance(response.json.get("message"), str):
-            raise Mismatch('{"message": "…"}', repr(response.body[:120]))
+            raise Mismatch('the answer to stop is {"message": "…"}', repr(response.body[:120]))
 
 
 @CHECKS.add("H-2.3/token", "Who may not watch may not switch sensors", needs="remote")

@@ -1,16 +1,25 @@
 """The backend's side of the ML service: clauses M-1, M-2, M-4."""
 
+import asyncio
+from collections.abc import Sequence
 from functools import partial
 
-from ctgkit.check.backend.exams import acked, send_numbered
-from ctgkit.check.backend.viewers import gets, gets_about
-from ctgkit.check.checks import Catalogue, Mismatch, Skip
-from ctgkit.check.connection import until
+from ctgkit.check.backend.acks import acked, acks, send_numbered
+from ctgkit.check.backend.viewers import SILENT_S, falls_back, gets, gets_about
+from ctgkit.check.checks import Catalogue, Mismatch, NotJudged, Skip, arranging
+from ctgkit.check.connection import Line, until, until_rest
 from ctgkit.check.messages import excerpt, parsed, reading, result, sample
 from ctgkit.check.ml_service import silence
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
+STORM_S, STORM_MAX_HZ = 2.0, 10
+HANG_SAMPLES, HANG_MIN, HANG_MAX_S = 8000, 300, 240.0
+"""More than the buffers between the two hold, a megabyte: then a backend that waits is held up.
+One that needs more than four minutes for that is asked for less."""
+PACE_SAMPLES, FLOOD_S, FLOOD_MAX = 100, 15.0, 40_000
+"""A flood lasts some seconds at the pace of the backend."""
+SEND_GROUP = 500
 STRANGER = "99999999-8888-4777-8666-555555555555"
 
 
@@ -24,8 +33,10 @@ async def requests_at(bench: Bench, sec: float) -> list[str]:
     )
 
 
-@CHECKS.add("M-1.1/path", "The backend connects to /ws/ctg", needs="ml")
+@CHECKS.add("M-1.1/path", "The backend connects to its ML service at /ws/ctg", needs="ml-listen")
 async def path(bench: Bench) -> None:
+    if not bench.ml.paths:
+        raise Mismatch("the backend connects to --ml-listen", "it never did")
     if (asked := bench.ml.paths[-1].rstrip("/")) != "/ws/ctg":
         raise Mismatch("/ws/ctg", asked)
 
@@ -137,20 +148,64 @@ for _name, (_title, _text) in GARBAGE.items():
     )
 
 
-@CHECKS.add("M-4.1/wrong-type", "A result with a member of a wrong type isn't", needs="ml sensor")
+WRONG_TYPES: dict[str, dict[str, object]] = {
+    "data": {"data": [1, 2]},
+    "prediction": {"prediction": "high"},
+    "status": {"status": 7},
+    "secFromStart": {"secFromStart": "late"},
+}
+
+
+@CHECKS.add(
+    "M-4.1/wrong-type", "A result with a member of a wrong type isn't relayed", needs="ml sensor"
+)
 async def wrong_types(bench: Bench) -> None:
     async with bench.viewer() as viewer, bench.sensor() as sensor:
         bench.ml.answer = lambda request: (
-            result(request, data=[1, 2]),
-            result(request, prediction="high"),
-            result(request, status=7),
-            result(request, secFromStart="late"),
+            *(result(request, note=f"bad-{name}", **bad) for name, bad in WRONG_TYPES.items()),
             result(request, note="good"),
         )
         await sensor.send(bench.fresh()[1])
-        await gets(viewer, lambda t: '"note"' in str(t), "the good result after four bad ones")
-        if bad := [t for t in viewer.received if '"note"' not in str(t)]:
+        await gets(viewer, lambda t: '"good"' in str(t), "the good result after four bad ones")
+        if bad := [t for t in viewer.received if '"bad-' in str(t)]:
             raise Mismatch("results of wrong types aren't relayed", excerpt(bad[0]))
+
+
+@CHECKS.add(
+    "M-4.1/shown", "A sample with an invalid answer is shown with status error", needs="ml sensor"
+)
+async def invalid_answer(bench: Bench) -> None:
+    bench.ml.answer = lambda request: (result(request, status=7, note="bad"),)
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        await falls_back(viewer, sec)
+
+
+@CHECKS.add(
+    "M-4.2/error",
+    "An error answers the oldest request, others keep their results",
+    needs="ml sensor",
+)
+async def error_answers_the_oldest(bench: Bench) -> None:
+    """Answer the first of two requests with an error: it is shown with status error, alone."""
+    error = '{"status": "error", "message": "x", "timestamp": "2026-01-01T00:00:00Z"}'
+    waiting: list[str] = []
+
+    def both_at_once(request: str) -> Sequence[str]:
+        waiting.append(request)
+        return (error, result(waiting[1])) if len(waiting) == 2 else ()
+
+    bench.ml.answer = both_at_once
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S
+        first, second = bench.fresh(), bench.fresh()
+        await sensor.send(first[1], second[1])
+        await falls_back(viewer, first[0])
+        about = await gets_about(viewer, second[0])
+        if any(parsed(text).get("status") == "error" for text in about):
+            raise Mismatch("the second sample has its result", excerpt(about[0]))
 
 
 # What follows disturbs the link, so it comes last; whether it comes back is asked first.
@@ -181,6 +236,20 @@ async def persists(bench: Bench) -> None:
     await _comes_back(bench)
 
 
+@CHECKS.add(
+    "M-1.1/pace",
+    "It doesn't storm a service that is down: 10 attempts a second at most",
+    needs="ml sensor",
+)
+async def pace(bench: Bench) -> None:
+    bench.ml.up = False
+    await bench.ml.drop()
+    tried = len(bench.ml.paths)
+    await asyncio.sleep(STORM_S)
+    if (count := len(bench.ml.paths) - tried) > STORM_MAX_HZ * STORM_S + 1:
+        raise Mismatch(f"{STORM_MAX_HZ} attempts a second at most", f"{count} in {STORM_S:g} s")
+
+
 async def _comes_back(bench: Bench) -> None:
     await until(
         lambda: bench.ml.linked, "it comes back", lambda: "it doesn't", bench.settings.redial_s
@@ -195,16 +264,37 @@ async def silent_service(bench: Bench) -> None:
 
 @CHECKS.add("M-1.2/hanging", "A service that stops reading holds up no sample", needs="ml sensor")
 async def hanging_service(bench: Bench) -> None:
+    pace_hz = await _pace_hz(bench)
     bench.ml.reading.clear()
-    await _all_are_kept(bench, 300)
+    count = HANG_SAMPLES if pace_hz * HANG_MAX_S > HANG_SAMPLES else HANG_MIN
+    await _all_are_kept(bench, count)
+    if count < HANG_SAMPLES:
+        raise NotJudged(
+            f"{count} samples are kept, but at {pace_hz:.0f} a second it takes too long to fill"
+            " the buffers between the two; with --strict M-1.2/flooded does",
+            counts=False,
+        )
+
+
+async def _pace_hz(bench: Bench) -> float:
+    """Return how many samples the backend keeps per second."""
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    with arranging(f"{PACE_SAMPLES} samples kept, to measure the pace"):
+        await _all_are_kept(bench, PACE_SAMPLES)
+    return PACE_SAMPLES / (loop.time() - began_s)
 
 
 @CHECKS.add(
-    "M-1.2/flooded", "Nor do 40 000 samples that it doesn't read", needs="ml sensor", strict=True
+    "M-1.2/flooded",
+    "Thousands of samples that the service doesn't read hold up none",
+    needs="ml sensor",
+    strict=True,
 )
 async def flooded_service(bench: Bench) -> None:
+    pace_hz = await _pace_hz(bench)
     bench.ml.reading.clear()
-    await _all_are_kept(bench, 40_000)
+    await _all_are_kept(bench, round(min(FLOOD_MAX, max(HANG_SAMPLES, FLOOD_S * pace_hz))))
 
 
 @CHECKS.add("M-1.2/down", "Samples are kept while the service is down", needs="ml sensor")
@@ -219,25 +309,39 @@ async def _all_are_kept(bench: Bench, count: int) -> None:
     if bench.database is not None:
         after = bench.db.last_row()
         async with bench.sensor() as sensor:
-            await sensor.send(*(bench.fresh()[1] for _ in range(count)))
-            await _reaches(bench, after, count)
+            for _ in range(0, count, SEND_GROUP):
+                await sensor.send(*(bench.fresh()[1] for _ in range(min(SEND_GROUP, count))))
+                bench.pulse.beat()
+            await _reaches(bench, after, -(-count // SEND_GROUP) * min(SEND_GROUP, count))
     elif "v1" not in bench.lacks:
         async with bench.sensor(v1=True) as sensor:
             sent = await send_numbered(bench, sensor, count)
-            await acked(sensor, sent[-1][0])
+            await _all_acked(bench, sensor, sent[-1][0])
     else:
         raise Skip("needs --store, or a backend that speaks ctgkit.v1")
+
+
+async def _all_acked(bench: Bench, sensor: Line, last: int) -> None:
+    done = await until_rest(
+        lambda: max(acks(sensor), default=-1) >= last, bench.pulse, 3 * bench.timeout_s
+    )
+    if not done:
+        raise Mismatch(f'{{"ack": {last}}}', sensor.seen())
 
 
 async def _reaches(bench: Bench, after: int, count: int) -> None:
     """Wait for so many rows, for as long as there is progress: slow is not held up."""
     stored = 0
-    while stored < count:
-        before = stored
-        await until(
-            lambda before=before: bench.db.count(after, bench.own_id) > before,  # type: ignore[misc]
-            f"{count} samples in the database",
-            lambda before=before: f"{before} are, and no more came",  # type: ignore[misc]
-            bench.timeout_s,
+
+    def all_there() -> bool:
+        nonlocal stored
+        now = bench.db.count(after, bench.own_id)
+        if now > stored:
+            stored = now
+            bench.pulse.beat()
+        return stored >= count
+
+    if not await until_rest(all_there, bench.pulse, 3 * bench.timeout_s):
+        raise Mismatch(
+            f"{count} samples in the database", f"{stored} are, and no more came for a while"
         )
-        stored = bench.db.count(after, bench.own_id)

@@ -1,12 +1,21 @@
 """What a viewer that joins later gets of the past: clause V-3."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ctgkit.check.backend.viewers import gets, gets_about, shown
-from ctgkit.check.checks import Catalogue, Mismatch
-from ctgkit.check.messages import PREDICTION, excerpt, parsed, result, sample, shape_problem
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
+from ctgkit.check.messages import (
+    PREDICTION,
+    excerpt,
+    parsed,
+    reading,
+    result,
+    sample,
+    shape_problem,
+)
 from ctgkit.check.rig import Bench
+from ctgkit.check.watch import is_at
 
 CHECKS = Catalogue()
 
@@ -23,7 +32,9 @@ async def backfill(bench: Bench) -> None:
                 raise Mismatch("the shape of a result", f"{problem}: {excerpt(text)}")
 
 
-@CHECKS.add("V-3.1/seconds", "It goes back S seconds", needs="witness", level="SHOULD")
+@CHECKS.add(
+    "V-3.1/seconds", "The past goes back S seconds, no further", needs="witness", level="SHOULD"
+)
 async def backfill_is_bounded(bench: Bench) -> None:
     async with _with_past(bench, (0, 100, 195, 200)) as secs, bench.viewer("?backfill=10") as late:
         await gets_about(late, secs[-1])
@@ -32,7 +43,7 @@ async def backfill_is_bounded(bench: Bench) -> None:
             raise Mismatch("the last 10 s", f"a sample {secs[-1] - old[0]:g} s old")
 
 
-@CHECKS.add("V-3.1/live", "After the past comes the present", needs="witness", level="SHOULD")
+@CHECKS.add("V-3.1/live", "After the past come new results", needs="witness", level="SHOULD")
 async def backfill_goes_on(bench: Bench) -> None:
     async with (
         bench.sensor() as sensor,
@@ -47,7 +58,7 @@ async def backfill_goes_on(bench: Bench) -> None:
 
 @CHECKS.add(
     "V-3.1/prediction",
-    "Then comes the last result with a prediction",
+    "After the past comes the last result with a prediction",
     needs="witness ml",
     level="SHOULD",
 )
@@ -61,15 +72,43 @@ async def backfill_of_predictions(bench: Bench) -> None:
                 lambda t: t in shown(late, secs[-1]) and bool(parsed(t).get("prediction")),
                 "the last result with a prediction",
             )
+            await late.settle()
+            first = next(n for n, t in enumerate(late.received) if _predicts(t, secs))
+            if any(_is_past(t, secs) for t in late.received[first:]):
+                raise Mismatch("the prediction comes after the past", "it comes before a sample")
+
+
+def _about(text: str | bytes, secs: Sequence[float]) -> bool:
+    seen = reading(text)
+    return seen is not None and any(is_at(seen, sec) for sec in secs)
+
+
+def _predicts(text: str | bytes, secs: Sequence[float]) -> bool:
+    return _about(text, secs) and bool(parsed(text).get("prediction"))
+
+
+def _is_past(text: str | bytes, secs: Sequence[float]) -> bool:
+    return _about(text, secs) and parsed(text).get("prediction") is None
 
 
 @asynccontextmanager
 async def _with_past(bench: Bench, offsets: Sequence[float]) -> AsyncIterator[list[float]]:
-    """Keep a sensor connected whose samples so far are at *offsets*; yield their data times."""
+    """Keep a sensor connected whose samples so far are at *offsets*; yield their data times.
+
+    What viewers get of them live has been sent by then: it isn't taken for the past.
+    """
     begin = bench.leap(offsets[-1])
     secs = [begin + offset for offset in offsets]
-    async with bench.watch() as watch, bench.sensor() as sensor:
+    async with AsyncExitStack() as stack:
+        watch = await stack.enter_async_context(bench.watch())
+        sensor = await stack.enter_async_context(bench.sensor())
+        early = None
+        if "viewer" not in bench.lacks:
+            early = await stack.enter_async_context(bench.viewer())
         await sensor.send(*map(sample, secs))
         for sec in secs:
             await watch.saw(sec)
+            if early is not None:
+                with arranging("a viewer gets the samples that will be the past"):
+                    await gets_about(early, sec)
         yield secs

@@ -6,12 +6,11 @@ from functools import partial
 
 from ctgkit.check.backend.door import STRANGER
 from ctgkit.check.checks import Catalogue, Mismatch
-from ctgkit.check.messages import Reading, sample
-from ctgkit.check.rig import Bench, Watch, is_at
+from ctgkit.check.messages import BAD_SEC, Reading, sample
+from ctgkit.check.rig import Bench
+from ctgkit.check.watch import Watch, is_at
 
 CHECKS = Catalogue()
-BAD_SEC = "500.5"
-"""Data time of bad samples: none of the good ones has it."""
 FRAME_MAX_BYTES = 16_384
 BAD_FRAMES_MAX = 100
 
@@ -29,7 +28,7 @@ async def arrives(bench: Bench, frame: str | bytes, sec: float) -> Reading:
 async def rejects(bench: Bench, frame: str | bytes) -> None:
     """Expect that nothing comes of *frame*, and that a good sample after it arrives."""
     async with bench.watch() as watch, bench.sensor() as sensor:
-        await sensor.send(frame)
+        await sensor.send(own_moment(bench, frame))
         sec, text = bench.fresh()
         await sensor.send(text)
         try:
@@ -37,6 +36,14 @@ async def rejects(bench: Bench, frame: str | bytes) -> None:
         finally:
             sensor.must_live()
         none_but(watch, sec)
+
+
+def own_moment(bench: Bench, frame: str | bytes) -> str | bytes:
+    """Return a bad frame with a data time of its own: a late one is not taken for the next."""
+    sec = f"{bench.bad_sec():g}"
+    if isinstance(frame, bytes):
+        return frame.replace(BAD_SEC.encode(), sec.encode())
+    return frame.replace(BAD_SEC, sec)
 
 
 async def _rejects(frame: str | bytes, bench: Bench) -> None:
@@ -47,6 +54,11 @@ def none_but(watch: Watch, *secs: float) -> None:
     """Raise a Mismatch if anything arrived that is not at one of *secs*."""
     if stray := [r for r in watch.fresh() if not any(is_at(r, sec) for sec in secs)]:
         raise Mismatch("the bad sample is rejected", f"it arrived {watch.where}: {stray[0]}")
+    if foreign := watch.foreign():
+        raise Mismatch(
+            "the bad sample is rejected",
+            f"it arrived {watch.where} as a sample of {foreign[0].sensor_id}: {foreign[0]}",
+        )
 
 
 def same(got: object, wanted: float | None, what: str) -> None:
@@ -125,9 +137,22 @@ async def own_id(bench: Bench) -> None:
         await arrives(bench, sample(sec, sensor_id=sensor_id), sec)
 
 
-@CHECKS.add("S-4.3/other", "Another sensor's id is rejected", needs="witness")
+@CHECKS.add("S-4.3/null", "With sensorID null it is the sensor's own", needs="witness")
+async def null_id(bench: Bench) -> None:
+    sec = bench.sec()
+    await arrives(bench, sample(sec).replace('"sensorID": ""', '"sensorID": null'), sec)
+
+
+@CHECKS.add("S-4.3/other", "A sample with an unknown sensor's id is rejected", needs="witness")
 async def other_id(bench: Bench) -> None:
     await rejects(bench, sample(BAD_SEC, sensor_id=STRANGER))
+
+
+@CHECKS.add(
+    "S-4.3/second", "A sample with another known sensor's id is rejected", needs="witness pair"
+)
+async def second_id(bench: Bench) -> None:
+    await rejects(bench, sample(BAD_SEC, sensor_id=bench.settings.sensors[1].id))
 
 
 NO_SIGNAL: dict[str, Callable[[float], str]] = {
@@ -166,7 +191,8 @@ async def array(bench: Bench) -> None:
 async def one_bad_of_three(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         first, last = bench.sec(), bench.sec()
-        await sensor.send(f"[{sample(first)}, {sample(BAD_SEC, 999)}, {sample(last)}]")
+        bad = sample(bench.bad_sec(), 999)
+        await sensor.send(f"[{sample(first)}, {bad}, {sample(last)}]")
         await watch.saw(first)
         await watch.saw(last)
         none_but(watch, first, last)
@@ -241,6 +267,7 @@ MALFORMED: dict[str, tuple[str, str | bytes]] = {
     "bool": ("true instead of a number", sample(BAD_SEC, "true")),
     "list": ("A list instead of a number", sample(BAD_SEC, "[140.5]")),
     "object": ("An object instead of a number", sample(BAD_SEC, "{}")),
+    "toco-bool": ("true as uterus", sample(BAD_SEC, uterus="true")),
     "toco-text": ("A text as uterus", sample(BAD_SEC, uterus='"15"')),
     "sec-absent": ("secFromStart absent", '{"data": {"BPMChild": 140.5}}'),
     "sec-null": ("secFromStart null", sample("null")),
@@ -252,9 +279,26 @@ MALFORMED: dict[str, tuple[str, str | bytes]] = {
 }
 
 for _name, (_title, _frame) in MALFORMED.items():
-    CHECKS.add(f"S-4.8/{_name}", f"{_title} is rejected, the connection lives on", needs="witness")(
-        partial(_rejects, _frame)
-    )
+    CHECKS.add(
+        f"S-4.8/{_name}", f"{_title} is rejected, the connection stays open", needs="witness"
+    )(partial(_rejects, _frame))
+
+
+@CHECKS.add("C-2.1/flow", "A ping is answered while samples flow", needs="sensor")
+async def ping(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        for _ in range(5):
+            await sensor.send(*(bench.fresh()[1] for _ in range(20)))
+            await sensor.settle()
+
+
+@CHECKS.add(
+    "S-4.5/empty", "An empty array is a bad frame: 100 of them close with 1008", needs="sensor"
+)
+async def empty_arrays(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        await sensor.send(*["[]"] * BAD_FRAMES_MAX)
+        await sensor.closed(1008)
 
 
 @CHECKS.add("S-4.8/control", "A ping is answered, a pong is ignored", needs="witness")
@@ -270,15 +314,17 @@ async def control_frames(bench: Bench) -> None:
 @CHECKS.add("S-4.9/hundred", "100 bad frames in a row close with 1008", needs="sensor")
 async def hundred_bad(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        await sensor.send(*[sample(BAD_SEC, 999)] * BAD_FRAMES_MAX)
+        await sensor.send(*[sample(bench.bad_sec(), 999)] * BAD_FRAMES_MAX)
         await sensor.closed(1008)
 
 
-@CHECKS.add("S-4.9/in-a-row", "99 bad ones, a good one, and 99 more don't", needs="witness")
+@CHECKS.add(
+    "S-4.9/in-a-row", "99 bad frames, a good one, and 99 bad ones close nothing", needs="witness"
+)
 async def interrupted_row(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         for _ in range(2):
-            await sensor.send(*[sample(BAD_SEC, 999)] * (BAD_FRAMES_MAX - 1))
+            await sensor.send(*[sample(bench.bad_sec(), 999)] * (BAD_FRAMES_MAX - 1))
             sec, text = bench.fresh()
             await sensor.send(text)
             try:
@@ -296,14 +342,16 @@ async def largest_frame(bench: Bench) -> None:
 @CHECKS.add("S-4.10/larger", "A frame of more than 16 KiB closes with 1009", needs="sensor")
 async def larger_frame(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        await sensor.send(sample(BAD_SEC).ljust(FRAME_MAX_BYTES + 1))
+        await sensor.send(sample(bench.bad_sec()).ljust(FRAME_MAX_BYTES + 1))
         await sensor.closed(1009)
 
 
-@CHECKS.add("S-4.10/fragments", "So do fragments of more than 16 KiB", needs="sensor")
+@CHECKS.add(
+    "S-4.10/fragments", "Fragments of more than 16 KiB together close with 1009", needs="sensor"
+)
 async def fragmented_frame(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        await sensor.send_fragments([sample(BAD_SEC), *[" " * 1024] * 16])
+        await sensor.send_fragments([sample(bench.bad_sec()), *[" " * 1024] * 16])
         await sensor.closed(1009)
 
 

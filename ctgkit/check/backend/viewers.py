@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.check.backend.door import expect
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Line, until
 from ctgkit.check.messages import (
     PREDICTION,
@@ -24,12 +24,14 @@ from ctgkit.check.messages import (
     shape_problem,
 )
 from ctgkit.check.ml_service import silence
-from ctgkit.check.rig import Bench, is_at
+from ctgkit.check.rig import Bench
+from ctgkit.check.watch import is_at
 from ctgkit.net.client import dial
 
 CHECKS = Catalogue()
 SILENT_S = 2.0
 """After so long without an answer a sample counts as unanswered, seconds."""
+EACH_SAMPLES, EACH_S = 20, 2.5
 SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 32_768, 25
 """What a viewer that doesn't read is sent: more than twice its queue of 256 and all buffers
 between (what is being written is no longer queued), in
@@ -51,7 +53,10 @@ async def gets(viewer: Line, wanted: Callable[[str | bytes], bool], what: str) -
 async def gets_about(viewer: Line, sec: float) -> list[str | bytes]:
     """Wait until a viewer gets something about a moment."""
     return await until(
-        lambda: shown(viewer, sec), f"something about {sec:g} s", viewer.seen, viewer.timeout_s
+        lambda: shown(viewer, sec),
+        f"a viewer gets a message about the sample at {sec:g} s",
+        viewer.seen,
+        viewer.timeout_s,
     )
 
 
@@ -130,7 +135,9 @@ async def byte_for_byte(bench: Bench) -> None:
         await gets(viewer, lambda t: t in said, f"the result of {sec:g} s as the service wrote it")
 
 
-@CHECKS.add("V-2.1/all", "Every viewer gets every result, in order", needs="sensor ml")
+@CHECKS.add(
+    "V-2.1/all", "Every viewer gets every result, in the order of the ML service", needs="sensor ml"
+)
 async def every_viewer(bench: Bench) -> None:
     async with AsyncExitStack() as stack:
         said = await stack.enter_async_context(_results(bench, lambda r: (result(r),)))
@@ -190,7 +197,8 @@ def _is_fallback(text: str | bytes, sec: float) -> bool:
     return bool(seen and is_at(seen, sec) and parsed(text).get("status") == "error")
 
 
-async def _falls_back(viewer: Line, sec: float) -> None:
+async def falls_back(viewer: Line, sec: float) -> None:
+    """Wait until a viewer gets a sample without a result (V-2.2)."""
     text = await gets(
         viewer,
         lambda t: _is_fallback(t, sec),
@@ -207,7 +215,7 @@ async def unanswered(bench: Bench) -> None:
         viewer.timeout_s += SILENT_S
         sec, text = bench.fresh()
         await sensor.send(text)
-        await _falls_back(viewer, sec)
+        await falls_back(viewer, sec)
         await _answer_late(bench, sec)
 
 
@@ -244,7 +252,7 @@ async def lost(bench: Bench) -> None:
             lambda: bench.ml.requests_at(sec), "a request", lambda: "none came", bench.timeout_s
         )
         await bench.ml.drop()
-        await _falls_back(viewer, sec)
+        await falls_back(viewer, sec)
 
 
 @CHECKS.add("V-2.2/error", "A sample answered with an error is shown", needs="sensor ml")
@@ -255,7 +263,31 @@ async def answered_with_an_error(bench: Bench) -> None:
         viewer.timeout_s += SILENT_S  # at the latest when it counts as silent
         sec, text = bench.fresh()
         await sensor.send(text)
-        await _falls_back(viewer, sec)
+        await falls_back(viewer, sec)
+
+
+@CHECKS.add(
+    "V-2.2/each", "A sample that gets no answer is shown while others get theirs", needs="sensor ml"
+)
+async def every_other_answered(bench: Bench) -> None:
+    asked: list[str] = []
+
+    def every_other(request: str) -> Sequence[str]:
+        asked.append(request)
+        return () if len(asked) % 2 else (result(request),)
+
+    bench.ml.answer = every_other
+    async with bench.viewer() as viewer, bench.sensor() as sensor:
+        viewer.timeout_s += SILENT_S
+        secs = []
+        for _ in range(EACH_SAMPLES):  # for longer than 2 s the service is never silent
+            sec, text = bench.fresh()
+            secs.append(sec)
+            await sensor.send(text)
+            await asyncio.sleep(EACH_S / EACH_SAMPLES)
+        unanswered = [r.sec for r in map(reading, asked[::2]) if r is not None]
+        for sec in [sec for sec in secs if sec in unanswered]:
+            await falls_back(viewer, sec)
 
 
 @CHECKS.add("V-2.2/down", "While the ML service is down, samples are shown", needs="sensor ml")
@@ -266,7 +298,7 @@ async def down(bench: Bench) -> None:
         for _ in range(2):
             sec, text = bench.fresh()
             await sensor.send(text)
-            await _falls_back(viewer, sec)
+            await falls_back(viewer, sec)
 
 
 # A viewer that doesn't read
@@ -303,25 +335,31 @@ async def _slow_viewer(bench: Bench) -> AsyncIterator[ClientConnection]:
         connection.transport.abort()
 
 
-@CHECKS.add("V-2.3/others", "Others get everything beside one that doesn't read", needs="sensor ml")
+@CHECKS.add(
+    "V-2.3/others", "Beside a viewer that doesn't read, others get every result", needs="sensor ml"
+)
 async def beside_a_slow_one(bench: Bench) -> None:
     async with _slow_viewer(bench):
         pass
 
 
-@CHECKS.add("V-2.3/closed", "One that doesn't read is closed with 1013", needs="sensor ml")
+@CHECKS.add("V-2.3/closed", "A viewer that doesn't read is closed with 1013", needs="sensor ml")
 async def slow_one_is_closed(bench: Bench) -> None:
-    async with _slow_viewer(bench) as slow:
+    async with AsyncExitStack() as stack:
+        with arranging("results for a viewer that reads, beside one that doesn't (V-2.3/others)"):
+            slow = await stack.enter_async_context(_slow_viewer(bench))
         slow.transport.resume_reading()
-        got = 0
+        expected, got = "the viewer that doesn't read is closed with 1013", 0
         try:
-            async with asyncio.timeout(3 * bench.timeout_s):
+            async with asyncio.timeout(3 * bench.timeout_s) as limit:
                 while True:
                     await slow.recv()
                     got += 1
+                    bench.pulse.beat()
+                    limit.reschedule(asyncio.get_running_loop().time() + 3 * bench.timeout_s)
         except TimeoutError:
-            raise Mismatch("closed with 1013", f"it is open after {got} results") from None
+            raise Mismatch(expected, f"it is open after {got} results") from None
         except ConnectionClosed:
             # A close frame that finds no room can't be sent: then the viewer is cut off, 1006.
             if slow.close_code not in (1013, 1006):
-                raise Mismatch("closed with 1013", f"closed with {slow.close_code}") from None
+                raise Mismatch(expected, f"closed with {slow.close_code}") from None

@@ -8,22 +8,25 @@ import re
 from functools import partial
 from typing import Any
 
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, NotJudged
 from ctgkit.check.messages import excerpt, sample, shape_problem
 from ctgkit.check.service import liveness
 from ctgkit.check.service.rig import (
     ENOUGH_S,
+    LONG_S,
     ServiceBench,
     Trace,
     calm,
     has_prediction,
     new_sensor,
+    worsening,
 )
 
 SERVICE = Catalogue()
 FIRST_AFTER_S, EVERY_S = 300.0, 30.0
 """First prediction and its period, seconds of data time."""
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+THRESHOLDS = (0.3, 0.5, 0.8)
 RISKS = ("low", "medium", "high", "critical")
 
 
@@ -37,7 +40,7 @@ async def many_sensors(bench: ServiceBench) -> None:
         raise Mismatch("an answer for each of five sensors", str(got)[:120])
 
 
-@SERVICE.add("M-1.1/again", "After a reconnect it answers again")
+@SERVICE.add("M-1.1/again", "After a reconnect the service answers again")
 async def answers_again(bench: ServiceBench) -> None:
     for _ in range(2):
         async with bench.talk() as talk:
@@ -47,6 +50,11 @@ async def answers_again(bench: ServiceBench) -> None:
 
 @SERVICE.add("M-2.1/request", "A request in the chosen format is understood")
 async def understands(bench: ServiceBench) -> None:
+    if bench.only_flat:
+        raise Mismatch(
+            "nested requests are understood",
+            "this service takes only flat messages; all else was judged with --ml-format flat",
+        )
     await _plain(bench, 140.5)
 
 
@@ -71,7 +79,7 @@ async def shape(bench: ServiceBench) -> None:
             raise Mismatch("the shape of a result", f"{problem}: {excerpt(talk.line.received[-1])}")
 
 
-@SERVICE.add("M-3.1/echo", "It repeats what was asked about")
+@SERVICE.add("M-3.1/echo", "A result repeats the sample that it is about")
 async def echo(bench: ServiceBench) -> None:
     sensor_id = new_sensor()
     async with bench.talk() as talk:
@@ -135,6 +143,15 @@ def prediction_problem(prediction: Any) -> str | None:
     return None
 
 
+def _probabilities(answers: list[Any]) -> set[float]:
+    found = [a["prediction"].get("hypoxia_probability") for a in answers if _predicts(a)]
+    return {p for p in found if isinstance(p, int | float)}
+
+
+def _predicts(answer: Any) -> bool:
+    return has_prediction(answer) and isinstance(answer["prediction"], dict)
+
+
 PLAYED: dict[str, tuple[str, Trace]] = {
     "calm": ("a calm trace", calm),
     "flat": ("a flat trace at 165", lambda _: 165),
@@ -146,6 +163,11 @@ PLAYED: dict[str, tuple[str, Trace]] = {
 async def _thresholds(fhr: Trace, bench: ServiceBench) -> None:
     async with bench.talk() as talk:
         _, _, answers = await talk.predicted(fhr)
+    _judge_thresholds(answers)
+
+
+def _judge_thresholds(answers: list[Any]) -> None:
+    """Raise a Mismatch unless risk and status of all answers follow their probability."""
     for answer in filter(has_prediction, answers):
         if not isinstance(answer["prediction"], dict):
             raise Mismatch("an object", str(answer["prediction"])[:120])
@@ -163,6 +185,22 @@ for _name, (_what, _fhr) in PLAYED.items():
     SERVICE.add(f"M-3.2/risk-{_name}", f"Risk and status follow the probability: {_what}")(
         partial(_thresholds, _fhr)
     )
+
+
+@SERVICE.add("M-3.2/risk-levels", "Risk and status are right on both sides of each threshold")
+async def risk_levels(bench: ServiceBench) -> None:
+    reached: set[float] = set()
+    for fhr, end_s in ((worsening, LONG_S), (PLAYED["slow"][1], ENOUGH_S)):
+        async with bench.talk() as talk:
+            _, _, answers = await talk.predicted(fhr, end_s)
+        _judge_thresholds(answers)
+        reached |= _probabilities(answers)
+    if beyond := [t for t in THRESHOLDS if not any(p > t for p in reached)]:
+        raise NotJudged(
+            f"no trace drove the probability above {beyond[0]:g}:"
+            f" it stayed between {min(reached):g} and {max(reached):g}",
+            counts=False,
+        )
 
 
 async def _first(rate_hz: float, bench: ServiceBench) -> None:
@@ -194,7 +232,7 @@ for _hz in (1.0, 4.0, 1 / 0.12):
 @SERVICE.add("M-3.3/period", "A prediction is repeated for 30 s of data time, then made anew")
 async def period(bench: ServiceBench) -> None:
     async with bench.talk() as talk:
-        _, rate_hz, answers = await talk.predicted(calm)
+        _, rate_hz, answers = await talk.predicted(worsening, LONG_S)
     made: list[float] = []
     last = None
     for n, answer in enumerate(answers):
@@ -209,6 +247,8 @@ async def period(bench: ServiceBench) -> None:
             raise Mismatch(
                 f"a new prediction every {EVERY_S:g} s", f"one after {later - earlier:g} s"
             )
+    if len(made) < 2:
+        raise NotJudged("all its predictions are the same, of a trace that worsens", counts=False)
 
 
 @SERVICE.add("M-3.3/separate", "Each sensor has its own five minutes")
@@ -246,12 +286,13 @@ async def _unreadable(message: str | bytes, bench: ServiceBench) -> None:
     async with bench.talk() as talk:
         bad, good = await talk.ask(message, bench.request(new_sensor(), 10.0, 140.5))
     members = ("status", "message", "timestamp")
+    about = f"the answer to {excerpt(message)}"
     if not isinstance(bad, dict) or not all(isinstance(bad.get(m), str) for m in members):
-        raise Mismatch('{"status": "error", "message", "timestamp"}', str(bad)[:120])
+        raise Mismatch(f'{about} is {{"status": "error", "message", "timestamp"}}', str(bad)[:120])
     if bad["status"] != "error":
-        raise Mismatch('"status": "error"', str(bad)[:120])
+        raise Mismatch(f'{about} has "status": "error"', str(bad)[:120])
     if not isinstance(good, dict) or "sensorID" not in good:
-        raise Mismatch("a result for the next request", str(good)[:120])
+        raise Mismatch(f"a result for the good request after {excerpt(message)}", str(good)[:120])
 
 
 for _name, (_title, _message) in UNREADABLE.items():

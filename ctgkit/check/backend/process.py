@@ -1,0 +1,181 @@
+"""The backend's process starts, stops, and dies: clauses C, S-5.4, S-6.6. All need ``--run``."""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
+from ctgkit.check.backend.takeover import end_of, stored_in
+from ctgkit.check.checks import Catalogue, Mismatch, Skip, arranging
+from ctgkit.check.connection import until
+from ctgkit.check.messages import parsed
+from ctgkit.check.rig import Bench
+
+CHECKS = Catalogue()
+EXIT_MAX_S = 10.0
+"""How long a backend may take to stop, or to see that it can't start, seconds."""
+
+
+@CHECKS.add("C-1.3/port", "A second backend on the same port fails: exit code not 0", needs="run")
+async def port_taken(bench: Bench) -> None:
+    code = await bench.process.second(EXIT_MAX_S)
+    if code is None:
+        raise Mismatch(
+            f"exit code not 0 within {EXIT_MAX_S:g} s, the port is taken",
+            f"it runs on; its last words: {bench.process.excerpt()}",
+        )
+    if code == 0:
+        raise Mismatch(
+            "exit code not 0, the port is taken",
+            f"exit code 0; its last words: {bench.process.excerpt()}",
+        )
+    if not await bench.alive():
+        raise Mismatch("the first backend serves on", "nothing listens there any more")
+
+
+@asynccontextmanager
+async def _restarted_after(bench: Bench) -> AsyncIterator[None]:
+    """Make sure that the backend runs again in the end."""
+    try:
+        yield
+    finally:
+        await bench.canary.leave()
+        await bench.process.kill()
+        await bench.process.start()
+
+
+async def _stop(bench: Bench) -> None:
+    bench.process.signal(signal.SIGTERM)
+    code = await bench.process.ended(EXIT_MAX_S)
+    if code != 0:
+        how = "it runs on" if code is None else f"exit code {code}"
+        raise Mismatch(f"exit code 0 within {EXIT_MAX_S:g} s of SIGTERM", how)
+
+
+@CHECKS.add("C-1.2/exit", "After SIGTERM it ends with exit code 0 within 10 s", needs="run")
+async def stops(bench: Bench) -> None:
+    async with _restarted_after(bench):
+        await _stop(bench)
+
+
+@CHECKS.add(
+    "C-1.1/closed", "A backend that stops closes its connections with 1001", needs="run sensor"
+)
+async def closes_with_1001(bench: Bench) -> None:
+    async with _restarted_after(bench), bench.sensor() as sensor, bench.viewer() as viewer:
+        await sensor.settle()
+        await viewer.settle()
+        bench.process.signal(signal.SIGTERM)
+        await sensor.closed(1001)
+        await viewer.closed(1001)
+
+
+@CHECKS.add(
+    "C-1.1/stored", "A backend that stops has stored what it read before", needs="run sensor store"
+)
+async def stores_what_it_read(bench: Bench) -> None:
+    async with _restarted_after(bench), bench.sensor() as sensor:
+        samples = [bench.fresh() for _ in range(20)]
+        await sensor.send(*(text for _, text in samples))
+        await sensor.settle()  # it has read them
+        bench.process.signal(signal.SIGTERM)
+        await bench.process.ended(EXIT_MAX_S)
+        if lost := [sec for sec, _ in samples if bench.examination_of(sec) is None]:
+            raise Mismatch("20 samples stored", f"{len(lost)} of them are not")
+
+
+@CHECKS.add(
+    "C-1.1/examination", "A backend that stops ends its examinations", needs="run sensor store"
+)
+async def ends_examinations(bench: Bench) -> None:
+    if bench.settings.grace_s:
+        raise Skip("with a grace period an examination may outlive a restart")
+    async with _restarted_after(bench), bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        bench.process.signal(signal.SIGTERM)
+        await bench.process.ended(EXIT_MAX_S)
+        if end_of(bench, examination) is None:
+            raise Mismatch(f"examination {examination} has an end_time", "it has none")
+
+
+@CHECKS.add(
+    "S-5.4/crash",
+    "After kill -9 an open examination is resumed by its sensor, or closed",
+    needs="run sensor store",
+)
+async def crash(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        await bench.canary.leave()
+        await bench.process.kill()
+    with arranging("the backend starts again after kill -9"):
+        if not await bench.process.start():
+            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+    async with bench.sensor() as sensor:
+        later = await stored_in(bench, sensor)
+        if later != examination:
+            await until(
+                lambda: end_of(bench, examination),
+                f"examination {examination} has an end_time, as {later} has begun",
+                lambda: "both are open",
+                bench.timeout_s + bench.settings.grace_s,
+            )
+        elif end_of(bench, examination) is not None:
+            raise Mismatch(
+                f"examination {examination} is open, it was resumed", "it has an end_time"
+            )
+
+
+@CHECKS.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run sensor")
+async def starts_again(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        await sensor.send(*(bench.fresh()[1] for _ in range(50)))
+        await bench.canary.leave()
+        await bench.process.kill()
+    if not await bench.process.start():
+        raise Mismatch("it is ready again after kill -9", bench.process.excerpt())
+
+
+@CHECKS.add("S-6.6/killed", "What was acknowledged is stored after kill -9", needs="run v1 store")
+async def acknowledged_survives(bench: Bench) -> None:
+    async with bench.sensor(v1=True) as sensor:
+        sent = await send_numbered(bench, sensor, 50)
+        await acked(sensor, sent[0][0])
+        await bench.canary.leave()
+        await bench.process.kill()
+        known, bad = max(acks(sensor)), {e.get("seq") for e in errors(sensor)}
+    with arranging("the backend starts again after kill -9"):
+        if not await bench.process.start():
+            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+    owed = [parsed(text)["secFromStart"] for seq, text in sent if seq <= known and seq not in bad]
+    if lost := [sec for sec in owed if bench.examination_of(sec) is None]:
+        raise Mismatch(f"{len(owed)} acknowledged samples stored", f"{len(lost)} of them are not")
+
+
+@CHECKS.add(
+    "S-6.6/resent",
+    "After kill -9 what was not acknowledged can be sent again, and is stored once",
+    needs="run v1 store",
+)
+async def resent_after_a_crash(bench: Bench) -> None:
+    after = bench.db.last_row()
+    async with bench.sensor(v1=True) as sensor:
+        sent = await send_numbered(bench, sensor, 50)
+        await acked(sensor, sent[0][0])
+        await bench.canary.leave()
+        await bench.process.kill()
+        known = max(acks(sensor))
+    with arranging("the backend starts again after kill -9"):
+        if not await bench.process.start():
+            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+    async with bench.sensor(v1=True) as sensor:
+        await sensor.send(*(text for seq, text in sent if seq > known))
+        last = await send_numbered(bench, sensor, 1)
+        await acked(sensor, last[0][0])
+    wanted = sorted(parsed(text)["secFromStart"] for _, text in sent)
+    stored = sorted(r.sec for r in bench.db.readings(after) if r.sec in set(wanted))
+    if stored != wanted:
+        raise Mismatch(
+            f"{len(wanted)} samples, each stored once",
+            f"{len(set(stored))} of them in {len(stored)} rows",
+        )

@@ -1,0 +1,102 @@
+"""A sensor that connects again while it is connected: clause S-1.4."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.connection import Line, until
+from ctgkit.check.rig import Bench
+
+CHECKS = Catalogue()
+
+
+@CHECKS.add("S-1.4/closed", "A second connection closes the first with 4409", needs="sensor")
+async def takeover(bench: Bench) -> None:
+    async with bench.sensor() as older, bench.sensor() as newer:
+        await older.closed(4409)
+        newer.must_live()
+
+
+@CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")
+async def takeover_serves(bench: Bench) -> None:
+    async with bench.watch() as watch, bench.sensor(), bench.sensor() as newer:
+        sec, text = bench.fresh()
+        await newer.send(text)
+        await watch.saw(sec)
+
+
+async def stored_in(bench: Bench, sensor: Line) -> int:
+    """Send one sample and return the examination in which it is stored."""
+    sec, text = bench.fresh()
+    began_s = asyncio.get_running_loop().time()
+    await sensor.send(text)
+    found = await until(
+        lambda: bench.examination_of(sec) or 0,
+        f"the sample at {sec:g} s in the database",
+        lambda: "it isn't there",
+        bench.timeout_s,
+    )
+    await bench.quiet.commits(began_s)
+    return found
+
+
+def end_of(bench: Bench, examination: int) -> str | None:
+    """Return when an examination ended, None while it is open."""
+    _, end = bench.db.examination(examination) or (None, None)
+    return end
+
+
+@CHECKS.add("S-1.4/examination", "A takeover leaves the examination open", needs="sensor store")
+async def takeover_keeps_examination(bench: Bench) -> None:
+    async with bench.sensor() as older:
+        before = await stored_in(bench, older)
+        async with bench.sensor() as newer:
+            after = await stored_in(bench, newer)
+            if before != after:
+                raise Mismatch("both samples in one examination", f"in {before} and {after}")
+
+
+@CHECKS.add(
+    "S-1.4/older-leaves",
+    "When the replaced connection goes, the sensor's examination stays open",
+    needs="sensor store",
+)
+async def older_leaves(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        older = await stack.enter_async_context(bench.sensor())
+        before = await stored_in(bench, older)
+        newer = await stack.enter_async_context(bench.sensor())
+        await stored_in(bench, newer)
+        await older.connection.close()
+        for _ in range(3):  # the backend may notice late
+            await newer.settle()
+            after = await stored_in(bench, newer)
+            if before != after:
+                raise Mismatch(
+                    f"samples after the replaced connection has left are in examination {before}",
+                    f"in {after}",
+                )
+        if (end := end_of(bench, before)) is not None:
+            raise Mismatch(
+                f"examination {before} is open, its sensor is connected", f"it ended at {end}"
+            )
+
+
+@CHECKS.add(
+    "S-1.4/newer-leaves",
+    "When the newer connection goes, later samples are in an open examination",
+    needs="sensor store",
+)
+async def newer_leaves(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(bench.sensor())
+        newer = await stack.enter_async_context(bench.sensor())
+        await stored_in(bench, newer)
+        await newer.connection.close()
+        third = await stack.enter_async_context(bench.sensor())
+        examination = await stored_in(bench, third)
+        if (end := end_of(bench, examination)) is not None:
+            raise Mismatch(
+                "the sample of a connected sensor is in an open examination",
+                f"examination {examination} ended at {end}",
+            )

@@ -1,0 +1,45 @@
+"""The table at the end of PROTOCOL.md; written by ``python -m tests.check.protocol_table``."""
+
+import re
+from pathlib import Path
+
+from ctgkit.check.backend.catalogue import BACKEND
+from ctgkit.check.service.catalogue import SERVICE
+
+PROTOCOL = Path(__file__).parent.parent.parent / "PROTOCOL.md"
+MARK = "<!-- checks -->\n"
+CLAUSE = re.compile(r"^- \*\*([A-Z]-\d+(?:\.\d+)?)\*\*", re.MULTILINE)
+WHY_NONE = {
+    "S-2.6": "about ML services and sensors, which the checker doesn't see from a page",
+    "S-7.1": "about sensors; `ctgkit serve` and `proxy` disturb one, nothing judges it yet",
+    "S-7.2": "about sensors",
+    "S-7.3": "about sensors",
+    "M-2.3": "a backend MAY; its answers are discarded, so nobody sees them",
+    "M-4.3": "what is stored of results has no table in D",
+    "V-2.5": "a backend MAY",
+    "H-1.4": "a backend MAY",
+    "H-3.1": "about sensors",
+    "S-5.5": "needs a second port; `tests/server` does it",
+}
+
+
+def table():
+    """Return the table as it should be."""
+    judged = {}
+    for suffix, catalogue in (("", BACKEND), (" (ml)", SERVICE)):
+        for check in catalogue.checks.values():
+            name = check.id.partition("/")[2] or "-"
+            judged.setdefault(check.clause, []).append(name + suffix)
+    clauses = CLAUSE.findall(PROTOCOL.read_text())
+    rows = []
+    for clause in clauses:
+        names = " ".join(f"`{name}`" for name in judged.get(clause, ()))
+        rows.append(f"| {clause} | {names or WHY_NONE.get(clause, '???')} |")
+    return "\n".join(
+        ["| clause | checks, as `CLAUSE/NAME`; (ml): of `check ml` |", "|---|---|", *rows, ""]
+    )
+
+
+if __name__ == "__main__":
+    text = PROTOCOL.read_text()
+    PROTOCOL.write_text(text.partition(MARK)[0] + MARK + "\n" + table())
