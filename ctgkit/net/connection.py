@@ -41,6 +41,13 @@ FLOODER_CLOSES_S = 1.0
 """How long a peer that is closed for flooding may take to hang up, seconds."""
 NEWCOMERS_MAX = 512
 """Connections that haven't finished their handshake, at a time, before slow ones have to go."""
+REQUEST_MAX_BYTES = 1 << 15
+"""The request that opens a connection, headers included: the longest that we know has 2 KiB, and
+half a thousand unfinished ones may wait."""
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+)
 PATIENCE_S = 1.0
 """How long a handshake may take even then, seconds: a thousand sensors may come back at once."""
 UNREAD_PONGS_MAX_BYTES = 1 << 20
@@ -258,6 +265,7 @@ class BoundedConnection(FairConnection, ServerConnection):
         WeakKeyDictionary()
     )
     """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
+    _request_bytes = 0
 
     async def handshake(
         self, process_request: Answerer | None = None, *arguments: Any, **more: Any
@@ -282,6 +290,17 @@ class BoundedConnection(FairConnection, ServerConnection):
 
     def _must_wait(self) -> bool:
         return super()._must_wait() or (self.request is not None and self.response is None)
+
+    def _parse(self, data: bytes) -> int:
+        """Let the library parse *data*, as long as a request isn't too large."""
+        if self.request is None:
+            self._request_bytes += len(data)
+            if self._request_bytes > REQUEST_MAX_BYTES:
+                self._flooded = True
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
+                return 0
+        return super()._parse(data)
 
     def _end_of_slice(self, data: bytes, at: int, size: int) -> int:
         """Return where the request ends, as long as there is none."""

@@ -145,7 +145,8 @@ class Gate:
         return ViewerEnters(min(backfill_s, BACKFILL_MAX_S), admitted)
 
     def _shows_token(self, header: HeaderValues) -> bool:
-        return self.is_viewer_token(",".join(header("Authorization")).removeprefix("Bearer "))
+        scheme, _, token = ",".join(header("Authorization")).partition(" ")
+        return scheme.lower() == "bearer" and self.is_viewer_token(token.strip())
 
     def is_viewer_token(self, given: str) -> bool:
         """Return whether *given* is the viewers' access token."""

@@ -124,6 +124,7 @@ class MlLink:
             return
         self._counters.asked += 1
         if self.stalled:  # viewers get it now, the service may still learn from it
+            self._owed.miss(time.monotonic())
             self._show((sample,))
         elif late := self._owed.ask(sample, time.monotonic()):
             self._show((late,))
@@ -201,7 +202,6 @@ class MlLink:
             self._heard_at_s = time.monotonic()
             if self.stalled:
                 self.stalled = False
-                self._owed.begin_anew()
                 log.info("ML service answers again")
             try:
                 head, body = check_result(text), text.decode()

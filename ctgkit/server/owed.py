@@ -81,6 +81,11 @@ class Owed:
             same.append(asked)
         return next(self._give_up(-1.0), None) if len(self._asked) > OWED_MAX else None
 
+    def miss(self, at_s: float) -> None:
+        """Count a sample that is handed over although nobody waits for its answer."""
+        self._share.asked(at_s)
+        self._share.unanswered(at_s)
+
     def answer(self, sensor_id: str, second: float | None) -> float | None:
         """Take a result; return when its sample was handed over, None when it answers none."""
         key = None if second is None else _key(sensor_id, second)
@@ -105,7 +110,7 @@ class Owed:
         return self.overdue(float("inf"))
 
     def begin_anew(self) -> None:
-        """Measure the share from now on: the service is another one, or speaks again."""
+        """Measure the share from now on: the service may be another one."""
         self._share = Share()
 
     def _give_up(self, before_s: float) -> Iterator[Sample]:

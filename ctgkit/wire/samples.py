@@ -7,6 +7,7 @@ import msgspec
 
 from ctgkit.errors import WireError, excerpt
 from ctgkit.samples import (
+    BATCH_MAX,
     FHR_MAX_BPM,
     FHR_MIN_BPM,
     SEC_FROM_START_MAX_S,
@@ -120,7 +121,7 @@ def decode_frame(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], list
         samples = [_plain(m, m.data, sensor_id) for m in _messages_decoder.decode(frame)]
     except UNREADABLE:
         samples = []
-    plain = [sample for sample in samples if sample is not None]
+    plain = [sample for sample in samples[:BATCH_MAX] if sample is not None]
     return (plain, []) if plain and len(plain) == len(samples) else _decode_slowly(frame, sensor_id)
 
 
@@ -220,6 +221,8 @@ def _decode_slowly(frame: bytes | str, sensor_id: str) -> tuple[list[Sample], li
         parsed = read_json(frame)
         if parsed == []:
             raise WireError("missing", "frame", "an array without samples")
+        if isinstance(parsed, list) and len(parsed) > BATCH_MAX:
+            raise WireError("range", "frame", f"{len(parsed)} samples, more than {BATCH_MAX}")
     except WireError as error:
         return [], [error]
     samples: list[Sample] = []

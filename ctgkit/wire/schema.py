@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from ctgkit import __version__
-from ctgkit.samples import FHR_MAX_BPM, FHR_MIN_BPM
+from ctgkit.samples import BATCH_MAX, FHR_MAX_BPM, FHR_MIN_BPM
 from ctgkit.wire.names import (
     BACKFILL_PARAMETER,
     SENSOR_ID_PARAMETER,
@@ -24,7 +24,12 @@ NOTE: Final = "Simulated or test data only: a test tool, not a medical device."
 
 Batch = Annotated[
     list[SampleMessage],
-    msgspec.Meta(min_length=1, title="Batch", description="Samples in one frame (S-4.5)."),
+    msgspec.Meta(
+        min_length=1,
+        max_length=BATCH_MAX,
+        title="Batch",
+        description="Samples in one frame (S-4.5).",
+    ),
 ]
 MESSAGES: Final[dict[str, Any]] = {
     "SampleMessage": SampleMessage,

@@ -136,3 +136,21 @@ async def test_a_database_on_a_medium_that_can_only_be_read(system):
     assert await export.ended() == 0, export.err
     assert len(export.out.splitlines()) == 2
     medium.chmod(0o700)
+
+
+async def test_a_database_of_two_names_and_a_loop_of_links_are_refused(system):
+    """SQLite keeps its log by name: two backends would lose what they acknowledged."""
+    system.configure(1)
+    await system.serve().announced()
+    other = system.directory / "other.db"
+    os.link(system.database, other)
+    system.database = other
+    second = system.serve()
+    assert await second.ended() == 4
+    assert "2 names" in second.err.splitlines()[-1]
+    loop = system.directory / "loop.db"
+    loop.symlink_to(loop)
+    system.database = loop
+    third = system.serve()
+    assert await third.ended() == 4
+    assert "Traceback" not in third.err

@@ -60,3 +60,16 @@ async def test_pings_whose_pongs_nobody_reads(monkeypatch):
             await polite.send("still here")
             assert await polite.recv() == "still here"
             rude.transport.abort()
+
+
+async def test_a_request_without_end_is_refused_before_it_fills_the_memory():
+    """Half requests with large headers used to cost a megabyte each, and the others' time."""
+    async with serve(answer, "127.0.0.1", 0, create_connection=BoundedConnection) as server:
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 4000 + b"\r\n") * 60)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+        writer.close()
+        async with connect(f"ws://127.0.0.1:{port}") as other:
+            await other.send("still here")
+            assert await other.recv() == "still here"

@@ -75,7 +75,8 @@ async def test_record_replay_expect(home):
         )  # fmt: skip
         assert code == 0, out + err
         assert "80 answers compared: 0 differ, 0 missing, 0 unexpected" in out
-    assert rows(home / "a.db") == rows(home / "b.db")
+    stored, again = ([(one[0], *one[2:]) for one in rows(home / name)] for name in ("a.db", "b.db"))
+    assert stored == again  # but for the numbers, which are new
     assert len(list(JournalReader(home / "again.jsonl"))) > 160
 
 
@@ -93,7 +94,8 @@ async def test_a_difference_is_exit_code_1(home):
         arguments = ("replay", path, "--url", ws(backend, "/ws/sensor"), "--speed", "max")
         code, out, _ = await run(*arguments, "--expect", path)
         assert code == 1
-        assert f"{SENSORS[0].id} at 0.75 s: BPMChild: 150.0 -> 140.0" in out
+        assert "BPMChild" in out
+        assert "1 sensor, 0.75 s, 1 result" in out
         assert out.endswith("NOT AS EXPECTED\n")
 
 

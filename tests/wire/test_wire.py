@@ -210,3 +210,11 @@ def test_an_error_result_is_no_result():
     assert not is_error_result(b'{"sensorID": "x"}')
     with pytest.raises(WireError):
         decode_result_head(text)
+
+
+@pytest.mark.parametrize("item", ["{}", "0", '{"secFromStart":1,"data":{}}'])
+def test_a_frame_of_thousands_is_rejected_whole(item):
+    """Without a limit, one frame costs a tenth of a second and thousands of replies."""
+    good, bad = decode_frame("[" + ",".join([item] * 513) + "]", "s")
+    assert good == []
+    assert [error.where for error in bad] == ["frame"]

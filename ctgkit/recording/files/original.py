@@ -30,6 +30,8 @@ FROM ctg WHERE examination_id = ? ORDER BY id
 def is_original(path: Path) -> bool:
     """Tell whether a file is a database with the original's tables, and not one of ours."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 return False

@@ -36,7 +36,13 @@ def owned(path: Path) -> Iterator[None]:
     StoreError
         When another process owns it; it is named. Or when the lock's file cannot be made.
     """
-    real = path.resolve()  # the same through every link
+    try:
+        real = path.resolve()  # the same through every symbolic link
+        if real.exists() and (names := real.stat().st_nlink) > 1:
+            reason = f"has {names} names (hard links): SQLite keeps a log for one name only"
+            raise StoreError(str(path), reason)
+    except (OSError, RuntimeError) as error:  # Python 3.11 raises RuntimeError for a loop
+        raise StoreError(str(path), excerpt(str(error))) from error
     beside = real.with_name(real.name + LOCK_SUFFIX)
     try:
         fd = _open_locked(beside)
