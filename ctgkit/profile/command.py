@@ -1,12 +1,13 @@
 """``ctgkit profile list|show|lint``."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import argument, command, json_option, option, seed_option
 from ctgkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,20 +17,49 @@ SHOWN = 3
 """Messages that ``show`` prints."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions:
+    """Options of `ctgkit profile list`."""
+
+    as_json: bool = json_option("Print a list of objects.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowOptions:
+    """Options of `ctgkit profile show`."""
+
+    name: str = argument(metavar="NAME|FILE.toml")
+    messages: bool = option(
+        "--messages", is_flag=True, help="Print its first three messages instead."
+    )
+    scenario: str = option(
+        "--scenario",
+        default="normal-reactive",
+        metavar="NAME|FILE",
+        help="What is simulated in them; `ctgkit scenario list` names them.",
+    )
+    seed: int = seed_option("the scenario")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintOptions:
+    """Options of `ctgkit profile lint`."""
+
+    name: str = argument(metavar="NAME|FILE.toml")
+
+
 @click.group(epilog="Example: ctgkit profile show signal-messages --messages")
 def profile() -> None:
     """List, show and check profiles: how samples look on a wire that isn't ours."""
 
 
-@profile.command("list", epilog="Example: ctgkit profile list")
-@common_options
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-def list_profiles(as_json: bool) -> None:
+@command(ListOptions, name="list", parent=profile, example="ctgkit profile list")
+def list_profiles(options: ListOptions) -> None:
     """List the shipped profiles."""
     from ctgkit.profile.library import load_profile, profile_names
 
     about = {name: load_profile(name).profile.about for name in profile_names()}
-    if as_json:
+    if options.as_json:
         click.echo(json.dumps([{"name": name, "about": text} for name, text in about.items()]))
         return
     width = max(map(len, about))
@@ -37,33 +67,28 @@ def list_profiles(as_json: bool) -> None:
         click.echo(f"{name:{width}}  {text}")
 
 
-@profile.command(epilog="Example: ctgkit profile show signal-messages > mine.toml")
-@common_options
-@click.argument("name", metavar="NAME|FILE.toml")
-@click.option("--messages", is_flag=True, help="Print its first three messages instead.")
-@click.option("--scenario", default="normal-reactive", show_default=True, help="Played in them.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the scenario.")
-def show(name: str, messages: bool, scenario: str, seed: int) -> None:
+@command(ShowOptions, parent=profile, example="ctgkit profile show signal-messages > mine.toml")
+def show(options: ShowOptions) -> None:
     """Print a profile, or the first messages that it makes of a scenario."""
     from ctgkit.profile.library import load_profile, profile_text
 
-    if not messages:
-        click.echo(profile_text(name), nl=False)
+    if not options.messages:
+        click.echo(profile_text(options.name), nl=False)
         return
-    for number, one in enumerate(_first_messages(load_profile(name), scenario, seed), 1):
+    first = _first_messages(load_profile(options.name), options.scenario, options.seed)
+    for number, one in enumerate(first, 1):
         click.echo(f"# {number}: {_target(one)}")
         for header, value in one.headers:
             click.echo(f"{header}: {value}")
         click.echo(one.body.decode())
 
 
-@profile.command(epilog="Example: ctgkit profile lint mine.toml")
-@common_options
-@click.argument("name", metavar="NAME|FILE.toml")
-def lint(name: str) -> None:
+@command(LintOptions, parent=profile, example="ctgkit profile lint mine.toml")
+def lint(options: LintOptions) -> None:
     """Check a profile, and say where it is wrong. Exit code 4 when it is."""
     from ctgkit.profile.library import load_profile
 
+    name = options.name
     renderer = load_profile(name)
     first = _first_messages(renderer, "normal-reactive", 0, SHOWN + len(renderer.profile.setup))
     messages = [one for one in first if one.samples]

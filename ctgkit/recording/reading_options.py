@@ -3,9 +3,20 @@
 from dataclasses import dataclass
 
 from ctgkit.cli.options import option
-from ctgkit.cli.types import RATE_MAX_HZ, number, whole
+from ctgkit.cli.types import RATE_MAX_HZ, Refined, number, whole
+from ctgkit.errors import excerpt
 from ctgkit.recording.files.options import MAX_MB, ReadOptions
 
+COLUMN_MAX_CHARS = 200
+
+
+def _column(text: str) -> str:
+    if len(text) > COLUMN_MAX_CHARS:
+        raise ValueError(f"{excerpt(text)!r} is longer than any name of a column")
+    return text
+
+
+COLUMN = Refined("COL", _column)
 SECTION = "Reading a file that doesn't say enough"
 
 
@@ -16,19 +27,19 @@ class ReadingOptions:
     fhr_column: str = option(
         "--fhr",
         default="",
-        metavar="COL",
+        type=COLUMN,
         section=SECTION,
         help="Column or signal with the heart rate, by name or number.",
     )
     toco_column: str = option(
         "--toco",
         default="",
-        metavar="COL",
+        type=COLUMN,
         section=SECTION,
         help="Column or signal with the toco.",
     )
     time_column: str = option(
-        "--time", default="", metavar="COL", section=SECTION, help="Column with the time."
+        "--time", default="", type=COLUMN, section=SECTION, help="Column with the time."
     )
     fetus: int | None = option(
         "--fetus",

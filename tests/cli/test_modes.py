@@ -56,7 +56,9 @@ def written(folder, known):
     """Return the mode of each file and folder that is new; databases have a test of their own."""
     new = set(folder.rglob("*")) - known
     return {
-        p: stat.S_IMODE(p.stat().st_mode) for p in new if not p.name.startswith(("ctg.db", "home"))
+        p: stat.S_IMODE(p.stat().st_mode)
+        for p in new
+        if not p.relative_to(folder).parts[0].startswith(("ctg.db", "home"))
     }
 
 
