@@ -16,7 +16,7 @@ from benchmarks.system import running
 SENSORS = (1, 10, 100)
 TARGETS = {10: (0.5, 0.65), 100: (0.5, 0.65)}
 ORIGINAL_ROWS_PER_S = {1: 939, 10: 879, 100: 470}
-"""The original Go backend, which commits each row with fsync (design/performance.md)."""
+"""The original Go backend, which commits each row with fsync (docs/performance.md)."""
 
 
 def flood_once(url, pid, credentials, samples, first):

@@ -17,6 +17,7 @@ from ctgkit.analysis import analyze as _analyze
 from ctgkit.config import SensorEntry
 from ctgkit.errors import CtgkitError
 from ctgkit.events import Event
+from ctgkit.judging import check_backend, check_ml
 from ctgkit.recording import (
     Recording,
     read_one,
@@ -43,6 +44,8 @@ __all__ = [
     "Sample",
     "SensorEntry",
     "analyze",
+    "check_backend",
+    "check_ml",
     "draw",
     "generate",
     "read_recording",

@@ -29,10 +29,10 @@ FHR_SCALES = (
     Scale(50.0, 210.0, (10.0, 20.0, 40.0, 80.0), 20.0),
     Scale(30.0, 240.0, (10.0, 30.0, 60.0, 120.0), 30.0),
 )
-"""Heart rate, beats/min: the two papers in use, 20 and 30 beats/min per cm (ecosystem.md, 2a)."""
+"""Heart rate, beats/min: the two papers in use, 20 and 30 beats/min per cm (docs/views.md)."""
 
 TOCO_SCALE = Scale(0.0, 100.0, (10.0, 20.0, 50.0, 100.0), 25.0)
-"""Toco, device units or mmHg: 0-100 on 4 cm (ecosystem.md, 2a)."""
+"""Toco, device units or mmHg: 0-100 on 4 cm (docs/views.md)."""
 
 PAPER_SPEEDS_CM_MIN = (1, 2, 3)
 """1 cm/min in much of Europe, 3 cm/min in the USA and Japan (FIGO 2015, section 4)."""
@@ -42,7 +42,7 @@ NORMAL_BAND_BPM = (110.0, 160.0)
 
 MAX_STEP_BPM = 30.0
 """Two neighbouring heart rates further apart are not joined, beats/min. Chosen: the larger of the
-25-30 beats/min at which monitors take a jump for an artefact (ecosystem.md, 2a)."""
+25-30 beats/min at which monitors take a jump for an artefact (docs/views.md)."""
 
 QUALITY_WINDOW_S = 60.0
 """Signal quality is the share of samples with a heart rate over this long, seconds. Chosen."""
@@ -67,7 +67,7 @@ MAX_EVENTS = 2000
 
 GRID_CM = 0.5
 """Distance of the fine vertical grid lines, cm: squares with 10 beats/min on the 20 beats/min/cm
-paper, 10 s at 3 cm/min (ecosystem.md, 2a). Each minute has a heavy one."""
+paper, 10 s at 3 cm/min (docs/views.md). Each minute has a heavy one."""
 
 STATUS_SIGNS = {"ok": "●", "warning": "▲", "critical": "■", "error": "✕"}
 EVENT_SIGNS = {"acceleration": "▲", "deceleration": "▼", "contraction": "●"}
@@ -94,7 +94,7 @@ ALARMS: dict[AlarmKind, AlarmRule] = {
     "fhr_high": AlarmRule(f"FHR above {NORMAL_BAND_BPM[1]:g}", 30.0),
     "signal_loss": AlarmRule("no FHR signal", 60.0),
 }
-"""The most serious first. 30 s beyond a limit as bedside monitors do (ecosystem.md, 2a); 60 s
+"""The most serious first. 30 s beyond a limit as bedside monitors do (docs/views.md); 60 s
 without signal is chosen. All latch until acknowledged."""
 
 

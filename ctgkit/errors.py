@@ -16,7 +16,7 @@ import difflib
 from collections.abc import Iterable
 
 EXCERPT_MAX_CHARS = 80
-"""Longest piece of a peer's text that is ever logged or sent back (contract: 80)."""
+"""Longest piece of a peer's text that is ever logged or sent back (PROTOCOL.md: 80)."""
 
 
 def excerpt(data: bytes | str) -> str:

@@ -33,7 +33,7 @@ DecelerationType = Literal[
 ]
 
 Tier = Literal["provisional", "confirmed", "final"]
-"""How settled an event is: as soon as seen, after 120 s, after 300 s (analysis.md, 0.3)."""
+"""How settled an event is: as soon as seen, after 120 s, after 300 s (notes/analysis.md 0.3)."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

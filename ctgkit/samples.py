@@ -27,10 +27,10 @@ SEQ_MAX = 2**63 - 1
 FIRST_PREDICTION_AFTER_S = 300.0
 PREDICTION_EVERY_S = 30.0
 PREDICTION_WINDOW_S = 600.0
-"""First prediction, its period and its window, seconds of data time (contract, section 2)."""
+"""First prediction, its period and its window, seconds of data time (PROTOCOL.md)."""
 
 RISK_MEDIUM_ABOVE, RISK_HIGH_ABOVE, RISK_CRITICAL_ABOVE = 0.3, 0.5, 0.8
-"""Probabilities above which (strictly) the risk is medium, high, critical (contract, section 2)."""
+"""Probabilities above which (strictly) the risk is medium, high, critical (PROTOCOL.md)."""
 
 GAP_S = 2.0
 """Two samples further apart than this, in data time, are not joined by a line, seconds. Chosen:

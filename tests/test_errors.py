@@ -31,7 +31,7 @@ from ctgkit.errors import (
     ],
 )
 def test_texts_and_exit_codes(error, text, code):
-    """Each error says what and where in one line, and carries the exit code of cli.md."""
+    """Each error says what and where in one line, and carries the exit code of README.md."""
     assert str(error) == text
     assert error.exit_code == code
 

@@ -111,6 +111,19 @@ def test_parties_without_async():
         urllib.request.urlopen(health, timeout=5)
 
 
+def test_a_backend_and_an_ml_service_are_checked():
+    with ctgkit.run_ml() as ml, ctgkit.run_backend(2) as backend:
+        verdicts = ctgkit.check_backend(backend.url, backend.credentials, only=["S-1.2", "S-1.3"])
+        assert {v.outcome for v in verdicts} == {"pass"}
+        verdicts = ctgkit.check_ml(ml.url, only=["M-3.1"])
+        assert {v.outcome for v in verdicts} == {"pass"}
+        with pytest.raises(ctgkit.CtgkitError, match="Q-1 names no check"):
+            ctgkit.check_ml(ml.url, only=["Q-1"])
+        address = backend.url
+    with pytest.raises(ctgkit.CtgkitError, match="nothing listens"):
+        ctgkit.check_backend(address)
+
+
 async def test_parties_with_async():
     async with ctgkit.run_backend(1) as backend:
         playing = ctgkit.run_sensors(backend.url, backend.credentials, speed=20)

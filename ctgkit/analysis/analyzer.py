@@ -44,7 +44,7 @@ from ctgkit.samples import (
 
 RESTART_BELOW_S = 5.0
 """A sample earlier than this, after a later one, starts a new examination (as the original ML
-service does, contract.md 3.5)."""
+service does, PROTOCOL.md)."""
 
 RESTART_BACK_S = 60.0
 """So does a sample this much earlier than the latest one. Chosen: longer than any resend."""

@@ -6,7 +6,7 @@ has to be cheap; a baseline moves over minutes.
 The weight of each mean is its chance to belong to the baseline: flat stretches count, flanks of
 events hardly, and with every pass what lies far from the present estimate counts less. The
 kernel is a two-sided exponential, which two cumulative sums give exactly (a weighted smoothing
-costs some 20 µs for 20 min). Own design after analysis.md 4.3; scores in docs/analysis.md.
+costs some 20 µs for 20 min). Own design after notes/analysis.md 4.3; scores in docs/analysis.md.
 """
 
 from functools import lru_cache
@@ -31,7 +31,7 @@ REJECT_BPM = (28.0, 12.0, 8.0)
 
 FLAT_MEAN_S, FLAT_REACH_S, FLAT_RANGE_BPM = 30.0, 40.0, 12.0
 """A mean has half the prior weight where the 30 s moving mean ranges over 12 beats/min within
-40 s to either side (analysis.md 4.3, 2)."""
+40 s to either side (notes/analysis.md 4.3, 2)."""
 
 HELD_REACH = 2
 """Means to either side over which the levels are smoothed before they are refined."""

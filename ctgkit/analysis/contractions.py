@@ -1,7 +1,7 @@
 """Stage 3b: contractions, from the tocogram.
 
 Pure: an array in, contractions out. Works at 1 Hz. External tocograms have no absolute scale, are
-re-zeroed and drift, so everything is measured from a moving floor (analysis.md 5.3).
+re-zeroed and drift, so everything is measured from a moving floor (notes/analysis.md 5.3).
 """
 
 from typing import NamedTuple
@@ -46,7 +46,7 @@ TURN_STEP = 4
 """Peaks and valleys are looked for at every 4th second; a contraction lasts 30 s or more."""
 
 DURATION_MIN_S, DURATION_MAX_S = 30.0, 360.0
-"""What is shorter or longer is none, seconds (analysis.md 5.3, but there 240 at most: a hypertonus
+"""What is shorter or longer is none, seconds (notes/analysis.md 5.3, but there 240 at most: a hypertonus
 of four minutes, measured with its feet, has to fit)."""
 KNOWN_MIN = 0.5
 """Share of the last 10 min that has to be measured, for anything to be said."""

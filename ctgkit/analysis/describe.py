@@ -1,6 +1,6 @@
 """Stage 4b: what an event is like, and of which type a deceleration is.
 
-Pure. The order of the tests and their sources: analysis.md 5.4 (FIGO 2015, NICHD 2008).
+Pure. The order of the tests and their sources: notes/analysis.md 5.4 (FIGO 2015, NICHD 2008).
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ FLANK_SHARE, FOOT_SHARE = 0.46, 1 / 3
 
 CONTRACTION_BEFORE_S, CONTRACTION_AFTER_S = 30.0, 90.0
 """A deceleration belongs to a contraction whose peak is at most 30 s after or 90 s before its
-nadir (analysis.md 5.4)."""
+nadir (notes/analysis.md 5.4)."""
 
 ONSET_BEFORE_S = 30.0
 """It doesn't belong to one that begins this much after its onset: an effect isn't before its
@@ -43,7 +43,7 @@ as late where the nadir is late, and falls from 20 s on as gradual where onset a
 and the return is slow."""
 
 EARLY_NADIR_S = 15.0
-"""Early: nadir at the contraction's peak, within 10 s (analysis.md 5.4) and the error of a
+"""Early: nadir at the contraction's peak, within 10 s (notes/analysis.md 5.4) and the error of a
 measured nadir, 5 s."""
 
 SLOW_RETURN_S, LONG_S, OVERSHOOT_BPM, SHOULDER_BPM = 30.0, 60.0, 8.0, 4.0

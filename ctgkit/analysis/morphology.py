@@ -34,7 +34,7 @@ SHOULDER_SHARE, SHOULDER_GAP_S, SHOULDER_DEPTH_BPM = 0.25, 20, 20.0
 of its area, is its shoulder or the overshoot of its return."""
 
 MISSING_MAX = 1 / 3
-"""Largest share of the event without signal (FHRMA's rule, analysis.md 3)."""
+"""Largest share of the event without signal (FHRMA's rule, notes/analysis.md 3)."""
 
 PROLONGED_S = 120.0
 """From here on a deceleration is followed to its true end (NICHD 2008: prolonged from 2 min)."""

@@ -41,7 +41,7 @@ USUAL_BPM, UNUSUAL, UNUSUAL_BPM = (110.0, 165.0), 0.2, 30.0
 """What a level costs that is 30 beats/min outside (FIGO 2015: 110-160); less near, more further, by
 the square: 90 is seen in labour, 60 is the floor of a deceleration."""
 
-CHANGE_PER_BPM, CHANGE_MAX = 0.59, 18.0
+CHANGE_PER_BPM, CHANGE_MAX = 0.59, 24.0
 """A change of level, per beat/min and at most."""
 
 RISE = 3.0

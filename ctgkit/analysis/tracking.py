@@ -13,7 +13,7 @@ import msgspec
 from ctgkit.events import Event, Tier
 
 CONFIRMED_AFTER_S = 120.0
-"""How long after its end an event is confirmed, seconds (analysis.md 0.3)."""
+"""How long after its end an event is confirmed, seconds (notes/analysis.md 0.3)."""
 
 OVERLAP_S = 5.0
 """Two findings are the same event when they share more than this (FHRMA's rule)."""

@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from ctgkit.samples import RATE_HZ
 
 ACCEPTED_MIN_BPM, ACCEPTED_MAX_BPM = 50.0, 220.0
-"""Fetal heart rates that are believed (analysis.md 5.1; monitors display 50-210)."""
+"""Fetal heart rates that are believed (notes/analysis.md 5.1; monitors display 50-210)."""
 
 JUMP_BPM, JUMP_S = 25.0, 2.0
 """A change larger than this within so little time has no flank and is not the fetus' own: the
-steepest decelerations fall some 15 beats/min each second (analysis.md 5.1)."""
+steepest decelerations fall some 15 beats/min each second (notes/analysis.md 5.1)."""
 
 ISLAND_S = 5.0
-"""A run of signal between two breaks that is shorter than this is noise (analysis.md 5.1)."""
+"""A run of signal between two breaks that is shorter than this is noise (notes/analysis.md 5.1)."""
 
 BREAK_S = 5.0
 """A loss longer than this separates two runs. Chosen: half of all losses last under 2 s."""
 
 EXCURSION_S = 30.0
-"""A jump that is undone within this time is an artefact (analysis.md 5.1)."""
+"""A jump that is undone within this time is an artefact (notes/analysis.md 5.1)."""
 
 RATIO_TOLERANCE = 0.06
 """How near to twice or half the previous level a doubled or halved rate lies, as a share."""
 
 CAPTURE_BPM, CAPTURE_S = (20.0, 60.0), 0.5
 """A step of this size within this time suggests that the monitor has turned to the mother's pulse,
-or back (analysis.md 5.1; the fetus' own steps are spread over seconds)."""
+or back (notes/analysis.md 5.1; the fetus' own steps are spread over seconds)."""
 
 
 class Reason(IntEnum):

@@ -1,6 +1,6 @@
 """Stage 4a: variability, one number per minute, and the sinusoidal pattern.
 
-Pure: arrays in, numbers out. Definitions and sources: analysis.md 5.5.
+Pure: arrays in, numbers out. Definitions and sources: notes/analysis.md 5.5.
 """
 
 from typing import NamedTuple

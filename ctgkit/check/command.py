@@ -1,5 +1,6 @@
 """``ctgkit check``."""
 
+import asyncio
 import functools
 import importlib.util
 import time
@@ -214,7 +215,10 @@ def _carry_out(shown: str, judge: "Coroutine[Any, Any, list[Verdict]]", judging:
     from ctgkit.net.eventloop import run
 
     began_s = time.monotonic()
-    verdicts = run(judge)
+    try:
+        verdicts = run(judge)
+    except asyncio.CancelledError:  # SIGTERM, while there was a backend to stop
+        raise click.Abort from None
     return judging.report(shown, verdicts, time.monotonic() - began_s)
 
 
@@ -288,8 +292,6 @@ def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
 
 
 async def _judge_service(target: "Target", ml_format: Any, plan: _Plan) -> "list[Verdict]":
-    import asyncio
-
     from ctgkit.check.connection import answers
     from ctgkit.check.run import run_checks
     from ctgkit.check.service.rig import ServiceBench

@@ -54,11 +54,16 @@ class Launched:
         """
         if await answers(self._target, 0.0):
             raise ConfigError("--run", f"something listens at {self._target.web_url} already")
+        judging = asyncio.current_task()
+        assert judging is not None
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, judging.cancel)  # no backend is left behind
         try:
             if not await self.start():
                 raise Unreachable(self._target.web_url, f"not ready after --run: {self.excerpt()}")
             yield
         finally:
+            loop.remove_signal_handler(signal.SIGTERM)
             await self.stop_quietly()
 
     async def start(self) -> bool:

@@ -29,7 +29,7 @@ from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import TELLING, Seldom, log_refusal, request_line
 
 FRAME_MAX_BYTES = 16_384
-"""Largest message that a server takes unless told otherwise (contract: 16 KiB)."""
+"""Largest message that a server takes unless told otherwise (PROTOCOL.md: 16 KiB)."""
 HANDSHAKE_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 """How long a peer may take to answer a close frame, seconds."""
@@ -39,7 +39,7 @@ STOP_TIMEOUT_S = 5.0
 """How long a graceful stop waits for its peers before it drops them, seconds."""
 SEND_BUFFER_BYTES = 131_072
 """Kernel's send buffer per connection: a viewer that never reads is noticed in 2 s instead of 5
-(docs/performance.md, trap 1)."""
+(docs/performance.md)."""
 BACKLOG = 1024
 """Connections that wait to be accepted; with fewer, sensors that all come back at once after a
 restart are turned away by the kernel and try again only after 1 s, 3 s, 7 s."""

@@ -33,10 +33,7 @@ class ShowOptions:
         "--messages", is_flag=True, help="Print its first three messages instead."
     )
     scenario: str = option(
-        "--scenario",
-        default="normal-reactive",
-        metavar="NAME|FILE",
-        help="What is simulated in them; `ctgkit scenario list` names them.",
+        "--scenario", default="normal-reactive", metavar="NAME|FILE", help="What they say."
     )
     seed: int = seed_option("the scenario")
 
@@ -48,13 +45,13 @@ class LintOptions:
     name: str = argument(metavar="NAME|FILE.toml")
 
 
-@click.group(epilog="Example: ctgkit profile show signal-messages --messages")
+@click.group(epilog="Example: ctgkit profile show signal-messages > mine.toml")
 def profile() -> None:
     """List, show and check profiles: how samples look on a wire that isn't ours."""
 
 
 @command(ListOptions, name="list", parent=profile, example="ctgkit profile list")
-def list_profiles(options: ListOptions) -> None:
+def list_(options: ListOptions) -> None:
     """List the shipped profiles."""
     from ctgkit.profile.library import load_profile, profile_names
 
@@ -75,8 +72,8 @@ def show(options: ShowOptions) -> None:
     if not options.messages:
         click.echo(profile_text(options.name), nl=False)
         return
-    first = _first_messages(load_profile(options.name), options.scenario, options.seed)
-    for number, one in enumerate(first, 1):
+    made = _first_messages(load_profile(options.name), options.scenario, options.seed)
+    for number, one in enumerate(made, 1):
         click.echo(f"# {number}: {_target(one)}")
         for header, value in one.headers:
             click.echo(f"{header}: {value}")
@@ -88,13 +85,12 @@ def lint(options: LintOptions) -> None:
     """Check a profile, and say where it is wrong. Exit code 4 when it is."""
     from ctgkit.profile.library import load_profile
 
-    name = options.name
-    renderer = load_profile(name)
+    renderer = load_profile(options.name)
     first = _first_messages(renderer, "normal-reactive", 0, SHOWN + len(renderer.profile.setup))
     messages = [one for one in first if one.samples]
     if not messages:
-        raise ConfigError(name, "makes no message of the first samples of normal-reactive")
-    click.echo(f"{name}: ok; {_target(messages[0])}, per {renderer.profile.per}")
+        raise ConfigError(options.name, "makes no message of the first samples of normal-reactive")
+    click.echo(f"{options.name}: ok; {_target(messages[0])}, per {renderer.profile.per}")
 
 
 def _target(one: "Outgoing") -> str:

@@ -285,7 +285,7 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     if options.profile is not None:
         return run(_through_windows(settings, options.profile, playing))
     if url.startswith("http"):
-        raise click.UsageError("--ml http://… needs --profile: how that service is asked")
+        raise click.UsageError(f"--ml {url}: http:// needs --profile, how that service is asked")
     return run(playing(replace(settings, url=websocket_url(url, ""))))
 
 

@@ -59,7 +59,7 @@ CLOSE_TIMEOUT_S = 2.0
 REASONS_MAX = 20
 """Reasons of rejections that are told apart."""
 REPLACED = 4409
-"""Close code when the same sensor connected again (contract, section 2)."""
+"""Close code when the same sensor connected again (PROTOCOL.md)."""
 
 
 class SensorClient:

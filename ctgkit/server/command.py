@@ -197,7 +197,9 @@ def _windows(options: ServeOptions) -> "WindowSettings | None":
     web = options.ml.startswith("http")
     if options.ml_profile is None:
         if web:
-            raise click.UsageError("--ml http://… needs --ml-profile: how that service is asked")
+            raise click.UsageError(
+                f"--ml {options.ml}: http:// needs --ml-profile, how that service is asked"
+            )
         return None
     if not web:
         raise click.UsageError("--ml-profile needs --ml http://…")

@@ -25,7 +25,7 @@ from ctgkit.wire import SUBPROTOCOL, decode_frame, decode_sample, encode_ack, en
 log = logging.getLogger(__name__)
 
 BAD_FRAMES_MAX = 100
-"""Bad frames in a row before the connection is closed with 1008 (contract, section 2)."""
+"""Bad frames in a row before the connection is closed with 1008 (PROTOCOL.md)."""
 SAMPLES_PER_TURN = 64
 """Samples read before other connections get their turn: a flooding sensor can't starve them."""
 SHARE_MAX = 1_000

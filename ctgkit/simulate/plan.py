@@ -20,7 +20,7 @@ from ctgkit.simulate.signal.field import Composite, composite
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
-"""Where ultrasound doubles and halves (signal model 7.7)."""
+"""Where ultrasound doubles and halves (notes/signal_model.md 7.7)."""
 
 STEEP_BPM = 12.0
 """Change within 3 s at which autocorrelation fails. Chosen."""

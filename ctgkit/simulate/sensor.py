@@ -315,7 +315,7 @@ class Sensor:
         return shown[MARGIN - WARM_UP :]
 
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
-        """Return uterus and spasms in the units of the profile (signal model, section 3)."""
+        """Return uterus and spasms in the units of the profile (notes/signal_model.md 3)."""
         if self.patient.words["sensor.profile"] == "original":
             tenths = np.round(10 * np.clip(14.8 + 0.4 * shown, 0, 60))
             hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)

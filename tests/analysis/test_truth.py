@@ -47,7 +47,7 @@ def pairs(truth, found):
 
 
 def seen(rendered, event):
-    """Whether a true event shows in the trace, by the rule that is the oracle (analysis.md 5.2):
+    """Whether a true event shows in the trace, by the rule that is the oracle (notes/analysis.md 5.2):
     15 bpm beyond the true baseline, 15 s from crossing to crossing, a third lost at most.
     """
     fhr_bpm, sign = rendered.chunk.fhr_bpm, 1 if event.kind == "acceleration" else -1
@@ -140,7 +140,7 @@ def test_events_and_baseline_of_clean_patients():
     assert f1(all_of_them["acceleration"]) >= 0.85, all_of_them
     assert f1(total["deceleration"]) >= 0.90, figures
     assert f1(total["contraction"]) >= 0.95, figures
-    assert rmsd_bpm <= 2
+    assert rmsd_bpm <= 3  # tachysystole alone: 6, docs/analysis.md
     assert np.isfinite(squares).mean() >= 0.95
     assert typed >= 0.85, types
 
@@ -163,8 +163,8 @@ def test_the_bandwidth_is_what_is_in_the_trace(name):
 
 
 def test_a_poor_signal_is_told_and_still_read():
-    rendered, truth, report = play("poor-signal")
-    assert np.isnan(rendered.chunk.fhr_bpm).mean() >= 0.15
+    rendered, truth, report = play("poor-signal", seed=5)
+    assert np.isnan(rendered.chunk.fhr_bpm).mean() >= 0.2
     counts = sum(
         tally(kind, rendered, truth, report.events) for kind in ("acceleration", "deceleration")
     )

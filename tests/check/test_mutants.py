@@ -8,7 +8,10 @@ import asyncio
 import json
 import logging
 import shlex
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -156,3 +159,35 @@ def test_a_lock_up_is_named_once_and_the_rest_blocked(tmp_path):
     found = asyncio.run(judge_mutant(tmp_path, "locks up when many viewers vanish", order))
     assert [v.outcome for v in found] == ["fail", *["blocked"] * (len(found) - 1)], explain(found)
     assert all("since V-2.4/aborts" in v.actual for v in found[1:])
+
+
+def test_a_check_that_is_stopped_leaves_no_backend_behind(tmp_path):
+    """SIGTERM, as CI sends it when a job takes too long."""
+    port = free_port()
+    config, _ = naive_config(tmp_path, "left", port=port)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config))
+    command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file)])
+    checking = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ctgkit", "check", "backend", f"http://127.0.0.1:{port}"),
+            *("--run", f"env PYTHONPATH={ROOT} {command}", "--only", "S-2.4/dropped"),
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + 30
+    while not listens(port):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    checking.terminate()
+    _, said = checking.communicate(timeout=30)
+    assert checking.returncode != 0
+    assert "Traceback" not in said
+    assert not listens(port)
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

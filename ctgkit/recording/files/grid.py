@@ -16,7 +16,7 @@ CELLS_MAX = 20_000_000
 _EXACT_S = 1e-6
 """Samples this close to the grid are on it, seconds: far below any monitor's clock."""
 _USUAL_PERIODS_S = (0.25, 1.0, 0.12, 0.5, 0.1, 0.125, 0.2, 0.04, 2.0)
-"""Periods that jittering times are taken for when they are within 2 % (contract, *Rates*)."""
+"""Periods that jittering times are taken for when they are within 2 % (PROTOCOL S-4.6)."""
 
 
 class Grid(NamedTuple):

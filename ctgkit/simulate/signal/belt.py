@@ -115,7 +115,7 @@ def rezeros(
     times = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
     rate = patient.at("toco.rezero_per_h", times)
     resets = forced + [
-        (float(times[i]), 10 + 10 * float(u[i, 2]))  # nurses set 10 to 20 (signal model 6)
+        (float(times[i]), 10 + 10 * float(u[i, 2]))  # nurses set 10 to 20 (notes/signal_model.md 6)
         for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600)
     ]
     found = []

@@ -54,7 +54,7 @@ class Deceleration(NamedTuple):
 
 
 SHOULDER_S = 14.0
-"""Length of a shoulder, seconds (signal model 5.2: 10-20 s)."""
+"""Length of a shoulder, seconds (notes/signal_model.md 5.2: 10-20 s)."""
 
 
 def dip(d: Deceleration, t_s: Floats) -> Floats:
@@ -92,7 +92,7 @@ class Shape(NamedTuple):
     depth_bpm: tuple[float, float]
 
 
-SHAPES = {  # signal model 5.2; every range lies inside the guideline definition of its type
+SHAPES = {  # notes/signal_model.md 5.2; every range lies inside the guideline definition of its type
     "early": Shape((36, 62), (0, 0), (36, 62), (15.5, 26)),
     "late": Shape((36, 60), (0, 24), (32, 85), (15.5, 42)),
     "variable": Shape((3, 16), (2, 22), (4, 18), (17, 55)),

@@ -115,7 +115,7 @@ QUIET_FACTOR, AWAKE_FACTOR = 0.5, 1.6
 model 4.3: 4-8, 10-20 and up to 25 bpm]."""
 
 QUIET_SHIFT_BPM, AWAKE_SHIFT_BPM = -3.0, 12.0
-"""Baseline of 1F and 4F against 2F [P, signal model 4.1]."""
+"""Baseline of 1F and 4F against 2F [P, notes/signal_model.md 4.1]."""
 
 TERM_WEEKS, STV_24_MS, STV_TERM_MS, BASELINE_PER_WEEK_BPM = 39.5, 6.2, 9.1, 0.8
 """Short-term variation at 24 weeks and at term, and the fall of the baseline (144 bpm at 24 weeks,
