@@ -16,6 +16,20 @@ def _column(text: str) -> str:
     return text
 
 
+def _separator(text: str) -> str:
+    if text and (len(text) > 1 or text in '"\r\n' or not (text.isprintable() or text == "\t")):
+        raise ValueError(f"{excerpt(text)!r} is not one character")
+    return text
+
+
+def _encoding(text: str) -> str:
+    try:
+        "".encode(text or "utf-8")
+    except (LookupError, ValueError):
+        raise ValueError(f"{excerpt(text)!r} is no encoding of text that Python knows") from None
+    return text
+
+
 COLUMN = Refined("COL", _column)
 SECTION = "Reading a file that doesn't say enough"
 
@@ -56,14 +70,14 @@ class ReadingOptions:
     separator: str = option(
         "--separator",
         default="",
-        metavar="CHAR",
+        type=Refined("CHAR", _separator),
         section=SECTION,
         help="Between columns of text; default: detected.",
     )
     encoding: str = option(
         "--encoding",
         default="",
-        metavar="NAME",
+        type=Refined("NAME", _encoding),
         section=SECTION,
         help="Of text; default: detected.",
     )
