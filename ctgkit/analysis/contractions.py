@@ -46,7 +46,7 @@ TURN_STEP = 4
 """Peaks and valleys are looked for at every 4th second; a contraction lasts 30 s or more."""
 
 DURATION_MIN_S, DURATION_MAX_S = 30.0, 360.0
-"""What is shorter or longer is none, seconds (notes/analysis.md 5.3, but there 240 at most: a hypertonus
+"""Shorter or longer is none, s (notes/analysis.md 5.3, but there 240 at most: a hypertonus
 of four minutes, measured with its feet, has to fit)."""
 KNOWN_MIN = 0.5
 """Share of the last 10 min that has to be measured, for anything to be said."""

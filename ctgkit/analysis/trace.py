@@ -18,7 +18,7 @@ TICK_S: Final = 10
 """How often something may be computed, seconds of data time."""
 
 WINDOW_S: Final = 1200
-"""How much signal is kept, seconds; 40 min are no better for the baseline (notes/analysis.md 4.2)."""
+"""Signal that is kept, seconds; 40 min are no better for the baseline (notes/analysis.md 4.2)."""
 
 TICK_SLOTS: Final = TICK_S * SLOT_HZ
 _HOLD_SLOTS = int(GAP_S * SLOT_HZ)

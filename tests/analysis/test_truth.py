@@ -47,7 +47,7 @@ def pairs(truth, found):
 
 
 def seen(rendered, event):
-    """Whether a true event shows in the trace, by the rule that is the oracle (notes/analysis.md 5.2):
+    """Whether a true event shows in the trace; the rule is the oracle (notes/analysis.md 5.2):
     15 bpm beyond the true baseline, 15 s from crossing to crossing, a third lost at most.
     """
     fhr_bpm, sign = rendered.chunk.fhr_bpm, 1 if event.kind == "acceleration" else -1

@@ -1,4 +1,4 @@
-"""The peers of the original system: its frontend, its sensor, its ML service (the original system)."""
+"""The peers of the original system: its frontend, its sensor, its ML service."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The acceptance list of docs/notes/signal_model.md, section 10: numbers measured on real recordings."""
+"""The acceptance list of notes/signal_model.md, section 10: measured on real recordings."""
 
 import numpy as np
 import pytest

@@ -113,7 +113,7 @@ class Contractions:
         counts = np.arange(first, stop, dtype=np.float64) + self._phase
         cv = self._patient.at("toco.interval_cv", self._times_of(counts))
         peaks = self._times_of(counts + np.clip(cv / np.sqrt(2) * z[1:, 0], -0.45, 0.45))
-        # neighbours resemble each other: AR over the index with coefficient .3 (notes/signal_model.md 6)
+        # neighbours are alike: AR over the index with coefficient .3 (notes/signal_model.md 6)
         z = (z[1:] + 0.3 * z[:-1]) / np.sqrt(1.09)
         trend = slow(self._streams, "toco.contraction.trend", peaks, 300.0, 900.0)
         found = []

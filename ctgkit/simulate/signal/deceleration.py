@@ -92,7 +92,7 @@ class Shape(NamedTuple):
     depth_bpm: tuple[float, float]
 
 
-SHAPES = {  # notes/signal_model.md 5.2; every range lies inside the guideline definition of its type
+SHAPES = {  # notes/signal_model.md 5.2; ranges lie inside the guideline's definition of the type
     "early": Shape((36, 62), (0, 0), (36, 62), (15.5, 26)),
     "late": Shape((36, 60), (0, 24), (32, 85), (15.5, 42)),
     "variable": Shape((3, 16), (2, 22), (4, 18), (17, 55)),
