@@ -3,9 +3,34 @@
 from dataclasses import dataclass
 
 from ctgkit.cli.options import option
-from ctgkit.cli.types import RATE_MAX_HZ, number, whole
+from ctgkit.cli.types import RATE_MAX_HZ, Refined, number, whole
+from ctgkit.errors import excerpt
 from ctgkit.recording.files.options import MAX_MB, ReadOptions
 
+COLUMN_MAX_CHARS = 200
+
+
+def _column(text: str) -> str:
+    if len(text) > COLUMN_MAX_CHARS:
+        raise ValueError(f"{excerpt(text)!r} is longer than any name of a column")
+    return text
+
+
+def _separator(text: str) -> str:
+    if text and (len(text) > 1 or text in '"\r\n' or not (text.isprintable() or text == "\t")):
+        raise ValueError(f"{excerpt(text)!r} is not one character")
+    return text
+
+
+def _encoding(text: str) -> str:
+    try:
+        "".encode(text or "utf-8")
+    except (LookupError, ValueError):
+        raise ValueError(f"{excerpt(text)!r} is no encoding of text that Python knows") from None
+    return text
+
+
+COLUMN = Refined("COL", _column)
 SECTION = "Reading a file that doesn't say enough"
 
 
@@ -16,19 +41,19 @@ class ReadingOptions:
     fhr_column: str = option(
         "--fhr",
         default="",
-        metavar="COL",
+        type=COLUMN,
         section=SECTION,
         help="Column or signal with the heart rate, by name or number.",
     )
     toco_column: str = option(
         "--toco",
         default="",
-        metavar="COL",
+        type=COLUMN,
         section=SECTION,
         help="Column or signal with the toco.",
     )
     time_column: str = option(
-        "--time", default="", metavar="COL", section=SECTION, help="Column with the time."
+        "--time", default="", type=COLUMN, section=SECTION, help="Column with the time."
     )
     fetus: int | None = option(
         "--fetus",
@@ -45,14 +70,14 @@ class ReadingOptions:
     separator: str = option(
         "--separator",
         default="",
-        metavar="CHAR",
+        type=Refined("CHAR", _separator),
         section=SECTION,
         help="Between columns of text; default: detected.",
     )
     encoding: str = option(
         "--encoding",
         default="",
-        metavar="NAME",
+        type=Refined("NAME", _encoding),
         section=SECTION,
         help="Of text; default: detected.",
     )

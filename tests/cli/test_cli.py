@@ -1,6 +1,8 @@
 """The command line: help without imports, one place for exit codes, options from anywhere."""
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 
@@ -121,3 +123,26 @@ def test_precedence_of_options(tmp_path, monkeypatch):
     )
     wanted = {"grace": 1.0, "port": 2, "ml_retry": 3.0, "ml": "ws://127.0.0.1:8081/ws/ctg"}
     assert {name: seen[name] for name in wanted} == wanted
+
+
+ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "COLUMNS": "40"}
+
+
+def test_a_locale_without_our_signs(tmp_path):
+    """Nothing that is read or written depends on it, and nothing that is printed fails."""
+    environment = os.environ | ASCII_ONLY | {"XDG_STATE_HOME": str(tmp_path)}
+    (tmp_path / "mine.toml").write_text("[meta]\ntitle = 'Früh – später'\n", encoding="utf-8")
+    for arguments in (
+        ["--help"],
+        ["sensor", "--help"],
+        ["scenario", "lint", "mine.toml"],
+        ["scenario", "show", "mine.toml"],
+        ["generate", "--scenario", "mine.toml", "--duration", "600", "--out", "s.csv"],
+        ["inspect", "s.csv"],
+        ["analyze", "s.csv", "--lang", "ru", "--out", "a.json"],
+        ["proxy", "--list"],
+        ["schema", "asyncapi"],
+    ):
+        done = run(*arguments, cwd=tmp_path, env=environment)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), (arguments, done.stderr)
+    json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))

@@ -14,7 +14,13 @@ RED = Style(color="red", bold=True)
 def screen(**options):
     file = io.StringIO()
     console = Console(
-        file=file, force_terminal=True, width=20, height=2, color_system="truecolor", **options
+        file=file,
+        force_terminal=True,
+        width=20,
+        height=2,
+        color_system="truecolor",
+        _environ={"TERM": "xterm-256color"},  # not that of whoever runs the test
+        **options,
     )
     return Screen(console), file
 
