@@ -87,6 +87,8 @@ class MlLink:
         self._room, self._counters = room, counters
         self._outbox: deque[Sample] = deque()
         self._owed = Owed()
+        self._doubted = Owed()
+        """Samples sent while it is silent: the first that is answered in time ends the doubt."""
         self._turn: list[tuple[CheckedResult, str, bytes]] = []
         self._turn_bytes = 0
         self._wake = asyncio.Event()
@@ -125,6 +127,7 @@ class MlLink:
         self._counters.asked += 1
         if self.stalled:  # viewers get it now, the service may still learn from it
             self._owed.miss(time.monotonic())
+            self._doubted.ask(sample, time.monotonic())
             self._show((sample,))
         elif late := self._owed.ask(sample, time.monotonic()):
             self._show((late,))
@@ -168,6 +171,7 @@ class MlLink:
             finally:
                 self.connected.clear()
                 self.stalled = False
+                self._doubted.give_up()
             self._outbox.clear()
             await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
@@ -200,9 +204,6 @@ class MlLink:
         while True:
             text = await connection.recv(decode=False)
             self._heard_at_s = time.monotonic()
-            if self.stalled:
-                self.stalled = False
-                log.info("ML service answers again")
             try:
                 head, body = check_result(text), text.decode()
             except (WireError, UnicodeDecodeError) as error:
@@ -228,12 +229,23 @@ class MlLink:
         turn, self._turn, self._turn_bytes = self._turn, [], 0
         asked_at_s = None
         for head, _, _ in turn:
+            if self.stalled:
+                self._believe(head)
             if head.data is not None:  # nothing can be drawn of one without
                 asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
         if turn:
             if asked_at_s is not None:  # one in a turn is enough for a histogram
                 self._counters.ml_round_trip_seconds.observe(self._heard_at_s - asked_at_s)
             self._on_results(turn)
+
+    def _believe(self, head: CheckedResult) -> None:
+        """Take a service for up again when it answers in time; late answers are none."""
+        asked_at_s = self._doubted.answer(head.sensor_id.lower(), head.sec_from_start)
+        if asked_at_s is not None and self._heard_at_s - asked_at_s < ANSWER_WITHIN_S:
+            self.stalled = False
+            self._doubted.give_up()
+            self._owed.begin_anew()
+            log.info("ML service answers again")
 
     def _refuse_oldest(self) -> None:
         """Report as unanswered the sample behind an error: answers come in the requests' order."""
@@ -248,6 +260,7 @@ class MlLink:
             wait_s = LOOK_EVERY_S[1] if since_s is None else since_s + ANSWER_WITHIN_S - now_s
             await asyncio.sleep(min(max(wait_s, LOOK_EVERY_S[0]), LOOK_EVERY_S[1]))
             before_s = time.monotonic() - ANSWER_WITHIN_S
+            self._doubted.overdue(before_s)
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
                 self.stalled = True
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))

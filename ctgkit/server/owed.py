@@ -110,7 +110,7 @@ class Owed:
         return self.overdue(float("inf"))
 
     def begin_anew(self) -> None:
-        """Measure the share from now on: the service may be another one."""
+        """Measure the share from now on: the service is another one, or answers in time again."""
         self._share = Share()
 
     def _give_up(self, before_s: float) -> Iterator[Sample]:

@@ -1,9 +1,13 @@
 """An ML service that leaves samples without a usable answer: viewers get each of them (V-2.2)."""
 
 import asyncio
+import contextlib
+import itertools
 import json
 
 import pytest
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 from tests.server.parties import (
     SENSORS,
@@ -157,3 +161,32 @@ async def test_samples_of_one_time_count_each(tmp_path):
             shown = [json.loads(await v.recv())["status"] for _ in range(4)]
         assert sorted(shown) == ["error", "error", "ok", "ok"]
         assert backend.counters.unanswered == 2
+
+
+async def test_a_service_that_is_always_late_is_not_healthy(tmp_path):
+    """Its answers come, and none in time: they end no doubt, and health says so."""
+
+    async def converse(connection):
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+
+            async def late(at_s, text):
+                await asyncio.sleep(at_s - loop.time())
+                with contextlib.suppress(ConnectionClosed):
+                    await connection.send(result(json.loads(text)))
+
+            async for text in connection:
+                tasks.create_task(late(loop.time() + 2.6, text))
+
+    async with serve(converse, "127.0.0.1", 0) as service:
+        ml_url = f"ws://127.0.0.1:{service.sockets[0].getsockname()[1]}/ws/ctg"
+        async with backend_on(tmp_path / "a.db", ml_url=ml_url) as backend:
+            await backend.ml_connected()
+            seq = itertools.count()
+            async with sensor(backend, max_queue=None) as s:
+                while backend.counters.results["relayed"] < 10:  # late ones are relayed, too
+                    await s.send(message(next(seq)))
+                    await asyncio.sleep(0.05)
+                health = backend.health()
+            assert health["status"] == "degraded"
+            assert health["ml_unanswered_share"] > 0.5
