@@ -35,7 +35,11 @@ def on(loop, test):
     """Run a coroutine on an event loop."""
     factory = None
     if loop == "uvloop":
-        factory = pytest.importorskip("uvloop").new_event_loop
+        try:
+            factory = pytest.importorskip("uvloop").new_event_loop
+        except pytest.skip.Exception:
+            test.close()
+            raise
 
     async def bounded():
         async with asyncio.timeout(DEADLINE_S * TIME_FACTOR):
