@@ -3,7 +3,7 @@
 This module performs no I/O.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,33 +102,3 @@ def _rounded(period_s: float) -> float:
         if abs(round(period_s, digits) / period_s - 1) < 1e-9:
             return round(period_s, digits)
     return period_s
-
-
-def to_recording(
-    channels: dict[str, NDArray[np.float64]],
-    period_s: float,
-    first_s: float,
-    present: NDArray[np.bool_] | None = None,
-) -> dict[str, Any]:
-    """Return a fixed-rate file's channels as a Recording's arrays; what isn't there is NaN.
-
-    Parameters
-    ----------
-    channels : dict
-        ``fhr_bpm`` at least; a heart rate of 0 becomes NaN.
-    period_s, first_s : float
-        Time between samples and time of the first one, seconds.
-    present : array of bool or None
-        Cells that hold a sample; by default all.
-    """
-    fhr_bpm = np.array(channels["fhr_bpm"], dtype=float)
-    fhr_bpm[fhr_bpm == 0] = np.nan
-    n = len(fhr_bpm)
-    keep = np.ones(n, dtype=bool) if present is None else present
-    absent = np.full(n, np.nan)
-    return {
-        "sec_from_start": np.round(first_s + np.arange(n) * period_s, 9)[keep],
-        "fhr_bpm": fhr_bpm[keep],
-        "uterus": channels.get("uterus", absent)[keep],
-        "spasms": channels.get("spasms", absent)[keep],
-    }
