@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import math
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ctgkit.errors import CtgkitError
@@ -78,3 +78,30 @@ def stop_on_signals() -> asyncio.Event:
     for number in numbers:
         loop.add_signal_handler(number, first)
     return stop
+
+
+class Interruption:
+    """A first signal that lets a command finish in order; a second Ctrl-C raises at once.
+
+    Parameters
+    ----------
+    stop : callable
+        Called once, at the first SIGTERM or SIGINT.
+
+    Attributes
+    ----------
+    signal : signal.Signals or None
+        What came, if anything.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.signal: signal.Signals | None = None
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._first, number)
+
+    def _first(self, by: signal.Signals) -> None:
+        self.signal = by
+        self._loop.remove_signal_handler(signal.SIGINT)  # before anybody can be told of it
+        self._stop()

@@ -1,6 +1,5 @@
 """``ctgkit sensor``."""
 
-import asyncio
 import json
 import math
 import signal
@@ -243,23 +242,18 @@ def _are_refused(summary: "Summary", allowed: bool) -> bool:
 
 async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
     """Run the fleet; a signal lets it flush and is returned, a second Ctrl-C does not wait."""
+    from ctgkit.net.eventloop import Interruption
     from ctgkit.sensor.fleet import run_fleet
     from ctgkit.sensor.settings import FleetSettings
 
     fleet_settings = FleetSettings(**settings)
-    loop = asyncio.get_running_loop()
-    ended_by: signal.Signals | None = None
 
-    def end(by: signal.Signals) -> None:
-        nonlocal ended_by
-        ended_by = by
+    def stop() -> None:
         click.echo("stopping when all is acknowledged; Ctrl-C ends at once", err=True)
         fleet_settings.stop.set()
-        loop.remove_signal_handler(signal.SIGINT)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    return await run_fleet(fleet_settings), ended_by
+    interruption = Interruption(stop)
+    return await run_fleet(fleet_settings), interruption.signal
 
 
 def _as_text(summary: "Summary") -> str:

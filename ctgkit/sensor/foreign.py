@@ -1,6 +1,5 @@
 """``ctgkit sensor --profile``: sensors of a foreign wire."""
 
-import asyncio
 import logging
 import signal
 import sys
@@ -115,17 +114,8 @@ def _write_line(line: bytes) -> None:
 
 async def _run(settings: "ProfileSettings") -> "tuple[Summary, signal.Signals | None]":
     """Send until the end, or until a signal, which is returned."""
+    from ctgkit.net.eventloop import Interruption
     from ctgkit.profile.client import run_profile
 
-    loop = asyncio.get_running_loop()
-    ended_by: signal.Signals | None = None
-
-    def end(by: signal.Signals) -> None:
-        nonlocal ended_by
-        ended_by = by
-        settings.stop.set()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    return await run_profile(settings), ended_by
+    interruption = Interruption(settings.stop.set)
+    return await run_profile(settings), interruption.signal
