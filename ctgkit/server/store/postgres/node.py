@@ -75,6 +75,7 @@ class Node:
             When the digest of a sensor's token is neither given nor stored.
         """
         await self._wait_for_the_name()
+        await self.hold_name()
         await self._join()
         rows = sorted(digests.items())
         await self.link.fetch(
@@ -115,7 +116,7 @@ class Node:
         return bool((await self.link.fetch(sql, self.name, deadline_s=DEADLINE_S))[0][0])
 
     async def hold_name(self) -> None:
-        """Show again that this process lives, after the connection was lost."""
+        """Show that this process lives, for as long as this connection does."""
         await self._is_held()
 
     async def _join(self) -> None:
