@@ -62,6 +62,10 @@ class Cluster:
             self.run("pg_basebackup", "-D", self.data, "-R", "-X", "stream", "--no-sync", "-c",
                 "fast", "-d", f"{like.dsn('postgres')}&application_name=standby")  # fmt: skip
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def _own(self, folder):
         if self.user is not None:
             for path in (folder, *folder.rglob("*")):
