@@ -88,6 +88,7 @@ class Backend:
             self._broadcast,
             self.counters,
             self._session.open_examinations,
+            settings.keep_results,
         )
         self._mllink = (
             None
@@ -319,6 +320,7 @@ class Backend:
                     log.info("examination opened id=%d bed=%s", examination_id, bed)
                     self._audit.note("examination opened", examination=examination_id, bed=bed)
                 case CloseExamination(examination_id, bed, interrupted):
+                    self._results.store_held(examination_id)
                     self._store.close_examination(examination_id, interrupted=interrupted)
                     how = "interrupted" if interrupted else "closed"
                     log.info("examination %s id=%d bed=%s", how, examination_id, bed)
@@ -331,6 +333,7 @@ class Backend:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             self._perform(self._session.expire(time.monotonic()))
+            self._results.store_due(time.monotonic())
 
     # Life
 
@@ -365,6 +368,7 @@ class Backend:
         self._store.hurry()  # a full disk must not hold up those who wait for room
         if self._server is not None:
             await self._server.stop()
+        self._results.store_held()
 
 
 @contextlib.asynccontextmanager

@@ -158,6 +158,14 @@ class ServeOptions:
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
     )
+    keep_results: Literal["changes", "all"] = option(
+        "--keep-results",
+        type=click.Choice(["changes", "all"]),
+        default="changes",
+        section=LIMITS,
+        help="Store a result when it differs from the sensor's last one, or each; `exam export`"
+        " writes all either way.",
+    )
     max_connections: int = option(
         "--max-connections",
         type=whole("N", 1, 1_000_000),
@@ -237,6 +245,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,
         durability=options.durability,
+        keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),
         viewer_token=config.viewer_token if asks_viewers else None,

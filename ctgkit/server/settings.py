@@ -10,6 +10,7 @@ from ctgkit.config import SensorEntry
 from ctgkit.wire import MlFormat
 
 Durability = Literal["normal", "full"]
+KeepResults = Literal["changes", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class BackendSettings:
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
     durability: Durability = "full"
+    keep_results: KeepResults = "changes"
+    """Which results are rows of their own: those that differ from the sensor's last row, or all."""
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     viewer_token: str | None = field(default=None, repr=False)
