@@ -57,6 +57,7 @@ from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
+HOUSEKEEPING_EVERY_S = 0.25
 NOT_READY_AFTER_S = 3.0
 """How long the database may be silent before balancers are told, seconds."""
 REFUSES_AFTER_S = 10.0
@@ -97,6 +98,7 @@ class Backend:
             self._broadcast,
             self.counters,
             registry.open_examinations,
+            settings.keep_results,
         )
         self._mllink = (
             None
@@ -346,6 +348,7 @@ class Backend:
                     log.info("examination opened id=%d bed=%s", examination_id, bed)
                     self._audit.note("examination opened", examination=examination_id, bed=bed)
                 case CloseExamination(examination_id, bed, interrupted):
+                    self._results.store_held(examination_id)
                     how = "interrupted" if interrupted else "closed"
                     log.info("examination %s id=%d bed=%s", how, examination_id, bed)
                     self._audit.note(f"examination {how}", examination=examination_id, bed=bed)
@@ -359,11 +362,16 @@ class Backend:
         for connection in self._sockets.values():
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            self._results.store_due(time.monotonic())
+
     # Life
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever()]
+        parts = [self._store.maintain_forever(), self._keep_house()]
         return [*parts, self._mllink.run()] if self._mllink else parts
 
     async def start(self, listeners: Sequence[socket]) -> None:
@@ -391,6 +399,7 @@ class Backend:
         self._store.hurry()  # a full disk must not hold up those who wait for room
         if self._server is not None:
             await self._server.stop()
+        self._results.store_held()
 
 
 @contextlib.asynccontextmanager

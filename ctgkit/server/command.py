@@ -174,6 +174,14 @@ class ServeOptions:
         section=LIMITS,
         help="Name of this process among others on one PostgreSQL; default: the machine's.",
     )
+    keep_results: Literal["changes", "all"] = option(
+        "--keep-results",
+        type=click.Choice(["changes", "all"]),
+        default="changes",
+        section=LIMITS,
+        help="Store a result when it differs from the sensor's last one, or each; `exam export`"
+        " writes all either way.",
+    )
     max_connections: int = option(
         "--max-connections",
         type=whole("N", 1, 1_000_000),
@@ -254,6 +262,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         grace_s=options.grace,
         durability=options.durability,
         node=options.node,
+        keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),
         viewer_token=config.viewer_token if asks_viewers else None,

@@ -112,6 +112,7 @@ class LocalRegistry:
         """Do nothing: releases were written with the rest."""
 
     def _perform(self, actions: Sequence[Action]) -> None:
+        self.on_actions(actions)  # results that were held belong to what is closed below
         for action in actions:
             match action:
                 case OpenExamination(examination_id, bed):
@@ -120,4 +121,3 @@ class LocalRegistry:
                     self._store.close_examination(examination_id, interrupted=interrupted)
                 case _:
                     pass
-        self.on_actions(actions)

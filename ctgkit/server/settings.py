@@ -11,6 +11,7 @@ from ctgkit.dsn import Dsn
 from ctgkit.wire import MlFormat
 
 Durability = Literal["normal", "full"]
+KeepResults = Literal["changes", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class BackendSettings:
     lease_s: float = 10.0
     """Among nodes: after so long without a sign of life a node is declared dead."""
     durability: Durability = "full"
+    keep_results: KeepResults = "changes"
+    """Which results are rows of their own: those that differ from the sensor's last row, or all."""
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     viewer_token: str | None = field(default=None, repr=False)

@@ -1,6 +1,7 @@
 """PostgreSQL as the store: one node, and several on one database, with a real server."""
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
@@ -77,7 +78,7 @@ async def claimed(registry, number=0, stream=None, *, numbered=True):
 
 
 async def closed_with(connection):
-    with pytest.raises(ConnectionClosed):
+    with contextlib.suppress(ConnectionClosed):
         while True:
             await connection.recv()
     return connection.close_code
@@ -85,7 +86,7 @@ async def closed_with(connection):
 
 async def test_what_is_acknowledged_is_in_the_database(postgres):
     dsn = await postgres.database()
-    async with backend_on(Dsn(dsn), node="here") as backend:
+    async with backend_on(Dsn(dsn), node="here") as backend:  # noqa: SIM117
         async with sensor(backend) as one, sensor(backend, 1, v1=False) as plain:
             for seq in range(5):
                 await one.send(message(seq))
@@ -108,7 +109,7 @@ async def test_what_is_acknowledged_is_in_the_database(postgres):
 async def test_a_sensor_that_comes_to_another_node_goes_on_there(postgres):
     """The last claim wins: the older connection hears 4409, the examination goes on."""
     dsn = await postgres.database()
-    async with backend_on(Dsn(dsn), node="a") as a, backend_on(Dsn(dsn), node="b") as b:
+    async with backend_on(Dsn(dsn), node="a") as a, backend_on(Dsn(dsn), node="b") as b:  # noqa: SIM117
         async with sensor(a) as first, sensor(a, 1):
             for seq in range(3):
                 await first.send(message(seq))
@@ -194,7 +195,7 @@ async def test_rows_keep_the_order_of_arrival(postgres):
 async def test_a_node_that_was_declared_dead_stores_and_acknowledges_nothing(postgres, caplog):
     """What has a number is resent; what has none is kept; the sensors are sent away with 1012."""
     dsn = await postgres.database()
-    async with backend_on(Dsn(dsn), node="zombie") as backend:
+    async with backend_on(Dsn(dsn), node="zombie") as backend:  # noqa: SIM117
         async with sensor(backend) as one, sensor(backend, 1, v1=False) as plain:
             await one.send(message(0))
             await acked(one, 0)
@@ -250,7 +251,7 @@ async def test_one_name_is_one_process(postgres):
     """A second one with the same name is refused; after a crash the name is free at once."""
     dsn = await postgres.database()
     async with node_on(dsn, "a") as (_, registry):
-        with pytest.raises(StoreError, match="node a is in use .process"):
+        with pytest.raises(StoreError, match=r"node a is in use \(process"):
             async with node_on(dsn, "a"):
                 pass
         await registry._node.link.close()  # as a killed process leaves it: alive, in the database
@@ -288,7 +289,7 @@ async def test_a_result_that_text_cannot_hold_ends_nobody(postgres):
     dsn = await postgres.database()
 
     def answer(request):
-        sample = request["sample"] if "sample" in request else request
+        sample = request.get("sample", request)
         return [
             json.dumps({**request, "status": "o\0k", "prediction": None}),
             json.dumps({**sample, "status": "o\0k", "prediction": None}),

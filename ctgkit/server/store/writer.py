@@ -17,6 +17,7 @@ from typing import Protocol
 
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
+from ctgkit.server.repeats import ResultRow
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class Group:
     """Examination, bed."""
     samples: list[tuple[Attendance, Sample]] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
-    predictions: list[tuple[int, str, float | None, str | None, str]] = field(default_factory=list)
-    """Examination, sensor, data time, status, body."""
+    predictions: list[ResultRow] = field(default_factory=list)
     closed: list[tuple[int, bool]] = field(default_factory=list)
     """Examination, and whether it was interrupted."""
     acks: dict[Replies, int] = field(default_factory=dict)
@@ -187,9 +187,10 @@ class Store:
         sec_from_start: float | None,
         status: str | None,
         body: str,
+        repeated: bytes | None = None,
     ) -> None:
-        """Queue one result."""
-        row = (examination_id, sensor_id, sec_from_start, status, body)
+        """Queue one result, and the data times of those that repeat the sensor's one before it."""
+        row = ResultRow(examination_id, sensor_id, sec_from_start, status, body, repeated)
         self._queue.predictions.append(row)
         self._queue.body_bytes += len(body)
         self._queued()

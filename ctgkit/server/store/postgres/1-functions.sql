@@ -66,6 +66,7 @@ CREATE FUNCTION ctgkit_commit(
   q_k int[], q_seq bigint[], q_sec float8[], q_bpm float8[], q_uterus float8[], q_spasms float8[],
   q_place int[],
   p_examination bigint[], p_sensor int[], p_sec float8[], p_status text[], p_body text[],
+  p_repeated bytea[],
   OUT outcome text, OUT stored int, OUT stale bigint[], OUT answers text
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -118,9 +119,9 @@ BEGIN
   END LOOP;
   IF cardinality(p_body) > 0 THEN
     INSERT INTO predictions
-      SELECT x.examination, x.sensor, x.sec, x.status, x.body, base + x.n * tick
-      FROM unnest(p_examination, p_sensor, p_sec, p_status, p_body) WITH ORDINALITY
-        AS x(examination, sensor, sec, status, body, n);
+      SELECT x.examination, x.sensor, x.sec, x.status, x.body, base + x.n * tick, mine.no, x.repeated
+      FROM unnest(p_examination, p_sensor, p_sec, p_status, p_body, p_repeated) WITH ORDINALITY
+        AS x(examination, sensor, sec, status, body, repeated, n);
   END IF;
   UPDATE nodes SET seen = clock_timestamp(), group_no = p_group, stored = ctgkit_commit.stored,
     stale = ctgkit_commit.stale, answers = ctgkit_commit.answers WHERE id = p_node;

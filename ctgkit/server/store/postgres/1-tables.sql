@@ -6,6 +6,7 @@ CREATE TABLE ctgkit_schema (version int NOT NULL, since timestamptz NOT NULL DEF
 -- One row is a node's heartbeat, its fence, and the number of the last group that it committed.
 CREATE TABLE nodes (
   id text PRIMARY KEY,
+  no int GENERATED ALWAYS AS IDENTITY,
   generation bigint NOT NULL DEFAULT 1,
   instance text NOT NULL,                     -- one run of one process
   described text NOT NULL DEFAULT '',         -- process, machine, version
@@ -109,7 +110,9 @@ CREATE TABLE predictions (
   sec_from_start float8,
   status text,
   body text NOT NULL,
-  created_at timestamptz NOT NULL
+  created_at timestamptz NOT NULL,
+  node int NOT NULL,                          -- whose row before it `repeated` repeats
+  repeated bytea                              -- data times, little-endian float8
 ) PARTITION BY RANGE (examination_id);
 CREATE INDEX predictions_examination ON predictions (examination_id, sensor_id);
 

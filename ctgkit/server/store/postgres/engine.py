@@ -24,7 +24,7 @@ PAGE_ROWS = 256
 PAGE_ROWS_SORTED = 4096
 """The same where each page has to be sorted out of all."""
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
-_COMMIT: Final = "SELECT * FROM ctgkit_commit(" + ", ".join(f"${n}" for n in range(1, 28)) + ")"
+_COMMIT: Final = "SELECT * FROM ctgkit_commit(" + ", ".join(f"${n}" for n in range(1, 29)) + ")"
 _ANSWERS: Final[dict[str, Outcome]] = {"n": "new", "a": "again", "c": "conflict", "s": "stale"}
 _OF_SENSOR: Final = "FROM samples WHERE examination_id = $1 AND sensor_id = $2"
 _NEWEST: Final = f"""
@@ -94,10 +94,17 @@ class PostgresEngine:
     def _predictions(self, group: Group) -> Columns:
         keys = self._node.keys
         rows = [
-            (exam, keys[sensor], sec, None if status is None else _plain(status), _plain(body))
-            for exam, sensor, sec, status, body in group.predictions
+            (
+                exam,
+                keys[sensor],
+                sec,
+                None if status is None else _plain(status),
+                _plain(body),
+                again,
+            )
+            for exam, sensor, sec, status, body, again in group.predictions
         ]
-        return _columns(rows, 5)
+        return _columns(rows, 6)
 
     async def recent(
         self, examination_id: int, sensor_id: str, past_s: float
