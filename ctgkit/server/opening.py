@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 
 from ctgkit.dsn import Dsn
-from ctgkit.errors import ConfigError
 from ctgkit.server.registry import LocalRegistry, Registry
 from ctgkit.server.session import Session
 from ctgkit.server.settings import BackendSettings
@@ -19,7 +18,6 @@ async def opened(
     """Open the database for as long as the context lasts; *digests* are of the sensors' tokens."""
     beds = {sensor.id: sensor.bed for sensor in settings.sensors}
     if isinstance(settings.database, Dsn):
-        demand_postgres()
         from ctgkit.server.store.postgres.opening import open_postgres
 
         async with open_postgres(settings.database, settings, digests, beds) as both:
@@ -28,11 +26,3 @@ async def opened(
     async with open_store(settings.database, settings.durability, digests) as store:
         last = store.recovered.last_examination_id
         yield store, LocalRegistry(Session(beds, settings.grace_s, last), store)
-
-
-def demand_postgres() -> None:
-    """Say what to install where PostgreSQL's driver is missing."""
-    import importlib.util
-
-    if importlib.util.find_spec("asyncpg") is None:
-        raise ConfigError("postgresql://", "needs the extra: pip install 'ctgkit[postgres]'")

@@ -8,28 +8,24 @@ cancelled, drops the connection, and asks the same again over a new one.
 import asyncio
 import contextlib
 import logging
-import socket
-from collections.abc import AsyncIterator
-from typing import Any
-
-import asyncpg
+from typing import TYPE_CHECKING, Any
 
 from ctgkit.dsn import Dsn
-from ctgkit.errors import CtgkitError, StoreError, Unreachable, excerpt
+from ctgkit.errors import CtgkitError, StoreError
+from ctgkit.net.postgres import connect, line_of
 from ctgkit.server.store.writer import Again
+
+if TYPE_CHECKING:
+    import asyncpg
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 5.0
-"""Longest wait for a connection, over all hosts of the address, seconds."""
 _LASTING = ("22", "23", "42", "0A")
 """SQLSTATE classes that no retry mends: values it can't hold, constraints, tables and rights that
 are missing, what it can't do."""
 _ROLLED_BACK = ("40", "53", "55")
 """Classes after which nothing happened and the connection is as good as before: deadlocks, a full
 disk, others' locks."""
-_AT_START = ("28", "3D", "42", "0A", "22")
-"""Classes that end a program that has just begun: who we are, which database, which rights."""
 
 
 class Link:
@@ -57,8 +53,6 @@ class Link:
     ) -> None:
         self._dsn = dsn
         self._settings = {
-            "application_name": "ctgkit",
-            "timezone": "UTC",
             "lock_timeout": f"{lock_timeout_s * 1000:.0f}",
             "statement_timeout": "0",
             # A machine that is gone is noticed by the server within a minute.
@@ -106,18 +100,7 @@ class Link:
         except Exception as error:
             raise self._meaning(error) from error
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend the connection for one consistent view of the database."""
-        async with self._turn:
-            db = await self.opened()
-            try:
-                async with db.transaction(isolation="repeatable_read", readonly=True):
-                    yield db
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                raise self._meaning(error) from error
-
-    async def opened(self) -> asyncpg.Connection:
+    async def opened(self) -> "asyncpg.Connection":
         """Return the connection; make it if there is none.
 
         Raises
@@ -133,7 +116,7 @@ class Link:
             raise Again(str(error)) from error
         return self._db
 
-    async def demand(self) -> asyncpg.Connection:
+    async def demand(self) -> "asyncpg.Connection":
         """Return the connection, at a program's start: say what is wrong and end.
 
         Raises
@@ -147,46 +130,27 @@ class Link:
             self._db = await self._connect()
         return self._db
 
-    async def _connect(self) -> asyncpg.Connection:
-        where = str(self._dsn)
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                return await asyncpg.connect(
-                    self._dsn.text,
-                    timeout=CONNECT_TIMEOUT_S,
-                    server_settings=self._settings,
-                    target_session_attrs="read-write" if self._writes else "any",
-                )
-        except TimeoutError as error:
-            raise Unreachable(where, f"no answer within {CONNECT_TIMEOUT_S:g} s") from error
-        except socket.gaierror as error:
-            reason = f"its name does not resolve ({error.strerror})"
-            raise Unreachable(where, reason) from error
-        except OSError as error:
-            raise Unreachable(where, _line(error)) from error
-        except asyncpg.PostgresError as error:
-            if (error.sqlstate or "").startswith(_AT_START):
-                raise StoreError(where, _line(error)) from error
-            raise Unreachable(where, _line(error)) from error
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError) as error:
-            raise StoreError(where, _line(error)) from error
+    async def _connect(self) -> "asyncpg.Connection":
+        return await connect(self._dsn, writes=self._writes, settings=self._settings)
 
     def _meaning(self, error: Exception) -> Exception:
         """Return what an exception of the driver means to the writer; drop the connection."""
+        import asyncpg
+
         if isinstance(error, Again | CtgkitError):
             return error
         state = getattr(error, "sqlstate", None) or ""
         refused = isinstance(error, asyncpg.PostgresError)
         if refused and state.startswith(_LASTING):
-            return StoreError(str(self._dsn), _line(error))
+            return StoreError(str(self._dsn), line_of(error))
         if isinstance(error, TypeError):  # before it was sent
-            return StoreError(str(self._dsn), _line(error))
+            return StoreError(str(self._dsn), line_of(error))
         if refused and state.startswith(_ROLLED_BACK):
-            return Again(_line(error))
+            return Again(line_of(error))
         # Whatever else it raises means: lost connection, the outcome isn't known. A server that
         # dies between two statements makes it raise InternalClientError, a bare Exception.
         self._drop()
-        return Again(_line(error))
+        return Again(line_of(error))
 
     def _drop(self) -> None:
         if self._db is not None:
@@ -205,8 +169,3 @@ def _take_note(query: "asyncio.Future[Any]") -> None:
     """Let nobody complain that nobody heard of a query's end."""
     if not query.cancelled():
         query.exception()
-
-
-def _line(error: BaseException) -> str:
-    """Return one line without secrets: messages of the server quote names, no passwords."""
-    return excerpt(str(error).partition("\n")[0] or type(error).__name__)

@@ -275,7 +275,10 @@ class PostgresRegistry:
 
     async def start(self) -> None:
         """Do the housekeeping once: an earlier run's sensors are let go."""
-        await self._keep_house()
+        try:
+            await self._keep_house()
+        except Again as error:
+            log.warning("housekeeping has to wait: %s", error)
 
     async def run(self) -> None:
         """Claim, release, and keep house until cancelled."""

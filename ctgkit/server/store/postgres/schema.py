@@ -5,6 +5,7 @@ Only ever added to, so that nodes of one release before go on working beside new
 
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
@@ -12,11 +13,12 @@ from ctgkit.server.store.postgres.link import Link
 
 MIGRATIONS = (("1-tables.sql", "1-functions.sql"),)
 VERSION = len(MIGRATIONS)
-_FOUND = """
+FOUND = """
     SELECT to_regclass('ctgkit_schema') IS NOT NULL AS ours,
         coalesce(to_regclass('ctg'), to_regclass('examinations'), to_regclass('sensors'),
             to_regclass('nodes'), to_regclass('samples'))::text AS foreign_table
 """
+SELECT_VERSION = "SELECT coalesce(max(version), 0) FROM ctgkit_schema"
 
 
 @cache
@@ -33,17 +35,24 @@ async def version_of(link: Link, dsn: Dsn) -> int:
     StoreError
         When tables of the same names belong to somebody else, or this program is too old.
     """
-    (found,) = await link.fetch(_FOUND, deadline_s=10.0)
-    if not found["ours"]:
-        if found["foreign_table"] is not None:
-            reason = f"has a table {found['foreign_table']}, but not CTGKit's schema"
-            raise StoreError(str(dsn), f"{reason}; nothing was changed")
+    if not is_ours((await link.fetch(FOUND, deadline_s=10.0))[0], dsn):
         return 0
-    rows = await link.fetch("SELECT max(version) FROM ctgkit_schema", deadline_s=10.0)
-    version = rows[0][0] or 0
+    return demand_known((await link.fetch(SELECT_VERSION, deadline_s=10.0))[0][0], dsn)
+
+
+def is_ours(found: Any, dsn: Dsn) -> bool:
+    """Return whether there is a schema of ours; refuse somebody else's tables."""
+    if not found["ours"] and found["foreign_table"] is not None:
+        reason = f"has a table {found['foreign_table']}, but not CTGKit's schema"
+        raise StoreError(str(dsn), f"{reason}; nothing was changed")
+    return bool(found["ours"])
+
+
+def demand_known(version: int, dsn: Dsn) -> int:
+    """Return a schema's version; refuse one that this program doesn't know."""
     if version > VERSION:
         raise StoreError(str(dsn), f"was written by a newer CTGKit (schema {version})")
-    return int(version)
+    return version
 
 
 async def migrate(link: Link, dsn: Dsn) -> tuple[int, int]:
