@@ -31,6 +31,11 @@ class Dsn:
         return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}{tail}"
 
     @property
+    def name(self) -> str:
+        """The database's name, as a file has one."""
+        return unquote(urlsplit(self.text).path.strip("/"))
+
+    @property
     def has_password(self) -> bool:
         """Whether it holds a password itself, which lists of processes would show."""
         parts = urlsplit(self.text)

@@ -234,6 +234,26 @@ class File(click.Path):
             self.fail(f"{excerpt(str(value))}: {reason}", param, ctx)
 
 
+class Recorded(File):
+    """A recording to read: a file or folder, or the address of a PostgreSQL database."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path, or an address."""
+        if isinstance(value, Dsn):
+            return value
+        if not isinstance(value, str) or not is_dsn(value):
+            return super().convert(value, param, ctx)
+        try:
+            dsn = read_dsn(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        _hide_password(dsn, param, ctx, self)
+        return dsn
+
+
 class OutFile(File):
     """A file to write, in a folder that exists unless *parents* are made."""
 
@@ -283,12 +303,20 @@ class Database(Refined["Path | Dsn"]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what the text means; a password in it comes from files or the environment only."""
         meant = super().convert(value, param, ctx)
-        if not isinstance(meant, Dsn) or not meant.has_password or ctx is None or param is None:
-            return meant
-        if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
-            reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
-            self.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
+        if isinstance(meant, Dsn):
+            _hide_password(meant, param, ctx, self)
         return meant
+
+
+def _hide_password(
+    dsn: Dsn, param: click.Parameter | None, ctx: click.Context | None, kind: click.ParamType[Any]
+) -> None:
+    """Refuse a password on the command line."""
+    if not dsn.has_password or ctx is None or param is None:
+        return
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
+        kind.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
 
 
 def _database(text: str) -> Path | Dsn:

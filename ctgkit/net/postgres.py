@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 import importlib.util
 import socket
+import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctgkit.dsn import Dsn
-from ctgkit.errors import ConfigError, StoreError, Unreachable, excerpt
+from ctgkit.errors import ConfigError, CtgkitError, StoreError, Unreachable, excerpt
 
 if TYPE_CHECKING:
     import asyncpg
@@ -82,10 +83,14 @@ def line_of(error: BaseException) -> str:
 
 
 class ReadOnly:
-    """A connection for a command that has no event loop. Made by :func:`read_only`."""
+    """A connection for a command that waits for each answer. Made by :func:`read_only`.
 
-    def __init__(self, runner: asyncio.Runner, db: "asyncpg.Connection", dsn: Dsn) -> None:
-        self._runner, self._db, self._dsn = runner, db, dsn
+    Its event loop has a thread of its own, so that it can be used inside another one as well.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, dsn: Dsn) -> None:
+        self._loop, self._dsn = loop, dsn
+        self._db: asyncpg.Connection | None = None
 
     def query(self, sql: str, *arguments: Any) -> list[Any]:
         """Return a query's rows.
@@ -95,20 +100,33 @@ class ReadOnly:
         StoreError
             When it fails.
         """
-        return list(self._run(self._db.fetch(sql, *arguments)))
+        assert self._db is not None
+        return list(self.wait_for(self._db.fetch(sql, *arguments)))
 
     def rows(self, sql: str, *arguments: Any) -> Iterator[Any]:
         """Yield rows, a page at a time; in a snapshot only."""
-        cursor = self._run(_cursor(self._db, sql, arguments))
-        while rows := self._run(cursor.fetch(PAGE_ROWS)):
+        assert self._db is not None
+        cursor = self.wait_for(_cursor(self._db, sql, arguments))
+        while rows := self.wait_for(cursor.fetch(PAGE_ROWS)):
             yield from rows
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        import asyncpg
+    def open(self, begin: str) -> None:
+        """Connect and begin."""
+        self._db = self.wait_for(connect(self._dsn, writes=False))
+        self.wait_for(self._db.execute(begin))
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._db is not None:
+            self._loop.call_soon_threadsafe(self._db.terminate)
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what comes of it."""
         try:
-            return self._runner.run(work)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except CtgkitError:
+            raise
+        except Exception as error:  # the driver's are of several families
             raise StoreError(str(self._dsn), line_of(error)) from error
 
 
@@ -125,14 +143,19 @@ def read_only(dsn: Dsn, *, snapshot: bool = True) -> Iterator[ReadOnly]:
     ConfigError, Unreachable, StoreError
         See :func:`connect`.
     """
-    with asyncio.Runner() as runner:
-        db = runner.run(connect(dsn, writes=False))
-        try:
-            mode = "READ ONLY"
-            if snapshot:
-                runner.run(db.execute(f"BEGIN ISOLATION LEVEL REPEATABLE READ {mode}"))
-            else:
-                runner.run(db.execute(f"SET SESSION CHARACTERISTICS AS TRANSACTION {mode}"))
-            yield ReadOnly(runner, db, dsn)
-        finally:
-            db.terminate()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="database", daemon=True)
+    thread.start()
+    db = ReadOnly(loop, dsn)
+    try:
+        db.open(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            if snapshot
+            else "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+        )
+        yield db
+    finally:
+        db.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
