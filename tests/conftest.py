@@ -47,3 +47,12 @@ def pytest_pyfunc_call(pyfuncitem):
     with asyncio.Runner(debug=True) as runner:
         runner.run(bounded())
     return True
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Run one PostgreSQL for all tests of this worker that ask; skip where there is none."""
+    from tests.postgres import clusters
+
+    with clusters() as make:
+        yield make().start()
