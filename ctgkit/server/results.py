@@ -26,8 +26,8 @@ class Viewers(Protocol):
 
     def __len__(self) -> int: ...
 
-    def publish(self, texts: Sequence[bytes]) -> None:
-        """Queue results for every viewer; never waits."""
+    def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
+        """Queue results, each after its sensor's id, for every viewer; never waits."""
 
 
 class Results:
@@ -67,7 +67,7 @@ class Results:
 
     def relay(self, turn: Sequence[Answered]) -> None:
         """Store results and show them byte for byte."""
-        texts: list[bytes] = []
+        texts: list[tuple[str, bytes]] = []
         now_s = time.monotonic()
         for head, body, text, answers in turn:
             sensor_id = head.sensor_id.lower()
@@ -79,7 +79,7 @@ class Results:
             self._keep_rows(self._repeats.take(row, text, now_s, answers=answers))
             if head.prediction is not None:
                 self._keep(sensor_id, text)
-            texts.append(text)
+            texts.append((sensor_id, text))
         self._counters.results["relayed"] += len(texts)
         self._viewers.publish(texts)
 
@@ -115,18 +115,25 @@ class Results:
     def _show(self, samples: Sequence[Sample], status: Status) -> None:
         if len(self._viewers):
             now = utc_timestamp()
-            self._viewers.publish([encode_result(s, None, status, now) for s in samples])
+            self._viewers.publish(
+                [(s.sensor_id, encode_result(s, None, status, now)) for s in samples]
+            )
 
-    async def past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
+    async def past(
+        self, backfill_s: float, shows: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[list[bytes]]:
         """Yield the recent samples of the open examinations, then each sensor's last result.
 
-        A page at a time: none of the past is held for a viewer that doesn't take it.
+        Of the sensors for which *shows* is true, or all. A page at a time: none of the past is
+        held for a viewer that doesn't take it.
         """
         if backfill_s <= 0:
             return
         await self._store.settled()  # what was shown before is then found there
         for sensor_id, examination_id in sorted(self.examination_of.items()):
             if examination_id not in self._open_examinations():
+                continue
+            if shows is not None and not shows(sensor_id):
                 continue
             pages = self._store.recent(examination_id, sensor_id, backfill_s)
             while True:

@@ -25,6 +25,8 @@ class BackendSettings:
     ml_format: MlFormat = "nested"
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
+    handover_s: float = 0.0
+    """How long an examination stays open when its last sensor was lost, seconds (S-5.3)."""
     durability: Durability = "full"
     keep_results: KeepResults = "changes"
     """Which results are rows of their own: those that differ from the sensor's last row, or all."""
