@@ -11,7 +11,7 @@ from contextlib import (
     ExitStack,
     asynccontextmanager,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -220,20 +220,20 @@ def run_sensors(
 
         repertoire = Repertoire(scenario, Path(recording) if recording else None, seed)
         stop = asyncio.Event()
-        chosen: dict[str, Any] = {
-            "url": websocket_url(url, "/ws/sensor"),
-            "credentials": credentials,
-            "make_source": repertoire.source,
-            "make_line": repertoire.line,
-            "on_fault": repertoire.note_fault,
-            "first_seq": time.time_ns() // 1000,
-            "seed": secrets.randbits(32),
-            "duration_s": duration_s,
-            "speed": speed,
-            "stop": stop,
-        }
+        chosen = FleetSettings(
+            url=websocket_url(url, "/ws/sensor"),
+            credentials=credentials,
+            make_source=repertoire.source,
+            make_line=repertoire.line,
+            on_fault=repertoire.note_fault,
+            first_seq=time.time_ns() // 1000,
+            seed=secrets.randbits(32),
+            duration_s=duration_s,
+            speed=speed,
+            stop=stop,
+        )
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(run_fleet(FleetSettings(**(chosen | settings))))
+            task = tasks.create_task(run_fleet(replace(chosen, **settings)))
             try:
                 yield Sensors(task, asyncio.get_running_loop(), stop)
             finally:

@@ -4,7 +4,6 @@ No proxy from the environment (what we talk to is on this machine or in this net
 (whoever answers could have a token sent anywhere), and one sentence that says why it failed.
 """
 
-import asyncio
 import errno
 import os
 import re
@@ -189,36 +188,3 @@ def _errnos(error: BaseException) -> set[int]:
     if isinstance(error, OSError) and str(error).startswith("Multiple exceptions"):
         return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
     return set()
-
-
-class Backoff:
-    """How long to wait before the next attempt: twice as long each time, up to a cap.
-
-    Parameters
-    ----------
-    first_s, cap_s : float
-        The first and the longest pause, seconds.
-
-    Examples
-    --------
-    >>> backoff = Backoff(0.5, 2.0)
-    >>> [backoff.next_s() for _ in range(4)]
-    [0.5, 1.0, 2.0, 2.0]
-    """
-
-    def __init__(self, first_s: float, cap_s: float) -> None:
-        self._first_s, self._cap_s = first_s, cap_s
-        self._pause_s = first_s
-
-    def reset(self) -> None:
-        """Begin again: the connection stood."""
-        self._pause_s = self._first_s
-
-    def next_s(self) -> float:
-        """Return the pause before the next attempt."""
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, self._cap_s)
-        return pause_s
-
-    async def pause(self) -> None:
-        """Wait for the next attempt."""
-        await asyncio.sleep(self.next_s())

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import CtgkitError, Unreachable
-from ctgkit.net.client import Backoff, NotConnected, dial
+from ctgkit.net.backoff import Backoff
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.relay import FRAME_MAX_BYTES, ClientEnd, how_closed
 from ctgkit.recording.format import VERSION, Header
 from ctgkit.recording.journal import JournalWriter
