@@ -106,6 +106,7 @@ class Backend:
                 self._results.show_unanswered,
                 store.room,
                 self.counters,
+                self._results.past_of,
             )
         )
         self._controls = SensorControls(settings.sensors, self._session.connected)

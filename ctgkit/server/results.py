@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ctgkit.clock import utc_timestamp
-from ctgkit.samples import Sample, Status
+from ctgkit.samples import PREDICTION_WINDOW_S, Sample, Status
 from ctgkit.server.counters import Counters
 from ctgkit.server.owed import Answered
 from ctgkit.server.repeats import Repeats, ResultRow
@@ -17,6 +17,8 @@ from ctgkit.wire import encode_result
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
 millisecond's work, which sensors don't notice."""
+MEANWHILE_S = 60.0
+"""Data time that may be stored between a sample and the reading of what came before it, seconds."""
 LATEST_MAX_BYTES = 16 << 20
 """Last results that are kept for viewers to come, together: 5,000 usual ones with a prediction."""
 
@@ -118,6 +120,16 @@ class Results:
             self._viewers.publish(
                 [(s.sensor_id, encode_result(s, None, status, now)) for s in samples]
             )
+
+    async def past_of(self, sensor_id: str) -> list[Sample]:
+        """Return what is stored of a sensor's last ten minutes, and a bit more (PROTOCOL M-2.3)."""
+        examination_id = self.examination_of.get(sensor_id)
+        if examination_id is None:
+            return []
+        await self._store.settled()
+        past_s = PREDICTION_WINDOW_S + MEANWHILE_S
+        pages = self._store.recent(examination_id, sensor_id, past_s)
+        return [Sample(sensor_id, *row) async for rows in pages for row in rows]
 
     async def past(
         self, backfill_s: float, shows: Callable[[str], bool] | None = None
