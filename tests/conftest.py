@@ -19,7 +19,7 @@ urllib.request.getproxies = dict
 TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 """Multiplies every deadline, for slow machines."""
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 SLOW_DEADLINE_S = 900.0
 """The same for tests marked slow or chaos."""
 
