@@ -175,6 +175,13 @@ class ServeOptions:
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
     )
+    keep_days: float = option(
+        "--keep-days",
+        type=number("N", 0, 36_500),
+        default=0.0,
+        section=LIMITS,
+        help="Remove examinations that ended more than N days ago; 0 keeps all.",
+    )
     node: str = option(
         "--node",
         type=Refined("NAME", _node),
@@ -271,6 +278,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         handover_s=options.handover,
         durability=options.durability,
         node=options.node,
+        keep_days=options.keep_days,
         keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),

@@ -33,6 +33,8 @@ class BackendSettings:
     """What this process is called among others on one database; the machine's name if empty."""
     lease_s: float = 10.0
     """Among nodes: after so long without a sign of life a node is declared dead."""
+    keep_days: float = 0.0
+    """Examinations that ended longer ago are removed; 0 keeps all."""
     durability: Durability = "full"
     keep_results: KeepResults = "changes"
     """Which results are rows of their own: those that differ from the sensor's last row, or all."""

@@ -362,3 +362,26 @@ COPY_PARTS = """
     WHERE c.examination_id = ? AND c.seq IS NOT NULL
     GROUP BY c.sensor_id, t.name IS NOT NULL, c.stream_id
 """
+
+# Removal (`ctgkit exam delete|prune`, `serve --keep-days`)
+
+REMOVE_SAMPLES = """
+    DELETE FROM ctg WHERE id IN (SELECT id FROM ctg WHERE examination_id = ? LIMIT ?)
+"""
+REMOVE_PREDICTIONS = """
+    DELETE FROM predictions WHERE id IN (
+        SELECT id FROM predictions WHERE examination_id = ? LIMIT ?)
+"""
+REMOVE_EXAMINATION = (
+    "DELETE FROM streams WHERE id IN (SELECT stream_id FROM parts WHERE examination_id = ?1)"
+    " AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.stream_id = streams.id"
+    " AND p.examination_id <> ?1)",
+    "DELETE FROM parts WHERE examination_id = ?1",
+    "DELETE FROM counts WHERE examination_id = ?1",
+    "DELETE FROM examinations WHERE id = ?1",
+)
+SELECT_OVER = "SELECT 1 FROM examinations WHERE id = ? AND end_time IS NOT NULL"
+SELECT_OLD = """
+    SELECT id FROM examinations
+    WHERE end_time IS NOT NULL AND julianday(end_time) < julianday('now') - ? ORDER BY id LIMIT 1
+"""
