@@ -103,9 +103,9 @@ async def dial(
     offers : sequence of str
         Subprotocols.
     open_timeout_s, close_timeout_s : float
-        For the whole handshake, and for the peer's answer to a close frame, seconds.
+        For the handshake, and for the peer's answer to a close frame, seconds.
     max_bytes, max_queue : int or None
-        Largest message, and messages that wait to be read; None for no bound.
+        Largest message, and messages that wait to be read; None: no bound.
     pings : bool
         Whether we ping, and give up a peer that doesn't answer.
     **more
@@ -116,7 +116,8 @@ async def dial(
     NotConnected
         When that fails, whatever the cause.
     """
-    keep_alive: dict[str, Any] = {} if pings else {"ping_interval": None}
+    if not pings:
+        more["ping_interval"] = None
     try:
         made = await _Direct(
             url,
@@ -129,7 +130,6 @@ async def dial(
             close_timeout=close_timeout_s,
             max_size=max_bytes,
             max_queue=max_queue,
-            **keep_alive,
             **more,
         )
     except (OSError, EOFError, WebSocketException, ValueError, TypeError) as error:

@@ -304,7 +304,7 @@ class SensorClient:
         match reply:
             case Ack(ack=seq):
                 self.outbox.ack(seq)
-                self._attempt = 0  # this connection is worth something
+                self._backoff.reset()  # this connection is worth something
             case Reject(error=reason, seq=seq):
                 shown = excerpt(reason)
                 if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:

@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from ctgkit.config import SensorEntry
+from ctgkit.dsn import Dsn
 from ctgkit.wire import MlFormat
 
 Durability = Literal["normal", "full"]
@@ -18,7 +19,7 @@ class BackendSettings:
     """Everything that can be chosen about a backend."""
 
     sensors: tuple[SensorEntry, ...]
-    database: Path
+    database: Path | Dsn
     host: str = "127.0.0.1"
     port: int = 8080
     ml_url: str | tuple[str, ...] | None = "ws://127.0.0.1:8081/ws/ctg"
@@ -26,8 +27,13 @@ class BackendSettings:
     ml_format: MlFormat = "nested"
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
-    handover_s: float = 0.0
-    """How long an examination stays open when its last sensor was lost, seconds (S-5.3)."""
+    handover_s: float | None = None
+    """How long an examination stays open when its last sensor was lost, seconds (S-5.3); None: 15
+    among nodes, none for one process alone."""
+    node: str = ""
+    """What this process is called among others on one database; the machine's name if empty."""
+    lease_s: float = 10.0
+    """Among nodes: after so long without a sign of life a node is declared dead."""
     durability: Durability = "full"
     keep_results: KeepResults = "changes"
     """Which results are rows of their own: those that differ from the sensor's last row, or all."""
