@@ -20,7 +20,7 @@ KINDS = (".pdf", ".png", ".svg")
 class PaperOptions(RatedReadingOptions):
     """Options of `ctgkit paper`."""
 
-    file: Path = argument(type=File(dir_okay=True))
+    file: Path = argument(type=File(dir_okay=True, stdin=True))
     out: Path = option(
         "--out",
         required=True,

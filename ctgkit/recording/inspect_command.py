@@ -27,7 +27,7 @@ _TRIED_AT_MOST = 20
 class InspectOptions(RatedReadingOptions):
     """Options of `ctgkit inspect`."""
 
-    file: Path = argument(type=File(dir_okay=True))
+    file: Path = argument(type=File(dir_okay=True, stdin=True))
     skip_bad: bool = option(
         "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
     )

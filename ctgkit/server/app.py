@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
@@ -387,7 +386,7 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, audit, tasks)
-        listeners = listen(settings.host, settings.port, ConfigError)
+        listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())
