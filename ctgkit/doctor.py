@@ -29,6 +29,7 @@ DISK_LEAST_MB = 500
 """Free space below which it warns. Chosen: a week of ten sensors."""
 DESCRIPTORS_LEAST = 1024
 YEAR_LEAST = 2026
+State = Literal["ok", "note", "problem"]
 SIGNS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 
@@ -37,7 +38,7 @@ class Finding:
     """One thing that was looked at."""
 
     what: str
-    state: Literal["ok", "note", "problem"]
+    state: State
     text: str
 
 
@@ -138,24 +139,25 @@ def _ports() -> Iterator[Finding]:
 
 def _database(config: Config) -> Finding:
     """Return what there is to say of the database that `ctgkit serve` would use."""
-    from ctgkit.server.exam import database_of
-    from ctgkit.server.store.reader import open_reader
+    from ctgkit.server.exam import database_of, opened
 
+    state: State = "ok"
     try:
-        path = database_of(config, None)
-        folder = path.parent
-        if not os.access(path if path.exists() else folder, os.W_OK):
-            return Finding("database", "problem", f"{path}: may not be written")
-        free_mb = _free_mb(folder)
-        text = f"{path}, {free_mb} MB free"
-        if not path.exists():
-            text += "; made at the first start"
-        else:
-            with open_reader(path) as reader:
-                text += f", {len(reader.examinations())} examinations"
+        where = database_of(config, None)
+        text = str(where)
+        if isinstance(where, Path):
+            if not os.access(where if where.exists() else where.parent, os.W_OK):
+                return Finding("database", "problem", f"{where}: may not be written")
+            free_mb = _free_mb(where.parent)
+            state = "note" if free_mb < DISK_LEAST_MB else "ok"
+            text += f", {free_mb} MB free"
+            if not where.exists():
+                return Finding("database", state, f"{text}; made at the first start")
+        with opened(where) as reader:
+            text += f", {len(reader.examinations())} examinations"
     except CtgkitError as error:
         return Finding("database", "problem", str(error))
-    return Finding("database", "note" if free_mb < DISK_LEAST_MB else "ok", text)
+    return Finding("database", state, text)
 
 
 def _free_mb(folder: Path) -> int:
