@@ -19,13 +19,13 @@ from ctgkit.cli.options import (
     command,
     json_option,
     option,
-    scenario_option,
     seed_option,
     store_option,
 )
 from ctgkit.cli.types import FILE_OR_STORE, SECONDS, SENSORS, File, Speed
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import StoreError
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection

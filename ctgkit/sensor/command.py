@@ -19,7 +19,6 @@ from ctgkit.cli.options import (
     connect_timeout_option,
     json_option,
     option,
-    scenario_option,
     seed_option,
 )
 from ctgkit.cli.types import (
@@ -39,6 +38,7 @@ from ctgkit.errors import Unreachable, printable
 from ctgkit.net.addresses import websocket_url
 from ctgkit.recording.reading_options import ReadingOptions
 from ctgkit.samples import RATE_HZ
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from ctgkit.faults.fault import Fault

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit import __version__, private
-from ctgkit.cli.options import command, json_option, option, scenario_option, seed_option
+from ctgkit.cli.options import command, json_option, option, seed_option
 from ctgkit.cli.streams import DASH, or_stdout
 from ctgkit.cli.types import JSON_LINES, RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
 from ctgkit.simulate import SIGNAL_VERSION
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
