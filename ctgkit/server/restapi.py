@@ -24,6 +24,8 @@ from ctgkit.server.store.reader import Reader, open_reader
 
 AT_ONCE = 2
 """Chosen: lists stay quick while somebody fetches a long examination."""
+WAITING_MAX = 64
+"""Requests that wait or read; more are refused. Chosen."""
 ID_MAX = 2**63 - 1
 NO_SENSOR = "there is no such sensor"
 NO_EXAMINATION = "there is no such examination"
@@ -54,6 +56,7 @@ class RestApi:
     ) -> None:
         self._database, self._sensors, self._connected = database, sensors, connected
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
 
     async def answer(
         self, name: str, places: Mapping[str, str], query: Mapping[str, list[str]]
@@ -77,11 +80,16 @@ class RestApi:
             read = _reading(name, places, query)
         except BadQuery as error:
             return problem(400, str(error))
-        async with self._turns:
-            try:
+        if self._waiting >= WAITING_MAX:
+            return problem(503, "too many requests wait")
+        self._waiting += 1
+        try:
+            async with self._turns:
                 return await asyncio.to_thread(self._read, read)
-            except CtgkitError as error:
-                return problem(503, "the database cannot be read", str(error))
+        except CtgkitError as error:
+            return problem(503, "the database cannot be read", str(error))
+        finally:
+            self._waiting -= 1
 
     def _one_sensor(self, sensor_id: str) -> Answer:
         for one in self._sensors:
