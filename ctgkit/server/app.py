@@ -16,7 +16,7 @@ from websockets.frames import CloseCode
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError, excerpt
+from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
@@ -29,11 +29,13 @@ from ctgkit.server.door import (
     Attempts,
     Gate,
     Part,
+    Reads,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
     acts,
+    for_page,
     select_subprotocol,
     token_digest,
 )
@@ -45,6 +47,7 @@ from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
 from ctgkit.server.registry import Registry
+from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -110,6 +113,7 @@ class Backend:
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
+        self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -199,6 +203,10 @@ class Backend:
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        given = await self._given(connection, asked)
+        return None if given is None else for_page(asked, given)
+
+    async def _given(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
         await self._slow_down(connection, self._gate.token_was_right(route))
@@ -216,6 +224,8 @@ class Backend:
                 return await self._controls.stop()
             case Report(name):
                 return self._report(name)
+            case Reads(name, places, query):
+                return await self._rest.answer(name, places, query)
             case Answer():
                 return route
 
@@ -439,7 +449,7 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, registry, audit, tasks)
-        listeners = listen(settings.host, settings.port, ConfigError)
+        listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())

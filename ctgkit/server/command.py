@@ -20,6 +20,7 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import (
+    JSON_LINES,
     PAUSE,
     PORT,
     SENSORS,
@@ -49,15 +50,20 @@ if TYPE_CHECKING:
     from ctgkit.profile.mlservice import WindowSettings
     from ctgkit.server.settings import BackendSettings
 
+DATABASE_NAME = "ctgkit.db"
 TOKEN_MIN_CHARS = 16
 """Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 SECURITY = "Who may connect"
 LIMITS = "Storage and limits"
 
 
-def default_database() -> Path:
-    """Return the file in the user's directory that is used without ``--store``."""
-    return state_dir() / "ctgkit.db"
+def default_database(config: Config) -> Path:
+    """Return the file that is used without ``--store``: the project's, or else the user's.
+
+    A project is a folder with a ``ctgkit.toml`` of its own; its database lies beside it.
+    """
+    folder = config.path.parent if config.path and config.is_projects else state_dir()
+    return folder / DATABASE_NAME
 
 
 def _origin(text: str) -> str:
@@ -87,7 +93,8 @@ class ServeOptions:
     )
     port: int = option("--port", type=PORT, default=8080, help="Port; 0 picks a free one.")
     store: Path | Dsn | None = store_option(
-        "Database; default: a file in the user's state directory."
+        "Database; default: ctgkit.db beside the project's ctgkit.toml, or else in the user's"
+        " state directory."
     )
     ml: tuple[str, ...] = option(
         "--ml",
@@ -164,7 +171,7 @@ class ServeOptions:
     )
     audit_log: Path | None = option(
         "--audit-log",
-        type=OutFile(),
+        type=OutFile(**JSON_LINES),
         section=SECURITY,
         help="Append connections, refusals and examinations to FILE, a JSON object per line.",
     )
@@ -251,10 +258,10 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     from ctgkit.server.settings import BackendSettings
 
     tls = _tls(options.tls_cert, options.tls_key)
+    database = options.store or default_database(config)
     if not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
-    database = options.store or default_database()
     click.echo(f"database: {database}", err=True)
     host = options.host
     exposed = not is_loopback(host)
