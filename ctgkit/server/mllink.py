@@ -231,8 +231,7 @@ class MlLink:
         for head, _, _ in turn:
             if self.stalled:
                 self._believe(head)
-            if head.data is not None:  # nothing can be drawn of one without
-                asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
+            asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
         if turn:
             if asked_at_s is not None:  # one in a turn is enough for a histogram
                 self._counters.ml_round_trip_seconds.observe(self._heard_at_s - asked_at_s)

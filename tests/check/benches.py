@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.connection import target_of
+from ctgkit.check.launched import Launched
 from ctgkit.check.probe import run_bench
 from ctgkit.check.rig import BenchSettings
 from ctgkit.check.run import run_checks
@@ -20,6 +23,7 @@ from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.naive.backend import start
 
+ROOT = Path(__file__).parent.parent.parent
 TOKENS = {f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}": f"token-{n}" for n in range(2)}
 LIMIT = 30
 _ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
@@ -127,6 +131,32 @@ async def judge_mutant(directory, bug, checks, **more):
             max_connections=LIMIT,
             **more,
         )
+
+
+def judge_process(directory, fault, checks):
+    """Run checks against the naive backend in a process of its own, which they start and stop."""
+    port = free_port()
+    config, entries = naive_config(directory, "process", port=port, sync="NORMAL")
+    Path(config["store"]).touch()
+    file = directory / "config.json"
+    file.write_text(json.dumps(config))
+    command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file), *fault.split()])
+    launched = Launched(
+        f"env PYTHONPATH={ROOT} {command}",
+        target_of(f"http://127.0.0.1:{port}"),
+        directory / "run.log",
+        None,
+        20.0,
+    )
+    judging = judge(
+        f"http://127.0.0.1:{port}",
+        entries,
+        checks,
+        ml_port=urlsplit(config["ml"]).port,
+        store=Path(config["store"]),
+        launched=launched,
+    )
+    return asyncio.run(judging)
 
 
 async def judge_service(url, checks, ml_format="nested"):
