@@ -26,7 +26,7 @@ from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
 from ctgkit.server.owed import ANSWER_WITHIN_S, Owed
 from ctgkit.server.settings import without_password
-from ctgkit.wire import MlFormat, encode_sample, is_error_result
+from ctgkit.wire import MlFormat, encode_request, is_error_result
 from ctgkit.wire.checked import CheckedResult, check_result
 
 log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class MlLink:
                 count = min(SAMPLES_PER_WRITE, len(self._outbox))
                 samples = [self._outbox.popleft() for _ in range(count)]
                 try:
-                    await send_texts(connection, [encode_sample(s, self._format) for s in samples])
+                    await send_texts(connection, [encode_request(s, self._format) for s in samples])
                 except ConnectionClosed:
                     return
 

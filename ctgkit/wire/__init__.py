@@ -23,7 +23,14 @@ from ctgkit.wire.results import (
     encode_result,
     is_error_result,
 )
-from ctgkit.wire.samples import MlFormat, decode_frame, decode_request, decode_sample, encode_sample
+from ctgkit.wire.samples import (
+    MlFormat,
+    decode_frame,
+    decode_request,
+    decode_sample,
+    encode_request,
+    encode_sample,
+)
 
 __all__ = [
     "BACKFILL_PARAMETER",
@@ -47,6 +54,7 @@ __all__ = [
     "encode_error_result",
     "encode_prediction",
     "encode_reject",
+    "encode_request",
     "encode_result",
     "encode_sample",
     "is_error_result",

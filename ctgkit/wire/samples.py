@@ -258,7 +258,7 @@ def _convert(folded: dict[str, Any], shown: str) -> SampleMessage:
 
 
 def encode_sample(sample: Sample, ml_format: MlFormat = "nested") -> bytes:
-    """Return a sample as JSON text.
+    """Return a sample as JSON text, as its sensor writes it.
 
     ``nested`` is the specification's shape (no signal is ``null``); ``flat`` has the original ML
     service's keys, where no signal is 0 because it takes numbers only; ``both`` carries both.
@@ -272,11 +272,18 @@ def encode_sample(sample: Sample, ml_format: MlFormat = "nested") -> bytes:
                 sample.seq,
             )
         )
+    return encode_request(sample, ml_format)
+
+
+def encode_request(sample: Sample, ml_format: MlFormat) -> bytes:
+    """Return a sample as an ML service is asked about it: without its number (PROTOCOL M-2.1)."""
+    data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
+    if ml_format == "nested":
+        return _encoder.encode(SampleOut(sample.sensor_id, sample.sec_from_start, data))
     fhr_bpm, uterus, spasms = sample.fhr_bpm or 0.0, sample.uterus or 0.0, sample.spasms or 0.0
     if ml_format == "flat":
         flat = FlatSample(sample.sensor_id, sample.sec_from_start, fhr_bpm, uterus, spasms)
         return _encoder.encode(flat)
-    data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
     both = NestedAndFlatSample(
         sample.sensor_id, sample.sec_from_start, fhr_bpm, uterus, spasms, data
     )

@@ -48,7 +48,7 @@ class Socket:
         self.limits_messages = True
         self.code = 1006
         self.heard_goodbye = False
-        self.stream = ""
+        self.stream, self.spelt, self.bug = "", "", ""
 
     async def recv(self):
         """Return the next message; answer pings, raise Closed at the end."""
@@ -63,14 +63,14 @@ class Socket:
                 self.code = struct.unpack(">H", payload[:2])[0] if len(payload) > 1 else 1000
                 await self.close(self.code)
                 raise Closed
-            if opcode == 9:
-                await self._write(10, payload)
+            if opcode == 9 and self.bug != "answers no pings":
+                await self._write(10, b"" if self.bug == "pongs without the payload" else payload)
             if opcode >= 8 or self.said_goodbye:
                 continue
             kind = opcode or kind
             pieces.append(payload)
             size += len(payload)
-            if fin:
+            if fin or self.bug == "reads frames, not messages":
                 message = b"".join(pieces)
                 if kind == 2:
                     return message
@@ -88,7 +88,7 @@ class Socket:
         elif length == 127:
             (length,) = struct.unpack(">Q", await self.reader.readexactly(8))
         if before + length > self.limit and not self.said_goodbye:
-            await self.close(1009)
+            await self.close(1008 if self.bug == "closes large frames with 1008" else 1009)
         mask = await self.reader.readexactly(4) if second & 128 else None
         payload = await self.reader.readexactly(length)
         if mask:
