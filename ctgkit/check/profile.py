@@ -54,6 +54,7 @@ ANCESTOR = {
         f"M-4.1/{name}": "relays any bytes"
         for name in ("no-status", "no-time", "no-data", "range", "alerts", "nan")
     },
+    "C-2.5/flood": "has no budget of frames",
     "V-3.1/bad": "knows no backfill",
     "M-4.1/shown": "shows results only",
     "M-4.2/error": "shows results only",

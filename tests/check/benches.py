@@ -80,11 +80,17 @@ async def judge(
     excused=(),
     allowed=None,
     launched=None,
+    timeout_s=1.5,
     **more,
 ):
     """Run checks against a backend."""
     settings = BenchSettings(
-        target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
+        target=target_of(url),
+        sensors=sensors,
+        store=store,
+        timeout_s=timeout_s,
+        redial_s=2 * timeout_s,
+        **more,
     )
     async with run_bench(settings, ml_port and ("127.0.0.1", ml_port), launched) as bench:
         return await run_checks(bench, checks, excused=dict.fromkeys(excused, ""), allowed=allowed)
@@ -133,7 +139,7 @@ async def judge_mutant(directory, bug, checks, **more):
         )
 
 
-def judge_process(directory, fault, checks):
+def judge_process(directory, fault, checks, **more):
     """Run checks against the naive backend in a process of its own, which they start and stop."""
     port = free_port()
     config, entries = naive_config(directory, "process", port=port, sync="NORMAL")
@@ -155,6 +161,7 @@ def judge_process(directory, fault, checks):
         ml_port=urlsplit(config["ml"]).port,
         store=Path(config["store"]),
         launched=launched,
+        **more,
     )
     return asyncio.run(judging)
 

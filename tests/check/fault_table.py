@@ -22,6 +22,8 @@ from tests.check.benches import failed, judge_mutant, judge_process
 from tests.check.naive.faults import FAULTS, PROCESS_FAULTS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "check.md"
+TIMEOUT_S = 3.0
+"""That of ``ctgkit check``: many run at a time."""
 START, END = "<!-- faults -->", "<!-- end of faults -->"
 
 
@@ -32,9 +34,12 @@ def judged(fault):
     checks = BACKEND.select((), strict=False)
     with tempfile.TemporaryDirectory() as name:
         if fault in PROCESS_FAULTS:
-            named, found = PROCESS_FAULTS[fault], judge_process(Path(name), fault, checks)
+            named = PROCESS_FAULTS[fault]
+            found = judge_process(Path(name), fault, checks, timeout_s=TIMEOUT_S)
         else:
-            named, found = FAULTS[fault], asyncio.run(judge_mutant(Path(name), fault, checks))
+            named = FAULTS[fault]
+            judging = judge_mutant(Path(name), fault, checks, timeout_s=TIMEOUT_S)
+            found = asyncio.run(judging)
     odd = {v.check.id for v in found if v.outcome in ("not judged", "blocked")}
     return fault, named, failed(found), odd, time.monotonic() - began_s
 
@@ -54,6 +59,7 @@ def main(arguments):
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--after", default="", help="begin with this fault, then the rest")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args(arguments)
     faults = [
@@ -61,6 +67,9 @@ def main(arguments):
         for f in [*FAULTS, *PROCESS_FAULTS]
         if not options.names or any(n in f for n in options.names)
     ]
+    if options.after in faults:
+        at = faults.index(options.after)
+        faults = faults[at:] + faults[:at]
     rows, wrong = {}, 0
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         for done in as_completed(pool.submit(judged, fault) for fault in faults):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 from ctgkit.check.backend.samples import PRECISE, VALUES
@@ -160,7 +161,10 @@ async def sensor_has_left(bench: Bench) -> None:
     needs="sensor ml",
 )
 async def patient_queue(bench: Bench) -> None:
-    async with slow_viewer(bench, PATIENT_RESULTS, PATIENT_BYTES) as slow:
+    async with AsyncExitStack() as stack:
+        with arranging("results for a viewer that reads, beside one that pauses (V-2.3/others)"):
+            pausing = slow_viewer(bench, PATIENT_RESULTS, PATIENT_BYTES)
+            slow = await stack.enter_async_context(pausing)
         slow.transport.resume_reading()
         got, wanted = 0, PATIENT_RESULTS
         try:

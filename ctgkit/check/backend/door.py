@@ -76,7 +76,7 @@ async def no_token(bench: Bench) -> None:
 @CHECKS.add("S-1.3/near", "The token with a character less or more gets 401", needs="sensor")
 async def nearly_right_token(bench: Bench) -> None:
     name, token = bench.token()
-    for wrong in (token[:-1], token + "x", token[:1]):
+    for wrong in {token[:-1], token + "x", token[:1], token.swapcase()} - {token, ""}:
         expect(await bench.handshake(bench.sensor_path(), [(name, wrong)]), 401)
 
 

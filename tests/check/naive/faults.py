@@ -9,12 +9,12 @@ TAKEOVER = {
 FAULTS = {
     # who is let in
     "forgets the token": {
-        f"S-1.3/{n}" for n in ("wrong-token", "no-token", "in-url", "same-body", "near")
+        f"S-1.3/{n}" for n in ("wrong-token", "no-token", "in-url", "same-body", "near", "others")
     },
     "takes a token from the URL": {"S-1.3/in-url"},
     "compares the token's beginning": {"S-1.3/near"},
     "says who is known": {"S-1.7/order", "S-1.3/unknown", "S-1.3/same-body"},
-    "ids compare exactly": {"S-1.1/case"},
+    "ids compare exactly": {"S-1.1/case", "S-1.1/takeover"},
     "401 without an id": {"S-1.7/order", "S-1.2/absent", "S-1.2/empty"},
     "takes a slash": {"S-1.5/slash"},
     "400 for no upgrade": {"S-1.5/plain"},
@@ -137,6 +137,8 @@ FAULTS = {
     "reads frames, not messages": {"S-4.1/fragments", "S-4.10/fragments"},
     "answers no pings": {"C-2.1/pong", "C-2.1/flow"},
     "pongs without the payload": {"C-2.1/pong", "C-2.1/flow"},
+    "closes who pings often": {"C-2.5/allowed"},
+    "endures floods of pings": {"C-2.5/flood"},
     "reads the first value of a frame": {"S-4.8/trailing"},
     "takes texts for numbers": {f"S-4.8/{n}" for n in ("text", "toco-text", "sec-text")},
     "takes arrays of any length": {"S-4.5/longer"},

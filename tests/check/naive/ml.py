@@ -60,7 +60,8 @@ class Link:
         if self.bug == "rounds what it sends":
             data = {k: v and round(v, 2) for k, v in data.items()}
         if self.bug == "keeps the sensor's spelling" and item:
-            data = item["data"]
+            spelt = {k.lower(): k for k in item["data"]}
+            data = {spelt.get(k.lower(), k): v for k, v in data.items()}
         more = {"seq": seq} if self.bug == "forwards numbers" and seq is not None else {}
         return {"sensorID": own, "secFromStart": sec, "data": data, **more}
 
