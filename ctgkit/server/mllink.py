@@ -24,7 +24,7 @@ from ctgkit.net.connection import BoundedClient
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
-from ctgkit.server.owed import ANSWER_WITHIN_S, Owed
+from ctgkit.server.owed import ANSWER_WITHIN_S, Answered, Owed
 from ctgkit.server.settings import without_password
 from ctgkit.wire import MlFormat, encode_request, is_error_result
 from ctgkit.wire.checked import CheckedResult, check_result
@@ -76,7 +76,7 @@ class MlLink:
         url: str,
         ml_format: MlFormat,
         retry_s: float,
-        on_results: Callable[[Sequence[tuple[CheckedResult, str, bytes]]], None],
+        on_results: Callable[[Sequence[Answered]], None],
         on_unanswered: Callable[[Sequence[Sample]], None],
         room: Callable[[], Awaitable[None]],
         counters: Counters,
@@ -227,15 +227,17 @@ class MlLink:
     def _end_turn(self) -> None:
         """Hand over what has come since the last turn."""
         turn, self._turn, self._turn_bytes = self._turn, [], 0
-        asked_at_s = None
-        for head, _, _ in turn:
+        last_asked_at_s, answered = None, []
+        for head, body, text in turn:
             if self.stalled:
                 self._believe(head)
             asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
-        if turn:
-            if asked_at_s is not None:  # one in a turn is enough for a histogram
-                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - asked_at_s)
-            self._on_results(turn)
+            last_asked_at_s = asked_at_s or last_asked_at_s
+            answered.append(Answered(head, body, text, asked_at_s is not None))
+        if answered:
+            if last_asked_at_s is not None:  # one in a turn is enough for a histogram
+                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - last_asked_at_s)
+            self._on_results(answered)
 
     def _believe(self, head: CheckedResult) -> None:
         """Take a service for up again when it answers in time; late answers are none."""

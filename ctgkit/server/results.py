@@ -1,15 +1,18 @@
 """What viewers are shown: the ML service's results, samples without one, and the recent past."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ctgkit.clock import utc_timestamp
 from ctgkit.samples import Sample, Status
 from ctgkit.server.counters import Counters
+from ctgkit.server.owed import Answered
+from ctgkit.server.repeats import Repeats, ResultRow
+from ctgkit.server.settings import KeepResults
 from ctgkit.server.store.writer import Store
 from ctgkit.wire import encode_result
-from ctgkit.wire.checked import CheckedResult
 
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
@@ -40,6 +43,8 @@ class Results:
         Count them.
     open_examinations : callable
         Returns id -> bed of the examinations that are open.
+    keep : {"changes", "all"}
+        Which results are stored as they came.
     """
 
     def __init__(
@@ -48,7 +53,9 @@ class Results:
         viewers: Viewers,
         counters: Counters,
         open_examinations: Callable[[], Mapping[int, str]],
+        keep: KeepResults = "changes",
     ) -> None:
+        self._repeats = Repeats(keep_all=keep == "all")
         self._store, self._viewers, self._counters = store, viewers, counters
         self._open_examinations = open_examinations
         self.examination_of: dict[str, int] = {}
@@ -58,23 +65,35 @@ class Results:
         self._latest_bytes = 0
         self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
 
-    def relay(self, turn: Sequence[tuple[CheckedResult, str, bytes]]) -> None:
+    def relay(self, turn: Sequence[Answered]) -> None:
         """Store results and show them byte for byte."""
         texts: list[bytes] = []
-        for head, body, text in turn:
+        now_s = time.monotonic()
+        for head, body, text, answers in turn:
             sensor_id = head.sensor_id.lower()
             examination_id = self.examination_of.get(sensor_id)
             if examination_id is None:
                 self._counters.results["garbage"] += 1
                 continue
-            self._store.add_prediction(
-                examination_id, sensor_id, head.sec_from_start, head.status, body
-            )
+            row = ResultRow(examination_id, sensor_id, head.sec_from_start, head.status, body)
+            self._keep_rows(self._repeats.take(row, text, now_s, answers=answers))
             if head.prediction is not None:
                 self._keep(sensor_id, text)
             texts.append(text)
         self._counters.results["relayed"] += len(texts)
         self._viewers.publish(texts)
+
+    def _keep_rows(self, rows: Iterable[ResultRow]) -> None:
+        for row in rows:
+            self._store.add_prediction(*row)
+
+    def store_due(self, at_s: float) -> None:
+        """Store what of repeated results has waited long enough."""
+        self._keep_rows(self._repeats.due(at_s))
+
+    def store_held(self, examination_id: int | None = None) -> None:
+        """Store what of repeated results waits: of an examination that ends, or of all."""
+        self._keep_rows(self._repeats.end(examination_id))
 
     def _keep(self, sensor_id: str, text: bytes) -> None:
         """Keep a sensor's last result; those that are kept longest go first."""

@@ -7,11 +7,8 @@ closes an examination is here (PROTOCOL S-5).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from ctgkit.server.numbering import Attendance, Numbers
-
-Admission = Literal["new", "question", "stale"]
+from ctgkit.server.numbering import Admission, Attendance, Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +160,5 @@ class Session:
         return [CloseExamination(b.examination_id, name, b.resumed) for name, b in over]
 
     def admit(self, attendance: Attendance, seq: int | None) -> Admission:
-        """Say what to do with a sample.
-
-        Returns
-        -------
-        {"new", "question", "stale"}
-            ``new``: store and forward it. ``question``: the store has to look whether it is there
-            (PROTOCOL S-6.5). ``stale``: nothing more is taken from a connection that was replaced.
-        """
-        if attendance.displaced:
-            return "stale"
-        return "new" if seq is None or attendance.numbers.is_new(seq) else "question"
+        """Say what to do with a sample; see :meth:`Attendance.admit`."""
+        return attendance.admit(seq)

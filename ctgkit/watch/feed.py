@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.errors import excerpt
 from ctgkit.net.addresses import websocket_url
-from ctgkit.net.client import Backoff, NotConnected, dial
+from ctgkit.net.backoff import Backoff
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.watch.state import LinkPhase
 from ctgkit.wire import BACKFILL_PARAMETER
 
@@ -96,7 +97,7 @@ async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | by
         if clock() - began_s > RETRY_MAX_S:
             backoff.reset()
         yield Link("lost", excerpt(reason))
-        await backoff.pause()
+        await asyncio.sleep(backoff.next_s())
 
 
 def _reason(connection: ClientConnection) -> str:

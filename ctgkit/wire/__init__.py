@@ -22,6 +22,8 @@ from ctgkit.wire.results import (
     encode_prediction,
     encode_result,
     is_error_result,
+    repeat_result,
+    without_sample,
 )
 from ctgkit.wire.samples import (
     MlFormat,
@@ -58,4 +60,6 @@ __all__ = [
     "encode_result",
     "encode_sample",
     "is_error_result",
+    "repeat_result",
+    "without_sample",
 ]

@@ -114,16 +114,6 @@ def asyncapi() -> dict[str, Any]:
     samples, replies = ["SampleMessage", "Batch"], ["Ack", "Reject"]
     requests = ["SampleOut", "FlatSample", "NestedAndFlatSample"]
     results = ["ResultOut", "ErrorResult"]
-    sensor = _query(
-        SENSOR_ID_PARAMETER,
-        {"type": "string", "format": "uuid"},
-        {TOKEN_HEADER: _TEXT, "Sec-WebSocket-Protocol": {"type": "string", "const": SUBPROTOCOL}},
-    )
-    viewer = _query(
-        BACKFILL_PARAMETER,
-        {"type": "number", "minimum": 0, "description": "Seconds of the past."},
-        {"Authorization": {"type": "string", "description": "Bearer TOKEN, beyond loopback."}},
-    )
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "CTGKit protocol", "version": __version__, "description": NOTE},
@@ -132,28 +122,7 @@ def asyncapi() -> dict[str, Any]:
             "backend": {"host": "127.0.0.1:8080", "protocol": "ws"},
             "ml": {"host": "127.0.0.1:8081", "protocol": "ws"},
         },
-        "channels": {
-            "sensor": _channel(
-                "/ws/sensor",
-                "One sensor's samples",
-                samples + replies,
-                servers=[{"$ref": "#/servers/backend"}],
-                bindings=sensor,
-            ),
-            "viewer": _channel(
-                "/ws",
-                "Results for viewers",
-                ["ResultOut"],
-                servers=[{"$ref": "#/servers/backend"}],
-                bindings=viewer,
-            ),
-            "ml": _channel(
-                "/ws/ctg",
-                "Samples of all sensors to the ML service, and its results",
-                requests + results,
-                servers=[{"$ref": "#/servers/ml"}],
-            ),
-        },
+        "channels": _channels(samples + replies, requests + results),
         "operations": {
             "takeSamples": _operation("receive", "sensor", "Takes samples (S-4).", samples),
             "acknowledge": _operation(
@@ -170,4 +139,39 @@ def asyncapi() -> dict[str, Any]:
             },
             "schemas": _schemas("#/components/schemas/{name}"),
         },
+    }
+
+
+def _channels(of_sensors: list[str], of_ml: list[str]) -> dict[str, Any]:
+    sensor = _query(
+        SENSOR_ID_PARAMETER,
+        {"type": "string", "format": "uuid"},
+        {TOKEN_HEADER: _TEXT, "Sec-WebSocket-Protocol": {"type": "string", "const": SUBPROTOCOL}},
+    )
+    viewer = _query(
+        BACKFILL_PARAMETER,
+        {"type": "number", "minimum": 0, "description": "Seconds of the past."},
+        {"Authorization": {"type": "string", "description": "Bearer TOKEN, beyond loopback."}},
+    )
+    return {
+        "sensor": _channel(
+            "/ws/sensor",
+            "One sensor's samples",
+            of_sensors,
+            servers=[{"$ref": "#/servers/backend"}],
+            bindings=sensor,
+        ),
+        "viewer": _channel(
+            "/ws",
+            "Results for viewers",
+            ["ResultOut"],
+            servers=[{"$ref": "#/servers/backend"}],
+            bindings=viewer,
+        ),
+        "ml": _channel(
+            "/ws/ctg",
+            "Samples of all sensors to the ML service, and its results",
+            of_ml,
+            servers=[{"$ref": "#/servers/ml"}],
+        ),
     }

@@ -110,7 +110,7 @@ async def test_results_are_stored_and_relayed_byte_for_byte(path):
 
     async with (
         ml_service(answer) as url,
-        backend_on(path, ml_url=url) as backend,
+        backend_on(path, ml_url=url, keep_results="all") as backend,
         viewer(backend) as v,
         sensor(backend) as s,
     ):
