@@ -33,7 +33,7 @@ SILENT_S = 2.0
 """After so long without an answer a sample counts as unanswered, seconds."""
 FALLBACK_PATIENCE_S = 3.0
 EACH_SAMPLES, EACH_S = 30, 4.5
-SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 32_768, 25
+SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 8192, 25
 """What a viewer that doesn't read is sent: more than twice its queue of 256 and all buffers
 between (what is being written is no longer queued), in
 groups, so that one that reads keeps up."""
