@@ -268,10 +268,8 @@ class MlLink:
                 continue
             if self.stalled:
                 self._believe(head)
-            asked_at_s = None
-            if head.data is not None:  # nothing can be drawn of one without
-                asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
-                last_asked_at_s = asked_at_s or last_asked_at_s
+            asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
+            last_asked_at_s = asked_at_s or last_asked_at_s
             answered.append(Answered(head, body, text, asked_at_s is not None))
         if answered:
             if last_asked_at_s is not None:  # one in a turn is enough for a histogram
