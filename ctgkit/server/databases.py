@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.cli.options import argument, command, json_option, store_option
+from ctgkit.cli.options import argument, command, current_config, json_option, store_option
 from ctgkit.cli.types import STORE
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError, Unreachable, printable
-from ctgkit.server.exam import STORE_HELP, configured_database
+from ctgkit.server.exam import STORE_HELP, database_of
 
 if TYPE_CHECKING:
     from ctgkit.server.store.copying import Examination, Sum
@@ -41,7 +41,7 @@ def migrate(options: MigrateOptions) -> None:
     Nodes of the release before go on working meanwhile. `serve` does the same with an empty
     database, and with SQLite.
     """
-    database = configured_database(options.store)
+    database = database_of(current_config(), options.store)
     if isinstance(database, Dsn):
         before, after = asyncio.run(_migrate(database))
     else:
@@ -195,7 +195,7 @@ class NodesOptions:
 @command(NodesOptions, name="list", parent=nodes, example="ctgkit nodes list --json")
 def list_(options: NodesOptions) -> None:
     """List the nodes: whether they live, how long they were silent, how many sensors they have."""
-    database = configured_database(options.store)
+    database = database_of(current_config(), options.store)
     if not isinstance(database, Dsn):
         raise StoreError(str(database), "has no nodes: one process owns a file of SQLite's")
     from ctgkit.server.store.postgres.reader import open_reader

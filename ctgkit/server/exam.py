@@ -23,6 +23,7 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import STORE, OutFile, number, whole
+from ctgkit.config import Config
 from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
 from ctgkit.server.command import default_database
@@ -54,12 +55,11 @@ EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 DAYS = number("N", 0.01, 36_500)
 
 
-def configured_database(store: Path | Dsn | None) -> Path | Dsn:
-    """Return the database that `ctgkit serve` uses with the same configuration."""
-    config = current_config()
+def database_of(config: Config, store: Path | Dsn | None) -> Path | Dsn:
+    """Return the database that `ctgkit serve` uses with the same configuration, or the given."""
     configured = config.commands.get("serve", {}).get("store")
     if store is not None or configured is None:
-        return store or default_database()
+        return store or default_database(config)
     try:
         path: Path | Dsn = STORE.convert(str(configured), None, None)
     except click.BadParameter as error:
@@ -126,7 +126,7 @@ class PruneOptions:
 
 
 @contextmanager
-def _opened(path: Path | Dsn) -> "Iterator[AnyReader]":
+def opened(path: Path | Dsn) -> "Iterator[AnyReader]":
     """Open our database, or one of the original system."""
     if isinstance(path, Dsn):
         from ctgkit.server.store.postgres.reader import open_reader as open_postgres
@@ -148,7 +148,7 @@ def exam() -> None:
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
 def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with _opened(configured_database(options.store)) as reader:
+    with opened(database_of(current_config(), options.store)) as reader:
         rows = reader.examinations()
     if options.as_json:
         for row in rows:
@@ -168,8 +168,8 @@ def list_(options: ListOptions) -> None:
 @command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
-    path = configured_database(options.store)
-    with _opened(path) as reader:
+    path = database_of(current_config(), options.store)
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
     if options.as_json:
         click.echo(json.dumps(row))
@@ -188,11 +188,11 @@ def show(options: ShowOptions) -> None:
 @command(ExportOptions, parent=exam, example="ctgkit exam export 3 --out exam3.csv")
 def export(options: ExportOptions) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
-    path = configured_database(options.store)
+    path = database_of(current_config(), options.store)
     out, kind = options.out, options.kind
     if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")
-    with _opened(path) as reader:
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings
@@ -216,8 +216,8 @@ def delete(options: DeleteOptions) -> int:
     A backend may run meanwhile; an examination that is open isn't deleted. A file of SQLite's
     doesn't shrink: the room is used again.
     """
-    path = configured_database(options.store)
-    with _opened(path) as reader:
+    path = database_of(current_config(), options.store)
+    with opened(path) as reader:
         rows = [_find(reader, path, number) for number in dict.fromkeys(options.examination_ids)]
     for row in rows:
         if row["state"] == "open":
@@ -231,10 +231,10 @@ def prune(options: PruneOptions) -> int:
 
     `ctgkit serve --keep-days N` does the same by itself. Exit code 1 when there were none.
     """
-    path = configured_database(options.store)
+    path = database_of(current_config(), options.store)
     cutoff = datetime.now(UTC) - timedelta(days=options.keep_days)
     before = cutoff.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    with _opened(path) as reader:
+    with opened(path) as reader:
         rows = [
             row for row in reader.examinations() if row["end_time"] and row["end_time"] < before
         ]

@@ -225,6 +225,7 @@ SELECT_NEWEST = """
 SELECT_NEXT_STREAM = """
     SELECT min(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id >= ?
 """
+SELECT_FIRST_ROW = "SELECT min(id) FROM ctg WHERE examination_id = ?"
 SELECT_PAGE = """
     SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
     WHERE examination_id = ? AND sensor_id = ? AND stream_id = ? AND seq >= ? AND seq <= ?
@@ -301,6 +302,12 @@ SELECT_EXAMINATIONS = f"""
 SELECT_SAMPLES = """
     SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE examination_id = ? ORDER BY +id
+"""
+SELECT_PAGE = """
+    SELECT id, uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
+    FROM ctg WHERE id > ? AND id <= (SELECT max(id) FROM ctg WHERE examination_id = ?)
+        AND +examination_id = ? AND (? = '' OR uuid = ?)
+    ORDER BY id LIMIT ?
 """
 SELECT_PREDICTIONS = """
     SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id

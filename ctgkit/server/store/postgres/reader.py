@@ -43,6 +43,10 @@ _SAMPLES: Final = f"""
     FROM samples s JOIN sensors v ON v.id = s.sensor_id
     WHERE s.examination_id = $1 ORDER BY s.created_at, s.sensor_id, s.stream_id, s.seq
 """
+_PAGE: Final = (
+    _SAMPLES.replace("ORDER BY", "AND ($2 = '' OR v.uuid::text = $2) ORDER BY")
+    + " OFFSET $3 LIMIT $4"
+)
 _SAMPLES_OF: Final = f"""
     SELECT sec_from_start, bpm, uterus, spasms, {iso("created_at")}
     FROM samples WHERE examination_id = $1 AND sensor_id = $2 ORDER BY created_at, seq
@@ -86,6 +90,14 @@ class PostgresReader:
         """Yield an examination's samples in the order in which they were stored."""
         for row in self._db.rows(_SAMPLES, examination_id):
             yield dict(row)
+
+    def page(
+        self, examination_id: int, sensor_id: str, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return some samples, of one sensor or all, and where the next ones begin."""
+        rows = self._db.query(_PAGE, examination_id, sensor_id, after, limit + 1)
+        following = after + limit if len(rows) > limit else None
+        return [dict(row) for row in rows[:limit]], following
 
     def predictions(self, examination_id: int) -> Iterator[str]:
         """Yield an examination's results: as they came, and those that repeat a stored one."""
