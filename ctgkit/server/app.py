@@ -49,6 +49,7 @@ from ctgkit.server.opening import opened
 from ctgkit.server.registry import Registry
 from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
+from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
     Action,
@@ -63,6 +64,9 @@ from ctgkit.wire import SUBPROTOCOL
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_EVERY_S = 0.25
+ROSTER_EVERY_S = 2.0
+"""How often the database is asked which sensors are known, seconds."""
+WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
 NOT_READY_AFTER_S = 3.0
 """How long the database may be silent before balancers are told, seconds."""
 REFUSES_AFTER_S = 10.0
@@ -84,6 +88,7 @@ class Backend:
         settings: BackendSettings,
         store: Store,
         registry: Registry,
+        roster: Roster,
         audit: AuditLog,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -105,15 +110,16 @@ class Backend:
             registry.open_examinations,
             settings.keep_results,
         )
-        self._beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+        self._roster, self._beds = roster, roster.beds
+        roster.begin(recovered.token_digests)
         self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
-        self._controls = SensorControls(settings.sensors, registry.connected)
+        self._controls = SensorControls(roster.entries, registry.connected)
         self._gate = Gate(
-            token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
+            token_digests=roster.digests,
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
-        self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
+        self._rest = RestApi(settings.database, roster.entries, lambda: registry.connected)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -316,6 +322,9 @@ class Backend:
         return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
 
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
+        if sensor_id not in self._beds:  # removed since it showed its token
+            await connection.close(*WITHDRAWN)
+            return
         numbered = connection.subprotocol == SUBPROTOCOL
         try:
             attendance = await self._registry.claim(sensor_id, stream, numbered=numbered)
@@ -389,6 +398,17 @@ class Backend:
         for connection in self._sockets.values():
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
+    async def _watch_roster(self) -> None:
+        """Take note of sensors that are added to, changed in, or removed from the database."""
+        while True:
+            for sensor_id in self._roster.update(await self._store.known()):
+                log.info("sensor %s: its token is no longer valid", sensor_id)
+                attendance = self._registry.connected.get(sensor_id)
+                if attendance is not None and attendance in self._sockets:
+                    closing = self._sockets[attendance].close(*WITHDRAWN)
+                    self._tasks.create_task(closing)
+            await asyncio.sleep(ROSTER_EVERY_S)
+
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
@@ -398,7 +418,7 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever(), self._keep_house()]
+        parts = [self._store.maintain_forever(), self._keep_house(), self._watch_roster()]
         return parts + (self._ml.parts() if self._ml else [])
 
     async def start(self, listeners: Sequence[socket]) -> None:
@@ -443,12 +463,13 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
         Of a ConfigError, when the address or the audit log cannot be opened.
     """
     digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
+    roster = Roster(settings.sensors)
     async with (
-        opened(settings, digests) as (store, registry),
+        opened(settings, digests, roster.beds) as (store, registry),
         asyncio.TaskGroup() as tasks,
     ):
         audit = AuditLog(settings.audit_log)
-        backend = Backend(settings, store, registry, audit, tasks)
+        backend = Backend(settings, store, registry, roster, audit, tasks)
         listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
