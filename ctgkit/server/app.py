@@ -66,8 +66,8 @@ NOT_READY_AFTER_S = 3.0
 REFUSES_AFTER_S = 10.0
 """And before sensors are refused, seconds: until then they are let in once it answers."""
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
-LOST_CODES = {CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART}
-"""How a sensor's connection ends that it didn't end by itself."""
+LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
+"""How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
 KNOCKING_MAX = 256

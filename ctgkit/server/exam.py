@@ -52,7 +52,7 @@ STORE_HELP = "Database; default: the one that `ctgkit serve` uses."
 EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 
 
-def _database(store: Path | Dsn | None) -> Path | Dsn:
+def configured_database(store: Path | Dsn | None) -> Path | Dsn:
     """Return the database that `ctgkit serve` uses with the same configuration."""
     config = current_config()
     configured = config.commands.get("serve", {}).get("store")
@@ -124,7 +124,7 @@ def exam() -> None:
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
 def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with _opened(_database(options.store)) as reader:
+    with _opened(configured_database(options.store)) as reader:
         rows = reader.examinations()
     if options.as_json:
         for row in rows:
@@ -144,7 +144,7 @@ def list_(options: ListOptions) -> None:
 @command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
-    path = _database(options.store)
+    path = configured_database(options.store)
     with _opened(path) as reader:
         row = _find(reader, path, options.examination_id)
     if options.as_json:
@@ -164,7 +164,7 @@ def show(options: ShowOptions) -> None:
 @command(ExportOptions, parent=exam, example="ctgkit exam export 3 --out exam3.csv")
 def export(options: ExportOptions) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
-    path = _database(options.store)
+    path = configured_database(options.store)
     out, kind = options.out, options.kind
     if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")

@@ -28,8 +28,8 @@ class BackendSettings:
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
     handover_s: float | None = None
-    """How long an examination stays open when its last sensor was lost, seconds (S-5.3); None: 15
-    among nodes, none for one process alone."""
+    """How long an examination stays open when its last sensor was lost, seconds (PROTOCOL S-5.3);
+    None: 15 among nodes, 0 alone."""
     node: str = ""
     """What this process is called among others on one database; the machine's name if empty."""
     bus: str | None = field(default=None, repr=False)

@@ -4,6 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from ctgkit.samples import Sample
 from ctgkit.server.session import (
     CloseExamination,
     Displace,
@@ -229,3 +230,14 @@ class Ward(RuleBasedStateMachine):
 
 Ward.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestWard = Ward.TestCase
+
+
+def test_what_waited_for_an_answer_is_forwarded_in_order():
+    """Once the store has said what it holds, all above it are due; the others stay questions."""
+    numbers = session().connect("a", 0)[0].numbers
+    samples = [Sample("a", n / 4, 140.0, 10.0, 0.0, seq) for n, seq in enumerate((5, 12, 11, 13))]
+    turns = [numbers.ask(sample) for sample in samples]
+    assert numbers.learn(10) == []
+    assert [turn.is_due for turn in turns] == [False, True, False, True]
+    assert numbers.decide(turns[0], is_new=False) == samples[1:2]
+    assert numbers.decide(turns[2], is_new=True) == samples[2:]
