@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class Neighbours:
         if name:
             results.elsewhere = self.elsewhere
         if settings.bus is not None:
-            node = name or settings.node or f"{socket.gethostname()}:{settings.port}"
+            node = name or settings.node or f"{socket.gethostname()}:{settings.port or os.getpid()}"
             bus = self.bus = _bus_type()(settings.bus, node, results.relay_others, self._miss)
             results.others = bus
             bus.on_taken, registry.on_taken = registry.displaced, bus.taken
