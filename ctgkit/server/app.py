@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from websockets.frames import CloseCode
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
+from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
@@ -27,6 +28,7 @@ from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    Part,
     Reads,
     Report,
     SensorEnters,
@@ -65,8 +67,8 @@ NOT_READY_AFTER_S = 3.0
 REFUSES_AFTER_S = 10.0
 """And before sensors are refused, seconds: until then they are let in once it answers."""
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
-LOST_CODES = {CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART}
-"""How a sensor's connection ends that it didn't end by itself."""
+LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
+"""How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
 KNOCKING_MAX = 256
@@ -90,6 +92,7 @@ class Backend:
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
+        self._beds = {s.id: s.bed for s in settings.sensors}
         self._sockets: dict[Attendance, Guarded] = {}
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
@@ -113,6 +116,7 @@ class Backend:
                 self._results.show_unanswered,
                 store.room,
                 self.counters,
+                self._results.past_of,
             )
         )
         self._controls = SensorControls(settings.sensors, registry.connected)
@@ -291,12 +295,23 @@ class Backend:
         match self._entering.pop(connection):
             case SensorEnters(sensor_id, stream):
                 await self._serve_sensor(connection, sensor_id, stream)
-            case ViewerEnters(backfill_s, admitted):
+            case ViewerEnters(backfill_s, admitted, part):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
-                    await self._broadcast.serve(connection, self._results.past(backfill_s))
+                    shows = None if part is None else self._shown(part)
+                    past = self._results.past(backfill_s, shows)
+                    await self._broadcast.serve(connection, past, shows)
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
+
+    def _shown(self, part: Part) -> Callable[[str], bool]:
+        """Return what says whether a sensor belongs to a part."""
+        beds = self._beds
+        if unknown := sorted(part.beds.difference(beds.values())):
+            log.info("a viewer wants bed %s: no sensor has it", excerpt(unknown[0]))
+        if strange := sorted(part.sensors.difference(beds)):
+            log.info("a viewer wants sensor %s: it is not known", strange[0])
+        return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
 
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
         numbered = connection.subprotocol == SUBPROTOCOL

@@ -109,6 +109,14 @@ class ServeOptions:
         show_default=True,
         help="Keep an examination open for S seconds after its last sensor disconnected.",
     )
+    handover: float | None = option(
+        "--handover",
+        type=PAUSE,
+        default=None,
+        show_default="15 among nodes, else 0",
+        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer: for"
+        " restarts of this program.",
+    )
     ml_profile: str | None = option(
         "--ml-profile",
         metavar="NAME|FILE.toml",
@@ -267,6 +275,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         ml_format=options.ml_format,
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,
+        handover_s=options.handover,
         durability=options.durability,
         node=options.node,
         keep_results=options.keep_results,

@@ -38,7 +38,8 @@ class Counters(Collector):
         self.asked = self.unanswered = 0
         """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
-        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``."""
+        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``,
+        ``past``: they answer what was sent again."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
         """(metric, label) -> how to read its present value."""
         self.node: Callable[[], tuple[str, int]] = lambda: ("", 0)

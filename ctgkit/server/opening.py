@@ -25,4 +25,5 @@ async def opened(
         return
     async with open_store(settings.database, settings.durability, digests) as store:
         last = store.recovered.last_examination_id
-        yield store, LocalRegistry(Session(beds, settings.grace_s, last), store)
+        session = Session(beds, settings.grace_s, last, settings.handover_s or 0.0)
+        yield store, LocalRegistry(session, store)

@@ -95,7 +95,7 @@ class LocalRegistry:
 
     def release(self, attendance: Attendance, *, lost: bool) -> None:
         """End a connection."""
-        self._perform(self._session.disconnect(attendance, time.monotonic()))
+        self._perform(self._session.disconnect(attendance, time.monotonic(), lost=lost))
 
     async def start(self) -> None:
         """Go on with, or close, the examinations that an earlier run left open."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ctgkit.clock import utc_timestamp
-from ctgkit.samples import Sample, Status
+from ctgkit.samples import PREDICTION_WINDOW_S, Sample, Status
 from ctgkit.server.counters import Counters
 from ctgkit.server.owed import Answered
 from ctgkit.server.repeats import Repeats, ResultRow
@@ -17,6 +17,8 @@ from ctgkit.wire import encode_result
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
 millisecond's work, which sensors don't notice."""
+MEANWHILE_S = 60.0
+"""Data time that may be stored between a sample and the reading of what came before it, seconds."""
 LATEST_MAX_BYTES = 16 << 20
 """Last results that are kept for viewers to come, together: 5,000 usual ones with a prediction."""
 
@@ -26,8 +28,8 @@ class Viewers(Protocol):
 
     def __len__(self) -> int: ...
 
-    def publish(self, texts: Sequence[bytes]) -> None:
-        """Queue results for every viewer; never waits."""
+    def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
+        """Queue results, each after its sensor's id, for every viewer; never waits."""
 
 
 class Results:
@@ -67,7 +69,7 @@ class Results:
 
     def relay(self, turn: Sequence[Answered]) -> None:
         """Store results and show them byte for byte."""
-        texts: list[bytes] = []
+        texts: list[tuple[str, bytes]] = []
         now_s = time.monotonic()
         for head, body, text, answers in turn:
             sensor_id = head.sensor_id.lower()
@@ -79,7 +81,7 @@ class Results:
             self._keep_rows(self._repeats.take(row, text, now_s, answers=answers))
             if head.prediction is not None:
                 self._keep(sensor_id, text)
-            texts.append(text)
+            texts.append((sensor_id, text))
         self._counters.results["relayed"] += len(texts)
         self._viewers.publish(texts)
 
@@ -115,18 +117,35 @@ class Results:
     def _show(self, samples: Sequence[Sample], status: Status) -> None:
         if len(self._viewers):
             now = utc_timestamp()
-            self._viewers.publish([encode_result(s, None, status, now) for s in samples])
+            self._viewers.publish(
+                [(s.sensor_id, encode_result(s, None, status, now)) for s in samples]
+            )
 
-    async def past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
+    async def past_of(self, sensor_id: str) -> list[Sample]:
+        """Return what is stored of a sensor's last ten minutes, and a bit more (PROTOCOL M-2.3)."""
+        examination_id = self.examination_of.get(sensor_id)
+        if examination_id is None:
+            return []
+        await self._store.settled()
+        past_s = PREDICTION_WINDOW_S + MEANWHILE_S
+        pages = self._store.recent(examination_id, sensor_id, past_s)
+        return [Sample(sensor_id, *row) async for rows in pages for row in rows]
+
+    async def past(
+        self, backfill_s: float, shows: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[list[bytes]]:
         """Yield the recent samples of the open examinations, then each sensor's last result.
 
-        A page at a time: none of the past is held for a viewer that doesn't take it.
+        Of the sensors for which *shows* is true, or all. A page at a time: none of the past is
+        held for a viewer that doesn't take it.
         """
         if backfill_s <= 0:
             return
         await self._store.settled()  # what was shown before is then found there
         for sensor_id, examination_id in sorted(self.examination_of.items()):
             if examination_id not in self._open_examinations():
+                continue
+            if shows is not None and not shows(sensor_id):
                 continue
             pages = self._store.recent(examination_id, sensor_id, backfill_s)
             while True:

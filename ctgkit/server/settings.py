@@ -26,8 +26,9 @@ class BackendSettings:
     ml_format: MlFormat = "nested"
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
-    handover_s: float = 15.0
-    """Among nodes: how long an examination stays open whose sensor was lost with its node."""
+    handover_s: float | None = None
+    """How long an examination stays open when its last sensor was lost, seconds (PROTOCOL S-5.3);
+    None: 15 among nodes, 0 alone."""
     node: str = ""
     """What this process is called among others on one database; the machine's name if empty."""
     lease_s: float = 10.0

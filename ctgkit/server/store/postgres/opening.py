@@ -18,6 +18,11 @@ LOCK_TIMEOUT_S = 2.0
 """How long anything but a group waits for others' locks, seconds."""
 
 
+HANDOVER_S = 15.0
+"""How long the examination of a sensor that was lost with its node stays open, seconds: otherwise
+each restart of a node would split every examination (PROTOCOL S-5.3)."""
+
+
 @contextlib.asynccontextmanager
 async def open_postgres(
     dsn: Dsn,
@@ -54,6 +59,6 @@ async def open_postgres(
             token_digests=node.digests, last_examination_id=0, open_examinations=()
         )
         store = Store(PostgresEngine(node, groups, past, recovered))
-        handover_s = settings.handover_s
+        handover_s = HANDOVER_S if settings.handover_s is None else settings.handover_s
         registry = PostgresRegistry(node, claims, store, beds, settings.grace_s, handover_s)
         yield store, registry
