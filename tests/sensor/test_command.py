@@ -307,7 +307,7 @@ async def test_a_sensor_that_was_taken_over_says_what_to_do(tmp_path, env, senso
     async with run_backend(sensors) as real:
         url = real.url.replace("http", "ws", 1) + "/ws/sensor"
         first = await start("--url", url, cwd=tmp_path, env=env)
-        await until(lambda: real.health()["sensors"] == 1)
+        await until(lambda: real.health()["sensors"] == 1, "the first sensor")
         second = await start("--url", url, "--duration", "1", cwd=tmp_path, env=env)
         code, _, err = await finish(first)
         await finish(second)
