@@ -45,6 +45,8 @@ class MlSide:
         self.answer: Answer = echo
         self.up = True
         """False: connections are refused with 503."""
+        self.stays = True
+        """False: connections are granted, and closed at once."""
         self.reading = asyncio.Event()
         """Cleared: nothing is read any more."""
         self.reading.set()
@@ -56,7 +58,7 @@ class MlSide:
 
     def behave(self) -> None:
         """Be a healthy service again."""
-        self.answer, self.up = echo, True
+        self.answer, self.up, self.stays = echo, True, True
         self.reading.set()
 
     async def drop(self) -> None:
@@ -75,6 +77,8 @@ class MlSide:
         return [r for r in self.requests if (seen := reading(r)) and seen.sec == sec]
 
     async def _converse(self, link: ServerConnection) -> None:
+        if not self.stays:
+            return
         self.links.append(link)
         try:
             while True:

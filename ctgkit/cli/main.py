@@ -56,6 +56,8 @@ SECTIONS = {
             "Print the contract as AsyncAPI, OpenAPI or JSON Schema.",
         ),
         "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
+        "store": ("ctgkit.server.databases:store", "Make, copy and compare databases."),
+        "nodes": ("ctgkit.server.databases:nodes", "List backends that share a database."),
     },
     "This program": {
         "config": ("ctgkit.cli.config_command:config", "Show every option, and who set it."),

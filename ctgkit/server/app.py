@@ -43,6 +43,7 @@ from ctgkit.server.endpoints import Health
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
+from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
 from ctgkit.server.registry import Registry
@@ -92,7 +93,6 @@ class Backend:
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
-        self._beds = {s.id: s.bed for s in settings.sensors}
         self._sockets: dict[Attendance, Guarded] = {}
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
@@ -105,20 +105,8 @@ class Backend:
             registry.open_examinations,
             settings.keep_results,
         )
-        self._mllink = (
-            None
-            if not settings.ml_url
-            else MlLink(
-                settings.ml_url,
-                settings.ml_format,
-                settings.ml_retry_s,
-                self._results.relay,
-                self._results.show_unanswered,
-                store.room,
-                self.counters,
-                self._results.past_of,
-            )
-        )
+        self._beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+        self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
         self._controls = SensorControls(settings.sensors, registry.connected)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
@@ -133,7 +121,19 @@ class Backend:
         """Viewers whose access token is awaited."""
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self.counters.expose(store, registry, self._broadcast, self._mllink, audit.counts)
+        self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+
+    def _link(self, url: str) -> MlLink:
+        return MlLink(
+            url,
+            self._settings.ml_format,
+            self._settings.ml_retry_s,
+            self._results.relay,
+            self._results.show_unanswered,
+            self._store.room,
+            self.counters,
+            self._results.past_of,
+        )
 
     @property
     def url(self) -> str:
@@ -153,9 +153,9 @@ class Backend:
         return self._store.stored
 
     async def ml_connected(self) -> None:
-        """Wait until the ML service is connected."""
-        if self._mllink:
-            await self._mllink.connected.wait()
+        """Wait until the ML services are connected."""
+        if self._ml:
+            await self._ml.connected()
 
     # Intake: what ingest calls
 
@@ -183,8 +183,8 @@ class Backend:
         return True
 
     def _forward(self, sample: Sample) -> None:
-        if self._mllink:
-            self._mllink.offer(sample)
+        if self._ml:
+            self._ml.offer(sample)
         else:
             self._results.show_plain(sample)
 
@@ -267,17 +267,19 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        link = self._mllink
+        ml = self._ml
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (link is None or link.healthy)
+        healthy = not trouble and (ml is None or ml.healthy)
         shown = Health(
             status="ok" if healthy else "degraded",
             service="ctgkit",
             timestamp=utc_timestamp(),
             version=__version__,
             store=trouble or "ok",
-            ml=link.state if link else "off",
-            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
+            ml=ml.state if ml else "off",
+            ml_unanswered_share=round(ml.unanswered_share, 3) if ml else 0.0,
+            ml_services=len(ml.members) if ml else 0,
+            ml_services_up=sum(m.state == "up" for m in ml.members) if ml else 0,
             sensors=len(self._registry.connected),
             viewers=len(self._broadcast),
             examinations_open=len(self._registry.open_examinations()),
@@ -324,7 +326,8 @@ class Backend:
         self._sockets[attendance] = connection
         if attendance.displaced:  # while it was let in
             self._perform((Displace(attendance),))
-        self._results.examination_of[sensor_id] = attendance.examination_id
+        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+            self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
@@ -396,7 +399,7 @@ class Backend:
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         parts = [self._store.maintain_forever(), self._keep_house()]
-        return [*parts, self._mllink.run()] if self._mllink else parts
+        return parts + (self._ml.parts() if self._ml else [])
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""

@@ -96,11 +96,13 @@ class ServeOptions:
         "Database; default: ctgkit.db beside the project's ctgkit.toml, or else in the user's"
         " state directory."
     )
-    ml: str = option(
+    ml: tuple[str, ...] = option(
         "--ml",
         type=Url("", word="none", as_is=True),
-        default="ws://127.0.0.1:8081/ws/ctg",
-        help="The ML service, or none; http:// with --ml-profile.",
+        multiple=True,
+        default=("ws://127.0.0.1:8081/ws/ctg",),
+        help="The ML service, or none; http:// with --ml-profile. Repeatable: several share the"
+        " sensors.",
     )
     grace: float = option(
         "--grace",
@@ -112,10 +114,8 @@ class ServeOptions:
     handover: float | None = option(
         "--handover",
         type=PAUSE,
-        default=None,
-        show_default="15 among nodes, else 0",
-        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer: for"
-        " restarts of this program.",
+        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer;"
+        " default: 15 with PostgreSQL, else 0.",
     )
     ml_profile: str | None = option(
         "--ml-profile",
@@ -233,11 +233,15 @@ def serve(options: ServeOptions) -> None:
 
 def _windows(options: ServeOptions) -> "WindowSettings | None":
     """Return how an ML service behind HTTP is asked."""
-    web = options.ml.startswith("http")
+    web = [url for url in options.ml if url.startswith("http")]
+    if len(options.ml) > 1 and (
+        web or "none" in options.ml or len(set(options.ml)) < len(options.ml)
+    ):
+        raise click.UsageError("--ml: several must be different addresses, ws:// or wss://")
     if options.ml_profile is None:
         if web:
             raise click.UsageError(
-                f"--ml {options.ml}: http:// needs --ml-profile, how that service is asked"
+                f"--ml {web[0]}: http:// needs --ml-profile, how that service is asked"
             )
         return None
     if not web:
@@ -245,7 +249,7 @@ def _windows(options: ServeOptions) -> "WindowSettings | None":
     from ctgkit.profile.library import load_profile, read_secrets
     from ctgkit.profile.mlservice import WindowSettings
 
-    renderer = load_profile(options.ml_profile, options.ml)
+    renderer = load_profile(options.ml_profile, web[0])
     return WindowSettings(renderer=renderer, secrets=read_secrets(renderer.profile, renderer.where))
 
 
@@ -271,7 +275,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         database=database,
         host=host,
         port=options.port,
-        ml_url=None if options.ml == "none" else _ml_url(options.ml),
+        ml_url=tuple(_ml_url(url) for url in options.ml if url != "none"),
         ml_format=options.ml_format,
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,

@@ -24,7 +24,11 @@ class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
     ml: Literal["up", "down", "stalled", "off"]
     """``stalled``: it answers nothing; ``off``: none is configured."""
     ml_unanswered_share: float
-    """Share of the samples sent to the ML service that got no usable answer, in [0, 1]."""
+    """Share of the samples sent to the ML service that got no usable answer, in [0, 1]; of several
+    services that of the worst."""
+    ml_services: int
+    """How many are configured."""
+    ml_services_up: int
     sensors: int
     viewers: int
     examinations_open: int
