@@ -42,6 +42,7 @@ def _():
         stop(self)
 
     writer.Store.stop = forget
+    writer.COMMIT_EVERY_S = 0.4
 
 
 @fault("takes old numbers for stored")
@@ -162,7 +163,7 @@ def _():
 @fault("the past of all examinations")
 def _():
     init = results.Results.__init__
-    results.Results.__init__ = lambda self, *parts: init(self, *parts[:-1], _All)
+    results.Results.__init__ = lambda self, *parts: init(self, *parts[:3], _All, *parts[4:])
 
 
 class _All(dict):

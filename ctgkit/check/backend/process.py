@@ -76,9 +76,14 @@ async def stops_despite_peers(bench: Bench) -> None:
             (await stack.enter_async_context(line)).connection.transport.pause_reading()
         for text in ("GET / HTTP/1.1\r\nHost: ", "", _kept(bench)):
             _, writer = await bench.target.open()
-            stack.callback(writer.transport.abort)
+            stack.push_async_callback(_drop, writer)
             writer.write(text.encode())
         await _stop(bench)
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    await asyncio.sleep(0)
 
 
 def _kept(bench: Bench) -> str:

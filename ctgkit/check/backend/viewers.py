@@ -29,7 +29,7 @@ from ctgkit.net.client import dial
 CHECKS = Catalogue()
 SILENT_S = 2.0
 """After so long without an answer a sample counts as unanswered, seconds."""
-FALLBACK_PATIENCE_S = 3.0
+FALLBACK_PATIENCE_S = 4.5
 EACH_SAMPLES, EACH_S = 30, 4.5
 SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 8192, 25
 """What a viewer that doesn't read is sent: more than twice its queue of 256 and all buffers
