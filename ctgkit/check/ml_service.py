@@ -13,6 +13,7 @@ from websockets.http11 import Request, Response
 from ctgkit.check.connection import Pulse
 from ctgkit.check.messages import reading, result
 from ctgkit.errors import ConfigError
+from ctgkit.net.server import why_not_bound
 
 Answer = Callable[[str], Sequence[str | bytes]]
 REQUEST_MAX_BYTES = 1 << 20
@@ -117,7 +118,8 @@ class MlSide:
                 ping_interval=None,
             )
         except OSError as error:
-            raise ConfigError(f"--ml-listen {host}:{port}", error.strerror or str(error)) from error
+            reason = f"cannot listen: {why_not_bound(error)}"
+            raise ConfigError(f"--ml-listen {host}:{port}", reason) from error
         async with server:
             try:
                 yield server

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,7 @@ from websockets.frames import CloseCode
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError
+from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
@@ -24,15 +24,19 @@ from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    Part,
+    Reads,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
     acts,
+    for_page,
     select_subprotocol,
     token_digest,
 )
@@ -40,9 +44,11 @@ from ctgkit.server.endpoints import Health
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
+from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
 from ctgkit.server.registry import Registry
+from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -63,8 +69,8 @@ NOT_READY_AFTER_S = 3.0
 REFUSES_AFTER_S = 10.0
 """And before sensors are refused, seconds: until then they are let in once it answers."""
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
-LOST_CODES = {CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART}
-"""How a sensor's connection ends that it didn't end by itself."""
+LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
+"""How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
 KNOCKING_MAX = 256
@@ -100,25 +106,16 @@ class Backend:
             registry.open_examinations,
             settings.keep_results,
         )
-        self._mllink = (
-            None
-            if not settings.ml_url
-            else MlLink(
-                settings.ml_url,
-                settings.ml_format,
-                settings.ml_retry_s,
-                self._results.relay,
-                self._results.show_unanswered,
-                store.room,
-                self.counters,
-            )
-        )
+        self._beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+        self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
         self._controls = SensorControls(settings.sensors, registry.connected)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
+        self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
+        self._neighbours = Neighbours(settings, registry, self._results, self._beds)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -126,7 +123,20 @@ class Backend:
         """Viewers whose access token is awaited."""
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self.counters.expose(store, registry, self._broadcast, self._mllink, audit.counts)
+        self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+        self.counters.expose_bus(self._neighbours.bus)
+
+    def _link(self, url: str) -> MlLink:
+        return MlLink(
+            url,
+            self._settings.ml_format,
+            self._settings.ml_retry_s,
+            self._results.relay,
+            self._results.show_unanswered,
+            self._store.room,
+            self.counters,
+            self._results.past_of,
+        )
 
     @property
     def url(self) -> str:
@@ -146,9 +156,9 @@ class Backend:
         return self._store.stored
 
     async def ml_connected(self) -> None:
-        """Wait until the ML service is connected."""
-        if self._mllink:
-            await self._mllink.connected.wait()
+        """Wait until the ML services are connected."""
+        if self._ml:
+            await self._ml.connected()
 
     # Intake: what ingest calls
 
@@ -176,8 +186,8 @@ class Backend:
         return True
 
     def _forward(self, sample: Sample) -> None:
-        if self._mllink:
-            self._mllink.offer(sample)
+        if self._ml:
+            self._ml.offer(sample)
         else:
             self._results.show_plain(sample)
 
@@ -196,6 +206,10 @@ class Backend:
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        given = await self._given(connection, asked)
+        return None if given is None else for_page(asked, given)
+
+    async def _given(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
         await self._slow_down(connection, self._gate.token_was_right(route))
@@ -213,6 +227,8 @@ class Backend:
                 return await self._controls.stop()
             case Report(name):
                 return self._report(name)
+            case Reads(name, places, query):
+                return await self._rest.answer(name, places, query)
             case Answer():
                 return route
 
@@ -254,21 +270,26 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        link = self._mllink
+        ml = self._ml
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (link is None or link.healthy)
+        bus = self._neighbours.bus
+        healthy = not trouble and (ml is None or ml.healthy) and (not bus or bus.state == "up")
         shown = Health(
             status="ok" if healthy else "degraded",
             service="ctgkit",
             timestamp=utc_timestamp(),
             version=__version__,
             store=trouble or "ok",
-            ml=link.state if link else "off",
-            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
+            ml=ml.state if ml else "off",
+            ml_unanswered_share=round(ml.unanswered_share, 3) if ml else 0.0,
+            ml_services=len(ml.members) if ml else 0,
+            ml_services_up=sum(m.state == "up" for m in ml.members) if ml else 0,
             sensors=len(self._registry.connected),
             viewers=len(self._broadcast),
             examinations_open=len(self._registry.open_examinations()),
             flooders_closed=self.counters.closed["flood"],
+            bus=bus.state if bus else msgspec.UNSET,
+            bus_missed=bus.missed if bus else msgspec.UNSET,
             **self._as_node(),
         )
         return dict(msgspec.to_builtins(shown))
@@ -282,12 +303,23 @@ class Backend:
         match self._entering.pop(connection):
             case SensorEnters(sensor_id, stream):
                 await self._serve_sensor(connection, sensor_id, stream)
-            case ViewerEnters(backfill_s, admitted):
+            case ViewerEnters(backfill_s, admitted, part):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
-                    await self._broadcast.serve(connection, self._results.past(backfill_s))
+                    shows = None if part is None else self._shown(part)
+                    past = self._results.past(backfill_s, shows)
+                    await self._broadcast.serve(connection, past, shows)
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
+
+    def _shown(self, part: Part) -> Callable[[str], bool]:
+        """Return what says whether a sensor belongs to a part."""
+        beds = self._beds
+        if unknown := sorted(part.beds.difference(beds.values())):
+            log.info("a viewer wants bed %s: no sensor has it", excerpt(unknown[0]))
+        if strange := sorted(part.sensors.difference(beds)):
+            log.info("a viewer wants sensor %s: it is not known", strange[0])
+        return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
 
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
         numbered = connection.subprotocol == SUBPROTOCOL
@@ -300,7 +332,8 @@ class Backend:
         self._sockets[attendance] = connection
         if attendance.displaced:  # while it was let in
             self._perform((Displace(attendance),))
-        self._results.examination_of[sensor_id] = attendance.examination_id
+        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+            self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
@@ -371,8 +404,12 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever(), self._keep_house()]
-        return [*parts, self._mllink.run()] if self._mllink else parts
+        parts = [self._store.maintain_forever(), self._keep_house(), *self._neighbours.parts()]
+        return parts + (self._ml.parts() if self._ml else [])
+
+    async def check(self) -> None:
+        """Refuse what can't get better by waiting."""
+        await self._neighbours.check()
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
@@ -422,7 +459,8 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, registry, audit, tasks)
-        listeners = listen(settings.host, settings.port, ConfigError)
+        await backend.check()
+        listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())

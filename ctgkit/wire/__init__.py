@@ -6,8 +6,10 @@ It performs no I/O. Whatever bytes come in, each decoder returns a value or rais
 
 from ctgkit.wire.names import (
     BACKFILL_PARAMETER,
+    BED_PARAMETER,
     MEMBERS,
     SENSOR_ID_PARAMETER,
+    SENSOR_PARAMETER,
     STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
@@ -36,8 +38,10 @@ from ctgkit.wire.samples import (
 
 __all__ = [
     "BACKFILL_PARAMETER",
+    "BED_PARAMETER",
     "MEMBERS",
     "SENSOR_ID_PARAMETER",
+    "SENSOR_PARAMETER",
     "STREAM_HEADER",
     "SUBPROTOCOL",
     "TOKEN_HEADER",

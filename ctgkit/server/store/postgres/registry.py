@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 """From one heartbeat to the next, seconds; commits between them count too."""
+CLAIM_DEADLINE_S = 10.0
+"""How long a sensor waits to be let in, seconds; then it is told to come again."""
 CLAIMS_AT_ONCE = 250
 """Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
 WRITTEN_DEADLINE_S = 1.0
 """How long a sensor that comes again waits for what came over its older connection, seconds."""
+PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
 _CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
 _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
@@ -63,6 +66,8 @@ class PostgresRegistry:
         This node.
     link : Link
         For claims; the node's own is for heartbeats.
+    chores : Link
+        For what may take long.
     store : Store
         Whose groups have to be written before a sensor is let go.
     beds : mapping of str to str
@@ -70,19 +75,25 @@ class PostgresRegistry:
     grace_s, handover_s : float
         How long an examination stays open without a sensor: when it left by itself, and when it
         was lost with a node or its network, seconds.
+    keep_days : float
+        Examinations that ended longer ago are removed; 0 keeps all.
     """
 
     def __init__(
         self,
         node: Node,
         link: Link,
+        chores: Link,
         store: Store,
         beds: Mapping[str, str],
         grace_s: float,
         handover_s: float,
+        keep_days: float = 0.0,
     ) -> None:
-        self._node, self._link, self._store, self._bed_of = node, link, store, beds
+        self._node, self._link, self._chores = node, link, chores
+        self._store, self._bed_of = store, beds
         self._grace_s, self._handover_s = grace_s, handover_s
+        self._keep_days = keep_days
         self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
@@ -130,7 +141,11 @@ class PostgresRegistry:
         claim = _Claim(sensor_id, stream, numbered, answer)
         self._waiting.claims.append(claim)
         self._waiting.some.set()
-        return await answer
+        try:
+            async with asyncio.timeout(CLAIM_DEADLINE_S):
+                return await answer
+        except TimeoutError as error:
+            raise Again("the database is slow") from error
 
     def release(self, attendance: Attendance, *, lost: bool) -> None:
         """Let a sensor go once all that it sent is written."""
@@ -149,10 +164,10 @@ class PostgresRegistry:
             await waiting.some.wait()
             waiting.some.clear()
             try:
-                if waiting.claims:
-                    await self._claim_some()
                 if waiting.releases:
                     await self._release_some()
+                if waiting.claims:
+                    await self._claim_some()
             except Again as error:
                 log.warning("sensors have to wait: %s", error)
                 await asyncio.sleep(0.2)
@@ -160,8 +175,14 @@ class PostgresRegistry:
                 waiting.some.set()
 
     async def _claim_some(self) -> None:
-        claims = self._waiting.claims[:CLAIMS_AT_ONCE]
-        del self._waiting.claims[:CLAIMS_AT_ONCE]
+        # Who left a bed before may have ended its examination.
+        left = {self._bed_of.get(r.attendance.sensor_id) for r in self._waiting.releases}
+        ready = [c for c in self._waiting.claims if self._bed_of.get(c.sensor_id) not in left]
+        claims = ready[:CLAIMS_AT_ONCE]
+        if not claims:
+            return
+        taken = set(claims)
+        self._waiting.claims = [c for c in self._waiting.claims if c not in taken]
         try:
             if unknown := {c.sensor_id for c in claims} - self._node.keys.keys():
                 await self._node.learn_keys(unknown)
@@ -222,9 +243,10 @@ class PostgresRegistry:
 
     async def _release_some(self) -> None:
         releases = self._waiting.releases
+        if not all(r.pending.is_set() for r in releases):
+            await self._store.settled()
         ready = [r for r in releases if r.pending.is_set()][:CLAIMS_AT_ONCE]
         if not ready:
-            await self._store.settled()
             return
         rows = await self._link.fetch(
             _RELEASE,
@@ -285,6 +307,21 @@ class PostgresRegistry:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._converse())
             tasks.create_task(self._beat_forever())
+            if self._keep_days:
+                tasks.create_task(self._prune_forever())
+
+    async def _prune_forever(self) -> None:
+        """Remove what is older than it is kept; of several nodes one at a time does."""
+        while True:
+            try:
+                sql = "SELECT ctgkit_prune($1)"
+                (row,) = await self._chores.fetch(sql, self._keep_days, deadline_s=PRUNE_DEADLINE_S)
+                if row[0]:
+                    log.info("removed %d examinations older than %g days", row[0], self._keep_days)
+                    continue
+            except Again as error:
+                log.warning("cannot remove what is old, later: %s", error)
+            await asyncio.sleep(PRUNE_EVERY_S)
 
     async def _beat_forever(self) -> None:
         while True:
