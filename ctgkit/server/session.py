@@ -5,10 +5,11 @@ seconds, what has to be done goes out as a list of actions, in order. Everything
 closes an examination is here (PROTOCOL S-5).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers
 
 Admission = Literal["new", "question", "stale"]
@@ -174,3 +175,14 @@ class Session:
         if attendance.displaced:
             return "stale"
         return "new" if seq is None or attendance.numbers.is_new(seq) else "question"
+
+    def admit_all(self, attendance: Attendance, samples: Sequence[Sample]) -> bool:
+        """Return whether all of several samples are ``new``; if not, none was taken note of.
+
+        Those without numbers are, unless one that came before them waits.
+        """
+        if attendance.displaced:
+            return False
+        if samples[0].seq is not None:
+            return attendance.numbers.are_new(samples)
+        return not attendance.numbers.waiting and all(s.seq is None for s in samples)
