@@ -204,7 +204,9 @@ class FairConnection(Connection):
         longest = min(limit for limit in (*limits, 1 << 30) if limit is not None)
         if (high := self.recv_messages.high) is not None:
             most = min(most, max(1, high + 1 - len(self.recv_messages.frames)))
-        if protocol.current_size is None:
+        if protocol.current_size is not None:
+            longest = 0  # it is the library that knows how much may still come
+        else:
             enough = GROUP_BYTES if self._sink is None else len(data)
             messages, end = whole_messages(
                 data, at, masked=masked, most=most, most_bytes=enough, longest=longest
@@ -334,14 +336,16 @@ class FairConnection(Connection):
 
     def eof_received(self) -> None:
         """Parse what still waits, then end (only TLS ends while something waits)."""
-        rest, self._rest = self._rest[self._rest_at :], b""
+        rest, self._rest, self._is_cut = self._rest[self._rest_at :], b"", False
         for at in range(0, len(rest), SLICE_BYTES):
             if not self._flooded:
                 self._parse(rest[at : at + SLICE_BYTES])
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what wasn't parsed."""
+        """Drop what wasn't parsed; of a frame without its end, the library says what is missing."""
+        if self._is_cut:
+            self.protocol.receive_data(self._rest[self._rest_at :])
         self._rest, self._rest_at = b"", 0
         self.recv_messages.resume = _nothing
         if self._turn is not None:
