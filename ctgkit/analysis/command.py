@@ -11,7 +11,8 @@ import click
 from ctgkit import private
 from ctgkit.analysis.choices import guideline_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
-from ctgkit.cli.types import File, OutFile, whole
+from ctgkit.cli.types import OutFile, Recorded, whole
+from ctgkit.dsn import Dsn
 from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def lag_option(help_text: str) -> Any:
 class AnalyzeOptions(ChoosingOptions):
     """Options of `ctgkit analyze`."""
 
-    file: Path = argument(type=File(dir_okay=True))
+    file: Path | Dsn = argument(type=Recorded())
     guideline: str = guideline_option("Classify by it.")
     lag_s: int = lag_option("Report events and baseline as they look S seconds later.")
     lang: Literal["en", "ru"] = option(

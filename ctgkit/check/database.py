@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ctgkit.check.messages import Reading
+from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
@@ -39,10 +40,13 @@ class Database:
         When it is no such file, or lacks tables or columns.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
+
+    def __init__(self, where: Path | Dsn) -> None:
+        if isinstance(where, Path):
+            self.path = where
         if missing := list(self._missing()):
-            raise StoreError(str(path), "PROTOCOL section D asks for " + ", ".join(missing))
+            raise StoreError(str(where), "PROTOCOL section D asks for " + ", ".join(missing))
         self._before = self.last_row()
 
     def _missing(self) -> Iterator[str]:

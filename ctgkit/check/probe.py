@@ -9,10 +9,10 @@ from typing import Literal
 
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.connection import Pulse, answers, until
-from ctgkit.check.database import Database
 from ctgkit.check.launched import Launched
 from ctgkit.check.messages import SUBPROTOCOL
 from ctgkit.check.ml_service import MlSide
+from ctgkit.check.postgres import opened
 from ctgkit.check.rig import Bench, BenchSettings
 from ctgkit.errors import Unreachable
 
@@ -139,7 +139,7 @@ async def run_bench(
             await stack.enter_async_context(launched.running())
         if not await answers(settings.target, wait_s):
             raise Unreachable(settings.target.web_url, "nothing listens there")
-        database = Database(settings.store) if settings.store else None
+        database = stack.enter_context(opened(settings.store))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         bench = Bench(settings, pulse, ml, database, tasks, launched)
         await probe(bench)

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ctgkit.config import sensor_id_of
+from ctgkit.dsn import PREFIX as DSN_PREFIX
+from ctgkit.dsn import Dsn, is_dsn, read_dsn
 from ctgkit.errors import excerpt
 from ctgkit.net.addresses import checked_host, host_and_port, websocket_url
 from ctgkit.quantities import number_of, seconds_of, whole_of
@@ -231,6 +234,26 @@ class File(click.Path):
             self.fail(f"{excerpt(str(value))}: {reason}", param, ctx)
 
 
+class Recorded(File):
+    """A recording to read: a file or folder, or the address of a PostgreSQL database."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path, or an address."""
+        if isinstance(value, Dsn):
+            return value
+        if not isinstance(value, str) or not is_dsn(value):
+            return super().convert(value, param, ctx)
+        try:
+            dsn = read_dsn(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        _hide_password(dsn, param, ctx, self)
+        return dsn
+
+
 class OutFile(File):
     """A file to write, in a folder that exists unless *parents* are made."""
 
@@ -271,7 +294,40 @@ def _store(text: str) -> Path:
     return Path(path)
 
 
-STORE = Refined(f"{STORE_PREFIX}PATH", _store)
+class Database(Refined["Path | Dsn"]):
+    """A database: a file of SQLite's, or the address of PostgreSQL's."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{STORE_PREFIX}PATH|{DSN_PREFIX}…", _database)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the text means; a password in it comes from files or the environment only."""
+        meant = super().convert(value, param, ctx)
+        if isinstance(meant, Dsn):
+            _hide_password(meant, param, ctx, self)
+        return meant
+
+
+def _hide_password(
+    dsn: Dsn, param: click.Parameter | None, ctx: click.Context | None, kind: click.ParamType[Any]
+) -> None:
+    """Refuse a password on the command line."""
+    if not dsn.has_password or ctx is None or param is None:
+        return
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
+        kind.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
+
+
+def _database(text: str) -> Path | Dsn:
+    if is_dsn(text):
+        return read_dsn(text)
+    if not text.startswith(STORE_PREFIX):
+        raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH, nor {DSN_PREFIX}…")
+    return _store(text)
+
+
+STORE = Database()
 FILE_OR_STORE = Refined(
     f"{STORE_PREFIX}PATH",
     lambda text: _store(text if text.startswith(STORE_PREFIX) else STORE_PREFIX + text),

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ctgkit.cli.options import argument, command, json_option, option
-from ctgkit.cli.types import File, OutFile
+from ctgkit.cli.types import OutFile, Recorded
+from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError
 from ctgkit.recording.reading_options import ChoosingOptions
 
@@ -18,7 +19,7 @@ from ctgkit.recording.reading_options import ChoosingOptions
 class ConvertOptions(ChoosingOptions):
     """Options of `ctgkit convert`."""
 
-    source: Path = argument(metavar="IN", type=File(dir_okay=True))
+    source: Path | Dsn = argument(metavar="IN", type=Recorded())
     target: Path = argument(metavar="OUT", type=OutFile(dir_okay=True))
     name: str | None = option(
         "--format",
@@ -37,9 +38,10 @@ def convert(options: ConvertOptions) -> None:
     """Convert a recording between formats, by extension, and say what OUT cannot hold.
 
     Read and written: .jsonl(.gz) native, .csv(.gz), .hea WFDB, .edf, .npz, .parquet, and a
-    directory with two CSV files per recording. Only read: .fhr and its like, spreadsheets, SQLite
-    databases of a backend, logs of messages (.ndjson, .har). Of a native recording the samples are
-    converted: what the sensors sent, or else what a viewer got. `ctgkit inspect` only looks.
+    directory with two CSV files per recording. Only read: .fhr and its like, spreadsheets, a
+    backend's database (SQLite, or postgresql://… for IN), logs of messages (.ndjson, .har). Of a
+    native recording the samples are converted: what the sensors sent, or else what a viewer got.
+    `ctgkit inspect` only looks.
     """
     from ctgkit.recording import Recording, read_chosen
     from ctgkit.recording.files import registry
@@ -48,7 +50,7 @@ def convert(options: ConvertOptions) -> None:
     wanted = options.reading(skip_bad=options.skip_bad)
     if target.is_file() and not options.force:
         raise RecordingError(str(target), 0, "exists already; --force replaces it")
-    if target.exists() and source.exists() and target.samefile(source):
+    if isinstance(source, Path) and target.exists() and source.exists() and target.samefile(source):
         raise RecordingError(str(target), 0, "is the file that is read")
     converted: list[dict[str, Any]] = []
 

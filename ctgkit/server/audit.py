@@ -200,6 +200,8 @@ def configuration(settings: BackendSettings) -> dict[str, Any]:
         "ml": settings.ml_url and without_password(settings.ml_url),
         "ml_format": settings.ml_format,
         "grace_s": settings.grace_s,
+        "handover_s": settings.handover_s,
+        "keep_results": settings.keep_results,
         "durability": settings.durability,
         "hosts": sorted(settings.hosts),
         "origins": sorted(settings.origins),

@@ -41,6 +41,7 @@ from ctgkit.config import (
     state_dir,
     write_config,
 )
+from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError
 from ctgkit.net.addresses import websocket_url
 
@@ -71,6 +72,12 @@ def _name(text: str) -> str:
     return text.lower()
 
 
+def _node(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text):
+        raise ValueError(f"{text[:80]!r} is no name of a node: letters, digits, . _ : -")
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """Options of `ctgkit serve`."""
@@ -79,7 +86,9 @@ class ServeOptions:
         "--host", type=Host(), default="127.0.0.1", help="Address of the interface to listen on."
     )
     port: int = option("--port", type=PORT, default=8080, help="Port; 0 picks a free one.")
-    store: Path | None = store_option("Database file; default: in the user's state directory.")
+    store: Path | Dsn | None = store_option(
+        "Database; default: a file in the user's state directory."
+    )
     ml: str = option(
         "--ml",
         type=Url("", word="none", as_is=True),
@@ -92,6 +101,14 @@ class ServeOptions:
         default=0.0,
         show_default=True,
         help="Keep an examination open for S seconds after its last sensor disconnected.",
+    )
+    handover: float | None = option(
+        "--handover",
+        type=PAUSE,
+        default=None,
+        show_default="15 among nodes, else 0",
+        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer: for"
+        " restarts of this program.",
     )
     ml_profile: str | None = option(
         "--ml-profile",
@@ -158,6 +175,21 @@ class ServeOptions:
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
     )
+    node: str = option(
+        "--node",
+        type=Refined("NAME", _node),
+        default="",
+        section=LIMITS,
+        help="Name of this process among others on one PostgreSQL; default: the machine's.",
+    )
+    keep_results: Literal["changes", "all"] = option(
+        "--keep-results",
+        type=click.Choice(["changes", "all"]),
+        default="changes",
+        section=LIMITS,
+        help="Store a result when it differs from the sensor's last one, or each; `exam export`"
+        " writes all either way.",
+    )
     max_connections: int = option(
         "--max-connections",
         type=whole("N", 1, 1_000_000),
@@ -179,7 +211,7 @@ class ServeOptions:
 
 @command(ServeOptions, example="ctgkit serve --port 8080 --store sqlite:///ctg.db")
 def serve(options: ServeOptions) -> None:
-    """Run the backend: sensors in, SQLite, ML service, viewers out.
+    """Run the backend: sensors in, database, ML service, viewers out.
 
     Prints its URL, then serves until SIGTERM or Ctrl-C. Without a configuration file it uses
     (and makes, at the first start) credentials for three sensors in the user's state directory.
@@ -236,7 +268,10 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         ml_format=options.ml_format,
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,
+        handover_s=options.handover,
         durability=options.durability,
+        node=options.node,
+        keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),
         viewer_token=config.viewer_token if asks_viewers else None,

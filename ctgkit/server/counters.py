@@ -14,7 +14,7 @@ from ctgkit import __version__
 if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
     from ctgkit.server.mllink import MlLink
-    from ctgkit.server.session import Session
+    from ctgkit.server.registry import Registry
     from ctgkit.server.store.writer import Store
 
 
@@ -38,9 +38,13 @@ class Counters(Collector):
         self.asked = self.unanswered = 0
         """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
-        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``."""
+        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``,
+        ``past``: they answer what was sent again."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
         """(metric, label) -> how to read its present value."""
+        self.node: Callable[[], tuple[str, int]] = lambda: ("", 0)
+        """Name and generation of this node, where there may be others."""
+        self.node_counts: Mapping[str, int] = {}
         self._registry = CollectorRegistry()
         self.commit_seconds = Histogram(
             "ctgkit_store_commit_seconds", "Duration of a group commit", registry=self._registry
@@ -56,14 +60,14 @@ class Counters(Collector):
     def expose(
         self,
         store: "Store",
-        session: "Session",
+        registry: "Registry",
         viewers: "Broadcast",
         link: "MlLink | None",
         audit: Mapping[str, int],
     ) -> None:
         """Offer the present values of a backend's parts as gauges."""
         self.gauges = {
-            ("connections", "sensor"): lambda: len(session.connected),
+            ("connections", "sensor"): lambda: len(registry.connected),
             ("connections", "viewer"): lambda: len(viewers),
             ("queue_depth", "store"): lambda: store.depth,
             ("queue_bytes", "store"): lambda: store.queued_bytes,
@@ -80,6 +84,8 @@ class Counters(Collector):
             ("audit_lines", "suppressed"): lambda: audit["suppressed"],
             ("audit_lines", "lost"): lambda: audit["lost"],
         }
+        self.node_counts = registry.counts
+        self.node = lambda: registry.node
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
         """Yield the counters (called by prometheus_client)."""
@@ -112,6 +118,14 @@ class Counters(Collector):
             family_of.add_metric([label], read())
         yield from families.values()
         yield InfoMetricFamily("ctgkit_build", "Version", value={"version": __version__})
+        name, generation = self.node()
+        if name:
+            yield InfoMetricFamily("ctgkit_node", "Node", value={"node": name})
+            yield GaugeMetricFamily("ctgkit_node_generation", "Generation", value=generation)
+            events = CounterMetricFamily("ctgkit_node_events", "Node events", labels=["kind"])
+            for kind, count in self.node_counts.items():
+                events.add_metric([kind], count)
+            yield events
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

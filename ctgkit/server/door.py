@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ctgkit.config import sensor_id_of
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
 from ctgkit.server.endpoints import ENDPOINTS
 from ctgkit.server.numbering import is_stream_id
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
+    BED_PARAMETER,
     SENSOR_ID_PARAMETER,
+    SENSOR_PARAMETER,
     STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
@@ -52,12 +55,26 @@ class SensorEnters:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a viewer wants to see: some beds, and some sensors besides (PROTOCOL V-2.5)."""
+
+    beds: frozenset[str]
+    sensors: frozenset[str]
+
+    def shows(self, sensor_id: str, bed: str | None) -> bool:
+        """Return whether a sensor's results are part of it."""
+        return sensor_id in self.sensors or bed in self.beds
+
+
+@dataclass(frozen=True, slots=True)
 class ViewerEnters:
     """A viewer wants its WebSocket."""
 
     backfill_s: float
     admitted: bool
     """False: it must send the access token as its first message."""
+    part: Part | None = None
+    """None: everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +155,17 @@ class Gate:
         backfill_s = _number(asked.query, BACKFILL_PARAMETER, 0.0)
         if backfill_s is None or backfill_s < 0:
             return problem(400, f"{BACKFILL_PARAMETER} is not a number of seconds")
+        beds, sensors = (asked.query.get(name, []) for name in (BED_PARAMETER, SENSOR_PARAMETER))
+        try:
+            ids = frozenset(sensor_id_of(sensor) for sensor in sensors)
+        except ValueError as error:
+            return problem(400, f"{SENSOR_PARAMETER}: {error}")
         shown = self.viewer_token is not None and bool(asked.header("Authorization"))
         if shown and not self._shows_token(asked.header):
             return problem(401, "wrong access token", "a viewer showed a wrong access token")
         admitted = shown or self.viewer_token is None
-        return ViewerEnters(min(backfill_s, BACKFILL_MAX_S), admitted)
+        part = Part(frozenset(beds), ids) if beds or sensors else None
+        return ViewerEnters(min(backfill_s, BACKFILL_MAX_S), admitted, part)
 
     def _shows_token(self, header: HeaderValues) -> bool:
         scheme, _, token = ",".join(header("Authorization")).partition(" ")

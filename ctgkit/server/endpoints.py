@@ -11,8 +11,8 @@ from ctgkit import __version__
 from ctgkit.wire.schema import NOTE
 
 
-class Health(msgspec.Struct, kw_only=True):
-    """How the backend is (H-1.1)."""
+class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How the backend is (H-1.1); what begins with ``node`` only where there may be several."""
 
     status: Literal["ok", "degraded"]
     service: str
@@ -29,6 +29,17 @@ class Health(msgspec.Struct, kw_only=True):
     viewers: int
     examinations_open: int
     flooders_closed: int
+    node: str | msgspec.UnsetType = msgspec.UNSET
+    generation: int | msgspec.UnsetType = msgspec.UNSET
+    """Begins anew when the node was cut off from the database for longer than its lease."""
+    fenced: int | msgspec.UnsetType = msgspec.UNSET
+    """How often that happened."""
+    ambiguous: int | msgspec.UnsetType = msgspec.UNSET
+    """Commits whose outcome had to be asked for again."""
+    taken: int | msgspec.UnsetType = msgspec.UNSET
+    """Sensors taken over from other nodes while they were connected there."""
+    displaced: int | msgspec.UnsetType = msgspec.UNSET
+    """Sensors that came again elsewhere while they were connected here."""
 
 
 class Problem(msgspec.Struct):

@@ -22,6 +22,7 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
 from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
@@ -29,6 +30,9 @@ from ctgkit.server.store.reader import Reader, open_reader
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
     from ctgkit.recording.files.original import OriginalReader
+    from ctgkit.server.store.postgres.reader import PostgresReader
+
+    AnyReader = Reader | OriginalReader | PostgresReader
 
 CSV_COLUMNS = {
     "uuid": "sensor",
@@ -44,18 +48,18 @@ BEGINS_WITHIN_S = 5.0
 """First data time up to which a sensor began with its examination, seconds."""
 
 
-STORE_HELP = "Database file; default: the one that `ctgkit serve` uses."
+STORE_HELP = "Database; default: the one that `ctgkit serve` uses."
 EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 
 
-def _database(store: Path | None) -> Path:
-    """Return the file that `ctgkit serve` uses with the same configuration."""
+def _database(store: Path | Dsn | None) -> Path | Dsn:
+    """Return the database that `ctgkit serve` uses with the same configuration."""
     config = current_config()
     configured = config.commands.get("serve", {}).get("store")
     if store is not None or configured is None:
         return store or default_database()
     try:
-        path: Path = STORE.convert(str(configured), None, None)
+        path: Path | Dsn = STORE.convert(str(configured), None, None)
     except click.BadParameter as error:
         raise ConfigError(f"{config.path}, serve.store", error.message) from None
     return path
@@ -65,7 +69,7 @@ def _database(store: Path | None) -> Path:
 class ListOptions:
     """Options of `ctgkit exam list`."""
 
-    store: Path | None = store_option(STORE_HELP)
+    store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object per line.")
 
 
@@ -74,7 +78,7 @@ class ShowOptions:
     """Options of `ctgkit exam show`."""
 
     examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
-    store: Path | None = store_option(STORE_HELP)
+    store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object.")
 
 
@@ -83,7 +87,7 @@ class ExportOptions:
     """Options of `ctgkit exam export`."""
 
     examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
-    store: Path | None = store_option(STORE_HELP)
+    store: Path | Dsn | None = store_option(STORE_HELP)
     out: Path | None = option(
         "--out",
         type=OutFile(dir_okay=True),
@@ -98,8 +102,14 @@ class ExportOptions:
 
 
 @contextmanager
-def _opened(path: Path) -> "Iterator[Reader | OriginalReader]":
+def _opened(path: Path | Dsn) -> "Iterator[AnyReader]":
     """Open our database, or one of the original system."""
+    if isinstance(path, Dsn):
+        from ctgkit.server.store.postgres.reader import open_reader as open_postgres
+
+        with open_postgres(path) as found:
+            yield found
+        return
     from ctgkit.recording.files.original import is_original, open_original
 
     with open_original(path) if is_original(path) else open_reader(path) as reader:
@@ -175,7 +185,7 @@ def export(options: ExportOptions) -> None:
                 _write_json(reader, row, file)
 
 
-def _find(reader: "Reader | OriginalReader", path: Path, examination_id: int) -> dict[str, Any]:
+def _find(reader: "AnyReader", path: Path | Dsn, examination_id: int) -> dict[str, Any]:
     row = reader.examination(examination_id)
     if row is None:
         raise CtgkitError(f"{path}: there is no examination {examination_id}")
@@ -203,7 +213,7 @@ def _seconds(sec: object) -> str:
     return f"{sec:g}" if isinstance(sec, int | float) else "?"
 
 
-def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iterator[Recording]":
+def _recordings(reader: "AnyReader", row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
@@ -230,14 +240,14 @@ def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iter
         )
 
 
-def _write_csv(reader: "Reader | OriginalReader", examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
 
 
-def _write_json(reader: "Reader | OriginalReader", row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str]) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for number, sample in enumerate(reader.samples(row["id"])):

@@ -6,6 +6,7 @@ is handed to ``on_unanswered``, so that viewers still see it; at once where the 
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -23,9 +24,10 @@ from ctgkit.net.connection import BoundedClient
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
-from ctgkit.server.owed import ANSWER_WITHIN_S, Owed
+from ctgkit.server.owed import ANSWER_WITHIN_S, Answered, Owed
+from ctgkit.server.priming import Past, Primer
 from ctgkit.server.settings import without_password
-from ctgkit.wire import MlFormat, encode_sample, is_error_result
+from ctgkit.wire import MlFormat, encode_request, is_error_result
 from ctgkit.wire.checked import CheckedResult, check_result
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,8 @@ class MlLink:
         Where results are going to be stored; the service is not read while that is full.
     counters : Counters
         Counts garbage, errors and dropped samples.
+    past : coroutine function
+        Reads what a new connection's service has to know of a sensor.
     """
 
     def __init__(
@@ -83,16 +87,19 @@ class MlLink:
         url: str,
         ml_format: MlFormat,
         retry_s: float,
-        on_results: Callable[[Sequence[tuple[CheckedResult, str, bytes]]], None],
+        on_results: Callable[[Sequence[Answered]], None],
         on_unanswered: Callable[[Sequence[Sample]], None],
         store: Room,
         counters: Counters,
+        past: Past,
     ) -> None:
         self._url, self._format, self._retry_s = url, ml_format, retry_s
         self._shown_url = without_password(url)
         self._on_results, self._on_unanswered = on_results, on_unanswered
         self._store, self._counters = store, counters
         self._outbox: deque[Sample] = deque()
+        self._primer = Primer(past, self._send_past, self._enqueue)
+        self._connection: ClientConnection | None = None
         self._owed = Owed()
         self._doubted = Owed()
         """Samples sent while it is silent: the first that is answered in time ends the doubt."""
@@ -139,11 +146,18 @@ class MlLink:
                 self._show((sample,))
             elif late := self._owed.ask(sample, now_s):
                 self._show((late,))
+        self._enqueue([sample for sample in samples if self._primer.admits(sample)])
+
+    def _enqueue(self, samples: Sequence[Sample]) -> None:
         self._outbox.extend(samples)
         self._wake.set()
         while len(self._outbox) > OUTBOX_MAX:
             self._outbox.popleft()  # it is still owed, and so shown when its time is over
             self._counters.dropped["ml_outbox"] += 1
+
+    def drop(self, sensor_id: str) -> None:
+        """Take it that the service doesn't know a sensor: it was elsewhere meanwhile."""
+        self._primer.drop(sensor_id)
 
     def _show(self, samples: Sequence[Sample]) -> None:
         """Let viewers see samples that were handed over in vain."""
@@ -181,14 +195,17 @@ class MlLink:
                 self.stalled = False
                 self._doubted.give_up()
             self._outbox.clear()
+            self._primer.begin_anew()
             await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _converse(self, connection: BoundedClient) -> None:
         self._heard_at_s = time.monotonic()
         self._owed.begin_anew()
+        self._connection = connection
         async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(self._send(connection)), tasks.create_task(self._watch())]
+            parts = (self._send(connection), self._watch(), self._primer.run())
+            others = [tasks.create_task(part) for part in parts]
             await connection.deliver(self._take)
             for task in others:
                 task.cancel()
@@ -201,9 +218,15 @@ class MlLink:
                 count = min(SAMPLES_PER_WRITE, len(self._outbox))
                 samples = [self._outbox.popleft() for _ in range(count)]
                 try:
-                    await send_texts(connection, [encode_sample(s, self._format) for s in samples])
+                    await send_texts(connection, [encode_request(s, self._format) for s in samples])
                 except ConnectionClosed:
                     return
+
+    async def _send_past(self, samples: Sequence[Sample]) -> None:
+        assert self._connection is not None
+        texts = [encode_request(sample, self._format, past=True) for sample in samples]
+        with contextlib.suppress(ConnectionClosed):  # the reader says so
+            await send_texts(self._connection, texts)
 
     def _take(self, texts: Sequence[bytes]) -> Coroutine[Any, Any, None] | None:
         """Take results that came together; return what has to be waited for, if anything."""
@@ -229,16 +252,23 @@ class MlLink:
     def _end_turn(self) -> None:
         """Hand over what has come since the last turn."""
         turn, self._turn = self._turn, []
-        asked_at_s = None
-        for head, _, _ in turn:
+        last_asked_at_s, answered = None, []
+        for head, body, text in turn:
+            sensor_id = head.sensor_id.lower()
+            if self._primer.discards(sensor_id, head.sec_from_start):
+                self._counters.results["past"] += 1
+                continue
             if self.stalled:
                 self._believe(head)
+            asked_at_s = None
             if head.data is not None:  # nothing can be drawn of one without
-                asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
-        if turn:
-            if asked_at_s is not None:  # one in a turn is enough for a histogram
-                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - asked_at_s)
-            self._on_results(turn)
+                asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
+                last_asked_at_s = asked_at_s or last_asked_at_s
+            answered.append(Answered(head, body, text, asked_at_s is not None))
+        if answered:
+            if last_asked_at_s is not None:  # one in a turn is enough for a histogram
+                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - last_asked_at_s)
+            self._on_results(answered)
 
     def _believe(self, head: CheckedResult) -> None:
         """Take a service for up again when it answers in time; late answers are none."""
@@ -252,7 +282,7 @@ class MlLink:
     def _refuse_oldest(self) -> None:
         """Report as unanswered the sample behind an error: answers come in the requests' order."""
         self._end_turn()
-        if sample := self._owed.refuse():
+        if not self._primer.refused() and (sample := self._owed.refuse()):
             self._show((sample,))
 
     async def _watch(self) -> None:

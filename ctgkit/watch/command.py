@@ -30,6 +30,12 @@ class WatchOptions(RatedReadingOptions):
         metavar="ID",
         help="Show only this sensor; the beginning of its id is enough (repeatable).",
     )
+    beds: tuple[str, ...] = option(
+        "--bed",
+        multiple=True,
+        metavar="NAME",
+        help="Ask the backend for this bed only (repeatable).",
+    )
     backfill_s: float | None = option(
         "--backfill",
         type=PAUSE,
@@ -65,7 +71,7 @@ def watch(options: WatchOptions) -> int:
     Press ? for the keys.
     """
     from ctgkit.net import eventloop
-    from ctgkit.watch.feed import viewer_url
+    from ctgkit.watch.feed import narrowed, viewer_url
 
     url = options.url
     stream = None
@@ -81,8 +87,13 @@ def watch(options: WatchOptions) -> int:
         raise click.BadParameter(str(error), param_hint="URL") from error
     if options.plain and options.as_json:
         raise click.UsageError("--plain and --json exclude each other")
+    if options.beds and (stream is not None or options.sensors):
+        other = "--sensor" if options.sensors else "a recording, which knows no beds,"
+        raise click.UsageError(f"--bed and {other} exclude each other")
     token = viewer_token(options.viewer_token_file)
     chosen = tuple(sensor.lower() for sensor in options.sensors)
+    if stream is None:
+        url = narrowed(url, options.beds, chosen)
     backfill_s = options.backfill_s
     if not (options.plain or options.as_json) and _has_screen():
         backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s

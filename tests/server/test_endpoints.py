@@ -70,5 +70,5 @@ def test_the_command_prints_each_document(document):
 
 def test_health_has_no_member_that_the_document_lacks(backend):
     _, _, body = ask(backend, "GET", "/api/health")
-    described = DOCUMENT["components"]["schemas"]["Health"]["properties"]
-    assert json.loads(body).keys() == described.keys()
+    described = DOCUMENT["components"]["schemas"]["Health"]
+    assert json.loads(body).keys() == set(described["required"]) < described["properties"].keys()
