@@ -30,6 +30,9 @@ FRAMES_PER_TURN = 64
 SLICE_BYTES, GROUP_BYTES = 512, 8192
 """What is parsed at a time: before and after the connection is open, when frames aren't measured;
 and while it is."""
+READ_BYTES = 1 << 16
+"""Bytes of a read on asyncio's own loop, which allocates as many for each one, 256 KiB unless told:
+more than half of the cost of a small message. uvloop doesn't (and has no such attribute)."""
 UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
 LARGE_BYTES = 1024
@@ -92,6 +95,8 @@ class FairConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the queue of messages hold back the parser, not only the socket."""
         super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_BYTES
         self.recv_messages.pause = _nothing
         self.recv_messages.resume = self._next_turn
 
