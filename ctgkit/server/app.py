@@ -13,8 +13,6 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit import __version__
-from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
 from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
@@ -24,6 +22,7 @@ from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
@@ -39,7 +38,7 @@ from ctgkit.server.door import (
     select_subprotocol,
     token_digest,
 )
-from ctgkit.server.endpoints import Health
+from ctgkit.server.health import health_of
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
@@ -120,6 +119,7 @@ class Backend:
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
         self._rest = RestApi(settings.database, roster.entries, lambda: registry.connected)
+        self._neighbours = Neighbours(settings, registry, self._results, self._beds)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -128,6 +128,7 @@ class Backend:
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+        self.counters.expose_bus(self._neighbours.bus)
 
     def _link(self, url: str) -> MlLink:
         return MlLink(
@@ -136,7 +137,7 @@ class Backend:
             self._settings.ml_retry_s,
             self._results.relay,
             self._results.show_unanswered,
-            self._store.room,
+            self._store,
             self.counters,
             self._results.past_of,
         )
@@ -185,14 +186,26 @@ class Backend:
         if waiting:
             waiting.append(Turn(sample, is_due=True))
         else:
-            self._forward(sample)
+            self._forward((sample,))
         return True
 
-    def _forward(self, sample: Sample) -> None:
+    def accept_all(
+        self, attendance: Attendance, samples: Sequence[Sample], replies: Replies
+    ) -> int:
+        """Do the same with several samples; return how many are accepted at once."""
+        if not attendance.admit_all(samples):
+            return sum(self.accept(attendance, sample, replies) for sample in samples)
+        self._store.add_samples(attendance, samples)
+        if (seq := samples[-1].seq) is not None:
+            self._store.acknowledge(replies, seq)
+        self._forward(samples)
+        return len(samples)
+
+    def _forward(self, samples: Sequence[Sample]) -> None:
         if self._ml:
-            self._ml.offer(sample)
+            self._ml.offer(samples)
         else:
-            self._results.show_plain(sample)
+            self._results.show_plain(samples)
 
     async def room(self) -> None:
         """Wait until the store can take more."""
@@ -273,31 +286,11 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        ml = self._ml
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (ml is None or ml.healthy)
-        shown = Health(
-            status="ok" if healthy else "degraded",
-            service="ctgkit",
-            timestamp=utc_timestamp(),
-            version=__version__,
-            store=trouble or "ok",
-            ml=ml.state if ml else "off",
-            ml_unanswered_share=round(ml.unanswered_share, 3) if ml else 0.0,
-            ml_services=len(ml.members) if ml else 0,
-            ml_services_up=sum(m.state == "up" for m in ml.members) if ml else 0,
-            sensors=len(self._registry.connected),
-            viewers=len(self._broadcast),
-            examinations_open=len(self._registry.open_examinations()),
-            flooders_closed=self.counters.closed["flood"],
-            **self._as_node(),
-        )
-        return dict(msgspec.to_builtins(shown))
-
-    def _as_node(self) -> dict[str, Any]:
-        name, generation = self._registry.node
-        counts = self._registry.counts
-        return {"node": name, "generation": generation, **counts} if name else {}
+        return health_of(
+            trouble, self._registry, self._ml, self._neighbours.bus, len(self._broadcast),
+            self.counters.closed["flood"],
+        )  # fmt: skip
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
@@ -418,8 +411,13 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever(), self._keep_house(), self._watch_roster()]
+        own = [self._store.maintain_forever(), self._keep_house(), self._watch_roster()]
+        parts = [*own, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
+
+    async def check(self) -> None:
+        """Refuse what can't get better by waiting."""
+        await self._neighbours.check()
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
@@ -470,6 +468,7 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, registry, roster, audit, tasks)
+        await backend.check()
         listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())

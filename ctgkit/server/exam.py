@@ -22,6 +22,7 @@ from ctgkit.cli.options import (
     option,
     store_option,
 )
+from ctgkit.cli.progress import Advance, progress
 from ctgkit.cli.types import STORE, OutFile, number, whole
 from ctgkit.config import Config
 from ctgkit.dsn import Dsn
@@ -202,11 +203,11 @@ def export(options: ExportOptions) -> None:
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
         del row["by_sensor"]  # its samples tell
-        with _output(out) as file:
+        with _output(out) as file, progress("exporting", "samples", row["samples"]) as advance:
             if kind == "csv":
-                _write_csv(reader, options.examination_id, file)
+                _write_csv(reader, options.examination_id, file, advance)
             else:
-                _write_json(reader, row, file)
+                _write_json(reader, row, file, advance)
 
 
 @command(DeleteOptions, parent=exam, example="ctgkit exam delete 3 4 --yes")
@@ -314,18 +315,20 @@ def _recordings(reader: "AnyReader", row: dict[str, Any]) -> "Iterator[Recording
         )
 
 
-def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str], advance: Advance) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
+        advance(1)
 
 
-def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str], advance: Advance) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for place, sample in enumerate(reader.samples(row["id"])):
         file.write(f"{',' if place else ''}\n{json.dumps(sample)}")
+        advance(1)
     file.write('\n],\n"results": [')
     for place, body in enumerate(reader.predictions(row["id"])):
         file.write(f"{',' if place else ''}\n{body}")

@@ -35,9 +35,9 @@ from tests.server.parties import (
 )
 
 for name in (
-    "server.exam", "server.databases", "server.registering", "recording.files.original", "recording.inspect_command",
-    "recording.convert_command", "recording.files.postgres", "server.store.sqlite_side",
-    "server.store.postgres.side", "server.store.postgres.opening",
+    "server.exam", "server.databases", "server.registering", "recording.files.original",
+    "recording.inspect_command", "recording.convert_command", "recording.files.postgres",
+    "server.store.sqlite_side", "server.store.postgres.side", "server.store.postgres.opening",
 ):  # fmt: skip
     importlib.import_module(f"ctgkit.{name}")
 """Commands run in threads here, and pytest's importer can't (CPython issue 106905)."""

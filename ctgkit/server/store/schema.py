@@ -106,8 +106,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " NOT NULL)",
         "INSERT INTO counted VALUES (0, 0)",
     ),
-    # Data times of the results between a sensor's row before this one and this one, which repeat
-    # that row (server/repeats.py).
+    # Data times of the results before this one that say the same and are no rows of their own
+    # (server/repeats.py).
     ("ALTER TABLE predictions ADD COLUMN repeated BLOB",),
     # Sensors that live here and not in ctgkit.toml; of the others `bed` is NULL.
     ("ALTER TABLE sensors ADD COLUMN bed TEXT", "ALTER TABLE sensors ADD COLUMN control TEXT"),
@@ -321,6 +321,9 @@ SELECT_SAMPLES_PAGE = """
 """
 SELECT_PREDICTIONS = """
     SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
+"""
+SELECT_LAST_RESULT = """
+    SELECT body FROM predictions WHERE examination_id = ? AND sensor_id = ? ORDER BY id DESC LIMIT 1
 """
 SELECT_SAMPLES_OF = """
     SELECT sec_from_start, bpm, uterus, spasms, created_at FROM ctg

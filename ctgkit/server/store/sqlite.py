@@ -106,6 +106,13 @@ class SqliteEngine:
                 known.append(Known(uuid, digest, bed, control))
         return known
 
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+        where = (examination_id, self._keys[sensor_id])
+        with self._errors(reading=True):
+            rows = list(await self._reader.execute_fetchall(schema.SELECT_LAST_RESULT, where))
+        return rows[0][0] if rows and isinstance(rows[0][0], str) else None
+
     async def maintain(self, stored: int) -> None:
         """Count what is new, and move committed pages from the log, away from the writer."""
         if self._keep_days:

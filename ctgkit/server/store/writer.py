@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Protocol
 
 from ctgkit.samples import Sample
@@ -136,6 +137,9 @@ class Engine(Protocol):
     async def known(self) -> list[Known]:
         """Return the sensors that live in the database."""
 
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+
     async def maintain(self, stored: int) -> None:
         """Do what has to be done now and then; *stored* says whether anything was written."""
 
@@ -148,8 +152,8 @@ class Store:
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
-        self.on_late: Callable[[Sample], None] = lambda sample: None
-        """Called with each sample that was a question, or waited for one, once it may go on."""
+        self.on_late: Callable[[Sequence[Sample]], None] = lambda samples: None
+        """Called with samples that were questions, or waited for one, once they may go on."""
         self.on_stale: Callable[[Attendance], None] = lambda attendance: None
         """Called with each connection of which nothing was stored, as it is over."""
         self.stored = self.duplicates = self.conflicts = 0
@@ -179,6 +183,14 @@ class Store:
         if len(samples) >= QUEUE_MAX_ROWS:
             self.full = True
 
+    def add_samples(self, source: Attendance, samples: Sequence[Sample]) -> None:
+        """Queue several samples of one connection that are certainly new."""
+        queued = self._queue.samples
+        queued.extend(zip(repeat(source), samples))
+        self._wake.set()
+        if len(queued) >= QUEUE_MAX_ROWS:
+            self.full = True
+
     def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
         """Queue one sample that is stored, and acknowledged, if it isn't there already."""
         queue = self._queue
@@ -195,7 +207,7 @@ class Store:
         body: str,
         repeated: bytes | None = None,
     ) -> None:
-        """Queue one result, and the data times of those that repeat the sensor's one before it."""
+        """Queue one result, and the data times of those before it that it stands for."""
         row = ResultRow(examination_id, sensor_id, sec_from_start, status, body, repeated)
         self._queue.predictions.append(row)
         self._queue.body_bytes += len(body)
@@ -348,8 +360,8 @@ class Store:
             replies.ack(seq)
 
     def _forward(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            self.on_late(sample)
+        if samples:
+            self.on_late(samples)
 
     # Beside the writer
 
@@ -386,6 +398,14 @@ class Store:
         except Again as error:
             self._note_failed_read(_ROSTER, error)
         return self._known
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored; None when reading fails."""
+        try:
+            return await self._engine.last_result(examination_id, sensor_id)
+        except Again as error:
+            self._note_failed_read(_READING, error)
+            return None
 
     def _note_failed_read(self, what: str, error: Again) -> None:
         self.read_failures += 1
