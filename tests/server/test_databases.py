@@ -22,6 +22,7 @@ from ctgkit.cli.main import cli
 from ctgkit.dsn import Dsn
 from ctgkit.errors import CtgkitError
 from ctgkit.wire import SUBPROTOCOL, TOKEN_HEADER
+from tests.flow.processes import until
 from tests.postgres import PASSWORD, asked, query
 from tests.server.parties import (
     SENSORS,
@@ -87,7 +88,7 @@ async def fill(database, **settings):
 
     async with (
         ml_service(answer) as url,
-        backend_on(database, ml_url=url, ml_retry_s=0.1, ml_format="flat", **settings) as backend,
+        backend_on(database, ml_url=url, ml_retry_s=0.1, **settings) as backend,
     ):
         await backend.ml_connected()
         async with sensor(backend) as one, sensor(backend, 2) as two:
@@ -97,6 +98,11 @@ async def fill(database, **settings):
                     await connection.send(message(seq, sec, data=data))
             await acked(one, 2)
             await acked(two, 2)
+            relayed = backend.counters.results
+            await until(
+                lambda: relayed["relayed"] + relayed["fallback"] >= backend.stored,
+                "what is new is answered",
+            )
         async with sensor(backend, 1, v1=False) as plain:
             await plain.send(message(None, sec=7.0))
 
