@@ -26,25 +26,30 @@ class SensorControls:
     Parameters
     ----------
     sensors : sequence of SensorEntry
-        In the order in which they are started.
+        In the order in which they are started; it may change.
     connected : collection of str
         Live view of the ids that are connected.
     """
 
     def __init__(self, sensors: Sequence[SensorEntry], connected: Collection[str]) -> None:
-        self._sensors = [s for s in sensors if s.control]
+        self._known = sensors
         self._connected = connected
         self._started_at_s: dict[str, float] = {}
         self._lines = asyncio.Semaphore(CALLS_MAX)
 
+    @property
+    def _sensors(self) -> list[SensorEntry]:
+        return [one for one in self._known if one.control]
+
     async def start(self, count: int) -> Answer:
         """Start the next *count* sensors that don't run."""
-        if not self._sensors:
+        sensors = self._sensors
+        if not sensors:
             return json_answer({"error": "no sensor has a control address"}, 400)
         now_s = time.monotonic()
         waiting = [
             s
-            for s in self._sensors
+            for s in sensors
             if s.id not in self._connected
             and now_s - self._started_at_s.get(s.id, -STARTING_S) >= STARTING_S
         ][:count]
