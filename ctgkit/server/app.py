@@ -133,7 +133,7 @@ class Backend:
             self._settings.ml_retry_s,
             self._results.relay,
             self._results.show_unanswered,
-            self._store.room,
+            self._store,
             self.counters,
             self._results.past_of,
         )
@@ -182,14 +182,26 @@ class Backend:
         if waiting:
             waiting.append(Turn(sample, is_due=True))
         else:
-            self._forward(sample)
+            self._forward((sample,))
         return True
 
-    def _forward(self, sample: Sample) -> None:
+    def accept_all(
+        self, attendance: Attendance, samples: Sequence[Sample], replies: Replies
+    ) -> int:
+        """Do the same with several samples; return how many are accepted at once."""
+        if not attendance.admit_all(samples):
+            return sum(self.accept(attendance, sample, replies) for sample in samples)
+        self._store.add_samples(attendance, samples)
+        if (seq := samples[-1].seq) is not None:
+            self._store.acknowledge(replies, seq)
+        self._forward(samples)
+        return len(samples)
+
+    def _forward(self, samples: Sequence[Sample]) -> None:
         if self._ml:
-            self._ml.offer(sample)
+            self._ml.offer(samples)
         else:
-            self._results.show_plain(sample)
+            self._results.show_plain(samples)
 
     async def room(self) -> None:
         """Wait until the store can take more."""

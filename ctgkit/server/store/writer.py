@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Protocol
 
 from ctgkit.samples import Sample
@@ -146,8 +147,8 @@ class Store:
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
-        self.on_late: Callable[[Sample], None] = lambda sample: None
-        """Called with each sample that was a question, or waited for one, once it may go on."""
+        self.on_late: Callable[[Sequence[Sample]], None] = lambda samples: None
+        """Called with samples that were questions, or waited for one, once they may go on."""
         self.on_stale: Callable[[Attendance], None] = lambda attendance: None
         """Called with each connection of which nothing was stored, as it is over."""
         self.stored = self.duplicates = self.conflicts = 0
@@ -174,6 +175,14 @@ class Store:
         samples.append((source, sample))
         self._wake.set()
         if len(samples) >= QUEUE_MAX_ROWS:
+            self.full = True
+
+    def add_samples(self, source: Attendance, samples: Sequence[Sample]) -> None:
+        """Queue several samples of one connection that are certainly new."""
+        queued = self._queue.samples
+        queued.extend(zip(repeat(source), samples))
+        self._wake.set()
+        if len(queued) >= QUEUE_MAX_ROWS:
             self.full = True
 
     def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
@@ -345,8 +354,8 @@ class Store:
             replies.ack(seq)
 
     def _forward(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            self.on_late(sample)
+        if samples:
+            self.on_late(samples)
 
     # Beside the writer
 
