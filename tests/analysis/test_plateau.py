@@ -67,7 +67,7 @@ def test_two_levels_that_share_the_time_are_doubted():
 
 
 def test_where_the_heart_rate_stays_counts_more_than_where_it_passes():
-    u_shape = 140 - 25 * (1 - np.cos(2 * np.pi * np.arange(24) / 24)) / 2
+    u_shape = 140 - 40 * (1 - np.cos(2 * np.pi * np.arange(24) / 24)) / 2
     counts = steadiness(np.concatenate((np.full(12, 140.0), u_shape, np.full(12, 140.0))))
     assert counts[:8] == pytest.approx(np.ones(8))
     assert counts[16:20].max() < FLANK_SHARE + 0.2  # half way down
