@@ -29,7 +29,7 @@ LEVELS_BPM: Final = np.arange(60.0, 212.0, 4.0)
 NEAR_BPM, FAR_BPM = 4.0, 7.0
 """Nearer to the level than this costs nothing, further costs in full; between, a share."""
 
-BELOW, ABOVE = 1.0, 0.9
+BELOW, ABOVE = 1.0, 0.95
 """Being below the level (decelerating), and above it (accelerating): a fetus spends more time
 above its baseline than below."""
 
@@ -41,7 +41,7 @@ USUAL_BPM, UNUSUAL, UNUSUAL_BPM = (110.0, 165.0), 0.2, 30.0
 """What a level costs that is 30 beats/min outside (FIGO 2015: 110-160); less near, more further, by
 the square: 90 is seen in labour, 60 is the floor of a deceleration."""
 
-CHANGE_PER_BPM, FALL_MAX, RISE_MAX = 1.0, 16.0, 24.0
+CHANGE_PER_BPM, FALL_MAX, RISE_MAX = 1.0, 14.0, 20.0
 """A change of level, per beat/min and at most: a level drifts by small steps, and falls within a
 minute or two of signal that fits nothing else. A rise needs more: minutes of accelerations that
 run into each other are common, a baseline that jumps up isn't."""
