@@ -27,6 +27,7 @@ from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    PageAsks,
     Report,
     SensorEnters,
     StartSensors,
@@ -40,6 +41,7 @@ from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.numbering import Attendance, Turn
+from ctgkit.server.pageapi import PageApi
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -103,6 +105,7 @@ class Backend:
             )
         )
         self._controls = SensorControls(settings.sensors, self._session.connected)
+        self._page = PageApi(store, settings.sensors, self._session.open_examinations)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
             viewer_token=settings.viewer_token,
@@ -200,6 +203,10 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
+            case PageAsks(name, query):
+                if name == "note":
+                    self._note("note", connection)
+                return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
             case Answer():

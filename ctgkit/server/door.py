@@ -16,6 +16,7 @@ from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
 from ctgkit.server.endpoints import ENDPOINTS
 from ctgkit.server.numbering import is_stream_id
+from ctgkit.server.pageasks import PAGE_PATH
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
     SENSOR_ID_PARAMETER,
@@ -26,6 +27,8 @@ from ctgkit.wire import (
 
 CONTROL_PATH = "/api/sensors/"
 """What lies below switches sensors on and off."""
+GUARDED_PATHS = (CONTROL_PATH, PAGE_PATH)
+"""What lies below asks for the access token, and isn't for the pages of others."""
 BACKFILL_MAX_S = 14_400.0
 """Longest past that a viewer may ask for, seconds. Chosen: what a terminal view can scroll."""
 
@@ -74,7 +77,15 @@ class Report:
     name: str
 
 
-Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report
+@dataclass(frozen=True, slots=True)
+class PageAsks:
+    """Something under ``/api/page/``, for whom may see it."""
+
+    name: str
+    query: Mapping[str, list[str]]
+
+
+Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | PageAsks
 
 _NAMES = {one.path: one.name for one in ENDPOINTS}
 
@@ -110,6 +121,8 @@ class Gate:
         if self.viewer_token is not None and not self._shows_token(asked.header):
             shown = "a wrong" if asked.header("Authorization") else "no"
             return problem(401, "access token required", f"{shown} access token was shown")
+        if asked.path.startswith(PAGE_PATH):
+            return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
         match _NAMES.get(asked.path):
             case "start":
                 count = _number(asked.query, "count", 1.0)
@@ -162,15 +175,15 @@ class Gate:
                 return True
             case Answer(status=401):
                 return False
-            case ViewerEnters(admitted=True) | StartSensors() | Report("stop"):
+            case ViewerEnters(admitted=True) | StartSensors() | Report("stop") | PageAsks():
                 return True if self.viewer_token is not None else None
             case _:
                 return None
 
 
 def acts(asked: Asked) -> bool:
-    """Return whether a request switches sensors on or off."""
-    return asked.path.startswith(CONTROL_PATH)
+    """Return whether a request switches sensors on or off, or is the live page's own."""
+    return asked.path.startswith(GUARDED_PATHS)
 
 
 class Attempts:

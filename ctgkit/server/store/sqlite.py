@@ -15,6 +15,7 @@ import aiosqlite
 from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
+from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.transaction import Transaction
@@ -191,9 +192,11 @@ async def open_store(
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
+            archive = Archive(path)
+            stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(SqliteEngine(path, thread, reader, keys, recovered))
+        yield Store(SqliteEngine(path, thread, reader, keys, recovered), archive)
 
 
 def _real(path: Path) -> Path:

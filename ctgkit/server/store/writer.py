@@ -17,6 +17,7 @@ from typing import Protocol
 
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
+from ctgkit.server.store.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -133,10 +134,10 @@ class Engine(Protocol):
 
 
 class Store:
-    """What the backend stores, over one engine."""
+    """What the backend stores, over one engine; what the live page reads is in the archive."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, archive: Archive) -> None:
+        self._engine, self.archive = engine, archive
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
