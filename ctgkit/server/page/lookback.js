@@ -17,18 +17,20 @@ const STEP = 0.25; // of the strip's width
 
 export class LookBack {
   #busy = false;
+  #opened = false;
   #gone = false;
   #trouble = "";
   #parts = {};
 
-  constructor(card, onChange) {
+  // place is where to begin in an older recording; null: at the newest sample.
+  constructor(card, onChange, place = null) {
     this.card = card;
+    this.place = place;
     this.sensor = card.sensor;
     this.onChange = onChange;
     this.sensor.keep_s = Infinity;
     this.#build();
     this.gestures = new Gestures(card.canvas, this);
-    this.#open();
   }
 
   leave() {
@@ -53,7 +55,7 @@ export class LookBack {
       parent.append(element);
       return element;
     };
-    add(tools, "button", "Start", () => this.start());
+    add(tools, "button", "Beginning", () => this.start());
     add(tools, "button", "Previous event", () => this.step(-1));
     add(tools, "button", "Next event", () => this.step(1));
     add(tools, "button", this.card.archived ? "End" : "Now", () => this.now());
@@ -63,6 +65,10 @@ export class LookBack {
     add(tools, "button", "Picture (PNG)", () => savePicture(this.card));
     add(tools, "button", "Table (CSV)", () => this.#plan && saveCsv(this.card, this.#plan));
     add(tools, "button", "Print or PDF", () => print());
+    this.#parts.fell = add(tools, "button", "Earlier recording", () => {
+      const { examination, id, fell } = this.sensor;
+      location.hash = `examinations/${examination}/${encodeURIComponent(id)}/${fell}`;
+    });
     this.#parts.where = add(tools, "span");
     this.#parts.where.setAttribute("role", "status");
     this.#parts.note = add(tools, "form");
@@ -92,6 +98,8 @@ export class LookBack {
     this.lastPlan = plan;
     if (!plan) return;
     const { sensor } = this;
+    if (!this.#opened && sensor.examination !== null && !this.#busy) this.#open();
+    this.#parts.fell.hidden = sensor.fell === null;
     const said = [`${clock(Math.max(0, plan.start_s), true)} – ${clock(plan.edge_s, true)}`];
     if (plan.start_s < (sensor.t_s[0] ?? 0)) {
       if (this.#trouble) said.push(`✕ ${this.#trouble}`);
@@ -109,7 +117,9 @@ export class LookBack {
 
   // The last hour again, as fine as it was sent; then older pieces as they come into sight.
   async #open() {
-    await this.#load({ seconds: PIECE_S }, (part) => {
+    this.#opened = true;
+    const before = this.place === null ? {} : { before: this.place };
+    await this.#load({ seconds: PIECE_S, ...before }, (part) => {
       if (part.pages.length) this.sensor.fill(joinedPoints(part.pages), part.examination);
     });
     if (this.#gone || this.sensor.examination === null) return;

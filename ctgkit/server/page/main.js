@@ -12,6 +12,7 @@ import { chooseLanguage, chosenLanguage, t, translate } from "./words.js";
 const FRAME_MS = 33;
 const STRIPS_AT_ONCE = 2; // more are drawn less often
 const SLOW_EVERY = 6;
+const NARROW_PX = 640;
 
 const state = new State();
 const $ = (id) => document.getElementById(id);
@@ -126,6 +127,7 @@ $("access").addEventListener("submit", (event) => {
   keepToken($("token").value);
   link.connect();
 });
+for (const id of ["settings", "ward-tools"]) $(id).open = innerWidth > NARROW_PX;
 listenToKeys(overview, touch);
 addEventListener("scroll", touch, { passive: true });
 new ResizeObserver(touch).observe(document.body);

@@ -1,5 +1,6 @@
 // The ward on the page: tiles or strips, one patient in detail, as the address says.
 import { Card } from "./card.js";
+import { Exams } from "./exams.js";
 import { LookBack } from "./lookback.js";
 import { Tile } from "./tile.js";
 import { asTiles, chosen, grid } from "./ward.js";
@@ -17,6 +18,7 @@ export class Overview {
   constructor(state, onChange) {
     this.state = state;
     this.onChange = onChange;
+    this.exams = new Exams(onChange);
     this.empty = false;
     const one = new URLSearchParams(location.search).get("sensor");
     if (one && !location.hash) history.replaceState(null, "", `#sensor/${encodeURIComponent(one)}`);
@@ -31,7 +33,7 @@ export class Overview {
   }
 
   get looking() {
-    return this.#looking;
+    return this.#looking ?? this.exams.looking;
   }
 
   // Whether so many strips are on the page that each can't be drawn at every frame.
@@ -47,6 +49,7 @@ export class Overview {
   retranslate() {
     for (const card of this.#cards.values()) translate(card.element);
     this.#looking?.retranslate();
+    this.exams.retranslate();
   }
 
   back() {
@@ -63,6 +66,12 @@ export class Overview {
     this.empty = !shown.length && all.length > 0 && kind !== "examinations";
     const tiles = !detail && asTiles($("layout").value, shown.length);
     document.body.dataset.view = detail ? "detail" : kind;
+    for (const [id, here] of [["to-ward", kind === "ward"], ["to-exams", kind === "examinations"]]) {
+      if (here) $(id).setAttribute("aria-current", "page");
+      else $(id).removeAttribute("aria-current");
+    }
+    this.exams.show(kind === "examinations" ? name : null, scale, speed_cm_min, colours);
+    $("archive").hidden = kind !== "examinations";
     this.#mount(shown, tiles, detail || shown.length === 1);
     if (tiles) this.#fit(shown);
     for (const sensor of shown) {

@@ -26,8 +26,9 @@ export function decode(text) {
     toco: within(data.uterus, DISPLAY.toco_limits) ?? within(data.spasms, DISPLAY.toco_limits),
     status: excerpt(result.status),
     prediction: readPrediction(result.prediction),
-    figo: excerpt(result.figo?.class ?? result.features?.figo_class),
-    baseline_bpm: within(result.features?.baseline_bpm, DISPLAY.fhr_limits_bpm),
+    figo: result.figo || result.features ? excerpt(result.figo?.class ?? result.features?.figo_class) : null,
+    baseline_bpm: result.features ? within(result.features.baseline_bpm, DISPLAY.fhr_limits_bpm) : null,
+    explained: Boolean(result.figo || result.features), // what isn't said again still holds
     events: drawnEvents(result.events),
   };
 }
@@ -83,8 +84,10 @@ export class State {
     if (result.prediction || result.t_s >= sensor.last_s) {
       sensor.status = result.status;
       sensor.prediction = result.prediction;
-      sensor.figo = result.figo;
-      if (result.prediction) sensor.baseline_bpm = result.baseline_bpm;
+      if (result.explained || !result.prediction) {
+        sensor.figo = result.figo ?? "";
+        sensor.baseline_bpm = result.baseline_bpm;
+      }
     }
     sensor.keepEvents(result.events);
     return sensor;

@@ -18,6 +18,7 @@ export function t(english, parameters = {}) {
 }
 
 const ENGLISH = {
+  "{n} contractions/10 min": { one: "{n} contraction/10 min", other: "{n} contractions/10 min" },
   "{n} sensors": { one: "{n} sensor", other: "{n} sensors" },
   "{n} examinations": { one: "{n} examination", other: "{n} examinations" },
   "{n} unreadable results": { one: "{n} unreadable result", other: "{n} unreadable results" },
