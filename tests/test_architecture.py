@@ -56,6 +56,7 @@ PURE = {
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.door",
+    "ctgkit.server.pageasks",
     "ctgkit.server.owed",
     "ctgkit.analysis.alerts",
     "ctgkit.analysis.baseline",

@@ -42,6 +42,7 @@ from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.pageapi import PageApi
+from ctgkit.server.pageasks import Order
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -203,6 +204,8 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
+            case Order():
+                return await self._order(connection, route)
             case PageAsks(name, query):
                 if name == "note":
                     self._note("note", connection)
@@ -211,6 +214,15 @@ class Backend:
                 return self._report(name)
             case Answer():
                 return route
+
+    async def _order(self, connection: Guarded, order: Order) -> Answer:
+        """Have a sensor do something; what it did is kept with its examination."""
+        self._note("control", connection, verb=order.verb, sensor=order.sensor, **order.parameters)
+        answer = await self._controls.order(order)
+        examination_id = self._results.examination_of.get(order.sensor)
+        if answer.status == 200 and examination_id is not None and order.verb != "stop":
+            await self._page.keep(examination_id, order, answer)
+        return answer
 
     def _refused(self, peer: str, target: str, answer: Answer) -> None:
         self.counters.refused[answer.status] += 1

@@ -16,7 +16,7 @@ from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
 from ctgkit.server.endpoints import ENDPOINTS
 from ctgkit.server.numbering import is_stream_id
-from ctgkit.server.pageasks import PAGE_PATH
+from ctgkit.server.pageasks import PAGE_PATH, BadQuery, Order
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
     SENSOR_ID_PARAMETER,
@@ -85,7 +85,7 @@ class PageAsks:
     query: Mapping[str, list[str]]
 
 
-Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | PageAsks
+Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | PageAsks | Order
 
 _NAMES = {one.path: one.name for one in ENDPOINTS}
 
@@ -124,6 +124,11 @@ class Gate:
         if asked.path.startswith(PAGE_PATH):
             return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
         match _NAMES.get(asked.path):
+            case "start_one" | "stop_one" | "inject" as name:
+                try:
+                    return Order.of(name.removesuffix("_one"), asked.query)
+                except BadQuery as error:
+                    return problem(400, str(error))
             case "start":
                 count = _number(asked.query, "count", 1.0)
                 valid = count is not None and count == int(count) and 1 <= count <= 10_000
@@ -175,7 +180,9 @@ class Gate:
                 return True
             case Answer(status=401):
                 return False
-            case ViewerEnters(admitted=True) | StartSensors() | Report("stop") | PageAsks():
+            case (
+                ViewerEnters(admitted=True) | StartSensors() | Report("stop") | PageAsks() | Order()
+            ):
                 return True if self.viewer_token is not None else None
             case _:
                 return None

@@ -5,6 +5,7 @@ take turns, and too many at once are refused with 503.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,12 +14,14 @@ from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
 from ctgkit.display import MAX_SENSORS
 from ctgkit.errors import StoreError
+from ctgkit.net.addresses import host_and_port, is_loopback
 from ctgkit.net.http import NOT_FOUND, Answer, json_answer, problem
 from ctgkit.samples import RATE_HZ
 from ctgkit.server.pageasks import (
     SEARCH_MAX_CHARS,
     BadQuery,
     NoteQuery,
+    Order,
     PastQuery,
     events_of,
     first,
@@ -66,6 +69,7 @@ class PageApi:
             "marks": self._marks,
             "examinations": self._examinations,
             "note": self._note,
+            "instructor": self._instructor,
         }
 
     async def answer(self, name: str, query: Query) -> Answer:
@@ -92,7 +96,25 @@ class PageApi:
             {"id": s.id, "bed": s.bed, "name": s.name, "control": s.control is not None}
             for s in self._sensors
         ]
-        return json_answer({"sensors": known})
+        return json_answer({"sensors": known, "start_hint": start_hint(self._sensors)})
+
+    async def _instructor(self, query: Query) -> Answer:
+        """Return what our own sensors can be told: scenarios, and events with their ranges."""
+        from ctgkit.simulate.knobs import FORCED
+        from ctgkit.simulate.library import scenario_names
+
+        events = {name: rules._asdict() for name, rules in FORCED.items()}
+        return json_answer({"scenarios": scenario_names(), "events": events})
+
+    async def keep(self, examination_id: int, order: Order, answer: Answer) -> None:
+        """Keep with an examination what a sensor was told to do."""
+        at_s = json.loads(answer.body)["at_s"]
+        said = {"sensor": order.sensor, "sec": at_s, "text": f"⚡ {order}", "at": utc_timestamp()}
+        try:
+            await self._store.settled()  # the examination may have begun just now
+            await self._store.archive.add_note(examination_id, said)
+        except StoreError as error:
+            log.error("what sensor %s was told is not kept: %s", order.sensor, error)
 
     async def _past(self, query: Query) -> Answer:
         wanted = PastQuery.of(query)
@@ -173,3 +195,18 @@ class PageApi:
         if not await self._store.archive.add_note(note.examination, said):
             return problem(404, "there is no such examination, or its notes are full")
         return json_answer({"note": said})
+
+
+def start_hint(sensors: Sequence[SensorEntry]) -> str:
+    """Return the command that waits where the sensors' control addresses are, "" if none does.
+
+    >>> start_hint([SensorEntry(id="a", token="t", control="127.0.0.1:9001")])
+    'ctgkit sensor --sensors 1 --control 127.0.0.1:9001'
+    """
+    addresses = [host_and_port(s.control) for s in sensors if s.control]
+    if not addresses or len(addresses) < len(sensors):
+        return ""
+    host, port = addresses[0]
+    if not is_loopback(host) or addresses != [(host, port + n) for n in range(len(addresses))]:
+        return ""
+    return f"ctgkit sensor --sensors {len(addresses)} --control {host}:{port}"

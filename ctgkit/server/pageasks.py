@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,42 @@ class NoteQuery:
         if not text or len(text) > NOTE_MAX_CHARS or not text.isprintable():
             raise BadQuery(f"a note is 1 to {NOTE_MAX_CHARS} printable characters")
         return cls(examination, sensor, number(query, "sec", math.nan, 0.0, 366 * 86400.0), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one sensor shall do."""
+
+    verb: str
+    """start, stop or inject."""
+    sensor: str
+    parameters: Mapping[str, str]
+    """For the sensor: ``scenario`` and ``seed``, or ``event``, ``size`` and ``duration_s``."""
+
+    @classmethod
+    def of(cls, verb: str, query: Mapping[str, list[str]]) -> "Order":
+        """Read it from a query; BadQuery when it is none."""
+        found = {name: first(query, name) for name in _ORDERS[verb] if first(query, name)}
+        for name, text in found.items():
+            if name in ("size", "duration_s"):
+                number(query, name, 0.0, 0.0, 1e6)
+            elif name == "seed":
+                whole(query, name)
+            elif not re.fullmatch(r"[a-z0-9_-]{1,60}", text, re.ASCII | re.IGNORECASE):
+                raise BadQuery(f"{name}={excerpt(text)!r} is no name")
+        if verb == "inject" and "event" not in found:
+            raise BadQuery("event is missing")
+        return cls(verb, first(query, "sensor").lower(), found)
+
+    def __str__(self) -> str:
+        return ", ".join([self.verb, *(f"{name} {text}" for name, text in self.parameters.items())])
+
+
+_ORDERS = {
+    "start": ("scenario", "seed"),
+    "stop": (),
+    "inject": ("event", "size", "duration_s"),
+}
 
 
 def first(query: Mapping[str, list[str]], name: str) -> str:

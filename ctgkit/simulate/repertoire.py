@@ -58,6 +58,8 @@ class Repertoire:
         n_sensors: int = 1,
     ) -> None:
         self._seed, self._rate_hz, self._faults = seed, rate_hz, tuple(faults)
+        self._cast: dict[int, tuple[Scenario | None, int]] = {}
+        """Sensor number -> scenario and seed that were chosen for it later."""
         self._ledgers: dict[int, Ledger] = {}
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
@@ -81,15 +83,47 @@ class Repertoire:
 
     def source(self, number: int) -> Source:
         """Return what sensor *number* plays, from its start."""
-        if self._scenario is None:
+        scenario, seed = self._cast.get(number, (self._scenario, self._seed))
+        if scenario is None:
             from ctgkit.simulate.playback import RecordingSource
 
             return RecordingSource(self._recordings[number % len(self._recordings)])
         from ctgkit.simulate.sensor import Sensor
 
-        sensor = Sensor(self._scenario, self._seed, number, self._rate_hz)
+        sensor = Sensor(scenario, seed, number, self._rate_hz)
         self.sensors[number] = sensor
         return sensor
+
+    def choose(self, number: int, scenario: str | None, seed: int | None) -> None:
+        """Choose what sensor *number* plays from its next start on.
+
+        Parameters
+        ----------
+        number : int
+            Of the sensor.
+        scenario : str or None
+            One of the library; None keeps what it has.
+        seed : int or None
+            None keeps what it has.
+
+        Raises
+        ------
+        ValueError
+            For a scenario that the library doesn't have (a file is none), and for a seed where a
+            recording is played.
+        """
+        from ctgkit.errors import excerpt, near
+        from ctgkit.simulate.library import load_scenario, scenario_names
+
+        chosen, before = self._cast.get(number, (self._scenario, self._seed))
+        if scenario is not None:
+            names = scenario_names()
+            if scenario not in names:
+                raise ValueError(f"unknown scenario {excerpt(scenario)!r}{near(scenario, names)}")
+            chosen = load_scenario(scenario)
+        if chosen is None:
+            raise ValueError("a recording has no seed")
+        self._cast[number] = chosen, before if seed is None else seed
 
     def line(self, number: int) -> Line | None:
         """Return the faults of sensor *number*, None when it has none; call :meth:`source` first.
@@ -115,7 +149,7 @@ class Repertoire:
         for number, sensor in self.sensors.items():
             about = {
                 "scenario": sensor.patient.scenario.id,
-                "seed": self._seed,
+                "seed": self._cast.get(number, (None, self._seed))[1],
                 "sensor": number,
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,

@@ -1,4 +1,4 @@
-"""What the live page reads: the past in columns, marks, notes, examinations; read by another hand."""
+"""What the live page reads: past, marks, notes, examinations; read by another hand."""
 
 import asyncio
 import json

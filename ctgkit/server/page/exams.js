@@ -9,7 +9,7 @@ import { t } from "./words.js";
 const $ = (id) => document.getElementById(id);
 
 export class Exams {
-  #asked = ""; // what the address asked for last
+  #asked = null; // what the address asked for last; null: something else
   #card = null;
   #searches = 0; // an answer to an older search is not shown
   #oldest = null;

@@ -19,6 +19,7 @@ export class Link {
     this.now_s = now_s;
     this.onChange = onChange;
     this.hasPast = null; // whether the backend answers for the past; null: nobody asked yet
+    this.startHint = ""; // the command that waits to be started
     this.trouble = ""; // why the past couldn't be loaded
   }
 
@@ -50,7 +51,8 @@ export class Link {
   // Ask who is who. A replay, or somebody else's backend, doesn't know: it repeats the past itself.
   async #meet() {
     try {
-      const { sensors } = await askJson("/api/page/ward");
+      const { sensors, start_hint } = await askJson("/api/page/ward");
+      this.startHint = start_hint;
       this.state.ward = new Map(sensors.map((sensor) => [sensor.id, sensor]));
       this.hasPast = true;
     } catch (error) {

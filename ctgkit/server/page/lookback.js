@@ -2,6 +2,7 @@
 import { askBytes, askJson } from "./api.js";
 import { DISPLAY } from "./display.js";
 import { Gestures } from "./gestures.js";
+import { Instructor } from "./instructor.js";
 import { saveCsv, savePicture } from "./save.js";
 import { joinedPoints, unpack } from "./past.js";
 import { clock, timeAt } from "./strip.js";
@@ -84,6 +85,12 @@ export class LookBack {
       event.preventDefault();
       this.#saveNote();
     });
+    if (this.sensor.control && !this.card.archived) {
+      new Instructor(this.sensor, tools, (note) => {
+        this.sensor.addNote(note);
+        this.onChange();
+      });
+    }
     tools.hidden = false;
     translate(tools);
   }

@@ -55,8 +55,9 @@ async function order(verb) {
     const answer = await askJson(`/api/sensors/${verb}`);
     $("answer").textContent = answer.message;
   } catch (error) {
+    const hint = error.status === 400 && link.startHint;
     $("answer").textContent = error.status
-      ? `✕ ${error.message}`
+      ? `✕ ${error.message}${hint ? ` · ${t("start it first: {command}", { command: hint })}` : ""}`
       : `✕ ${t("the backend could not be reached ({reason})", { reason: error.message })}`;
   }
 }

@@ -4,10 +4,11 @@ import { Exams } from "./exams.js";
 import { LookBack } from "./lookback.js";
 import { Tile } from "./tile.js";
 import { asTiles, chosen, grid } from "./ward.js";
-import { translate } from "./words.js";
+import { t, translate } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE_BOTTOM_PX = 8;
+const ABSENT_MAX = 20;
 
 export class Overview {
   #tiles = new Map();
@@ -70,6 +71,8 @@ export class Overview {
       if (here) $(id).setAttribute("aria-current", "page");
       else $(id).removeAttribute("aria-current");
     }
+    if (kind === "sensor" && !shown.length && this.state.ward.has(name)) this.state.sensor(name);
+    this.#showAbsent(kind === "ward");
     this.exams.show(kind === "examinations" ? name : null, scale, speed_cm_min, colours);
     $("archive").hidden = kind !== "examinations";
     this.#mount(shown, tiles, detail || shown.length === 1);
@@ -101,6 +104,23 @@ export class Overview {
     if (held?.isConnected && held !== document.activeElement) held.focus();
   }
 
+  // Sensors that could be started: they lead to their own place, where that is done.
+  #showAbsent(inWard) {
+    const absent = [...this.state.ward.values()].filter((s) => s.control && !this.state.sensors.has(s.id));
+    const shown = inWard && !this.state.loading ? absent.slice(0, ABSENT_MAX) : [];
+    const look = `${document.documentElement.lang} ${shown.map((s) => s.id).join()}`;
+    if ($("absent").dataset.look === look) return;
+    $("absent").dataset.look = look;
+    $("absent").hidden = !shown.length;
+    const links = shown.flatMap((s) => {
+      const link = document.createElement("a");
+      link.href = `#sensor/${encodeURIComponent(s.id)}`;
+      link.textContent = s.name || s.id.slice(0, 8);
+      return [" ", link];
+    });
+    $("absent").replaceChildren(t("Not connected:"), ...links);
+  }
+
   #lookAt(card) {
     if (this.#looking?.card === card) return;
     this.#looking?.leave();
@@ -124,7 +144,7 @@ export class Overview {
   #fit(shown) {
     const list = $("tiles");
     const alarmed = shown.filter((s) => s.alarms.open.length).length;
-    const height_px = innerHeight - list.getBoundingClientRect().top - scrollY - PAGE_BOTTOM_PX;
+    const height_px = innerHeight - list.getBoundingClientRect().top - scrollY - PAGE_BOTTOM_PX - $("absent").offsetHeight;
     const fit = grid(shown.length, alarmed, list.clientWidth, height_px);
     const look = `${fit.columns} ${Math.floor(fit.height_px)}`;
     if (list.dataset.fit !== look) {

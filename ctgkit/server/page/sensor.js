@@ -21,6 +21,7 @@ export class Sensor {
   notes = []; // {sec, text, at}
   bed = "";
   label = ""; // what it is called in the configuration
+  control = false; // whether the backend can switch it
   baseline_bpm = null; // as the analyzer said at last
   keep_s = HISTORY_S;
   earlier = null; // where the stored past goes on before the first sample; null: unknown, or nowhere

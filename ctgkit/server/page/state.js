@@ -101,6 +101,7 @@ export class State {
     sensor.filled = !this.loading;
     sensor.label = this.ward.get(id)?.name ?? "";
     sensor.bed = this.ward.get(id)?.bed ?? "";
+    sensor.control = this.ward.get(id)?.control ?? false;
     this.sensors.set(id, sensor);
     return sensor;
   }

@@ -10,6 +10,9 @@ export function verdict(sensor, now_s) {
   if (!sensor.filled && sensor.received_s === -Infinity) {
     return { sign: "◌", text: t("loading the past"), colour: "faint" };
   }
+  if (sensor.received_s === -Infinity && !sensor.t_s.length) {
+    return { sign: "○", text: t("not connected"), colour: "faint" };
+  }
   if (sensor.isSilent(now_s)) {
     const text = t("silent for {time}", { time: span(now_s - sensor.received_s) });
     return { sign: DISPLAY.status_signs.error, text, colour: "critical" };
