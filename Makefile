@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-ambient test-slow chaos fuzz bench soak realism strips audit demo
+.PHONY: help check fix test test-ambient coverage test-slow chaos fuzz bench soak realism strips audit demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -13,6 +13,11 @@ test:       ## the default tests
 	python -m pytest -q
 test-ambient: ## the tests again, with proxies, rc files, locale, TZ, COLUMNS … that should change nothing
 	sh .ci/ambient
+coverage:   ## branch coverage of ctgkit/ by the default tests and by the processes they start; 90 % at least
+	rm -rf .coverage && mkdir .coverage
+	-python -m coverage run -m pytest -q
+	python -m coverage combine -q .coverage
+	python -m coverage report --sort=cover
 test-slow:  ## soak, long loops, all recordings
 	python -m pytest -q -m slow
 chaos:      ## processes killed 50 times, starved, flooded, frozen (one at a time: it measures)

@@ -49,7 +49,7 @@ async def us_per_delivery(viewers, turns, ours):
             started_s = time.process_time()
             for _ in range(turns):
                 if ours:
-                    board.publish([TEXT] * TURN)
+                    board.publish([("a", TEXT)] * TURN)
                     while board.depth():  # noqa: ASYNC110 (the writers' turn)
                         await asyncio.sleep(0)
                 else:

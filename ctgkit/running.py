@@ -210,33 +210,34 @@ def run_sensors(
     Running of Sensors
         A context manager. Leaving it stops them and waits for acknowledgements.
     """
+    played = (scenario, Path(recording) if recording else None, seed)
+    given = {"credentials": credentials, "duration_s": duration_s, "speed": speed}
+    return Running(lambda: _sensors(url, played, given | settings))
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Sensors]:
-        from ctgkit.net.addresses import websocket_url
-        from ctgkit.sensor.fleet import run_fleet
-        from ctgkit.sensor.settings import FleetSettings
-        from ctgkit.simulate.repertoire import Repertoire
 
-        repertoire = Repertoire(scenario, Path(recording) if recording else None, seed)
-        stop = asyncio.Event()
-        chosen: dict[str, Any] = {
-            "url": websocket_url(url, "/ws/sensor"),
-            "credentials": credentials,
-            "make_source": repertoire.source,
-            "make_line": repertoire.line,
-            "on_fault": repertoire.note_fault,
-            "first_seq": time.time_ns() // 1000,
-            "seed": secrets.randbits(32),
-            "duration_s": duration_s,
-            "speed": speed,
-            "stop": stop,
-        }
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(run_fleet(FleetSettings(**(chosen | settings))))
-            try:
-                yield Sensors(task, asyncio.get_running_loop(), stop)
-            finally:
-                stop.set()
+@asynccontextmanager
+async def _sensors(
+    url: str, played: tuple[str, Path | None, int], settings: dict[str, Any]
+) -> AsyncIterator[Sensors]:
+    from ctgkit.net.addresses import websocket_url
+    from ctgkit.sensor.fleet import run_fleet
+    from ctgkit.sensor.settings import FleetSettings
+    from ctgkit.simulate.repertoire import Repertoire
 
-    return Running(opened)
+    repertoire = Repertoire(*played)
+    stop = asyncio.Event()
+    chosen: dict[str, Any] = {
+        "url": websocket_url(url, "/ws/sensor"),
+        "make_source": repertoire.source,
+        "make_line": repertoire.line,
+        "on_fault": repertoire.note_fault,
+        "first_seq": time.time_ns() // 1000,
+        "seed": secrets.randbits(32),
+        "stop": stop,
+    }
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(run_fleet(FleetSettings(**(chosen | settings))))
+        try:
+            yield Sensors(task, asyncio.get_running_loop(), stop)
+        finally:
+            stop.set()

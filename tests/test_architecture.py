@@ -1,6 +1,7 @@
 """The map of the house: who may import whom, and how large a room may be."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -144,13 +145,20 @@ def name_of(path):
     )
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    found = []
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    return found
 
 
 def is_pure(name):
@@ -178,7 +186,7 @@ def test_modules_and_functions_stay_small(path):
     """A module stops at 500 lines, a function at 70 with its docstring."""
     text = path.read_text()
     assert len(text.splitlines()) <= MAX_LINES
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
 
@@ -206,7 +214,7 @@ def test_wire_names_live_in_one_module():
         if "wire" not in path.parts and "check" not in path.parts:
             strings = {
                 n.value
-                for n in ast.walk(ast.parse(path.read_text()))
+                for n in ast.walk(tree_of(path))
                 if isinstance(n, ast.Constant) and isinstance(n.value, str)
             }
             assert strings & {"sensorID", "secFromStart", "BPMChild"} == set(), path

@@ -3,6 +3,7 @@
 ``python -m tests.test_map`` writes it again.
 """
 
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ BEGIN, END = "<!-- map: python -m tests.test_map -->\n```\n", "```\n<!-- end of 
 ROOMS = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
 
 
+@cache
 def arrows():
     """Return package -> packages that it imports; a module at the top is left out."""
     found = {room: set() for room in sorted(ROOMS)}

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ctgkit.check.messages import Reading
+from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
@@ -39,10 +40,13 @@ class Database:
         When it is no such file, or lacks tables or columns.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
+
+    def __init__(self, where: Path | Dsn) -> None:
+        if isinstance(where, Path):
+            self.path = where
         if missing := list(self._missing()):
-            raise StoreError(str(path), "PROTOCOL section D asks for " + ", ".join(missing))
+            raise StoreError(str(where), "PROTOCOL section D asks for " + ", ".join(missing))
         self._before = self.last_row()
 
     def _missing(self) -> Iterator[str]:
@@ -155,6 +159,17 @@ class Database:
             self._before,
         )
         return rows[0][0] if rows else None
+
+    def examinations_of(self, sec: float, sensor_id: str) -> list[int]:
+        """Return the examinations of all samples of a sensor at a moment, oldest first."""
+        rows = self.query(
+            "SELECT examination_id FROM ctg WHERE lower(uuid) = ? AND sec_from_start = ?"
+            " AND id > ? ORDER BY id",
+            sensor_id,
+            sec,
+            self._before,
+        )
+        return [row[0] for row in rows]
 
     def row_at(self, sec: float) -> dict[str, Any]:
         """Return the newest row of ``ctg`` at a moment, by column."""

@@ -9,10 +9,10 @@ from typing import Literal
 
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.connection import Pulse, answers, until
-from ctgkit.check.database import Database
 from ctgkit.check.launched import Launched
 from ctgkit.check.messages import SUBPROTOCOL
 from ctgkit.check.ml_service import MlSide
+from ctgkit.check.postgres import opened
 from ctgkit.check.rig import Bench, BenchSettings
 from ctgkit.errors import Unreachable
 
@@ -30,6 +30,10 @@ async def probe(bench: Bench) -> None:
         async with bench.sensor(v1=True) as line:
             if line.connection.subprotocol != SUBPROTOCOL:
                 bench.lacks["v1"] = f"the backend doesn't speak {SUBPROTOCOL}"
+            try:
+                await line.settle()
+            except Mismatch:
+                bench.pulse.pongs = line.code is not None  # clause C-2.1, judged by its own checks
     except Mismatch as mismatch:
         why = f"the sensor isn't let in: {mismatch.actual}"
         bench.lacks |= dict.fromkeys(("sensor", "pair", "v1", "witness"), why)
@@ -139,7 +143,7 @@ async def run_bench(
             await stack.enter_async_context(launched.running())
         if not await answers(settings.target, wait_s):
             raise Unreachable(settings.target.web_url, "nothing listens there")
-        database = Database(settings.store) if settings.store else None
+        database = stack.enter_context(opened(settings.store))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         bench = Bench(settings, pulse, ml, database, tasks, launched)
         await probe(bench)

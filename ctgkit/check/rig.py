@@ -41,6 +41,7 @@ from ctgkit.check.ml_service import MlSide
 from ctgkit.check.quiet import Quiet
 from ctgkit.check.watch import FIRST_SEC, STEP_S, Watch
 from ctgkit.config import SensorEntry
+from ctgkit.dsn import Dsn
 from ctgkit.net.client import NotConnected, dial
 
 
@@ -54,7 +55,7 @@ class BenchSettings:
     timeout_s: float = 3.0
     redial_s: float = 12.0
     """How long the backend may take to come back to the ML service: twice M-1.1's period."""
-    store: Path | None = None
+    store: Path | Dsn | None = None
     grace_s: float = 0.0
     viewer_token: str | None = None
     max_connections: int = 0

@@ -4,7 +4,6 @@ No proxy from the environment (what we talk to is on this machine or in this net
 (whoever answers could have a token sent anywhere), and one sentence that says why it failed.
 """
 
-import asyncio
 import errno
 import os
 import re
@@ -104,9 +103,9 @@ async def dial(
     offers : sequence of str
         Subprotocols.
     open_timeout_s, close_timeout_s : float
-        For the whole handshake, and for the peer's answer to a close frame, seconds.
+        For the handshake, and for the peer's answer to a close frame, seconds.
     max_bytes, max_queue : int or None
-        Largest message, and messages that wait to be read; None for no bound.
+        Largest message, and messages that wait to be read; None: no bound.
     pings : bool
         Whether we ping, and give up a peer that doesn't answer.
     **more
@@ -117,7 +116,8 @@ async def dial(
     NotConnected
         When that fails, whatever the cause.
     """
-    keep_alive: dict[str, Any] = {} if pings else {"ping_interval": None}
+    if not pings:
+        more["ping_interval"] = None
     try:
         made = await _Direct(
             url,
@@ -130,7 +130,6 @@ async def dial(
             close_timeout=close_timeout_s,
             max_size=max_bytes,
             max_queue=max_queue,
-            **keep_alive,
             **more,
         )
     except (OSError, EOFError, WebSocketException, ValueError, TypeError) as error:
@@ -189,36 +188,3 @@ def _errnos(error: BaseException) -> set[int]:
     if isinstance(error, OSError) and str(error).startswith("Multiple exceptions"):
         return {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
     return set()
-
-
-class Backoff:
-    """How long to wait before the next attempt: twice as long each time, up to a cap.
-
-    Parameters
-    ----------
-    first_s, cap_s : float
-        The first and the longest pause, seconds.
-
-    Examples
-    --------
-    >>> backoff = Backoff(0.5, 2.0)
-    >>> [backoff.next_s() for _ in range(4)]
-    [0.5, 1.0, 2.0, 2.0]
-    """
-
-    def __init__(self, first_s: float, cap_s: float) -> None:
-        self._first_s, self._cap_s = first_s, cap_s
-        self._pause_s = first_s
-
-    def reset(self) -> None:
-        """Begin again: the connection stood."""
-        self._pause_s = self._first_s
-
-    def next_s(self) -> float:
-        """Return the pause before the next attempt."""
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, self._cap_s)
-        return pause_s
-
-    async def pause(self) -> None:
-        """Wait for the next attempt."""
-        await asyncio.sleep(self.next_s())

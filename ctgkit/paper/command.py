@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from ctgkit.cli.options import OUTPUT, argument, command, option, simulated_option
-from ctgkit.cli.types import PAUSE, File, OutFile, whole
+from ctgkit.cli.types import PAUSE, File, OutFile, Recorded, whole
 from ctgkit.display import FHR_SCALES, PAPER_SPEEDS_CM_MIN
 from ctgkit.drawing import load_matplotlib
+from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError
 from ctgkit.recording.reading_options import RatedReadingOptions
 
@@ -20,7 +21,7 @@ KINDS = (".pdf", ".png", ".svg")
 class PaperOptions(RatedReadingOptions):
     """Options of `ctgkit paper`."""
 
-    file: Path = argument(type=File(dir_okay=True))
+    file: Path | Dsn = argument(type=Recorded())
     out: Path = option(
         "--out",
         required=True,

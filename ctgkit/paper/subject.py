@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from ctgkit.display import EVENT_SIGNS, REORDER_S
+from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError, WireError, excerpt
 from ctgkit.events import Event
 from ctgkit.recording import Recording, read_one
@@ -79,12 +80,12 @@ class _Export(msgspec.Struct):
     results: list[msgspec.Raw]
 
 
-def read_subject(path: Path, sensor: str = "", options: ReadOptions | None = None) -> Subject:
+def read_subject(path: Path | Dsn, sensor: str = "", options: ReadOptions | None = None) -> Subject:
     """Read a recording, or an examination exported as JSON.
 
     Parameters
     ----------
-    path : Path
+    path : Path or Dsn
         ``.json``: from ``ctgkit exam export``; anything else: a recording.
     sensor : str
         Start of the sensor's id, or its number, where the file holds several.
@@ -96,7 +97,11 @@ def read_subject(path: Path, sensor: str = "", options: ReadOptions | None = Non
     RecordingError
         When it cannot be read, or doesn't say which sensor is meant.
     """
-    if path.suffix == ".json" and (export := _export_in(path)) is not None:
+    if (
+        isinstance(path, Path)
+        and path.suffix == ".json"
+        and (export := _export_in(path)) is not None
+    ):
         return _read_export(path, export, sensor.lower())
     recording = read_one(path, options, sensor)
     events = {event.id: event for event in recording.events if event.kind in EVENT_SIGNS}

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -19,8 +19,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit.errors import CtgkitError, Unreachable
-from ctgkit.net.backoff import backoff_s
+from ctgkit.errors import CtgkitError, MissingExtra, Unreachable
+from ctgkit.net.backoff import Backoff
 from ctgkit.net.client import NotConnected, dial, why_failed
 from ctgkit.profile.render import Outgoing, Session
 
@@ -40,6 +40,10 @@ STEADY_S = 5.0
 """A WebSocket that lasted this long was a good one: the next pause is short again, seconds."""
 REFUSING = frozenset((1002, 1003, 1007, 1008, 1009, 1010, 1011))
 """Close codes by which a peer says that it doesn't want what it was sent."""
+
+
+def _backoff() -> Backoff:
+    return Backoff(jitter=random.random)
 
 
 class Tally(msgspec.Struct):
@@ -64,13 +68,13 @@ def http_client() -> "httpx.AsyncClient":
 
     Raises
     ------
-    CtgkitError
+    MissingExtra
         When the extra isn't installed.
     """
     try:
         import httpx
     except ImportError as error:
-        raise CtgkitError("a profile over HTTP needs httpx: pip install 'ctgkit[http]'") from error
+        raise MissingExtra("a profile over HTTP", "httpx", "http") from error
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they name every address and header
     limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
@@ -118,26 +122,24 @@ class HttpLink:
         """
         loop = asyncio.get_running_loop()
         give_up_s = math.inf if self._answered else loop.time() + self._connect_timeout_s
-        attempt = 0
+        backoff = _backoff()
         while True:
             try:
                 status, body = await self.ask(outgoing)
             except Unreachable as error:
                 if loop.time() >= give_up_s:
                     raise
-                if attempt == 0:
+                if not backoff.failures:
                     log.warning("%s; trying again", error)
             else:
                 self._answered = True
                 if 200 <= status < 300:
                     return body
-                if status not in BUSY or attempt >= TRIES_MAX:
+                if status not in BUSY or backoff.failures >= TRIES_MAX:
                     follows = ", which is not followed" if 300 <= status < 400 else ""
                     raise Refused(f"status {status}{follows}", self._session.shown(body))
             self._tally.retries += 1
-            pause_s = backoff_s(attempt, random.random())
-            await asyncio.sleep(min(pause_s, max(0.0, give_up_s - loop.time())))
-            attempt += 1
+            await asyncio.sleep(min(backoff.next_s(), max(0.0, give_up_s - loop.time())))
 
     async def ask(self, outgoing: Outgoing) -> tuple[int, bytes]:
         """Send a request once; return status and body of the answer.
@@ -213,7 +215,7 @@ class SocketLinks:
         self._session, self._tally, self._timeout_s = session, tally, connect_timeout_s
         self._open: dict[str, ClientConnection] = {}
         self._opened_s: dict[str, float] = {}
-        self._failures: Counter[str] = Counter()
+        self._backoff: defaultdict[str, Backoff] = defaultdict(_backoff)
         self._drains = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -255,14 +257,13 @@ class SocketLinks:
     async def _pause(self, url: str) -> None:
         """Wait before dialling again, longer where connections don't last."""
         if asyncio.get_running_loop().time() > self._opened_s[url] + STEADY_S:
-            self._failures[url] = 0
-        await asyncio.sleep(backoff_s(self._failures[url], random.random()))
-        self._failures[url] += 1
+            self._backoff[url].reset()
+        await asyncio.sleep(self._backoff[url].next_s())
 
     async def _dial(self, outgoing: Outgoing) -> ClientConnection:
         loop, url = asyncio.get_running_loop(), outgoing.url
         give_up_s = math.inf if url in self._opened_s else loop.time() + self._timeout_s
-        attempt = 0
+        backoff = _backoff()
         while True:
             try:
                 connection: ClientConnection = await dial(
@@ -276,11 +277,9 @@ class SocketLinks:
                 return connection
             if failed.is_final or loop.time() >= give_up_s:
                 raise failed
-            if attempt == 0:
+            if not backoff.failures:
                 log.warning("%s; trying again", failed)
-            pause_s = backoff_s(attempt, random.random())
-            await asyncio.sleep(min(pause_s, max(0.0, give_up_s - loop.time())))
-            attempt += 1
+            await asyncio.sleep(min(backoff.next_s(), max(0.0, give_up_s - loop.time())))
 
     def _explained(self, error: NotConnected) -> NotConnected:
         """Return it without secrets, also where the other side repeats them."""

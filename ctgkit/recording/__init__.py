@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ctgkit.dsn import Dsn
 from ctgkit.events import Event
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Recording:
 
 
 def read_recordings(
-    path: Path,
+    path: Path | Dsn,
     options: "ReadOptions | None" = None,
     report: "Report | None" = None,
     *,
@@ -88,7 +89,7 @@ def read_recordings(
 
     Parameters
     ----------
-    path : Path
+    path : Path or Dsn
         The extension names the format; see :data:`ctgkit.recording.files.registry.FORMATS`. A
         directory is the layout with two CSV files.
     options : ReadOptions or None
@@ -112,13 +113,13 @@ def read_recordings(
     return read(path, replace(wanted, skip_bad=True) if skip_bad else wanted, report)
 
 
-def read_recording(path: Path, options: "ReadOptions | None" = None) -> Recording:
+def read_recording(path: Path | Dsn, options: "ReadOptions | None" = None) -> Recording:
     """Read the first, or only, recording of a file; see :func:`read_recordings`."""
     with contextlib.closing(read_recordings(path, options)) as recordings:  # type: ignore[type-var]
         return next(iter(recordings))
 
 
-def read_one(path: Path, options: "ReadOptions | None" = None, sensor: str = "") -> Recording:
+def read_one(path: Path | Dsn, options: "ReadOptions | None" = None, sensor: str = "") -> Recording:
     """Read the one recording that is meant; see :func:`read_recordings`.
 
     Parameters
@@ -140,7 +141,7 @@ def read_one(path: Path, options: "ReadOptions | None" = None, sensor: str = "")
 
 
 def read_chosen(
-    path: Path, options: "ReadOptions | None" = None, sensor: str = ""
+    path: Path | Dsn, options: "ReadOptions | None" = None, sensor: str = ""
 ) -> Iterator[Recording]:
     """Read all recordings of a file, or with *sensor* the one that is meant; see :func:`read_one`.
 
@@ -155,7 +156,9 @@ def read_chosen(
         yield from read_recordings(path, options)
 
 
-def read_results(path: Path, options: "ReadOptions | None" = None) -> Iterator[tuple[float, bytes]]:
+def read_results(
+    path: Path | Dsn, options: "ReadOptions | None" = None
+) -> Iterator[tuple[float, bytes]]:
     """Read what a viewer was sent, with the seconds since the recording began.
 
     Nothing comes from a file of samples, or from a recording that no viewer's stream is part of.
@@ -170,7 +173,7 @@ def read_results(path: Path, options: "ReadOptions | None" = None) -> Iterator[t
     from ctgkit.recording.files.registry import format_of
     from ctgkit.recording.journal import viewer_stream
 
-    if format_of(path).module == "native":
+    if not isinstance(path, Dsn) and format_of(path).module == "native":
         limit = options.chosen_max_bytes if options else None
         for line in viewer_stream(open_recording(path, max_bytes=limit)):
             yield line.t_s, line.frame

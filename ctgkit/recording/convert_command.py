@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from ctgkit.cli.options import argument, command, json_option, option
-from ctgkit.cli.types import File, OutFile
+from ctgkit.cli.streams import DASH, or_stdout
+from ctgkit.cli.types import OutFile, Recorded
+from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError
 from ctgkit.recording.reading_options import ChoosingOptions
 
@@ -18,8 +20,8 @@ from ctgkit.recording.reading_options import ChoosingOptions
 class ConvertOptions(ChoosingOptions):
     """Options of `ctgkit convert`."""
 
-    source: Path = argument(metavar="IN", type=File(dir_okay=True))
-    target: Path = argument(metavar="OUT", type=OutFile(dir_okay=True))
+    source: Path | Dsn = argument(metavar="IN", type=Recorded())
+    target: Path = argument(metavar="OUT", type=OutFile(dir_okay=True, stdout=True))
     name: str | None = option(
         "--format",
         metavar="NAME",
@@ -37,18 +39,21 @@ def convert(options: ConvertOptions) -> None:
     """Convert a recording between formats, by extension, and say what OUT cannot hold.
 
     Read and written: .jsonl(.gz) native, .csv(.gz), .hea WFDB, .edf, .npz, .parquet, and a
-    directory with two CSV files per recording. Only read: .fhr and its like, spreadsheets, SQLite
-    databases of a backend, logs of messages (.ndjson, .har). Of a native recording the samples are
-    converted: what the sensors sent, or else what a viewer got. `ctgkit inspect` only looks.
+    directory with two CSV files per recording. Only read: .fhr and its like, spreadsheets, a
+    backend's database (SQLite, or postgresql://… for IN), logs of messages (.ndjson, .har). With -
+    for a file standard input is read, standard output written (CSV, or as --format says). Of a
+    native recording the samples are converted: what the sensors sent, or else what a viewer got.
+    `ctgkit inspect` only looks.
     """
     from ctgkit.recording import Recording, read_chosen
     from ctgkit.recording.files import registry
 
     source, target = options.source, options.target
+    to_stdout = str(target) == DASH
     wanted = options.reading(skip_bad=options.skip_bad)
     if target.is_file() and not options.force:
         raise RecordingError(str(target), 0, "exists already; --force replaces it")
-    if target.exists() and source.exists() and target.samefile(source):
+    if isinstance(source, Path) and target.exists() and source.exists() and target.samefile(source):
         raise RecordingError(str(target), 0, "is the file that is read")
     converted: list[dict[str, Any]] = []
 
@@ -60,15 +65,18 @@ def convert(options: ConvertOptions) -> None:
             )
             yield one
 
-    notes = registry.write(passing(), target, options.name, replace=options.force)
-    if options.as_json:
+    name = options.name or ("csv" if to_stdout else None)
+    with or_stdout(target, registry.ending_of(name)) as held:
+        notes = registry.write(passing(), held, name, replace=options.force)
+    if options.as_json and not to_stdout:
         click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
         return
     for number, one in enumerate(converted, 1):
         which = f" ({number})" if len(converted) > 1 else ""
         click.echo(
             f"{one['sensor'] or source.name + which}: {one['samples']} samples,"
-            f" {one['from_s']:g} to {one['to_s']:g} s"
+            f" {one['from_s']:g} to {one['to_s']:g} s",
+            err=to_stdout,
         )
     for note in notes:
         click.echo(f"{target.name} cannot hold: {note}", err=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit.cli.options import argument, command, json_option, option
-from ctgkit.cli.types import File
+from ctgkit.cli.types import Recorded
+from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError, printable
 from ctgkit.recording.reading_options import RatedReadingOptions
 
@@ -27,7 +28,7 @@ _TRIED_AT_MOST = 20
 class InspectOptions(RatedReadingOptions):
     """Options of `ctgkit inspect`."""
 
-    file: Path = argument(type=File(dir_okay=True))
+    file: Path | Dsn = argument(type=Recorded())
     skip_bad: bool = option(
         "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
     )

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import CtgkitError, Unreachable
-from ctgkit.net.client import Backoff, NotConnected, dial
+from ctgkit.net.backoff import Backoff
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.relay import FRAME_MAX_BYTES, ClientEnd, how_closed
 from ctgkit.recording.format import VERSION, Header
 from ctgkit.recording.journal import JournalWriter
@@ -128,19 +129,11 @@ async def follow(
         Why it gave up: the first connection was not made in time, or refused for good.
     """
     connected = connected or asyncio.Event()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     give_up_at_s = time.monotonic() + connect_timeout_s
     backoff = Backoff(RETRY_MIN_S, RETRY_MAX_S)
     while not stop.is_set():
         try:
-            stream = await dial(
-                url,
-                kind=ClientEnd,
-                headers=headers,
-                max_bytes=FRAME_MAX_BYTES,
-                max_queue=4096,  # a disk that stalls for a moment must not look like a slow viewer
-                open_timeout_s=OPEN_TIMEOUT_S,
-            )
+            stream = await _dial_stream(url, token)
         except NotConnected as error:
             if error.is_final or (not connected.is_set() and time.monotonic() >= give_up_at_s):
                 connected.set()
@@ -157,6 +150,17 @@ async def follow(
             async with asyncio.timeout(backoff.next_s()):
                 await stop.wait()
     return None
+
+
+async def _dial_stream(url: str, token: str | None) -> ClientEnd:
+    return await dial(
+        url,
+        kind=ClientEnd,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        max_bytes=FRAME_MAX_BYTES,
+        max_queue=4096,  # a disk that stalls for a moment must not look like a slow viewer
+        open_timeout_s=OPEN_TIMEOUT_S,
+    )
 
 
 async def _record_connection(stream: ClientEnd, path: str, tape: Tape, stop: asyncio.Event) -> None:

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.net.client import Backoff, NotConnected, dial
+from ctgkit.net.backoff import Backoff
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import send_texts
 from ctgkit.net.lags import Lags
 from ctgkit.net.relay import ClientEnd, close_alike, how_closed
@@ -138,7 +139,7 @@ class Performer:
                     give_up_at_s = math.inf
                     if await self._use(connection):
                         return
-                await backoff.pause()
+                await asyncio.sleep(backoff.next_s())
         finally:
             self.counts["discarded"] += len(self._queue)
             self.dialled.set()

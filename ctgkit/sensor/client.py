@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
-from ctgkit.net.backoff import BACKOFF_CAP_S, backoff_s
+from ctgkit.net.backoff import BACKOFF_CAP_S, Backoff
 from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
 from ctgkit.net.lags import Lags
@@ -117,7 +117,7 @@ class SensorClient:
         self._random = random.Random(f"{settings.seed}/{number}")
         self._connection: ClientConnection | None = None
         self._acks = False
-        self._attempt = 0
+        self._backoff = Backoff(jitter=self._random.random)
         self._complained = False
         self._flush_s = settings.flush_timeout_s
         if (line := settings.make_line(number)) is not None:
@@ -228,21 +228,20 @@ class SensorClient:
                 if error.is_final or (not self.connects and monotonic_s() >= give_up_at):
                     return self._fail(error.reason)
                 log.log(
-                    self._level if self._attempt == 0 else logging.DEBUG,
+                    self._level if not self._backoff.failures else logging.DEBUG,
                     "cannot connect, trying again id=%s: %s", self.sensor_id, error.reason,
                 )  # fmt: skip
             else:
                 began = monotonic_s()
                 await self._use(connection)
                 if monotonic_s() - began > BACKOFF_CAP_S:
-                    self._attempt = 0
+                    self._backoff.reset()
                 if connection.close_code == REPLACED:
                     return self._fail(
                         f"sensor {self.sensor_id} connected a second time and this connection was"
                         " replaced; is another process running with the same sensor?"
                     )
-            await asyncio.sleep(backoff_s(self._attempt, self._random.random()))
-            self._attempt += 1
+            await asyncio.sleep(self._backoff.next_s())
 
     def _fail(self, reason: str) -> None:
         self.failure = Unreachable(self._settings.url, reason)
@@ -305,7 +304,7 @@ class SensorClient:
         match reply:
             case Ack(ack=seq):
                 self.outbox.ack(seq)
-                self._attempt = 0  # this connection is worth something
+                self._backoff.reset()  # this connection is worth something
             case Reject(error=reason, seq=seq):
                 shown = excerpt(reason)
                 if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:

@@ -80,11 +80,15 @@ def play_profile(options: "SensorOptions", url: str | None) -> int:
         repertoire.write_truth(options.truth, ids)
     told = summary_json(summary) if options.as_json else summary_text(summary, renderer.where)
     click.echo(told, err=options.stdout)
+    return _exit_code(summary, ended_by, options.allow_rejected)
+
+
+def _exit_code(summary: "Summary", ended_by: signal.Signals | None, allow_rejected: bool) -> int:
     if summary.failures:
         raise Unreachable("sensors gave up", "; ".join(summary.failures))
     if ended_by is signal.SIGINT:
         return 130
-    if summary.rejected and not options.allow_rejected:
+    if summary.rejected and not allow_rejected:
         reasons = "; ".join(f"{n} x {reason}" for reason, n in summary.rejected.items())
         click.echo(f"ctgkit: refused: {printable(reasons)} (--allow-rejected takes that for"
                    " success)", err=True)  # fmt: skip

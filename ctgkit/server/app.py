@@ -4,18 +4,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError
+from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
@@ -28,11 +29,14 @@ from ctgkit.server.door import (
     Attempts,
     Gate,
     PageAsks,
+    Part,
+    Reads,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
     acts,
+    for_page,
     select_subprotocol,
     token_digest,
 )
@@ -40,9 +44,13 @@ from ctgkit.server.endpoints import Health
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
+from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
+from ctgkit.server.opening import opened
 from ctgkit.server.pageapi import PageApi
 from ctgkit.server.pageasks import Order
+from ctgkit.server.registry import Registry
+from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -50,16 +58,21 @@ from ctgkit.server.session import (
     CloseExamination,
     Displace,
     OpenExamination,
-    Session,
 )
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.sqlite import open_store
-from ctgkit.server.store.writer import Replies, Store
+from ctgkit.server.store.writer import Again, Replies, Store
+from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_EVERY_S = 0.25
+NOT_READY_AFTER_S = 3.0
+"""How long the database may be silent before balancers are told, seconds."""
+REFUSES_AFTER_S = 10.0
+"""And before sensors are refused, seconds: until then they are let in once it answers."""
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
+LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
+"""How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
 TOKEN_TIMEOUT_S = 5.0
 """How long a viewer may take to send the access token, seconds."""
 KNOCKING_MAX = 256
@@ -70,17 +83,19 @@ class Backend:
     """A running backend. Made by :func:`run_backend`."""
 
     def __init__(
-        self, settings: BackendSettings, store: Store, audit: AuditLog, tasks: asyncio.TaskGroup
+        self,
+        settings: BackendSettings,
+        store: Store,
+        registry: Registry,
+        audit: AuditLog,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._settings, self._store, self._tasks = settings, store, tasks
+        self._registry = registry
+        registry.on_actions, registry.on_lost = self._perform, self._send_away
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
-        self._session = Session(
-            {s.id: s.bed for s in settings.sensors},
-            settings.grace_s,
-            recovered.last_examination_id,
-        )
         self._sockets: dict[Attendance, Guarded] = {}
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
@@ -90,28 +105,19 @@ class Backend:
             store,
             self._broadcast,
             self.counters,
-            self._session.open_examinations,
+            registry.open_examinations,
+            settings.keep_results,
         )
-        self._mllink = (
-            None
-            if not settings.ml_url
-            else MlLink(
-                settings.ml_url,
-                settings.ml_format,
-                settings.ml_retry_s,
-                self._results.relay,
-                self._results.show_unanswered,
-                store.room,
-                self.counters,
-            )
-        )
-        self._controls = SensorControls(settings.sensors, self._session.connected)
-        self._page = PageApi(store, settings.sensors, self._session.open_examinations)
+        self._beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+        self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
+        self._controls = SensorControls(settings.sensors, registry.connected)
+        self._page = PageApi(store, settings.sensors, registry.open_examinations)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
+        self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -119,7 +125,19 @@ class Backend:
         """Viewers whose access token is awaited."""
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self.counters.expose(store, self._session, self._broadcast, self._mllink, audit.counts)
+        self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+
+    def _link(self, url: str) -> MlLink:
+        return MlLink(
+            url,
+            self._settings.ml_format,
+            self._settings.ml_retry_s,
+            self._results.relay,
+            self._results.show_unanswered,
+            self._store.room,
+            self.counters,
+            self._results.past_of,
+        )
 
     @property
     def url(self) -> str:
@@ -139,9 +157,9 @@ class Backend:
         return self._store.stored
 
     async def ml_connected(self) -> None:
-        """Wait until the ML service is connected."""
-        if self._mllink:
-            await self._mllink.connected.wait()
+        """Wait until the ML services are connected."""
+        if self._ml:
+            await self._ml.connected()
 
     # Intake: what ingest calls
 
@@ -152,7 +170,7 @@ class Backend:
 
     def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
         """Store and forward one valid sample, or have the store say whether it is there."""
-        match self._session.admit(attendance, sample.seq):
+        match attendance.admit(sample.seq):
             case "question":
                 self._store.ask(attendance, sample, replies)
                 return False
@@ -169,8 +187,8 @@ class Backend:
         return True
 
     def _forward(self, sample: Sample) -> None:
-        if self._mllink:
-            self._mllink.offer(sample)
+        if self._ml:
+            self._ml.offer(sample)
         else:
             self._results.show_plain(sample)
 
@@ -189,6 +207,10 @@ class Backend:
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        given = await self._given(connection, asked)
+        return None if given is None else for_page(asked, given)
+
+    async def _given(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
         await self._slow_down(connection, self._gate.token_was_right(route))
@@ -212,6 +234,8 @@ class Backend:
                 return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
+            case Reads(name, places, query):
+                return await self._rest.answer(name, places, query)
             case Answer():
                 return route
 
@@ -235,8 +259,10 @@ class Backend:
 
     def _is_full(self, entering: SensorEnters | ViewerEnters) -> bool:
         """Return whether there is no room: viewers can't take that of sensors."""
-        sensors, limit = self._session.connected, self._settings.max_connections
+        sensors, limit = self._registry.connected, self._settings.max_connections
         match entering:
+            case SensorEnters() if self._registry.trouble(REFUSES_AFTER_S):
+                return True
             case SensorEnters(sensor_id):
                 return sensor_id not in sensors and len(sensors) >= limit
             case ViewerEnters(admitted=False) if self._knocking >= KNOCKING_MAX:
@@ -253,44 +279,74 @@ class Backend:
                 return Answer(200, self.counters.text(), kind)
             case "readyz" if self._stopping:
                 return Answer(503, b"stopping\n", PLAIN)
+            case "readyz" if why := self._registry.trouble(NOT_READY_AFTER_S):
+                return Answer(503, f"{why}\n".encode(), PLAIN)
             case _:  # livez, readyz
                 return Answer(200, b"ok\n", PLAIN)
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        link = self._mllink
-        healthy = not self._store.degraded and (link is None or link.healthy)
+        ml = self._ml
+        trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
+        healthy = not trouble and (ml is None or ml.healthy)
         shown = Health(
             status="ok" if healthy else "degraded",
             service="ctgkit",
             timestamp=utc_timestamp(),
             version=__version__,
-            store=self._store.degraded or "ok",
-            ml=link.state if link else "off",
-            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
-            sensors=len(self._session.connected),
+            store=trouble or "ok",
+            ml=ml.state if ml else "off",
+            ml_unanswered_share=round(ml.unanswered_share, 3) if ml else 0.0,
+            ml_services=len(ml.members) if ml else 0,
+            ml_services_up=sum(m.state == "up" for m in ml.members) if ml else 0,
+            sensors=len(self._registry.connected),
             viewers=len(self._broadcast),
-            examinations_open=len(self._session.open_examinations()),
+            examinations_open=len(self._registry.open_examinations()),
             flooders_closed=self.counters.closed["flood"],
+            **self._as_node(),
         )
         return dict(msgspec.to_builtins(shown))
+
+    def _as_node(self) -> dict[str, Any]:
+        name, generation = self._registry.node
+        counts = self._registry.counts
+        return {"node": name, "generation": generation, **counts} if name else {}
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
             case SensorEnters(sensor_id, stream):
                 await self._serve_sensor(connection, sensor_id, stream)
-            case ViewerEnters(backfill_s, admitted):
+            case ViewerEnters(backfill_s, admitted, part):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
-                    await self._broadcast.serve(connection, self._results.past(backfill_s))
+                    shows = None if part is None else self._shown(part)
+                    past = self._results.past(backfill_s, shows)
+                    await self._broadcast.serve(connection, past, shows)
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
+    def _shown(self, part: Part) -> Callable[[str], bool]:
+        """Return what says whether a sensor belongs to a part."""
+        beds = self._beds
+        if unknown := sorted(part.beds.difference(beds.values())):
+            log.info("a viewer wants bed %s: no sensor has it", excerpt(unknown[0]))
+        if strange := sorted(part.sensors.difference(beds)):
+            log.info("a viewer wants sensor %s: it is not known", strange[0])
+        return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
+
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
-        attendance, actions = self._session.connect(sensor_id, time.monotonic(), stream)
+        numbered = connection.subprotocol == SUBPROTOCOL
+        try:
+            attendance = await self._registry.claim(sensor_id, stream, numbered=numbered)
+        except Again as error:
+            log.warning("sensor refused for now id=%s: %s", sensor_id, error)
+            await connection.close(CloseCode.SERVICE_RESTART, "come again")
+            return
         self._sockets[attendance] = connection
-        self._results.examination_of[sensor_id] = attendance.examination_id
-        self._perform(actions)
+        if attendance.displaced:  # while it was let in
+            self._perform((Displace(attendance),))
+        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+            self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
@@ -301,7 +357,8 @@ class Backend:
             await socket_of.read()
         finally:
             del self._sockets[attendance]
-            self._perform(self._session.disconnect(attendance, time.monotonic()))
+            lost = connection.close_code in LOST_CODES
+            self._registry.release(attendance, lost=lost)
             log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
             self._note("disconnected", connection, **who, code=connection.close_code)
 
@@ -330,38 +387,42 @@ class Backend:
             await asyncio.sleep(pause_s)
 
     def _perform(self, actions: Sequence[Action]) -> None:
-        """Carry out what the session decided."""
+        """Carry out what the registry decided."""
         for action in actions:
             match action:
                 case OpenExamination(examination_id, bed):
-                    self._store.open_examination(examination_id, bed)
                     log.info("examination opened id=%d bed=%s", examination_id, bed)
                     self._audit.note("examination opened", examination=examination_id, bed=bed)
                 case CloseExamination(examination_id, bed, interrupted):
-                    self._store.close_examination(examination_id, interrupted=interrupted)
+                    self._results.store_held(examination_id)
                     how = "interrupted" if interrupted else "closed"
                     log.info("examination %s id=%d bed=%s", how, examination_id, bed)
                     self._audit.note(f"examination {how}", examination=examination_id, bed=bed)
                 case Displace(attendance):
-                    older = self._sockets[attendance]
-                    self._tasks.create_task(older.close(CLOSE_REPLACED, "replaced"))
+                    older = self._sockets.get(attendance)
+                    if older is not None:  # else its handler is about to look
+                        self._tasks.create_task(older.close(CLOSE_REPLACED, "replaced"))
+
+    def _send_away(self, reason: str) -> None:
+        """Close all sensors' connections: they come again, here or to another node."""
+        for connection in self._sockets.values():
+            self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
-            self._perform(self._session.expire(time.monotonic()))
+            self._results.store_due(time.monotonic())
 
     # Life
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         parts = [self._store.maintain_forever(), self._keep_house()]
-        return [*parts, self._mllink.run()] if self._mllink else parts
+        return parts + (self._ml.parts() if self._ml else [])
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
-        recovered = self._store.recovered
-        self._perform(self._session.recover(recovered.open_examinations, time.monotonic()))
+        await self._registry.start()
         self._server = await open_server(
             self._handle,
             self._answer,
@@ -384,6 +445,7 @@ class Backend:
         self._store.hurry()  # a full disk must not hold up those who wait for room
         if self._server is not None:
             await self._server.stop()
+        self._results.store_held()
 
 
 @contextlib.asynccontextmanager
@@ -401,15 +463,16 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     """
     digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
     async with (
-        open_store(settings.database, settings.durability, digests) as store,
+        opened(settings, digests) as (store, registry),
         asyncio.TaskGroup() as tasks,
     ):
         audit = AuditLog(settings.audit_log)
-        backend = Backend(settings, store, audit, tasks)
-        listeners = listen(settings.host, settings.port, ConfigError)
+        backend = Backend(settings, store, registry, audit, tasks)
+        listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())
+        housekeeper = tasks.create_task(registry.run())
         others = [tasks.create_task(part) for part in backend.parts()]
         try:
             await backend.start(listeners)
@@ -418,6 +481,9 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
             await backend.stop()
             store.stop()
             await writer
+            housekeeper.cancel()
+            await asyncio.wait((housekeeper,))
+            await registry.stop()
             audit.stop()
             await auditor
             for task in others:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
@@ -38,11 +38,15 @@ FAREWELL_S = 1.0
 """How long a viewer that doesn't read may take to receive its close frame, seconds."""
 
 
+Shows = Callable[[str], bool]
+"""Whether a viewer is shown a sensor's results."""
+
+
 class _Viewer:
     """One connected viewer and its queue."""
 
-    def __init__(self, connection: BoundedConnection) -> None:
-        self.connection = connection
+    def __init__(self, connection: BoundedConnection, shows: Shows | None) -> None:
+        self.connection, self.shows = connection, shows
         self.queue: deque[bytes] = deque()
         self.queued_bytes = 0
         self.limit, self.limit_bytes = (
@@ -76,29 +80,43 @@ class Broadcast:
         """Return the length of the longest queue."""
         return max((len(v.queue) for v in self._viewers), default=0)
 
-    def publish(self, texts: Sequence[bytes]) -> None:
-        """Queue results for every viewer; never waits."""
-        if not self._viewers:
+    def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
+        """Queue results, each after its sensor's id, for every viewer; never waits."""
+        if not self._viewers or not texts:
             return
-        frames = [text_frame(text) for text in texts]
-        joined = (b"".join(frames),)
+        frames = [text_frame(text) for _, text in texts]
+        joined = b"".join(frames)
         for viewer in self._viewers:
-            if viewer.idle and write_frames_unless_full(viewer.connection, joined):
+            if viewer.shows is None:
+                self._give(viewer, frames, joined)
                 continue
-            if (
-                viewer.overflow.is_set()
-                or len(viewer.queue) + len(frames) > viewer.limit
-                or (viewer.queue and viewer.queued_bytes + len(joined[0]) > viewer.limit_bytes)
-            ):
-                self._dropped["viewer"] += len(frames)
-                viewer.overflow.set()
-            else:
-                viewer.queue.extend(frames)
-                viewer.queued_bytes += len(joined[0])
-                viewer.idle = False
-                viewer.wake.set()
+            shows = viewer.shows
+            part = [f for f, (sensor, _) in zip(frames, texts, strict=True) if shows(sensor)]
+            if part:
+                self._give(viewer, part, b"".join(part))
 
-    async def serve(self, connection: BoundedConnection, past: AsyncIterator[list[bytes]]) -> None:
+    def _give(self, viewer: _Viewer, frames: list[bytes], joined: bytes) -> None:
+        if viewer.idle and write_frames_unless_full(viewer.connection, (joined,)):
+            return
+        if (
+            viewer.overflow.is_set()
+            or len(viewer.queue) + len(frames) > viewer.limit
+            or (viewer.queue and viewer.queued_bytes + len(joined) > viewer.limit_bytes)
+        ):
+            self._dropped["viewer"] += len(frames)
+            viewer.overflow.set()
+        else:
+            viewer.queue.extend(frames)
+            viewer.queued_bytes += len(joined)
+            viewer.idle = False
+            viewer.wake.set()
+
+    async def serve(
+        self,
+        connection: BoundedConnection,
+        past: AsyncIterator[list[bytes]],
+        shows: Shows | None = None,
+    ) -> None:
         """Feed one viewer until it leaves or falls behind; what it sends is ignored.
 
         Parameters
@@ -107,8 +125,10 @@ class Broadcast:
             Open.
         past : async iterator of list of bytes
             Results of the recent past, sent first; what is published meanwhile waits.
+        shows : callable or None
+            Which sensors it is shown; None: all.
         """
-        viewer = _Viewer(connection)
+        viewer = _Viewer(connection, shows)
         connection.message_min_bytes = math.inf  # it has no reason to send anything
         self._viewers.add(viewer)
         try:

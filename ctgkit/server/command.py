@@ -20,6 +20,7 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import (
+    JSON_LINES,
     PAUSE,
     PORT,
     SENSORS,
@@ -41,6 +42,7 @@ from ctgkit.config import (
     state_dir,
     write_config,
 )
+from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError
 from ctgkit.net.addresses import websocket_url
 
@@ -48,15 +50,20 @@ if TYPE_CHECKING:
     from ctgkit.profile.mlservice import WindowSettings
     from ctgkit.server.settings import BackendSettings
 
+DATABASE_NAME = "ctgkit.db"
 TOKEN_MIN_CHARS = 16
 """Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 SECURITY = "Who may connect"
 LIMITS = "Storage and limits"
 
 
-def default_database() -> Path:
-    """Return the file in the user's directory that is used without ``--store``."""
-    return state_dir() / "ctgkit.db"
+def default_database(config: Config) -> Path:
+    """Return the file that is used without ``--store``: the project's, or else the user's.
+
+    A project is a folder with a ``ctgkit.toml`` of its own; its database lies beside it.
+    """
+    folder = config.path.parent if config.path and config.is_projects else state_dir()
+    return folder / DATABASE_NAME
 
 
 def _origin(text: str) -> str:
@@ -71,6 +78,12 @@ def _name(text: str) -> str:
     return text.lower()
 
 
+def _node(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text):
+        raise ValueError(f"{text[:80]!r} is no name of a node: letters, digits, . _ : -")
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """Options of `ctgkit serve`."""
@@ -79,12 +92,17 @@ class ServeOptions:
         "--host", type=Host(), default="127.0.0.1", help="Address of the interface to listen on."
     )
     port: int = option("--port", type=PORT, default=8080, help="Port; 0 picks a free one.")
-    store: Path | None = store_option("Database file; default: in the user's state directory.")
-    ml: str = option(
+    store: Path | Dsn | None = store_option(
+        "Database; default: ctgkit.db beside the project's ctgkit.toml, or else in the user's"
+        " state directory."
+    )
+    ml: tuple[str, ...] = option(
         "--ml",
         type=Url("", word="none", as_is=True),
-        default="ws://127.0.0.1:8081/ws/ctg",
-        help="The ML service, or none; http:// with --ml-profile.",
+        multiple=True,
+        default=("ws://127.0.0.1:8081/ws/ctg",),
+        help="The ML service, or none; http:// with --ml-profile. Repeatable: several share the"
+        " sensors.",
     )
     grace: float = option(
         "--grace",
@@ -92,6 +110,12 @@ class ServeOptions:
         default=0.0,
         show_default=True,
         help="Keep an examination open for S seconds after its last sensor disconnected.",
+    )
+    handover: float | None = option(
+        "--handover",
+        type=PAUSE,
+        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer;"
+        " default: 15 with PostgreSQL, else 0.",
     )
     ml_profile: str | None = option(
         "--ml-profile",
@@ -147,7 +171,7 @@ class ServeOptions:
     )
     audit_log: Path | None = option(
         "--audit-log",
-        type=OutFile(),
+        type=OutFile(**JSON_LINES),
         section=SECURITY,
         help="Append connections, refusals and examinations to FILE, a JSON object per line.",
     )
@@ -157,6 +181,21 @@ class ServeOptions:
         default="full",
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
+    )
+    node: str = option(
+        "--node",
+        type=Refined("NAME", _node),
+        default="",
+        section=LIMITS,
+        help="Name of this process among others on one PostgreSQL; default: the machine's.",
+    )
+    keep_results: Literal["changes", "all"] = option(
+        "--keep-results",
+        type=click.Choice(["changes", "all"]),
+        default="changes",
+        section=LIMITS,
+        help="Store a result when it differs from the sensor's last one, or each; `exam export`"
+        " writes all either way.",
     )
     max_connections: int = option(
         "--max-connections",
@@ -179,7 +218,7 @@ class ServeOptions:
 
 @command(ServeOptions, example="ctgkit serve --port 8080 --store sqlite:///ctg.db")
 def serve(options: ServeOptions) -> None:
-    """Run the backend: sensors in, SQLite, ML service, viewers out.
+    """Run the backend: sensors in, database, ML service, viewers out.
 
     Prints its URL, then serves until SIGTERM or Ctrl-C. Without a configuration file it uses
     (and makes, at the first start) credentials for three sensors in the user's state directory.
@@ -194,11 +233,15 @@ def serve(options: ServeOptions) -> None:
 
 def _windows(options: ServeOptions) -> "WindowSettings | None":
     """Return how an ML service behind HTTP is asked."""
-    web = options.ml.startswith("http")
+    web = [url for url in options.ml if url.startswith("http")]
+    if len(options.ml) > 1 and (
+        web or "none" in options.ml or len(set(options.ml)) < len(options.ml)
+    ):
+        raise click.UsageError("--ml: several must be different addresses, ws:// or wss://")
     if options.ml_profile is None:
         if web:
             raise click.UsageError(
-                f"--ml {options.ml}: http:// needs --ml-profile, how that service is asked"
+                f"--ml {web[0]}: http:// needs --ml-profile, how that service is asked"
             )
         return None
     if not web:
@@ -206,7 +249,7 @@ def _windows(options: ServeOptions) -> "WindowSettings | None":
     from ctgkit.profile.library import load_profile, read_secrets
     from ctgkit.profile.mlservice import WindowSettings
 
-    renderer = load_profile(options.ml_profile, options.ml)
+    renderer = load_profile(options.ml_profile, web[0])
     return WindowSettings(renderer=renderer, secrets=read_secrets(renderer.profile, renderer.where))
 
 
@@ -215,10 +258,10 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     from ctgkit.server.settings import BackendSettings
 
     tls = _tls(options.tls_cert, options.tls_key)
+    database = options.store or default_database(config)
     if not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
-    database = options.store or default_database()
     click.echo(f"database: {database}", err=True)
     host = options.host
     exposed = not is_loopback(host)
@@ -232,11 +275,14 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         database=database,
         host=host,
         port=options.port,
-        ml_url=None if options.ml == "none" else _ml_url(options.ml),
+        ml_url=tuple(_ml_url(url) for url in options.ml if url != "none"),
         ml_format=options.ml_format,
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,
+        handover_s=options.handover,
         durability=options.durability,
+        node=options.node,
+        keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),
         viewer_token=config.viewer_token if asks_viewers else None,

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -13,8 +14,8 @@ from ctgkit import __version__
 
 if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
-    from ctgkit.server.mllink import MlLink
-    from ctgkit.server.session import Session
+    from ctgkit.server.mlpool import Member, MlPool
+    from ctgkit.server.registry import Registry
     from ctgkit.server.store.writer import Store
 
 
@@ -38,9 +39,13 @@ class Counters(Collector):
         self.asked = self.unanswered = 0
         """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
-        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``."""
+        """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``,
+        ``past``: they answer what was sent again."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
         """(metric, label) -> how to read its present value."""
+        self.node: Callable[[], tuple[str, int]] = lambda: ("", 0)
+        """Name and generation of this node, where there may be others."""
+        self.node_counts: Mapping[str, int] = {}
         self._registry = CollectorRegistry()
         self.commit_seconds = Histogram(
             "ctgkit_store_commit_seconds", "Duration of a group commit", registry=self._registry
@@ -56,21 +61,21 @@ class Counters(Collector):
     def expose(
         self,
         store: "Store",
-        session: "Session",
+        registry: "Registry",
         viewers: "Broadcast",
-        link: "MlLink | None",
+        ml: "MlPool | None",
         audit: Mapping[str, int],
     ) -> None:
         """Offer the present values of a backend's parts as gauges."""
         self.gauges = {
-            ("connections", "sensor"): lambda: len(session.connected),
+            ("connections", "sensor"): lambda: len(registry.connected),
             ("connections", "viewer"): lambda: len(viewers),
             ("queue_depth", "store"): lambda: store.depth,
             ("queue_bytes", "store"): lambda: store.queued_bytes,
             ("queue_depth", "viewer"): viewers.depth,
-            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
+            ("queue_depth", "ml_outbox"): lambda: ml.depth if ml else 0,
             ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
-            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
+            ("ml_up", "ml"): lambda: ml.state == "up" if ml else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
             ("samples", "conflicts"): lambda: store.conflicts,
@@ -80,6 +85,10 @@ class Counters(Collector):
             ("audit_lines", "suppressed"): lambda: audit["suppressed"],
             ("audit_lines", "lost"): lambda: audit["lost"],
         }
+        for member in ml.members if ml else ():
+            self.gauges["ml_service_up", member.name] = partial(_is_up, member)
+        self.node_counts = registry.counts
+        self.node = lambda: registry.node
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
         """Yield the counters (called by prometheus_client)."""
@@ -112,7 +121,19 @@ class Counters(Collector):
             family_of.add_metric([label], read())
         yield from families.values()
         yield InfoMetricFamily("ctgkit_build", "Version", value={"version": __version__})
+        name, generation = self.node()
+        if name:
+            yield InfoMetricFamily("ctgkit_node", "Node", value={"node": name})
+            yield GaugeMetricFamily("ctgkit_node_generation", "Generation", value=generation)
+            events = CounterMetricFamily("ctgkit_node_events", "Node events", labels=["kind"])
+            for kind, count in self.node_counts.items():
+                events.add_metric([kind], count)
+            yield events
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _is_up(member: "Member") -> bool:
+    return member.state == "up"

@@ -9,22 +9,26 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ctgkit.config import sensor_id_of
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
-from ctgkit.server.endpoints import ENDPOINTS
+from ctgkit.server.endpoints import Endpoint, endpoint_at
 from ctgkit.server.numbering import is_stream_id
 from ctgkit.server.pageasks import PAGE_PATH, BadQuery, Order
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
+    BED_PARAMETER,
     SENSOR_ID_PARAMETER,
+    SENSOR_PARAMETER,
     STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
 )
 
+API_PATH = "/api/"
 CONTROL_PATH = "/api/sensors/"
 """What lies below switches sensors on and off."""
 GUARDED_PATHS = (CONTROL_PATH, PAGE_PATH)
@@ -55,12 +59,26 @@ class SensorEnters:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a viewer wants to see: some beds, and some sensors besides (PROTOCOL V-2.5)."""
+
+    beds: frozenset[str]
+    sensors: frozenset[str]
+
+    def shows(self, sensor_id: str, bed: str | None) -> bool:
+        """Return whether a sensor's results are part of it."""
+        return sensor_id in self.sensors or bed in self.beds
+
+
+@dataclass(frozen=True, slots=True)
 class ViewerEnters:
     """A viewer wants its WebSocket."""
 
     backfill_s: float
     admitted: bool
     """False: it must send the access token as its first message."""
+    part: Part | None = None
+    """None: everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +103,26 @@ class PageAsks:
     query: Mapping[str, list[str]]
 
 
-Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | PageAsks | Order
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Somebody who may wants to know what is stored."""
 
-_NAMES = {one.path: one.name for one in ENDPOINTS}
+    name: str
+    places: Mapping[str, str]
+    query: Mapping[str, list[str]]
+
+
+Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | Reads | PageAsks | Order
+
+PREFLIGHT = Answer(
+    204,
+    headers=(
+        ("Access-Control-Allow-Methods", "GET, HEAD"),
+        ("Access-Control-Allow-Headers", "Authorization"),
+        ("Access-Control-Max-Age", "600"),
+    ),
+)
+"""To a browser that asks before it sends a page's token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,24 +142,40 @@ class Gate:
             return self._sensor(asked) if asked.method == "GET" else only("GET")
         if asked.path in ("/ws", "/ws/"):
             return self._viewer(asked) if asked.method == "GET" else only("GET")
+        if asked.path.startswith(API_PATH) and is_preflight(asked):
+            return PREFLIGHT
+        found = endpoint_at(asked.path)
+        if found and found[0].reads:
+            return self._reading(asked, *found)
         if acts(asked):
-            return self._control(asked)
+            return self._control(asked, found[0].name if found else "")
         if not asked.reads:
             return only("GET", "HEAD")
-        if asked.path in _NAMES:
-            return Report(_NAMES[asked.path])
+        if found:
+            return Report(found[0].name)
         return self.page.get(asked.path, NOT_FOUND)
 
-    def _control(self, asked: Asked) -> Route:
+    def _reading(self, asked: Asked, one: Endpoint, places: Mapping[str, str]) -> Route:
+        if not asked.reads:
+            return only("GET", "HEAD")
+        return self._token_missing(asked) or Reads(one.name, places, asked.query)
+
+    def _token_missing(self, asked: Asked) -> Answer | None:
+        """Return the refusal of who doesn't show the access token; None for who needn't or does."""
+        if self.viewer_token is None or self._shows_token(asked.header):
+            return None
+        shown = "a wrong" if asked.header("Authorization") else "no"
+        return problem(401, "access token required", f"{shown} access token was shown")
+
+    def _control(self, asked: Asked, name: str) -> Route:
         if asked.method != "GET":  # HEAD too: it may not change anything
             return only("GET")
-        if self.viewer_token is not None and not self._shows_token(asked.header):
-            shown = "a wrong" if asked.header("Authorization") else "no"
-            return problem(401, "access token required", f"{shown} access token was shown")
+        if refusal := self._token_missing(asked):
+            return refusal
         if asked.path.startswith(PAGE_PATH):
             return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
-        match _NAMES.get(asked.path):
-            case "start_one" | "stop_one" | "inject" as name:
+        match name:
+            case "start_one" | "stop_one" | "inject":
                 try:
                     return Order.of(name.removesuffix("_one"), asked.query)
                 except BadQuery as error:
@@ -156,11 +207,17 @@ class Gate:
         backfill_s = _number(asked.query, BACKFILL_PARAMETER, 0.0)
         if backfill_s is None or backfill_s < 0:
             return problem(400, f"{BACKFILL_PARAMETER} is not a number of seconds")
+        beds, sensors = (asked.query.get(name, []) for name in (BED_PARAMETER, SENSOR_PARAMETER))
+        try:
+            ids = frozenset(sensor_id_of(sensor) for sensor in sensors)
+        except ValueError as error:
+            return problem(400, f"{SENSOR_PARAMETER}: {error}")
         shown = self.viewer_token is not None and bool(asked.header("Authorization"))
         if shown and not self._shows_token(asked.header):
             return problem(401, "wrong access token", "a viewer showed a wrong access token")
         admitted = shown or self.viewer_token is None
-        return ViewerEnters(min(backfill_s, BACKFILL_MAX_S), admitted)
+        part = Part(frozenset(beds), ids) if beds or sensors else None
+        return ViewerEnters(min(backfill_s, BACKFILL_MAX_S), admitted, part)
 
     def _shows_token(self, header: HeaderValues) -> bool:
         scheme, _, token = ",".join(header("Authorization")).partition(" ")
@@ -180,12 +237,27 @@ class Gate:
                 return True
             case Answer(status=401):
                 return False
-            case (
-                ViewerEnters(admitted=True) | StartSensors() | Report("stop") | PageAsks() | Order()
-            ):
+            case ViewerEnters(admitted=True) | StartSensors() | Report("stop") | Reads():
+                return True if self.viewer_token is not None else None
+            case PageAsks() | Order():
                 return True if self.viewer_token is not None else None
             case _:
                 return None
+
+
+def is_preflight(asked: Asked) -> bool:
+    """Return whether a browser asks on behalf of a page, let through, whether it may ask."""
+    wanted = asked.header("Access-Control-Request-Method")
+    return asked.method == "OPTIONS" and bool(asked.header("Origin")) and bool(wanted)
+
+
+def for_page(asked: Asked, answer: Answer) -> Answer:
+    """Return an answer so that the page which asked, of an allowed origin, may read it."""
+    origin = asked.header("Origin")
+    if not asked.path.startswith(API_PATH) or len(origin) != 1:
+        return answer
+    cors = (("Access-Control-Allow-Origin", origin[0]), ("Vary", "Origin"))
+    return replace(answer, headers=(*answer.headers, *cors))
 
 
 def acts(asked: Asked) -> bool:

@@ -22,6 +22,8 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.config import Config
+from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
 from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
@@ -29,6 +31,9 @@ from ctgkit.server.store.reader import Reader, open_reader
 if TYPE_CHECKING:
     from ctgkit.recording import Recording
     from ctgkit.recording.files.original import OriginalReader
+    from ctgkit.server.store.postgres.reader import PostgresReader
+
+    AnyReader = Reader | OriginalReader | PostgresReader
 
 CSV_COLUMNS = {
     "uuid": "sensor",
@@ -44,18 +49,17 @@ BEGINS_WITHIN_S = 5.0
 """First data time up to which a sensor began with its examination, seconds."""
 
 
-STORE_HELP = "Database file; default: the one that `ctgkit serve` uses."
+STORE_HELP = "Database; default: the one that `ctgkit serve` uses."
 EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 
 
-def _database(store: Path | None) -> Path:
-    """Return the file that `ctgkit serve` uses with the same configuration."""
-    config = current_config()
+def database_of(config: Config, store: Path | Dsn | None) -> Path | Dsn:
+    """Return the database that `ctgkit serve` uses with the same configuration, or the given."""
     configured = config.commands.get("serve", {}).get("store")
     if store is not None or configured is None:
-        return store or default_database()
+        return store or default_database(config)
     try:
-        path: Path = STORE.convert(str(configured), None, None)
+        path: Path | Dsn = STORE.convert(str(configured), None, None)
     except click.BadParameter as error:
         raise ConfigError(f"{config.path}, serve.store", error.message) from None
     return path
@@ -65,7 +69,7 @@ def _database(store: Path | None) -> Path:
 class ListOptions:
     """Options of `ctgkit exam list`."""
 
-    store: Path | None = store_option(STORE_HELP)
+    store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object per line.")
 
 
@@ -74,7 +78,7 @@ class ShowOptions:
     """Options of `ctgkit exam show`."""
 
     examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
-    store: Path | None = store_option(STORE_HELP)
+    store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object.")
 
 
@@ -83,7 +87,7 @@ class ExportOptions:
     """Options of `ctgkit exam export`."""
 
     examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
-    store: Path | None = store_option(STORE_HELP)
+    store: Path | Dsn | None = store_option(STORE_HELP)
     out: Path | None = option(
         "--out",
         type=OutFile(dir_okay=True),
@@ -98,8 +102,14 @@ class ExportOptions:
 
 
 @contextmanager
-def _opened(path: Path) -> "Iterator[Reader | OriginalReader]":
+def opened(path: Path | Dsn) -> "Iterator[AnyReader]":
     """Open our database, or one of the original system."""
+    if isinstance(path, Dsn):
+        from ctgkit.server.store.postgres.reader import open_reader as open_postgres
+
+        with open_postgres(path) as found:
+            yield found
+        return
     from ctgkit.recording.files.original import is_original, open_original
 
     with open_original(path) if is_original(path) else open_reader(path) as reader:
@@ -114,7 +124,7 @@ def exam() -> None:
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
 def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with _opened(_database(options.store)) as reader:
+    with opened(database_of(current_config(), options.store)) as reader:
         rows = reader.examinations()
     if options.as_json:
         for row in rows:
@@ -134,8 +144,8 @@ def list_(options: ListOptions) -> None:
 @command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
-    path = _database(options.store)
-    with _opened(path) as reader:
+    path = database_of(current_config(), options.store)
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
     if options.as_json:
         click.echo(json.dumps(row))
@@ -154,11 +164,11 @@ def show(options: ShowOptions) -> None:
 @command(ExportOptions, parent=exam, example="ctgkit exam export 3 --out exam3.csv")
 def export(options: ExportOptions) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
-    path = _database(options.store)
+    path = database_of(current_config(), options.store)
     out, kind = options.out, options.kind
     if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")
-    with _opened(path) as reader:
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings
@@ -175,7 +185,7 @@ def export(options: ExportOptions) -> None:
                 _write_json(reader, row, file)
 
 
-def _find(reader: "Reader | OriginalReader", path: Path, examination_id: int) -> dict[str, Any]:
+def _find(reader: "AnyReader", path: Path | Dsn, examination_id: int) -> dict[str, Any]:
     row = reader.examination(examination_id)
     if row is None:
         raise CtgkitError(f"{path}: there is no examination {examination_id}")
@@ -203,7 +213,7 @@ def _seconds(sec: object) -> str:
     return f"{sec:g}" if isinstance(sec, int | float) else "?"
 
 
-def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iterator[Recording]":
+def _recordings(reader: "AnyReader", row: dict[str, Any]) -> "Iterator[Recording]":
     """Yield each sensor's samples in the order of data time; of several at one time the first."""
     import numpy as np
 
@@ -230,14 +240,14 @@ def _recordings(reader: "Reader | OriginalReader", row: dict[str, Any]) -> "Iter
         )
 
 
-def _write_csv(reader: "Reader | OriginalReader", examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
 
 
-def _write_json(reader: "Reader | OriginalReader", row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str]) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for number, sample in enumerate(reader.samples(row["id"])):

@@ -165,6 +165,8 @@ class SensorSocket:
 
     def ack(self, seq: int) -> None:
         """Acknowledge everything up to *seq*, or up to what was acknowledged before: never less."""
+        if self._attendance.stale:
+            return  # another node has the sensor, and hears of it there
         self._acked = max(self._acked, seq)
         # Cumulative: while the buffer is full, only the last one has to be kept.
         frames = (text_frame(encode_ack(self._acked)),)
@@ -188,6 +190,8 @@ class SensorSocket:
 
     def settle(self, sample: Sample, outcome: Outcome) -> None:
         """Count a sample whose number was looked up, and reject it if that has another one."""
+        if outcome == "stale":
+            return
         if outcome != "conflict":
             self._counters.accepted += 1
             return

@@ -24,9 +24,10 @@ from ctgkit.net.connection import BoundedClient
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
-from ctgkit.server.owed import ANSWER_WITHIN_S, Owed
+from ctgkit.server.owed import ANSWER_WITHIN_S, Answered, Owed
+from ctgkit.server.priming import Past, Primer
 from ctgkit.server.settings import without_password
-from ctgkit.wire import MlFormat, encode_sample, is_error_result
+from ctgkit.wire import MlFormat, encode_request, is_error_result
 from ctgkit.wire.checked import CheckedResult, check_result
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class MlLink:
         Waits until results can be taken; the service is not read meanwhile.
     counters : Counters
         Counts garbage, errors and dropped samples.
+    past : coroutine function
+        Reads what a new connection's service has to know of a sensor.
     """
 
     def __init__(
@@ -76,16 +79,19 @@ class MlLink:
         url: str,
         ml_format: MlFormat,
         retry_s: float,
-        on_results: Callable[[Sequence[tuple[CheckedResult, str, bytes]]], None],
+        on_results: Callable[[Sequence[Answered]], None],
         on_unanswered: Callable[[Sequence[Sample]], None],
         room: Callable[[], Awaitable[None]],
         counters: Counters,
+        past: Past,
     ) -> None:
         self._url, self._format, self._retry_s = url, ml_format, retry_s
         self._shown_url = without_password(url)
         self._on_results, self._on_unanswered = on_results, on_unanswered
         self._room, self._counters = room, counters
         self._outbox: deque[Sample] = deque()
+        self._primer = Primer(past, self._send_past, self._enqueue)
+        self._connection: ClientConnection | None = None
         self._owed = Owed()
         self._doubted = Owed()
         """Samples sent while it is silent: the first that is answered in time ends the doubt."""
@@ -96,6 +102,13 @@ class MlLink:
         self._refused_as = ""
         self.connected = asyncio.Event()
         self.stalled = False
+        self.away_since_s: float | None = time.monotonic()
+        """Since when it has been lost or silent, monotonic, seconds; None while it answers."""
+
+    @property
+    def name(self) -> str:
+        """Its address, without secrets."""
+        return self._shown_url
 
     @property
     def state(self) -> Literal["up", "down", "stalled"]:
@@ -131,11 +144,19 @@ class MlLink:
             self._show((sample,))
         elif late := self._owed.ask(sample, time.monotonic()):
             self._show((late,))
-        self._outbox.append(sample)
+        if self._primer.admits(sample):
+            self._enqueue((sample,))
+
+    def _enqueue(self, samples: Sequence[Sample]) -> None:
+        self._outbox.extend(samples)
         self._wake.set()
-        if len(self._outbox) > OUTBOX_MAX:
+        while len(self._outbox) > OUTBOX_MAX:
             self._outbox.popleft()  # it is still owed, and so shown when its time is over
             self._counters.dropped["ml_outbox"] += 1
+
+    def drop(self, sensor_id: str) -> None:
+        """Take it that the service doesn't know a sensor: it was elsewhere meanwhile."""
+        self._primer.drop(sensor_id)
 
     def _show(self, samples: Sequence[Sample]) -> None:
         """Let viewers see samples that were handed over in vain."""
@@ -156,6 +177,7 @@ class MlLink:
                     log.info("ML service connected url=%s", self._shown_url)
                     self._refused_as = ""
                     self.connected.set()
+                    self.away_since_s = None
                     try:
                         await self._converse(connection)
                     except asyncio.CancelledError:
@@ -169,18 +191,23 @@ class MlLink:
             except ConnectionClosed as error:
                 log.warning("ML service lost url=%s: %s", self._shown_url, error)
             finally:
+                if self.connected.is_set() and self.away_since_s is None:
+                    self.away_since_s = time.monotonic()
                 self.connected.clear()
                 self.stalled = False
                 self._doubted.give_up()
             self._outbox.clear()
+            self._primer.begin_anew()
             await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _converse(self, connection: ClientConnection) -> None:
         self._heard_at_s = time.monotonic()
         self._owed.begin_anew()
+        self._connection = connection
         async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(self._send(connection)), tasks.create_task(self._watch())]
+            parts = (self._send(connection), self._watch(), self._primer.run())
+            others = [tasks.create_task(part) for part in parts]
             with contextlib.suppress(ConnectionClosed):
                 await self._receive(connection)
             self._end_turn()
@@ -195,9 +222,15 @@ class MlLink:
                 count = min(SAMPLES_PER_WRITE, len(self._outbox))
                 samples = [self._outbox.popleft() for _ in range(count)]
                 try:
-                    await send_texts(connection, [encode_sample(s, self._format) for s in samples])
+                    await send_texts(connection, [encode_request(s, self._format) for s in samples])
                 except ConnectionClosed:
                     return
+
+    async def _send_past(self, samples: Sequence[Sample]) -> None:
+        assert self._connection is not None
+        texts = [encode_request(sample, self._format, past=True) for sample in samples]
+        with contextlib.suppress(ConnectionClosed):  # the reader says so
+            await send_texts(self._connection, texts)
 
     async def _receive(self, connection: ClientConnection) -> None:
         loop = asyncio.get_running_loop()
@@ -227,22 +260,27 @@ class MlLink:
     def _end_turn(self) -> None:
         """Hand over what has come since the last turn."""
         turn, self._turn, self._turn_bytes = self._turn, [], 0
-        asked_at_s = None
-        for head, _, _ in turn:
+        last_asked_at_s, answered = None, []
+        for head, body, text in turn:
+            sensor_id = head.sensor_id.lower()
+            if self._primer.discards(sensor_id, head.sec_from_start):
+                self._counters.results["past"] += 1
+                continue
             if self.stalled:
                 self._believe(head)
-            if head.data is not None:  # nothing can be drawn of one without
-                asked_at_s = self._owed.answer(head.sensor_id.lower(), head.sec_from_start)
-        if turn:
-            if asked_at_s is not None:  # one in a turn is enough for a histogram
-                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - asked_at_s)
-            self._on_results(turn)
+            asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
+            last_asked_at_s = asked_at_s or last_asked_at_s
+            answered.append(Answered(head, body, text, asked_at_s is not None))
+        if answered:
+            if last_asked_at_s is not None:  # one in a turn is enough for a histogram
+                self._counters.ml_round_trip_seconds.observe(self._heard_at_s - last_asked_at_s)
+            self._on_results(answered)
 
     def _believe(self, head: CheckedResult) -> None:
         """Take a service for up again when it answers in time; late answers are none."""
         asked_at_s = self._doubted.answer(head.sensor_id.lower(), head.sec_from_start)
         if asked_at_s is not None and self._heard_at_s - asked_at_s < ANSWER_WITHIN_S:
-            self.stalled = False
+            self.stalled, self.away_since_s = False, None
             self._doubted.give_up()
             self._owed.begin_anew()
             log.info("ML service answers again")
@@ -250,7 +288,7 @@ class MlLink:
     def _refuse_oldest(self) -> None:
         """Report as unanswered the sample behind an error: answers come in the requests' order."""
         self._end_turn()
-        if sample := self._owed.refuse():
+        if not self._primer.refused() and (sample := self._owed.refuse()):
             self._show((sample,))
 
     async def _watch(self) -> None:
@@ -262,7 +300,7 @@ class MlLink:
             before_s = time.monotonic() - ANSWER_WITHIN_S
             self._doubted.overdue(before_s)
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
-                self.stalled = True
+                self.stalled, self.away_since_s = True, time.monotonic()
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
                 late += self._owed.give_up()
             await self._show_in_turns(late)

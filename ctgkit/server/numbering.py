@@ -13,9 +13,12 @@ from typing import Literal
 
 from ctgkit.samples import Sample
 
-Outcome = Literal["new", "again", "conflict"]
+Outcome = Literal["new", "again", "conflict", "stale"]
 """What the store says of a question. ``new``: it is stored now. ``again``: the same sample was
-stored before. ``conflict``: the number belongs to another sample; it is not stored."""
+stored before. ``conflict``: the number belongs to another sample; it is not stored. ``stale``:
+another node has the sensor by now."""
+
+Admission = Literal["new", "question", "stale"]
 
 STREAM_MAX_CHARS = 64
 """Longest stream id; a UUID has 36. Chosen."""
@@ -106,3 +109,22 @@ class Attendance:
     """The stream's key in the database, once a numbered sample of it was committed."""
     displaced: bool = False
     """Whether a later connection of the sensor took over: nothing more is taken from this one."""
+    stale: bool = False
+    """Whether another node has the sensor: what it sent was not stored, nothing is acknowledged."""
+    epoch: int = 0
+    """Among nodes: the number of this claim; the sensor's largest one is valid."""
+    sensor_key: int = 0
+    """Among nodes: the sensor's key in the database."""
+
+    def admit(self, seq: int | None) -> Admission:
+        """Say what to do with a sample.
+
+        Returns
+        -------
+        {"new", "question", "stale"}
+            ``new``: store and forward it. ``question``: the store has to look whether it is there
+            (PROTOCOL S-6.5). ``stale``: nothing more is taken from a connection that was replaced.
+        """
+        if self.displaced:
+            return "stale"
+        return "new" if seq is None or self.numbers.is_new(seq) else "question"

@@ -6,8 +6,10 @@ This module performs no I/O; times come in, monotonic, in seconds.
 import struct
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ctgkit.samples import Sample
+from ctgkit.wire.checked import CheckedResult
 
 ANSWER_WITHIN_S = 2.0
 """A sample without a usable result after this is shown without one, seconds (PROTOCOL V-2.2).
@@ -19,6 +21,17 @@ SHARE_OVER_S = 10.0
 
 _pack = struct.Struct("f").pack
 _Key = tuple[str, bytes]
+
+
+class Answered(NamedTuple):
+    """A valid result of the ML service."""
+
+    head: CheckedResult
+    body: str
+    text: bytes
+    """The same as it came."""
+    in_time: bool
+    """Whether it answers a sample that was owed one."""
 
 
 class _Asked:

@@ -28,6 +28,7 @@ from ctgkit.server.pageasks import (
     packed,
     whole,
 )
+from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.lookback import FALL_S, PAGE_ROWS, Page
 from ctgkit.server.store.writer import Store
 
@@ -39,6 +40,10 @@ WAITING_MAX = 64
 """Requests at a time; a page makes two."""
 
 Query = Mapping[str, list[str]]
+
+
+class _NoArchive(Exception):
+    """The database isn't one that the page can look back into."""
 
 
 class PageApi:
@@ -72,6 +77,12 @@ class PageApi:
             "instructor": self._instructor,
         }
 
+    @property
+    def _archive(self) -> Archive:
+        if self._store.archive is None:
+            raise _NoArchive
+        return self._store.archive
+
     async def answer(self, name: str, query: Query) -> Answer:
         """Answer one request, admitted already."""
         answer = self._answers.get(name)
@@ -84,6 +95,8 @@ class PageApi:
             return await answer(query)
         except BadQuery as error:
             return problem(400, str(error))
+        except _NoArchive:
+            return problem(404, "with this database, the live page can't look back")
         except StoreError as error:
             log.error("the page could not be answered: %s", error)
             return problem(503, "the database cannot be read")
@@ -96,7 +109,9 @@ class PageApi:
             {"id": s.id, "bed": s.bed, "name": s.name, "control": s.control is not None}
             for s in self._sensors
         ]
-        return json_answer({"sensors": known, "start_hint": start_hint(self._sensors)})
+        hint = start_hint(self._sensors)
+        past = self._store.archive is not None
+        return json_answer({"sensors": known, "start_hint": hint, "past": past})
 
     async def _instructor(self, query: Query) -> Answer:
         """Return what our own sensors can be told: scenarios, and events with their ranges."""
@@ -112,8 +127,8 @@ class PageApi:
         said = {"sensor": order.sensor, "sec": at_s, "text": f"⚡ {order}", "at": utc_timestamp()}
         try:
             await self._store.settled()  # the examination may have begun just now
-            await self._store.archive.add_note(examination_id, said)
-        except StoreError as error:
+            await self._archive.add_note(examination_id, said)
+        except (StoreError, _NoArchive) as error:
             log.error("what sensor %s was told is not kept: %s", order.sensor, error)
 
     async def _past(self, query: Query) -> Answer:
@@ -125,7 +140,7 @@ class PageApi:
             await self._store.settled()  # what was shown before is then found there
             parts, left = [], PAGES_MAX
             for examination_id, bed in sorted(self._open_examinations().items()):
-                for sensor_id in await self._store.archive.sensors_of(examination_id):
+                for sensor_id in await self._archive.sensors_of(examination_id):
                     if len(parts) < MAX_SENSORS and left > 0:
                         pages, about = await self._back(wanted, examination_id, sensor_id, left)
                         parts.append((about | {"bed": bed}, pages))
@@ -143,9 +158,7 @@ class PageApi:
         until_s, begins_s = float("-inf"), float("inf")
         about: dict[str, Any] = {"id": sensor_id, "examination": examination_id, "next": None}
         while len(pages) < pages_max and begins_s > until_s:
-            page = await self._store.archive.page(
-                examination_id, sensor_id, wanted.bin_s, place, rows
-            )
+            page = await self._archive.page(examination_id, sensor_id, wanted.bin_s, place, rows)
             if page is None:
                 break
             place = page.earlier
@@ -171,8 +184,8 @@ class PageApi:
         wanted = [examination] if examination is not None else sorted(self._open_examinations())
         found = []
         for examination_id in wanted:
-            bodies, following = await self._store.archive.bodies_with_events(examination_id, before)
-            notes = [] if before else await self._store.archive.notes(examination_id)
+            bodies, following = await self._archive.bodies_with_events(examination_id, before)
+            notes = [] if before else await self._archive.notes(examination_id)
             events = await asyncio.to_thread(events_of, bodies)
             found.append(
                 {"id": examination_id, "events": events, "notes": notes, "next": following}
@@ -181,7 +194,7 @@ class PageApi:
 
     async def _examinations(self, query: Query) -> Answer:
         search, before = first(query, "search")[:SEARCH_MAX_CHARS].strip(), whole(query, "before")
-        archive = self._store.archive
+        archive = self._archive
         rows = await archive.examinations(search, before)
         names = {s.id: s.name for s in self._sensors}
         for row in rows:
@@ -192,7 +205,7 @@ class PageApi:
     async def _note(self, query: Query) -> Answer:
         note = NoteQuery.of(query)
         said = {"sensor": note.sensor, "sec": note.sec, "text": note.text, "at": utc_timestamp()}
-        if not await self._store.archive.add_note(note.examination, said):
+        if not await self._archive.add_note(note.examination, said):
             return problem(404, "there is no such examination, or its notes are full")
         return json_answer({"note": said})
 

@@ -1,19 +1,24 @@
 """What viewers are shown: the ML service's results, samples without one, and the recent past."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ctgkit.clock import utc_timestamp
-from ctgkit.samples import Sample, Status
+from ctgkit.samples import PREDICTION_WINDOW_S, Sample, Status
 from ctgkit.server.counters import Counters
+from ctgkit.server.owed import Answered
+from ctgkit.server.repeats import Repeats, ResultRow
+from ctgkit.server.settings import KeepResults
 from ctgkit.server.store.writer import Store
 from ctgkit.wire import encode_result
-from ctgkit.wire.checked import CheckedResult
 
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
 millisecond's work, which sensors don't notice."""
+MEANWHILE_S = 60.0
+"""Data time that may be stored between a sample and the reading of what came before it, seconds."""
 LATEST_MAX_BYTES = 16 << 20
 """Last results that are kept for viewers to come, together: 5,000 usual ones with a prediction."""
 
@@ -23,8 +28,8 @@ class Viewers(Protocol):
 
     def __len__(self) -> int: ...
 
-    def publish(self, texts: Sequence[bytes]) -> None:
-        """Queue results for every viewer; never waits."""
+    def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
+        """Queue results, each after its sensor's id, for every viewer; never waits."""
 
 
 class Results:
@@ -40,6 +45,8 @@ class Results:
         Count them.
     open_examinations : callable
         Returns id -> bed of the examinations that are open.
+    keep : {"changes", "all"}
+        Which results are stored as they came.
     """
 
     def __init__(
@@ -48,7 +55,9 @@ class Results:
         viewers: Viewers,
         counters: Counters,
         open_examinations: Callable[[], Mapping[int, str]],
+        keep: KeepResults = "changes",
     ) -> None:
+        self._repeats = Repeats(keep_all=keep == "all")
         self._store, self._viewers, self._counters = store, viewers, counters
         self._open_examinations = open_examinations
         self.examination_of: dict[str, int] = {}
@@ -58,23 +67,41 @@ class Results:
         self._latest_bytes = 0
         self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
 
-    def relay(self, turn: Sequence[tuple[CheckedResult, str, bytes]]) -> None:
+    def begin(self, sensor_id: str, examination_id: int) -> bool:
+        """Note to which examination a sensor belongs; return whether that is a new one."""
+        before = self.examination_of.get(sensor_id)
+        self.examination_of[sensor_id] = examination_id
+        return before != examination_id
+
+    def relay(self, turn: Sequence[Answered]) -> None:
         """Store results and show them byte for byte."""
-        texts: list[bytes] = []
-        for head, body, text in turn:
+        texts: list[tuple[str, bytes]] = []
+        now_s = time.monotonic()
+        for head, body, text, answers in turn:
             sensor_id = head.sensor_id.lower()
             examination_id = self.examination_of.get(sensor_id)
             if examination_id is None:
                 self._counters.results["garbage"] += 1
                 continue
-            self._store.add_prediction(
-                examination_id, sensor_id, head.sec_from_start, head.status, body
-            )
+            row = ResultRow(examination_id, sensor_id, head.sec_from_start, head.status, body)
+            self._keep_rows(self._repeats.take(row, text, now_s, answers=answers))
             if head.prediction is not None:
                 self._keep(sensor_id, text)
-            texts.append(text)
+            texts.append((sensor_id, text))
         self._counters.results["relayed"] += len(texts)
         self._viewers.publish(texts)
+
+    def _keep_rows(self, rows: Iterable[ResultRow]) -> None:
+        for row in rows:
+            self._store.add_prediction(*row)
+
+    def store_due(self, at_s: float) -> None:
+        """Store what of repeated results has waited long enough."""
+        self._keep_rows(self._repeats.due(at_s))
+
+    def store_held(self, examination_id: int | None = None) -> None:
+        """Store what of repeated results waits: of an examination that ends, or of all."""
+        self._keep_rows(self._repeats.end(examination_id))
 
     def _keep(self, sensor_id: str, text: bytes) -> None:
         """Keep a sensor's last result; those that are kept longest go first."""
@@ -96,18 +123,35 @@ class Results:
     def _show(self, samples: Sequence[Sample], status: Status) -> None:
         if len(self._viewers):
             now = utc_timestamp()
-            self._viewers.publish([encode_result(s, None, status, now) for s in samples])
+            self._viewers.publish(
+                [(s.sensor_id, encode_result(s, None, status, now)) for s in samples]
+            )
 
-    async def past(self, backfill_s: float) -> AsyncIterator[list[bytes]]:
+    async def past_of(self, sensor_id: str) -> list[Sample]:
+        """Return what is stored of a sensor's last ten minutes, and a bit more (PROTOCOL M-2.3)."""
+        examination_id = self.examination_of.get(sensor_id)
+        if examination_id is None:
+            return []
+        await self._store.settled()
+        past_s = PREDICTION_WINDOW_S + MEANWHILE_S
+        pages = self._store.recent(examination_id, sensor_id, past_s)
+        return [Sample(sensor_id, *row) async for rows in pages for row in rows]
+
+    async def past(
+        self, backfill_s: float, shows: Callable[[str], bool] | None = None
+    ) -> AsyncIterator[list[bytes]]:
         """Yield the recent samples of the open examinations, then each sensor's last result.
 
-        A page at a time: none of the past is held for a viewer that doesn't take it.
+        Of the sensors for which *shows* is true, or all. A page at a time: none of the past is
+        held for a viewer that doesn't take it.
         """
         if backfill_s <= 0:
             return
         await self._store.settled()  # what was shown before is then found there
         for sensor_id, examination_id in sorted(self.examination_of.items()):
             if examination_id not in self._open_examinations():
+                continue
+            if shows is not None and not shows(sensor_id):
                 continue
             pages = self._store.recent(examination_id, sensor_id, backfill_s)
             while True:

@@ -6,12 +6,9 @@ closes an examination is here (PROTOCOL S-5).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
-from ctgkit.server.numbering import Attendance, Numbers
-
-Admission = Literal["new", "question", "stale"]
+from ctgkit.server.numbering import Admission, Attendance, Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,8 @@ class _Bed:
     attendances: set[Attendance]
     expires_at_s: float | None = None
     """When the grace period ends, monotonic; None while a sensor is connected."""
+    lost: dict[str, float] = field(default_factory=dict)
+    """Sensor that was lost -> until when it is waited for."""
     resumed: bool = False
     """Left open by an earlier run of the server, and no sensor has come back yet."""
 
@@ -62,6 +61,8 @@ class Session:
         How long an examination stays open without a sensor, seconds; 0 closes it at once.
     last_examination_id : int
         Largest id in use.
+    handover_s : float
+        The same after a sensor that was lost, rather than left, when that is longer.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class Session:
         beds: Mapping[str, str],
         grace_s: float,
         last_examination_id: int = 0,
+        handover_s: float = 0.0,
     ) -> None:
         self._bed_of = beds
-        self._grace_s = grace_s
+        self._grace_s, self._handover_s = grace_s, handover_s
         self._last_examination_id = last_examination_id
         self._numbers: dict[tuple[str, bool], tuple[str | None, Numbers]] = {}
         """(Sensor, whether it names its stream) -> its last stream of this kind."""
@@ -101,9 +103,12 @@ class Session:
         for examination_id, name, age_s in opened:
             if (older := self._open.pop(name, None)) is not None:
                 actions.append(CloseExamination(older.examination_id, name, interrupted=True))
-            if age_s < self._grace_s:
-                expires_at_s = at_s + self._grace_s - max(age_s, 0.0)
-                self._open[name] = _Bed(examination_id, set(), expires_at_s, resumed=True)
+            grace_s = max(self._grace_s, self._handover_s)  # whatever ended that run
+            if age_s < grace_s:
+                expires_at_s = at_s + grace_s - max(age_s, 0.0)
+                bed = self._open[name] = _Bed(examination_id, set(), expires_at_s, resumed=True)
+                if self._handover_s:
+                    bed.lost[""] = expires_at_s  # whoever it was
             else:
                 actions.append(CloseExamination(examination_id, name, interrupted=True))
         return actions
@@ -129,6 +134,7 @@ class Session:
             self._numbers[kind] = stream, numbers
         attendance = Attendance(sensor_id, bed.examination_id, stream, numbers)
         bed.attendances.add(attendance)
+        bed.lost.pop(sensor_id, None)
         bed.expires_at_s, bed.resumed = None, False
         if (older := self._attending.get(sensor_id)) is not None:
             bed.attendances.discard(older)
@@ -137,8 +143,13 @@ class Session:
         self._attending[sensor_id] = attendance
         return attendance, actions
 
-    def disconnect(self, attendance: Attendance, at_s: float) -> list[Action]:
-        """End a connection; the last one of a bed ends the examination, after its grace."""
+    def disconnect(
+        self, attendance: Attendance, at_s: float, *, lost: bool = False
+    ) -> list[Action]:
+        """End a connection; the last one of a bed ends the examination, after its grace.
+
+        *lost* says that the sensor didn't leave by itself (PROTOCOL S-5.3).
+        """
         if self._attending.get(attendance.sensor_id) is attendance:
             del self._attending[attendance.sensor_id]
         name = self._bed_of[attendance.sensor_id]
@@ -146,9 +157,11 @@ class Session:
         if bed is None or attendance not in bed.attendances:
             return []  # it was displaced
         bed.attendances.discard(attendance)
+        if lost and self._handover_s:
+            bed.lost[attendance.sensor_id] = at_s + self._handover_s
         if bed.attendances:
             return []
-        bed.expires_at_s = at_s + self._grace_s
+        bed.expires_at_s = max(at_s + self._grace_s, *bed.lost.values(), at_s)
         return self.expire(at_s)
 
     def expire(self, at_s: float) -> list[Action]:
@@ -163,14 +176,5 @@ class Session:
         return [CloseExamination(b.examination_id, name, b.resumed) for name, b in over]
 
     def admit(self, attendance: Attendance, seq: int | None) -> Admission:
-        """Say what to do with a sample.
-
-        Returns
-        -------
-        {"new", "question", "stale"}
-            ``new``: store and forward it. ``question``: the store has to look whether it is there
-            (PROTOCOL S-6.5). ``stale``: nothing more is taken from a connection that was replaced.
-        """
-        if attendance.displaced:
-            return "stale"
-        return "new" if seq is None or attendance.numbers.is_new(seq) else "question"
+        """Say what to do with a sample; see :meth:`Attendance.admit`."""
+        return attendance.admit(seq)

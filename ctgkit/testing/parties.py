@@ -87,6 +87,7 @@ class OwnBackend(Backend):
     @property
     def database(self) -> Path:
         """Its SQLite file; docs/architecture.md names the tables."""
+        assert isinstance(self._settings.database, Path)
         return self._settings.database
 
     async def start(self) -> None:

@@ -1,7 +1,7 @@
 """Follow a backend's viewer stream: connect, read, connect again."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -9,11 +9,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from ctgkit.config import sensor_id_of
 from ctgkit.errors import excerpt
 from ctgkit.net.addresses import websocket_url
-from ctgkit.net.client import Backoff, NotConnected, dial
+from ctgkit.net.backoff import Backoff
+from ctgkit.net.client import NotConnected, dial
 from ctgkit.watch.state import LinkPhase
-from ctgkit.wire import BACKFILL_PARAMETER
+from ctgkit.wire import BACKFILL_PARAMETER, BED_PARAMETER, SENSOR_PARAMETER
 
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 5.0
 """Pause before the first and the later attempts to connect again, seconds. Chosen."""
@@ -47,6 +49,23 @@ def viewer_url(url: str, backfill_s: float = 0.0) -> str:
     if backfill_s > 0 and BACKFILL_PARAMETER not in dict(query):
         query.append((BACKFILL_PARAMETER, f"{backfill_s:g}"))
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def narrowed(url: str, beds: Sequence[str] = (), sensors: Sequence[str] = ()) -> str:
+    """Return the address of a part of what *url* shows (PROTOCOL V-2.5).
+
+    Beginnings of sensor ids aren't asked for: only whoever reads the stream can compare those.
+
+    >>> narrowed("http://127.0.0.1:8080", beds=("3 a", "4"))
+    'ws://127.0.0.1:8080/ws?bed=3+a&bed=4'
+    """
+    query = [(BED_PARAMETER, bed) for bed in beds]
+    with suppress(ValueError):
+        query += [(SENSOR_PARAMETER, sensor_id_of(sensor)) for sensor in sensors]
+    if len(query) < len(beds) + len(sensors) or not query:
+        return url
+    parts = urlsplit(viewer_url(url))
+    return urlunsplit(parts._replace(query=urlencode(parse_qsl(parts.query) + query)))
 
 
 class Link(NamedTuple):
@@ -96,7 +115,7 @@ async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | by
         if clock() - began_s > RETRY_MAX_S:
             backoff.reset()
         yield Link("lost", excerpt(reason))
-        await backoff.pause()
+        await asyncio.sleep(backoff.next_s())
 
 
 def _reason(connection: ClientConnection) -> str:

@@ -6,8 +6,10 @@ It performs no I/O. Whatever bytes come in, each decoder returns a value or rais
 
 from ctgkit.wire.names import (
     BACKFILL_PARAMETER,
+    BED_PARAMETER,
     MEMBERS,
     SENSOR_ID_PARAMETER,
+    SENSOR_PARAMETER,
     STREAM_HEADER,
     SUBPROTOCOL,
     TOKEN_HEADER,
@@ -22,13 +24,24 @@ from ctgkit.wire.results import (
     encode_prediction,
     encode_result,
     is_error_result,
+    repeat_result,
+    without_sample,
 )
-from ctgkit.wire.samples import MlFormat, decode_frame, decode_request, decode_sample, encode_sample
+from ctgkit.wire.samples import (
+    MlFormat,
+    decode_frame,
+    decode_request,
+    decode_sample,
+    encode_request,
+    encode_sample,
+)
 
 __all__ = [
     "BACKFILL_PARAMETER",
+    "BED_PARAMETER",
     "MEMBERS",
     "SENSOR_ID_PARAMETER",
+    "SENSOR_PARAMETER",
     "STREAM_HEADER",
     "SUBPROTOCOL",
     "TOKEN_HEADER",
@@ -47,7 +60,10 @@ __all__ = [
     "encode_error_result",
     "encode_prediction",
     "encode_reject",
+    "encode_request",
     "encode_result",
     "encode_sample",
     "is_error_result",
+    "repeat_result",
+    "without_sample",
 ]

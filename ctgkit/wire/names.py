@@ -8,6 +8,8 @@ TOKEN_HEADER: Final = "X-Auth-Sensor-Token"
 STREAM_HEADER: Final = "X-Sensor-Stream"
 SENSOR_ID_PARAMETER: Final = "sensor_id"
 BACKFILL_PARAMETER: Final = "backfill"
+BED_PARAMETER: Final = "bed"
+SENSOR_PARAMETER: Final = "sensor"
 
 MEMBERS: Final[Mapping[str, str]] = {
     "id": "sensorID",

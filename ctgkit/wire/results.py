@@ -82,6 +82,8 @@ class ResultHead(msgspec.Struct, frozen=True, gc=False):
 
 
 _result_decoder = msgspec.json.Decoder(ResultMessage)
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OF_THE_SAMPLE = ("sensorID", "secFromStart", "data", "timestamp")
 _head_decoder = msgspec.json.Decoder(ResultHead)
 _encoder = msgspec.json.Encoder()
 
@@ -138,6 +140,32 @@ def decode_result(frame: bytes | str) -> Result:
         figo=result.figo,
         alert_details=result.alert_details,
     )
+
+
+def without_sample(text: bytes) -> bytes:
+    """Return what a result says beyond its sample: what two results that repeat one another share.
+
+    >>> without_sample(b'{"sensorID": "a", "secFromStart": 1, "status": "ok", "prediction": null}')
+    b'{"status":"ok","prediction":null}'
+    """
+    members = _members_decoder.decode(text)
+    for name in _OF_THE_SAMPLE:
+        members.pop(name, None)
+    return _encoder.encode(members)
+
+
+def repeat_result(text: str, sample: Sample, timestamp: str) -> bytes:
+    """Return a stored result said again of another sample; ``repeated`` marks it.
+
+    Raises
+    ------
+    WireError
+        When what is stored is no result.
+    """
+    result = read_typed(_members_decoder, text)
+    data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
+    own = {"secFromStart": sample.sec_from_start, "data": data, "timestamp": timestamp}
+    return _encoder.encode({**result, **own, "repeated": True})
 
 
 def decode_result_head(frame: bytes | str) -> ResultHead:

@@ -67,6 +67,9 @@ class SampleOut(msgspec.Struct, gc=False, frozen=True, omit_defaults=True):
     sec_from_start: float = msgspec.field(name="secFromStart")
     data: SampleDataOut
     seq: int | None = None
+    past: bool = False
+    """In a request: sent again for what the service has to know; its answer is discarded (M-2.3).
+    """
 
 
 class FlatSample(msgspec.Struct, gc=False, frozen=True):
@@ -79,10 +82,11 @@ class FlatSample(msgspec.Struct, gc=False, frozen=True):
     spasms: float
 
 
-class NestedAndFlatSample(FlatSample, frozen=True, gc=False):
+class NestedAndFlatSample(FlatSample, frozen=True, gc=False, omit_defaults=True):
     """A sample with its values both flat and nested."""
 
     data: SampleDataOut
+    past: bool = False
 
 
 _message_decoder = msgspec.json.Decoder(SampleMessage)
@@ -258,26 +262,32 @@ def _convert(folded: dict[str, Any], shown: str) -> SampleMessage:
 
 
 def encode_sample(sample: Sample, ml_format: MlFormat = "nested") -> bytes:
-    """Return a sample as JSON text.
+    """Return a sample as JSON text, as a sensor sends it: nested with its ``seq``, if it has one.
+
+    In another format it is a request (:func:`encode_request`).
+    """
+    if ml_format != "nested":
+        return encode_request(sample, ml_format)
+    data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
+    return _encoder.encode(SampleOut(sample.sensor_id, sample.sec_from_start, data, sample.seq))
+
+
+def encode_request(sample: Sample, ml_format: MlFormat, *, past: bool = False) -> bytes:
+    """Return a sample as JSON text, as a backend sends it to an ML service (M-2.1).
 
     ``nested`` is the specification's shape (no signal is ``null``); ``flat`` has the original ML
     service's keys, where no signal is 0 because it takes numbers only; ``both`` carries both.
+    *past* marks one that is sent again (M-2.3); the flat format has no place for it.
     """
     if ml_format == "nested":
-        return _encoder.encode(
-            SampleOut(
-                sample.sensor_id,
-                sample.sec_from_start,
-                SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms),
-                sample.seq,
-            )
-        )
+        data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
+        return _encoder.encode(SampleOut(sample.sensor_id, sample.sec_from_start, data, past=past))
     fhr_bpm, uterus, spasms = sample.fhr_bpm or 0.0, sample.uterus or 0.0, sample.spasms or 0.0
     if ml_format == "flat":
         flat = FlatSample(sample.sensor_id, sample.sec_from_start, fhr_bpm, uterus, spasms)
         return _encoder.encode(flat)
     data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
     both = NestedAndFlatSample(
-        sample.sensor_id, sample.sec_from_start, fhr_bpm, uterus, spasms, data
+        sample.sensor_id, sample.sec_from_start, fhr_bpm, uterus, spasms, data, past
     )
     return _encoder.encode(both)

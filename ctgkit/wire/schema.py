@@ -11,7 +11,9 @@ from ctgkit import __version__
 from ctgkit.samples import BATCH_MAX, FHR_MAX_BPM, FHR_MIN_BPM
 from ctgkit.wire.names import (
     BACKFILL_PARAMETER,
+    BED_PARAMETER,
     SENSOR_ID_PARAMETER,
+    SENSOR_PARAMETER,
     SUBPROTOCOL,
     TOKEN_HEADER,
 )
@@ -95,11 +97,11 @@ def _operation(action: str, channel: str, summary: str, messages: list[str]) -> 
     }
 
 
-def _query(name: str, schema: dict[str, Any], headers: dict[str, Any]) -> dict[str, Any]:
-    """Return the WebSocket binding of a channel: its query parameter and headers."""
+def _binding(query: dict[str, Any], headers: dict[str, Any]) -> dict[str, Any]:
+    """Return the WebSocket binding of a channel: its query parameters and headers."""
     binding = {
         "method": "GET",
-        "query": {"type": "object", "properties": {name: schema}},
+        "query": {"type": "object", "properties": query},
         "headers": {"type": "object", "properties": headers},
         "bindingVersion": "0.1.0",
     }
@@ -107,6 +109,16 @@ def _query(name: str, schema: dict[str, Any], headers: dict[str, Any]) -> dict[s
 
 
 _TEXT: Final = {"type": "string"}
+_UUID: Final = {"type": "string", "format": "uuid"}
+_VIEWER_QUERY: Final = {
+    BACKFILL_PARAMETER: {"type": "number", "minimum": 0, "description": "Seconds of the past."},
+    BED_PARAMETER: {
+        "type": "array", "items": _TEXT, "description": "Only these beds, repeated (V-2.5)."
+    },
+    SENSOR_PARAMETER: {
+        "type": "array", "items": _UUID, "description": "These sensors, repeated (V-2.5)."
+    },
+}  # fmt: skip
 
 
 def asyncapi() -> dict[str, Any]:
@@ -114,16 +126,6 @@ def asyncapi() -> dict[str, Any]:
     samples, replies = ["SampleMessage", "Batch"], ["Ack", "Reject"]
     requests = ["SampleOut", "FlatSample", "NestedAndFlatSample"]
     results = ["ResultOut", "ErrorResult"]
-    sensor = _query(
-        SENSOR_ID_PARAMETER,
-        {"type": "string", "format": "uuid"},
-        {TOKEN_HEADER: _TEXT, "Sec-WebSocket-Protocol": {"type": "string", "const": SUBPROTOCOL}},
-    )
-    viewer = _query(
-        BACKFILL_PARAMETER,
-        {"type": "number", "minimum": 0, "description": "Seconds of the past."},
-        {"Authorization": {"type": "string", "description": "Bearer TOKEN, beyond loopback."}},
-    )
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "CTGKit protocol", "version": __version__, "description": NOTE},
@@ -132,28 +134,7 @@ def asyncapi() -> dict[str, Any]:
             "backend": {"host": "127.0.0.1:8080", "protocol": "ws"},
             "ml": {"host": "127.0.0.1:8081", "protocol": "ws"},
         },
-        "channels": {
-            "sensor": _channel(
-                "/ws/sensor",
-                "One sensor's samples",
-                samples + replies,
-                servers=[{"$ref": "#/servers/backend"}],
-                bindings=sensor,
-            ),
-            "viewer": _channel(
-                "/ws",
-                "Results for viewers",
-                ["ResultOut"],
-                servers=[{"$ref": "#/servers/backend"}],
-                bindings=viewer,
-            ),
-            "ml": _channel(
-                "/ws/ctg",
-                "Samples of all sensors to the ML service, and its results",
-                requests + results,
-                servers=[{"$ref": "#/servers/ml"}],
-            ),
-        },
+        "channels": _channels(samples + replies, requests + results),
         "operations": {
             "takeSamples": _operation("receive", "sensor", "Takes samples (S-4).", samples),
             "acknowledge": _operation(
@@ -170,4 +151,37 @@ def asyncapi() -> dict[str, Any]:
             },
             "schemas": _schemas("#/components/schemas/{name}"),
         },
+    }
+
+
+def _channels(of_sensors: list[str], of_ml: list[str]) -> dict[str, Any]:
+    sensor = _binding(
+        {SENSOR_ID_PARAMETER: _UUID},
+        {TOKEN_HEADER: _TEXT, "Sec-WebSocket-Protocol": {"type": "string", "const": SUBPROTOCOL}},
+    )
+    viewer = _binding(
+        _VIEWER_QUERY,
+        {"Authorization": {"type": "string", "description": "Bearer TOKEN, beyond loopback."}},
+    )
+    return {
+        "sensor": _channel(
+            "/ws/sensor",
+            "One sensor's samples",
+            of_sensors,
+            servers=[{"$ref": "#/servers/backend"}],
+            bindings=sensor,
+        ),
+        "viewer": _channel(
+            "/ws",
+            "Results for viewers",
+            ["ResultOut"],
+            servers=[{"$ref": "#/servers/backend"}],
+            bindings=viewer,
+        ),
+        "ml": _channel(
+            "/ws/ctg",
+            "Samples of all sensors to the ML service, and its results",
+            of_ml,
+            servers=[{"$ref": "#/servers/ml"}],
+        ),
     }

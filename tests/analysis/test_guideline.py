@@ -174,3 +174,12 @@ def test_an_alert_does_not_step_down_while_it_is_up():
 def test_every_alert_has_texts_and_no_text_is_left_over():
     codes = {r.code for r in alerts.RULES}
     assert codes == set(texts.ALERTS) == set(texts.RECOMMENDATIONS)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, g in GUIDELINES.items() if isinstance(g, Guideline) and g.requires]
+)
+def test_ten_minutes_are_enough_for_a_class(name):
+    """Below 10 examined minutes there is no class, and that is the reason; at 10 it is none."""
+    reasons = [GUIDELINES[name].judge(features(examined_min=m)).reasons for m in (9.9, 10.0)]
+    assert [any("min examined" in text for text in found) for found in reasons] == [True, False]

@@ -143,3 +143,18 @@ def test_the_ledger_joins_strikes_in_a_row():
         ("fault", "drop", 1.0, 1.5), ("fault", "drop", 5.0, 5.0),
     ]  # fmt: skip
     assert ledger.events()[0].details == {"first_message": 4, "last_message": 6}
+
+
+def test_a_fault_of_the_other_direction_does_nothing():
+    """The line from the backend passes what only the sensor's line spoils, and the reverse."""
+    drops = [parse_fault(f"drop:direction={direction}") for direction in ("up", "down", "both")]
+    for direction, struck in (("up", [0, 1, 0]), ("down", [1, 0, 0])):
+        lines = [Line([drop], seed=1, party="a", direction=direction) for drop in drops]
+        assert [len(line.take(message(0)).messages) for line in lines] == struck
+
+
+def test_equal_faults_strike_apart():
+    """Two of the same kind and rate draw from streams of their own."""
+    halves = [parse_fault("drop:rate=0.5")] * 2
+    struck = [{d.n for d in run(halves[:count], 1, COUNT)[1]} for count in (1, 2)]
+    assert struck[0] < struck[1]

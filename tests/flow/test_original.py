@@ -49,7 +49,8 @@ async def test_the_original_ml_service_is_understood(system):
         json.dumps({"sensorID": "somebody else", "secFromStart": 1, "data": {"BPMChild": 140}}),
     ]  # fmt: skip
     async with ml.running() as ml_url:
-        backend = await system.serve("--ml-format", "flat", ml=ml_url).announced()
+        options = ("--ml-format", "flat", "--keep-results", "all")
+        backend = await system.serve(*options, ml=ml_url).announced()
         async with watching(backend.url) as viewer, asyncio.TaskGroup() as tasks:
             raw = RawSensor(entry, window=1, pause_s=0.01)
             playing = tasks.create_task(raw.play(backend.url))

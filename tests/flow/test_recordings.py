@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from ctgkit.server.store.reader import open_reader
 from tests.flow.clients import watching
 from tests.flow.processes import SHARED, sensor_url, until
 
@@ -53,9 +54,12 @@ async def assert_demo_stores(system, recording, name):
     assert summary["sent"] == summary["stored"] == len(expected)
     assert summary["results"] + summary["unanswered"] == len(expected)
     assert summary["seen_by_viewer"] == len(expected)
-    answered = system.query("SELECT sec_from_start FROM predictions ORDER BY id", database=database)
+    with open_reader(database) as reader:
+        answered = [json.loads(body) for body in reader.predictions(1)]
     assert len(answered) == summary["results"] == len(expected)
-    assert [second for (second,) in answered] == [second for second, _, _ in expected]
+    assert [
+        (r["secFromStart"], r["data"]["BPMChild"], r["data"]["uterus"]) for r in answered
+    ] == expected
 
 
 @without_shared
@@ -85,7 +89,7 @@ async def test_four_processes_carry_a_recording(system):
     expected = rows_of(recording)
     (entry, *_) = system.configure()
     ml = await system.start("ml", "--port", 0).announced()
-    backend = await system.serve(ml=ml.url).announced()
+    backend = await system.serve("--keep-results", "all", ml=ml.url).announced()
     async with watching(backend.url, "/ws?backfill=0") as viewer:
         arguments = ("--url", sensor_url(backend.url), "--from", recording, "--speed", "max")
         sensor = system.start("sensor", *arguments, "--json")

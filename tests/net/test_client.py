@@ -10,7 +10,8 @@ import pytest
 import trustme
 from websockets.asyncio.client import connect
 
-from ctgkit.net.client import Backoff, NotConnected, dial
+from ctgkit.net.backoff import Backoff
+from ctgkit.net.client import NotConnected, dial
 from tests.flow.processes import free_port
 from tests.net.servers import LOOPS, run_on
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.net.backoff import BACKOFF_CAP_S, backoff_s
+from ctgkit.net.backoff import BACKOFF_CAP_S, Backoff
 from ctgkit.sensor.pacing import Feed
 from ctgkit.simulate.source import Chunk
 
@@ -108,6 +108,8 @@ def test_an_empty_source_ends_at_once():
 
 
 @given(st.integers(0, 10_000), st.floats(0.0, 1.0, exclude_max=True))
-def test_backoff_stays_below_its_cap(attempt, luck):
+def test_backoff_stays_below_its_cap(failures, share):
     """Full jitter: anything from 0 to a limit that doubles up to the cap."""
-    assert 0 <= backoff_s(attempt, luck) <= BACKOFF_CAP_S
+    backoff = Backoff(jitter=lambda: share)
+    backoff.failures = failures
+    assert 0 <= backoff.next_s() <= BACKOFF_CAP_S

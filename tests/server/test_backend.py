@@ -110,7 +110,7 @@ async def test_results_are_stored_and_relayed_byte_for_byte(path):
 
     async with (
         ml_service(answer) as url,
-        backend_on(path, ml_url=url) as backend,
+        backend_on(path, ml_url=url, keep_results="all") as backend,
         viewer(backend) as v,
         sensor(backend) as s,
     ):
@@ -122,10 +122,21 @@ async def test_results_are_stored_and_relayed_byte_for_byte(path):
     assert results(path) == said
 
 
+REQUIRED = ("sensorID", "secFromStart", "data", "status")
+
+
 async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
-    """Only results with a sensor of ours reach viewers."""
-    good = result({"sensorID": SENSORS[0].id.upper(), "secFromStart": 1.0})
+    """Only whole results about a sensor of ours reach viewers (PROTOCOL M-4.1)."""
+    told = {"sensorID": SENSORS[0].id.upper(), "secFromStart": 1.0}
+    told["data"] = {"BPMChild": 140.5, "uterus": None, "spasms": 0}
+    good = result(told)
+    whole = json.loads(good)
+    without = [{k: v for k, v in whole.items() if k != member} for member in REQUIRED]
     rubbish = [
+        *map(json.dumps, without),
+        json.dumps(whole | {"status": 7}),
+        json.dumps(whole | {"prediction": {"hypoxia_probability": 62}}),
+        json.dumps(whole | {"prediction": {"alerts": "none"}}),
         "no json",
         "[]",
         '{"sensorID": 5}',
@@ -145,7 +156,7 @@ async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
         await s.send(message(1))
         assert json.loads(await v.recv())["status"] == "error"  # the sample behind the error
         assert await v.recv() == good
-        assert backend.counters.results["garbage"] == 6
+        assert backend.counters.results["garbage"] == len(rubbish) - 2
         assert backend.counters.results["error"] == 1
     assert results(path) == [good]
 
@@ -446,3 +457,62 @@ async def test_a_resend_after_a_restart_is_stored_once(path):
             await acked(s, last)
     stored = [[r["seq"] for r in rows(path, n)] for n in (1, 2, 3)]
     assert stored == [list(range(10, 21)), list(range(21, 26)), [1, 2, 3]]
+
+
+async def test_who_is_lost_is_waited_for_and_who_leaves_is_not(path):
+    """S-5.3: without a close frame, and through our own stop; with one the examination ends."""
+    async with backend_on(path, handover_s=30) as backend:
+        for lost in (True, False):
+            s = await sensor(backend)
+            await s.send(message(1))
+            await acked(s, 1)
+            if lost:
+                s.transport.abort()
+            else:
+                await s.close()
+            await until(lambda: backend.health()["sensors"] == 0)
+            assert backend.health()["examinations_open"] == int(lost)
+        s = await sensor(backend)
+    assert s.close_code == 1001
+    async with backend_on(path, handover_s=30) as backend, sensor(backend) as s:
+        assert backend.health()["examinations_open"] == 1
+        await s.send(message(2))
+        await acked(s, 2)
+    with open_reader(path) as reader:
+        assert [e["id"] for e in reader.examinations()] == [1, 2]
+
+
+async def test_a_viewer_may_ask_for_a_part(path):
+    """V-2.5: beds and sensors, live and of the past; others notice nothing."""
+    one, two, three = (entry.id for entry in SENSORS)
+    parts = {
+        "": {one, two, three},
+        "?bed=one": {one, two},
+        "?bed=two&bed=three": {three},
+        f"?sensor={two.upper()}&bed=two": {two, three},
+        "?bed=nobody": set(),
+    }
+    async with backend_on(path) as backend, AsyncExitStack() as stack:
+        sensors = [await stack.enter_async_context(sensor(backend, n)) for n in range(3)]
+        viewers = {q: await stack.enter_async_context(viewer(backend, q)) for q in parts}
+        await until(lambda: backend.health()["viewers"] == len(parts))
+        for seq in (1, 2):
+            for s in sensors:
+                await s.send(message(seq))
+                await acked(s, seq)
+        for query, v in viewers.items():
+            heard = [json.loads(await v.recv()) for _ in range(2 * len(parts[query]))]
+            assert {h["sensorID"] for h in heard} == parts[query], query
+        sign = "?backfill=60"
+        for query in ("?bed=two", f"?sensor={one}"):
+            async with viewer(backend, query.replace("?", sign + "&")) as late:
+                wanted = three if "bed" in query else one
+                past = [json.loads(await late.recv()) for _ in range(2)]
+                assert [(h["sensorID"], h["secFromStart"]) for h in past] == [
+                    (wanted, 0.25), (wanted, 0.5),
+                ]  # fmt: skip
+        for s in sensors:
+            await s.send(message(3))
+        for query, v in viewers.items():
+            heard = [json.loads(await v.recv()) for _ in parts[query]]
+            assert {h["secFromStart"] for h in heard} <= {0.75}, query

@@ -14,6 +14,7 @@ from ctgkit.server import door
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    Part,
     Report,
     SensorEnters,
     StartSensors,
@@ -58,6 +59,7 @@ def status(route):
 
 
 SENSOR_PATH = f"/ws/sensor?sensor_id={SENSOR}"
+NONE = frozenset()
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,10 @@ SENSOR_PATH = f"/ws/sensor?sensor_id={SENSOR}"
         ("/ws/", {}, ViewerEnters(0.0, True)),
         ("/ws?backfill=600", {}, ViewerEnters(600.0, True)),
         ("/ws?backfill=1e9", {}, ViewerEnters(14_400.0, True)),
+        ("/ws?bed=1&bed=%202", {}, ViewerEnters(0.0, True, Part(frozenset({"1", " 2"}), NONE))),
+        (f"/ws?sensor={SENSOR.upper()}", {},
+         ViewerEnters(0.0, True, Part(NONE, frozenset({SENSOR})))),
+        ("/ws?sensor=0c7f", {}, 400),
         ("/ws?backfill=x", {}, 400),
         ("/ws?backfill=-1", {}, 400),
         ("/ws?backfill=nan", {}, 400),

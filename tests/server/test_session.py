@@ -4,6 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from ctgkit.samples import Sample
 from ctgkit.server.session import (
     CloseExamination,
     Displace,
@@ -67,6 +68,31 @@ def test_a_late_return_opens_a_new_one_even_before_anybody_looked():
     assert s.connect("a", 10)[1] == [CloseExamination(1, "one"), OpenExamination(2, "one")]
 
 
+def test_a_lost_sensor_is_waited_for():
+    """S-5.3: for the handover, also when another one leaves by itself meanwhile."""
+    s = session(handover_s=15)
+    a, _ = s.connect("a", 0)
+    b, _ = s.connect("b", 0)
+    assert s.disconnect(a, 5, lost=True) == []
+    assert s.disconnect(b, 6) == []
+    assert s.expire(19.9) == []
+    a, done = s.connect("a", 19.9)
+    assert (done, a.examination_id) == ([], 1)
+    assert s.disconnect(a, 20) == [CloseExamination(1, "one")]
+    c, _ = s.connect("c", 20)
+    assert s.disconnect(c, 21, lost=True) == []
+    assert s.expire(36) == [CloseExamination(2, "two")]
+
+
+def test_the_longer_of_grace_and_handover_counts():
+    """Who is lost is waited for at least as long as who left."""
+    s = session(grace_s=30, handover_s=15)
+    a, _ = s.connect("a", 0)
+    assert s.disconnect(a, 0, lost=True) == []
+    assert s.expire(29.9) == []
+    assert s.expire(30) == [CloseExamination(1, "one")]
+
+
 def test_recovery_without_grace_interrupts():
     """After a crash, open examinations end at their last sample."""
     s = session(last_examination_id=7)
@@ -75,6 +101,18 @@ def test_recovery_without_grace_interrupts():
         CloseExamination(7, "two", interrupted=True),
     ]
     assert s.connect("a", 1)[1] == [OpenExamination(8, "one")]
+
+
+def test_recovery_within_the_handover_resumes():
+    """The sensors of the run that ended were lost: who comes first doesn't end it for the rest."""
+    s = session(handover_s=15)
+    assert s.recover([(7, "one", 5.0)], 100.0) == []
+    a, done = s.connect("a", 103)
+    assert (done, a.examination_id) == ([], 7)
+    assert s.disconnect(a, 104) == []
+    b, _ = s.connect("b", 105)
+    assert b.examination_id == 7
+    assert s.disconnect(b, 111) == [CloseExamination(7, "one")]
 
 
 def test_recovery_within_grace_resumes():
@@ -192,3 +230,14 @@ class Ward(RuleBasedStateMachine):
 
 Ward.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestWard = Ward.TestCase
+
+
+def test_what_waited_for_an_answer_is_forwarded_in_order():
+    """Once the store has said what it holds, all above it are due; the others stay questions."""
+    numbers = session().connect("a", 0)[0].numbers
+    samples = [Sample("a", n / 4, 140.0, 10.0, 0.0, seq) for n, seq in enumerate((5, 12, 11, 13))]
+    turns = [numbers.ask(sample) for sample in samples]
+    assert numbers.learn(10) == []
+    assert [turn.is_due for turn in turns] == [False, True, False, True]
+    assert numbers.decide(turns[0], is_new=False) == samples[1:2]
+    assert numbers.decide(turns[2], is_new=True) == samples[2:]

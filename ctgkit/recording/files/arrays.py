@@ -17,7 +17,7 @@ from ctgkit.recording.files.channels import Chosen, NotFound
 from ctgkit.recording.files.hearts import hearts_of
 from ctgkit.recording.files.joining import joined
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
-from ctgkit.recording.files.order import StartsAnew, in_order
+from ctgkit.recording.files.order import Ordered, StartsAnew, in_order
 
 _RATES = ("fs", "rate", "rate_hz", "sampling_rate", "sampling_frequency", "sample_rate")
 """Scalars that say how many samples are in a second."""
@@ -87,29 +87,21 @@ def recordings_of(
     for place in (chosen.toco, chosen.spasms):
         if place is not None:
             columns[place] = _numbers(path, names[place], arrays[place])
-    try:
-        times = _times(arrays, chosen, options, n_samples)
-        if (times.sec < 0).any():
-            raise clock.BadTime(int(np.argmax(times.sec < 0)), "time is negative")
-        ordered = in_order(times.sec)
-    except (clock.BadTime, StartsAnew) as error:
-        raise RecordingError(str(path), 0, f"row {error.row + 1}: {error.reason}") from error
-    except Implausible as error:
-        raise RecordingError(str(path), 0, str(error)) from error
+    times, ordered = _ordered(path, arrays, chosen, options, n_samples)
     report.note(*times.notes)
     report.warn(*ordered.warnings)
     if ordered.rows is not None:
         columns = {n: column[ordered.rows] for n, column in columns.items()}
     if times.started:
         labels = labels | {"started": times.started}
-    measured = [
-        (fetus, channels.quoted(names[n]), np.where(columns[n] == 0, np.nan, columns[n]))
-        for fetus, n in hearts
-    ]
     others = [
         (name, columns[n])
         for name, n in (("toco", chosen.toco), ("contraction intensity", chosen.spasms))
         if n is not None
+    ]
+    measured = [
+        (fetus, channels.quoted(names[n]), np.where(columns[n] == 0, np.nan, columns[n]))
+        for fetus, n in hearts
     ]
     try:
         found = hearts_of(measured, options, report)
@@ -127,6 +119,24 @@ def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]
     if np.isinf(numbers).any():
         raise RecordingError(str(path), 0, f"{channels.quoted(name)} has infinite values")
     return numbers
+
+
+def _ordered(
+    path: Path,
+    arrays: Mapping[int, NDArray[Any]],
+    chosen: Chosen,
+    options: ReadOptions,
+    n_samples: int,
+) -> tuple[clock.Times, Ordered]:
+    try:
+        times = _times(arrays, chosen, options, n_samples)
+        if (times.sec < 0).any():
+            raise clock.BadTime(int(np.argmax(times.sec < 0)), "time is negative")
+        return times, in_order(times.sec)
+    except (clock.BadTime, StartsAnew) as error:
+        raise RecordingError(str(path), 0, f"row {error.row + 1}: {error.reason}") from error
+    except Implausible as error:
+        raise RecordingError(str(path), 0, str(error)) from error
 
 
 def _times(

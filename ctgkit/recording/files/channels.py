@@ -91,17 +91,23 @@ def choose(
             raise NotFound(_no_time(names, number, what))
         unit = found[time].unit
         report.take("time", quoted(names[time]))
-    for fetus, probes in sorted(hearts.items()):
-        label = "heart rate" if len(hearts) == 1 else f"heart rate {fetus}"
-        report.take(label, " and ".join(quoted(names[n]) for n in probes))
-    for label, n in (("toco", toco), ("contraction intensity", spasms)):
-        if n is not None:
-            report.take(label, quoted(names[n]))
+    chosen = Chosen(hearts, toco, spasms, time, date, number, sensors, remark, simulated, unit)
+    _report_chosen(chosen, names, report)
     used = taken | {spasms, time, date, number, remark, simulated, *sensors}
     for n, name in enumerate(names):
         if n not in used:
             report.leave(_left(name, found[n]))
-    return Chosen(hearts, toco, spasms, time, date, number, sensors, remark, simulated, unit)
+    return chosen
+
+
+def _report_chosen(chosen: Chosen, names: Sequence[str], report: Report) -> None:
+    hearts = chosen.hearts
+    for fetus, probes in sorted(hearts.items()):
+        label = "heart rate" if len(hearts) == 1 else f"heart rate {fetus}"
+        report.take(label, " and ".join(quoted(names[n]) for n in probes))
+    for label, n in (("toco", chosen.toco), ("contraction intensity", chosen.spasms)):
+        if n is not None:
+            report.take(label, quoted(names[n]))
 
 
 def _hearts(

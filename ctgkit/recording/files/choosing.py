@@ -6,13 +6,14 @@ This module performs no I/O.
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
 
 _LISTED = 8
 
 
-def only(path: PurePath, recordings: Iterable[Recording], sensor: str) -> Recording:
+def only(path: PurePath | Dsn, recordings: Iterable[Recording], sensor: str) -> Recording:
     """Return the recording of a sensor, or the only one.
 
     Parameters
@@ -52,7 +53,7 @@ def only(path: PurePath, recordings: Iterable[Recording], sensor: str) -> Record
     raise RecordingError(str(path), 0, reason)
 
 
-def name_of(path: PurePath, one: Recording, number: int) -> str:
+def name_of(path: PurePath | Dsn, one: Recording, number: int) -> str:
     """Return what one of several recordings of a file is called."""
     fetus = [line for line in one.comments if line.startswith("fetus ")]
     parts = [*([one.sensor_id] if one.sensor_id else []), *fetus]

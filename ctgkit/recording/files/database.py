@@ -8,11 +8,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import numpy as np
 
+from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
 from ctgkit.recording.files.options import ReadOptions, Report
@@ -39,6 +40,43 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro{alone}", uri=True)
 
 
+class Tables(Protocol):
+    """The two tables, wherever they are."""
+
+    def examinations(self) -> list[Any]:
+        """Return id and start of each."""
+
+    def sensors(self, number: int) -> list[Any]:
+        """Return id and number of rows of each sensor of an examination, in order of appearance."""
+
+    def samples(self, number: int, uuid: Any) -> Iterator[list[Any]]:
+        """Yield a sensor's data times and values, in the order in which they came, in pages."""
+
+
+class _Sqlite:
+    """The tables in a file."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def examinations(self) -> list[Any]:
+        sql = "SELECT id, start_time FROM examinations ORDER BY id"
+        return self._database.execute(sql).fetchall()
+
+    def sensors(self, number: int) -> list[Any]:
+        sql = "SELECT uuid, count(*) FROM ctg WHERE examination_id = ? GROUP BY uuid"
+        return self._database.execute(f"{sql} ORDER BY min(id)", (number,)).fetchall()
+
+    def samples(self, number: int, uuid: Any) -> Iterator[list[Any]]:
+        cursor = self._database.execute(
+            "SELECT sec_from_start, bpm, uterus, spasms FROM ctg"
+            " WHERE examination_id = ? AND uuid IS ? ORDER BY id",
+            (number, uuid),
+        )
+        while rows := cursor.fetchmany(_PAGE_ROWS):
+            yield rows
+
+
 def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
     """Yield each sensor's samples of each examination, in the order of both.
 
@@ -49,18 +87,20 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     """
     try:
         with closing(connect(path)) as database:
-            yield from _read(path, database, options, report)
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            if not {"examinations", "ctg"} <= tables:
+                reason = "a database without the tables examinations and ctg"
+                raise RecordingError(str(path), 0, reason)
+            yield from read_tables(path, _Sqlite(database), options, report)
     except sqlite3.Error as error:
         raise RecordingError(str(path), 0, f"database: {excerpt(str(error))}") from error
 
 
-def _read(
-    path: Path, database: sqlite3.Connection, options: ReadOptions, report: Report
+def read_tables(
+    path: Path | Dsn, tables: Tables, options: ReadOptions, report: Report
 ) -> Iterator[Recording]:
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    if not {"examinations", "ctg"} <= tables:
-        raise RecordingError(str(path), 0, "a database without the tables examinations and ctg")
-    exams = database.execute("SELECT id, start_time FROM examinations ORDER BY id").fetchall()
+    """Do the same with tables that were found."""
+    exams = tables.examinations()
     wanted = [exam for exam in exams if options.exam in (0, exam[0])]
     if not wanted:
         held = ", ".join(str(number) for number, _ in exams[:20]) or "none"
@@ -68,16 +108,11 @@ def _read(
     report.take("samples", "table ctg")
     found = 0
     for number, start in wanted:
-        sensors = database.execute(
-            "SELECT uuid, count(*) FROM ctg WHERE examination_id = ? GROUP BY uuid"
-            " ORDER BY min(id)",
-            (number,),
-        ).fetchall()
-        for uuid, n_rows in sensors:
+        for uuid, n_rows in tables.sensors(number):
             if n_rows > options.max_samples:
                 reason = f"{n_rows} samples of one sensor: --max-mb raises the limit"
                 raise RecordingError(str(path), 0, reason)
-            for one in _sensor(path, database, number, uuid, report):
+            for one in _sensor(path, tables, number, uuid, report):
                 found += 1
                 started = iso_of(start) if one.sec_from_start[0] < REORDER_S else ""
                 yield _with_labels(one, number, uuid, started)
@@ -89,16 +124,11 @@ def _read(
 
 
 def _sensor(
-    path: Path, database: sqlite3.Connection, number: int, uuid: Any, report: Report
+    path: Path | Dsn, tables: Tables, number: int, uuid: Any, report: Report
 ) -> Iterator[Recording]:
     """Yield one sensor's samples of an examination; more than once where it started anew."""
-    cursor = database.execute(
-        "SELECT sec_from_start, bpm, uterus, spasms FROM ctg"
-        " WHERE examination_id = ? AND uuid IS ? ORDER BY id",
-        (number, uuid),
-    )
     parts = []
-    while rows := cursor.fetchmany(_PAGE_ROWS):
+    for rows in tables.samples(number, uuid):
         try:
             parts.append(np.array(rows, dtype=np.float64))  # None becomes NaN
         except (TypeError, ValueError) as error:

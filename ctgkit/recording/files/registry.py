@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctgkit import private
-from ctgkit.errors import RecordingError, excerpt, printable
+from ctgkit.dsn import Dsn
+from ctgkit.errors import MissingExtra, RecordingError, excerpt, printable
 from ctgkit.recording import Recording
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
 from ctgkit.recording.files.plausible import checked
@@ -59,6 +60,10 @@ FORMATS = (
 )  # fmt: skip
 
 
+POSTGRES = Format("database", "postgres", (), writes=False, extra="postgres")
+"""A database that has an address, and no file."""
+
+
 def format_of(path: Path, name: str | None = None) -> Format:
     """Return the format of a file: the one named, else by extension, else by its first bytes.
 
@@ -82,6 +87,17 @@ def format_of(path: Path, name: str | None = None) -> Format:
     raise RecordingError(str(path), 0, f"unknown format; known are {known}")
 
 
+def ending_of(name: str | None) -> str:
+    """Return the ending that files of a format usually have; empty for none."""
+    return next((one.suffixes[0] for one in FORMATS if one.name == name), "")
+
+
+def existing(path: Path) -> Path:
+    """Return the file that *path* means: itself, or as WFDB names records, with ``.hea``."""
+    header = path.with_name(path.name + ".hea")
+    return header if path.name and not path.exists() and header.is_file() else path
+
+
 def _is_bare(path: Path) -> bool:
     return not path.suffix and not path.is_file()
 
@@ -98,32 +114,33 @@ def _by_first_bytes(path: Path) -> Format:
     return next(one for one in FORMATS if one.name == "csv")
 
 
-def _module(found: Format, path: Path) -> Any:
+def _module(found: Format, path: Path | Dsn) -> Any:
     try:
         return importlib.import_module(f"ctgkit.recording.files.{found.module}")
     except ModuleNotFoundError as error:
         raise _lacking(found, path, error) from error
 
 
-def _lacking(found: Format, path: Path, error: ModuleNotFoundError) -> Exception:
+def _lacking(found: Format, path: Path | Dsn, error: ModuleNotFoundError) -> Exception:
     """Return what to raise where a library is missing."""
     if not found.extra or (error.name or "").startswith("ctgkit"):
         return error
-    reason = f'{found.name} needs {error.name}: pip install "ctgkit[{found.extra}]"'
-    return RecordingError(str(path), 0, reason)
+    return MissingExtra(f"{path}: {found.name}", error.name or found.extra, found.extra)
 
 
 def read(
-    path: Path,
+    path: Path | Dsn,
     options: ReadOptions | None = None,
     report: Report | None = None,
     name: str | None = None,
 ) -> Iterator[Recording]:
     """Read a file; see :func:`ctgkit.recording.read_recordings`."""
-    if not path.exists():
+    if isinstance(path, Path):
+        path = existing(path)
+    if isinstance(path, Path) and not path.exists():
         raise RecordingError(str(path), 0, "No such file or directory")
     options = options or ReadOptions()
-    found = format_of(path, name)
+    found = POSTGRES if isinstance(path, Dsn) else format_of(path, name)
     own = report or Report()
     own.format = found.name
     recordings: Iterator[Recording] = _module(found, path).read(path, options, own)
@@ -132,7 +149,7 @@ def read(
 
 
 def _one_kind_of_error(
-    recordings: Iterator[Recording], path: Path, found: Format
+    recordings: Iterator[Recording], path: Path | Dsn, found: Format
 ) -> Iterator[Recording]:
     try:
         yield from recordings
@@ -148,7 +165,7 @@ def _one_kind_of_error(
 
 
 def _looked_at(
-    recordings: Iterator[Recording], path: Path, options: ReadOptions, report: Report
+    recordings: Iterator[Recording], path: Path | Dsn, options: ReadOptions, report: Report
 ) -> Iterator[Recording]:
     """Yield recordings after the last look at each."""
     for one in recordings:
@@ -161,7 +178,9 @@ def _looked_at(
             raise RecordingError(str(path), 0, str(error)) from error
 
 
-def _logged(recordings: Iterator[Recording], path: Path, report: Report) -> Iterator[Recording]:
+def _logged(
+    recordings: Iterator[Recording], path: Path | Dsn, report: Report
+) -> Iterator[Recording]:
     """Log in one line what was taken for what, once, and each warning as it comes."""
     told = warned = 0
     for one in recordings:

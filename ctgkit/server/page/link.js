@@ -51,10 +51,10 @@ export class Link {
   // Ask who is who. A replay, or somebody else's backend, doesn't know: it repeats the past itself.
   async #meet() {
     try {
-      const { sensors, start_hint } = await askJson("/api/page/ward");
+      const { sensors, start_hint, past } = await askJson("/api/page/ward");
       this.startHint = start_hint;
       this.state.ward = new Map(sensors.map((sensor) => [sensor.id, sensor]));
-      this.hasPast = true;
+      this.hasPast = past;
     } catch (error) {
       if (error.status !== 404) throw error;
       this.hasPast = false;

@@ -4,12 +4,15 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ctgkit.errors import StoreError, excerpt
+from ctgkit.errors import StoreError, WireError, excerpt
+from ctgkit.samples import Sample
 from ctgkit.server.store import schema
+from ctgkit.server.store.series import Series
 
 UNCOUNTED_MAX_ROWS = 200_000
 """Rows that are counted on the spot, some 0.1 s. With more (a database that this version's
@@ -56,6 +59,7 @@ class Reader:
         self._db, self._path = db, path
         version = db.execute("PRAGMA user_version").fetchone()[0]
         self._has_counts = version >= schema.COUNTS_SINCE
+        self._has_repeats = version >= schema.REPEATS_SINCE
         self._counted = self._pair(schema.SELECT_COUNTED) if self._has_counts else (0, 0)
         self._last = self._pair(schema.SELECT_LAST_ROWS)
 
@@ -99,19 +103,80 @@ class Reader:
     def samples(self, examination_id: int) -> Iterator[dict[str, Any]]:
         """Yield an examination's samples in the order in which they were stored."""
         for row in self._db.execute(schema.SELECT_SAMPLES, (examination_id,)):
-            sample = dict(row)
-            for name, types in _SAMPLE_TYPES.items():
-                if not isinstance(sample[name], types):
-                    found = excerpt(repr(sample[name]))
-                    raise StoreError(str(self._path), f"{name} of a stored sample is {found}")
-            yield sample
+            yield self._checked(dict(row))
+
+    def page(
+        self, examination_id: int, sensor_id: str, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return some samples, of one sensor or all, and where the next ones begin.
+
+        Parameters
+        ----------
+        examination_id : int
+            Whose.
+        sensor_id : str
+            Empty for all.
+        after : int
+            0, or what the page before said.
+        limit : int
+            How many at most.
+
+        Returns
+        -------
+        samples : list of dict
+            In the order in which they were stored.
+        following : int or None
+            What to give as *after*; None at the end.
+        """
+        first = self._db.execute(schema.SELECT_FIRST_ROW, (examination_id,)).fetchone()[0] or 1
+        place = (max(after, first - 1), examination_id, examination_id, sensor_id, sensor_id)
+        rows = self._db.execute(schema.SELECT_PAGE, (*place, limit + 1)).fetchall()
+        page = [dict(row) for row in rows[:limit]]
+        following = page[-1]["id"] if len(rows) > limit else None
+        for sample in page:
+            del sample["id"]
+        return [self._checked(sample) for sample in page], following
+
+    def _checked(self, sample: dict[str, Any]) -> dict[str, Any]:
+        for name, types in _SAMPLE_TYPES.items():
+            if not isinstance(sample[name], types):
+                found = excerpt(repr(sample[name]))
+                raise StoreError(str(self._path), f"{name} of a stored sample is {found}")
+        return sample
 
     def predictions(self, examination_id: int) -> Iterator[str]:
-        """Yield an examination's results as they came."""
-        for row in self._db.execute(schema.SELECT_PREDICTIONS, (examination_id,)):
-            if not isinstance(row["body"], str):
+        """Yield an examination's results: as they came, and those that repeat a stored one.
+
+        Each sensor's are in order.
+        """
+        names = dict(self._db.execute("SELECT id, uuid FROM sensors").fetchall())
+        series: dict[int, Series] = {}
+        sql = self._sql(schema.SELECT_PREDICTIONS)
+        for key, body, repeated in self._db.execute(sql, (examination_id,)):
+            if not isinstance(body, str):
                 raise StoreError(str(self._path), "the body of a stored result is no text")
-            yield row["body"]
+            if not isinstance(repeated, bytes | None) or len(repeated or b"") % 8:
+                raise StoreError(str(self._path), "the repetitions of a stored result are damaged")
+            if key not in series:
+                read = partial(self._samples_of, examination_id, key, str(names.get(key, "")))
+                series[key] = Series(read)
+            try:
+                yield from series[key].take(body, repeated)
+            except WireError as error:
+                raise StoreError(str(self._path), f"a stored result: {error}") from error
+
+    def _samples_of(
+        self, examination_id: int, key: int, sensor_id: str
+    ) -> Iterator[tuple[Sample, str]]:
+        """Yield a sensor's samples as they were stored, each with when that was."""
+        for *values, at in self._db.execute(schema.SELECT_SAMPLES_OF, (examination_id, key)):
+            if not all(isinstance(v, _NUMBER) for v in values) or values[0] is None:
+                raise StoreError(str(self._path), f"a sample of sensor {sensor_id} is no number")
+            yield Sample(sensor_id, *values), str(at)
+
+    def _sql(self, sql: str) -> str:
+        """Return a query of results as this database's version takes it."""
+        return sql if self._has_repeats else schema.before_repeats(sql)
 
     def _described(self, row: sqlite3.Row, counts: Mapping[int, _Count]) -> dict[str, Any]:
         found = dict(row)
@@ -137,14 +202,14 @@ class Reader:
         if self._is_counted:
             if self._has_counts:
                 self._add(counts, self._db.execute("SELECT * FROM counts"))
-            self._add(counts, self._db.execute(schema.COUNT_ROWS, self._uncounted()))
+            self._add(counts, self._db.execute(self._sql(schema.COUNT_ROWS), self._uncounted()))
             return counts
         unknown = None if self._last[1] > UNCOUNTED_MAX_ROWS and not self._has_counts else 0
         for row in self._parts():
             samples = self._db.execute(schema.COUNT_PART, row).fetchone()[0]
             self._add(counts, [(*row, samples, None, None, None, unknown)])
         if unknown == 0:
-            self._add(counts, self._db.execute(schema.COUNT_PREDICTIONS))
+            self._add(counts, self._db.execute(self._sql(schema.COUNT_PREDICTIONS)))
         return counts
 
     def _parts(self) -> Iterator[tuple[int, int]]:
@@ -162,7 +227,8 @@ class Reader:
         counts: _Counts = {}
         self._add(counts, self._db.execute(schema.COUNT_SAMPLES_OF, (examination_id,)))
         if self._has_counts or self._last[1] <= UNCOUNTED_MAX_ROWS:
-            self._add(counts, self._db.execute(schema.COUNT_PREDICTIONS_OF, (examination_id,)))
+            sql = self._sql(schema.COUNT_PREDICTIONS_OF)
+            self._add(counts, self._db.execute(sql, (examination_id,)))
         else:
             for count in counts.get(examination_id, {}).values():
                 count.predictions = None

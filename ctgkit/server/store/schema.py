@@ -106,15 +106,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " NOT NULL)",
         "INSERT INTO counted VALUES (0, 0)",
     ),
+    # Data times of the results between a sensor's row before this one and this one, which repeat
+    # that row (server/repeats.py).
+    ("ALTER TABLE predictions ADD COLUMN repeated BLOB",),
 )
 COUNTS_SINCE = 3
 """The schema that began to store counts."""
+REPEATS_SINCE = 4
+"""The schema that began to leave out results that repeat the one before."""
+_RESULTS = "count(*) + coalesce(sum(length(repeated)), 0) / 8"
+"""How many results rows of ``predictions`` stand for."""
 EXPECTED_COLUMNS = (
     "SELECT id, bed, status, start_time, end_time, updated_at FROM examinations LIMIT 0",
     "SELECT id, uuid, token_digest FROM sensors LIMIT 0",
     "SELECT id, examination_id, sensor_id, stream_id, seq, sec_from_start, uuid, bpm, uterus,"
     " spasms, created_at FROM ctg LIMIT 0",
-    "SELECT id, examination_id, sensor_id, sec_from_start, status, body FROM predictions LIMIT 0",
+    "SELECT id, examination_id, sensor_id, sec_from_start, status, body, repeated FROM predictions"
+    " LIMIT 0",
     "SELECT samples_through, predictions_through FROM counted LIMIT 0",
 )
 """What fails at once, and not in the middle of a run, when somebody changed a table."""
@@ -135,8 +143,9 @@ def insert_samples(rows: int) -> str:
 def insert_predictions(rows: int) -> str:
     """Return the statement that stores *rows* results."""
     return f"""
-        INSERT INTO predictions (examination_id, sensor_id, sec_from_start, status, body)
-        VALUES {", ".join(["(?, ?, ?, ?, ?)"] * rows)}
+        INSERT INTO predictions
+            (examination_id, sensor_id, sec_from_start, status, body, repeated)
+        VALUES {", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)}
     """
 
 
@@ -216,6 +225,7 @@ SELECT_NEWEST = """
 SELECT_NEXT_STREAM = """
     SELECT min(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id >= ?
 """
+SELECT_FIRST_ROW = "SELECT min(id) FROM ctg WHERE examination_id = ?"
 SELECT_PAGE = """
     SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
     WHERE examination_id = ? AND sensor_id = ? AND stream_id = ? AND seq >= ? AND seq <= ?
@@ -235,7 +245,7 @@ SELECT_COUNTED = "SELECT samples_through, predictions_through FROM counted"
 SELECT_LAST_ROWS = """
     SELECT (SELECT coalesce(max(id), 0) FROM ctg), (SELECT coalesce(max(id), 0) FROM predictions)
 """
-COUNT_ROWS = """
+COUNT_ROWS = f"""
     SELECT examination_id, sensor_id, sum(samples), sum(with_signal), min(first_sec),
         max(last_sec), sum(predictions)
     FROM (
@@ -243,7 +253,7 @@ COUNT_ROWS = """
             min(sec_from_start) AS first_sec, max(sec_from_start) AS last_sec, 0 AS predictions
         FROM ctg WHERE id > :samples AND id <= :samples_to GROUP BY examination_id, sensor_id
         UNION ALL
-        SELECT examination_id, sensor_id, 0, 0, NULL, NULL, count(*)
+        SELECT examination_id, sensor_id, 0, 0, NULL, NULL, {_RESULTS}
         FROM predictions WHERE id > :predictions AND id <= :predictions_to
         GROUP BY examination_id, sensor_id)
     GROUP BY examination_id, sensor_id
@@ -268,16 +278,16 @@ SELECT_NEXT_EXAMINATION = """
 """
 COUNT_PART = "SELECT count(*) FROM ctg WHERE examination_id = ? AND sensor_id = ?"
 """Half the cost of grouping: the index has these, and groups needn't be told apart."""
-COUNT_PREDICTIONS = """
-    SELECT examination_id, 0, 0, 0, NULL, NULL, count(*) FROM predictions GROUP BY examination_id
+COUNT_PREDICTIONS = f"""
+    SELECT examination_id, 0, 0, 0, NULL, NULL, {_RESULTS} FROM predictions GROUP BY examination_id
 """
 COUNT_SAMPLES_OF = """
     SELECT examination_id, sensor_id, count(*), count(bpm), min(sec_from_start),
         max(sec_from_start), 0
     FROM ctg WHERE examination_id = ? GROUP BY examination_id, sensor_id
 """
-COUNT_PREDICTIONS_OF = """
-    SELECT examination_id, 0, 0, 0, NULL, NULL, count(*) FROM predictions
+COUNT_PREDICTIONS_OF = f"""
+    SELECT examination_id, 0, 0, 0, NULL, NULL, {_RESULTS} FROM predictions
     WHERE examination_id = ? GROUP BY examination_id
 """
 SET_COUNTED = "UPDATE counted SET samples_through = ?, predictions_through = ?"
@@ -293,7 +303,72 @@ SELECT_SAMPLES = """
     SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE examination_id = ? ORDER BY +id
 """
-SELECT_PREDICTIONS = "SELECT body FROM predictions WHERE examination_id = ? ORDER BY +id"
+SELECT_PAGE = """
+    SELECT id, uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
+    FROM ctg WHERE id > ? AND id <= (SELECT max(id) FROM ctg WHERE examination_id = ?)
+        AND +examination_id = ? AND (? = '' OR uuid = ?)
+    ORDER BY id LIMIT ?
+"""
+SELECT_PREDICTIONS = """
+    SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
+"""
+SELECT_SAMPLES_OF = """
+    SELECT sec_from_start, bpm, uterus, spasms, created_at FROM ctg
+    WHERE examination_id = ? AND sensor_id = ? ORDER BY +id
+"""
+
+
+def before_repeats(sql: str) -> str:
+    """Return a query of ``predictions`` for a database that has a row for every result."""
+    return sql.replace(_RESULTS, "count(*)").replace("body, repeated", "body, NULL AS repeated")
+
+
+# Copies (`ctgkit store copy`)
+
+COPY_EXAMINATIONS = """
+    SELECT e.id, e.bed, e.status, e.start_time, e.end_time, e.notes,
+        CASE WHEN e.end_time IS NULL THEN (SELECT created_at FROM ctg WHERE id = (
+            SELECT max(id) FROM ctg WHERE examination_id = e.id)) END
+    FROM examinations e ORDER BY e.id
+"""
+COPY_SENSORS = "SELECT uuid, token_digest, NULL, NULL FROM sensors ORDER BY id"
+COPY_STREAMS = """
+    SELECT s.id, v.uuid, s.name FROM streams s JOIN sensors v ON v.id = s.sensor_id ORDER BY s.id
+"""
+COPY_SAMPLES = """
+    SELECT v.uuid, c.stream_id, c.seq, c.sec_from_start, c.bpm, c.uterus, c.spasms, c.created_at
+    FROM ctg c JOIN sensors v ON v.id = c.sensor_id WHERE c.examination_id = ? ORDER BY +c.id
+"""
+COPY_RESULTS = """
+    SELECT v.uuid, p.sec_from_start, p.status, p.body, p.created_at, p.repeated
+    FROM predictions p JOIN sensors v ON v.id = p.sensor_id
+    WHERE p.examination_id = ? ORDER BY +p.id
+"""
+COPY_SENSOR = """
+    INSERT INTO sensors (uuid, token_digest) SELECT ?1, ?2 WHERE true ON CONFLICT (uuid) DO NOTHING
+"""
+COPY_STREAM = "INSERT OR IGNORE INTO streams (id, sensor_id, name) VALUES (?, ?, ?)"
+COPY_EXAMINATION = """
+    INSERT INTO examinations (id, bed, status, start_time, end_time, notes)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+COPY_SAMPLE = """
+    INSERT INTO ctg (examination_id, sensor_id, uuid, stream_id, seq, sec_from_start, bpm, uterus,
+        spasms, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+COPY_RESULT = """
+    INSERT INTO predictions (examination_id, sensor_id, sec_from_start, status, body, created_at,
+        repeated)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+COPY_PARTS = """
+    INSERT INTO parts SELECT c.sensor_id, t.name IS NOT NULL, c.stream_id, c.examination_id,
+        min(c.seq), max(c.seq)
+    FROM ctg c LEFT JOIN streams t ON t.id = c.stream_id
+    WHERE c.examination_id = ? AND c.seq IS NOT NULL
+    GROUP BY c.sensor_id, t.name IS NOT NULL, c.stream_id
+"""
 
 # The live page (server/store/archive.py)
 

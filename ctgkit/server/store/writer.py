@@ -17,6 +17,7 @@ from typing import Protocol
 
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
+from ctgkit.server.repeats import ResultRow
 from ctgkit.server.store.archive import Archive
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,7 @@ class Group:
     """Examination, bed."""
     samples: list[tuple[Attendance, Sample]] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
-    predictions: list[tuple[int, str, float | None, str | None, str]] = field(default_factory=list)
-    """Examination, sensor, data time, status, body."""
+    predictions: list[ResultRow] = field(default_factory=list)
     closed: list[tuple[int, bool]] = field(default_factory=list)
     """Examination, and whether it was interrupted."""
     acks: dict[Replies, int] = field(default_factory=dict)
@@ -103,6 +103,9 @@ class Written:
     """One for each question, in order."""
     learned: Sequence[tuple[Numbers, int]] = ()
     """The largest stored numbers of streams of which that wasn't known."""
+    stale: Sequence[Attendance] = ()
+    """Connections whose sensors another node has by now: of theirs nothing with a number was
+    stored, so nothing is acknowledged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +139,15 @@ class Engine(Protocol):
 class Store:
     """What the backend stores, over one engine; what the live page reads is in the archive."""
 
-    def __init__(self, engine: Engine, archive: Archive) -> None:
+    def __init__(self, engine: Engine, archive: Archive | None = None) -> None:
         self._engine, self.archive = engine, archive
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
         self.on_late: Callable[[Sample], None] = lambda sample: None
         """Called with each sample that was a question, or waited for one, once it may go on."""
+        self.on_stale: Callable[[Attendance], None] = lambda attendance: None
+        """Called with each connection of which nothing was stored, as it is over."""
         self.stored = self.duplicates = self.conflicts = 0
         self.commit_failures = self.read_failures = 0
         self._troubles: dict[str, str] = {}
@@ -183,9 +188,10 @@ class Store:
         sec_from_start: float | None,
         status: str | None,
         body: str,
+        repeated: bytes | None = None,
     ) -> None:
-        """Queue one result."""
-        row = (examination_id, sensor_id, sec_from_start, status, body)
+        """Queue one result, and the data times of those that repeat the sensor's one before it."""
+        row = ResultRow(examination_id, sensor_id, sec_from_start, status, body, repeated)
         self._queue.predictions.append(row)
         self._queue.body_bytes += len(body)
         self._queued()
@@ -315,13 +321,16 @@ class Store:
     def _reply(self, group: Group, written: Written) -> None:
         """Pass on what became of a group's samples."""
         self.stored += written.stored
+        for attendance in written.stale:
+            attendance.stale = True
+            self.on_stale(attendance)
         for numbers, largest in written.learned:
             self._forward(numbers.learn(largest))
         for question, outcome in zip(group.questions, written.outcomes, strict=True):
             seq, replies = question.sample.seq, question.replies
             if outcome == "conflict":
                 self.conflicts += 1
-            elif seq is not None:
+            elif seq is not None and outcome != "stale":
                 group.acks[replies] = max(seq, group.acks.get(replies, seq))
             if outcome == "again":
                 self.duplicates += 1

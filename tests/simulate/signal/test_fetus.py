@@ -79,6 +79,7 @@ def test_gradual_hypoxia_follows_from_interrupted_supply():
     assert fetal[-1].details["simulated_ph"] < 7.05
 
 
+@pytest.mark.slow
 def test_the_cohorts_cord_ph_is_that_of_the_recordings():
     """Percentiles of 60 recordings: 7.00, 7.16, 7.24, 7.29, 7.35."""
     scenario = load_scenario("intrapartum-cohort")

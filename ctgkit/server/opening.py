@@ -1,0 +1,29 @@
+"""Open a backend's database, whichever it is: the store, and who decides about sensors."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from ctgkit.dsn import Dsn
+from ctgkit.server.registry import LocalRegistry, Registry
+from ctgkit.server.session import Session
+from ctgkit.server.settings import BackendSettings
+from ctgkit.server.store.sqlite import open_store
+from ctgkit.server.store.writer import Store
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: BackendSettings, digests: Mapping[str, bytes | None]
+) -> AsyncIterator[tuple[Store, Registry]]:
+    """Open the database for as long as the context lasts; *digests* are of the sensors' tokens."""
+    beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+    if isinstance(settings.database, Dsn):
+        from ctgkit.server.store.postgres.opening import open_postgres
+
+        async with open_postgres(settings.database, settings, digests, beds) as both:
+            yield both
+        return
+    async with open_store(settings.database, settings.durability, digests) as store:
+        last = store.recovered.last_examination_id
+        session = Session(beds, settings.grace_s, last, settings.handover_s or 0.0)
+        yield store, LocalRegistry(session, store)

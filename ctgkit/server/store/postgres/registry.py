@@ -1,0 +1,350 @@
+"""The registry of a node among others: claims, releases, heartbeats, housekeeping.
+
+Claims are made many at a time: what comes while one batch is on its way goes with the next one.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ctgkit.errors import StoreError
+from ctgkit.server.numbering import Attendance, Numbers
+from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
+from ctgkit.server.store.postgres.link import Link
+from ctgkit.server.store.postgres.node import DEADLINE_S, Node
+from ctgkit.server.store.writer import Again, Store
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY_S = 1.0
+"""From one heartbeat to the next, seconds; commits between them count too."""
+CLAIM_DEADLINE_S = 10.0
+"""How long a sensor waits to be let in, seconds; then it is told to come again."""
+CLAIMS_AT_ONCE = 250
+"""Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
+WRITTEN_DEADLINE_S = 1.0
+"""How long a sensor that comes again waits for what came over its older connection, seconds."""
+_CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6)"
+_RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
+_OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Claim:
+    sensor_id: str
+    stream: str | None
+    numbered: bool
+    answer: "asyncio.Future[Attendance]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    attendance: Attendance
+    wait_s: float
+    pending: asyncio.Event
+    """Set when all that came over this connection is written, or given up."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    claims: list[_Claim] = field(default_factory=list)
+    releases: list[_Release] = field(default_factory=list)
+    some: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class PostgresRegistry:
+    """Which sensors this node has, as the database says.
+
+    Parameters
+    ----------
+    node : Node
+        This node.
+    link : Link
+        For claims; the node's own is for heartbeats.
+    store : Store
+        Whose groups have to be written before a sensor is let go.
+    beds : mapping of str to str
+        Sensor id -> bed; others may change it.
+    grace_s, handover_s : float
+        How long an examination stays open without a sensor: when it left by itself, and when it
+        was lost with a node or its network, seconds.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        link: Link,
+        store: Store,
+        beds: Mapping[str, str],
+        grace_s: float,
+        handover_s: float,
+    ) -> None:
+        self._node, self._link, self._store, self._bed_of = node, link, store, beds
+        self._grace_s, self._handover_s = grace_s, handover_s
+        self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
+        self.on_lost: Callable[[str], None] = lambda reason: None
+        self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
+        """Hears of another node's connection that was taken over here: somebody may tell it."""
+        self.counts = node.counts
+        self._attending: dict[str, Attendance] = {}
+        self._by_epoch: dict[int, Attendance] = {}
+        self._open: dict[int, str] = {}
+        self._waiting = _Waiting()
+        self._heard_s = time.monotonic()
+        """When the database last answered a heartbeat."""
+        self._away = False
+        node.on_new_generation = self._lost
+        store.on_stale = self._is_stale
+
+    @property
+    def connected(self) -> Mapping[str, Attendance]:
+        """The sensors connected here, by id."""
+        return self._attending
+
+    @property
+    def node(self) -> tuple[str, int]:
+        """Name and generation of this node."""
+        return self._node.name, self._node.generation
+
+    def open_examinations(self) -> Mapping[int, str]:
+        """Return id -> bed of the open examinations of all nodes, as of the last heartbeat."""
+        return self._open
+
+    def trouble(self, longest_s: float) -> str:
+        """Return why no sensor can be let in, when that has been so for *longest_s*."""
+        silent_s = time.monotonic() - self._heard_s
+        return "the database does not answer" if silent_s > longest_s else ""
+
+    # Sensors come and go
+
+    async def claim(self, sensor_id: str, stream: str | None, *, numbered: bool) -> Attendance:
+        """Let a sensor in, as soon as the database says so."""
+        if (older := self._attending.get(sensor_id)) is not None:
+            older.displaced = True
+            with contextlib.suppress(TimeoutError):  # else it is resent, as over another node
+                async with asyncio.timeout(WRITTEN_DEADLINE_S):
+                    await self._store.written()
+        answer: asyncio.Future[Attendance] = asyncio.get_running_loop().create_future()
+        claim = _Claim(sensor_id, stream, numbered, answer)
+        self._waiting.claims.append(claim)
+        self._waiting.some.set()
+        try:
+            async with asyncio.timeout(CLAIM_DEADLINE_S):
+                return await answer
+        except TimeoutError as error:
+            raise Again("the database is slow") from error
+
+    def release(self, attendance: Attendance, *, lost: bool) -> None:
+        """Let a sensor go once all that it sent is written."""
+        if self._attending.get(attendance.sensor_id) is attendance:
+            del self._attending[attendance.sensor_id]
+        if self._by_epoch.pop(attendance.epoch, None) is None:
+            return  # another connection has it, or another node
+        wait_s = max(self._grace_s, self._handover_s) if lost else self._grace_s
+        self._waiting.releases.append(_Release(attendance, wait_s, self._store.pending))
+        self._waiting.some.set()
+
+    async def _converse(self) -> None:
+        """Claim and release, as sensors come and go."""
+        waiting = self._waiting
+        while True:
+            await waiting.some.wait()
+            waiting.some.clear()
+            try:
+                if waiting.releases:
+                    await self._release_some()
+                if waiting.claims:
+                    await self._claim_some()
+            except Again as error:
+                log.warning("sensors have to wait: %s", error)
+                await asyncio.sleep(0.2)
+            if waiting.claims or waiting.releases:
+                waiting.some.set()
+
+    async def _claim_some(self) -> None:
+        # Who left a bed before may have ended its examination.
+        left = {self._bed_of.get(r.attendance.sensor_id) for r in self._waiting.releases}
+        ready = [c for c in self._waiting.claims if self._bed_of.get(c.sensor_id) not in left]
+        claims = ready[:CLAIMS_AT_ONCE]
+        if not claims:
+            return
+        taken = set(claims)
+        self._waiting.claims = [c for c in self._waiting.claims if c not in taken]
+        try:
+            if unknown := {c.sensor_id for c in claims} - self._node.keys.keys():
+                await self._node.learn_keys(unknown)
+            generation = self._node.generation
+            rows = await self._link.fetch(
+                _CLAIM, self._node.name, generation,
+                [self._node.keys[c.sensor_id] for c in claims],
+                [self._bed_of[c.sensor_id] for c in claims],
+                [c.stream for c in claims],
+                [c.numbered for c in claims],
+                deadline_s=DEADLINE_S,
+            )  # fmt: skip
+            if len(rows) < len(claims):
+                await self._node.begin_anew(generation)
+                raise Again("this node began anew")
+        except (Again, StoreError, KeyError) as error:
+            for claim in claims:
+                if not claim.answer.done():
+                    claim.answer.set_exception(Again(str(error)))
+            if isinstance(error, StoreError):
+                raise
+            return
+        for claim, row in zip(claims, rows, strict=True):
+            self._admit(claim, row)
+
+    def _admit(self, claim: _Claim, row: Any) -> None:
+        """Take note of a claim that the database granted."""
+        largest = row["largest"]
+        attendance = Attendance(
+            claim.sensor_id,
+            row["examination"],
+            claim.stream,
+            # Nobody else may store a number of this stream now: a larger one is certainly new.
+            Numbers(-1 if largest is None else largest, known=True),
+            row["stream"],
+            epoch=row["epoch"],
+            sensor_key=self._node.keys[claim.sensor_id],
+        )
+        bed, actions = self._bed_of[claim.sensor_id], list[Action]()
+        if (closed := row["closed"]) is not None:
+            self._open.pop(closed, None)
+            actions.append(CloseExamination(closed, bed, row["closed_interrupted"]))
+        if row["opened"]:
+            actions.append(OpenExamination(attendance.examination_id, bed))
+        self._open[attendance.examination_id] = bed
+        if row["old_node"] == self._node.name:
+            actions += self._gone((row["old_epoch"],))
+        elif row["old_node"] is not None:
+            self.counts["taken"] += 1
+            self.on_taken(row["old_node"], row["old_epoch"])
+        self._by_epoch[attendance.epoch] = attendance
+        self._attending[claim.sensor_id] = attendance
+        self.on_actions(actions)
+        if claim.answer.done():  # the connection went away meanwhile
+            self.release(attendance, lost=True)
+        else:
+            claim.answer.set_result(attendance)
+
+    async def _release_some(self) -> None:
+        releases = self._waiting.releases
+        if not all(r.pending.is_set() for r in releases):
+            await self._store.settled()
+        ready = [r for r in releases if r.pending.is_set()][:CLAIMS_AT_ONCE]
+        if not ready:
+            return
+        rows = await self._link.fetch(
+            _RELEASE,
+            [r.attendance.sensor_key for r in ready],
+            [r.attendance.epoch for r in ready],
+            [r.wait_s for r in ready],
+            deadline_s=DEADLINE_S,
+        )
+        gone = set(map(id, ready))
+        self._waiting.releases = [r for r in releases if id(r) not in gone]
+        self._closed(rows)
+
+    def _closed(self, rows: Sequence[Any]) -> None:
+        for examination_id, bed, interrupted in rows:
+            self._open.pop(examination_id, None)
+            self.on_actions([CloseExamination(examination_id, bed, interrupted)])
+
+    # Others take over
+
+    def displaced(self, epochs: Sequence[int]) -> None:
+        """Take note that other nodes have the sensors of these connections."""
+        self.on_actions(self._gone(epochs))
+
+    def _gone(self, epochs: Sequence[int]) -> list[Action]:
+        actions: list[Action] = []
+        for epoch in epochs:
+            if (attendance := self._by_epoch.pop(epoch, None)) is not None:
+                self.counts["displaced"] += 1
+                attendance.displaced = True
+                if self._attending.get(attendance.sensor_id) is attendance:
+                    del self._attending[attendance.sensor_id]
+                actions.append(Displace(attendance))
+        return actions
+
+    def _is_stale(self, attendance: Attendance) -> None:
+        """Take note that a group's samples of a connection were not stored: it is over."""
+        self.displaced((attendance.epoch,))
+
+    def _lost(self) -> None:
+        """Send all sensors away: what this node owned belongs to nobody any more."""
+        for attendance in self._by_epoch.values():
+            attendance.displaced = attendance.stale = True
+        self._by_epoch.clear()
+        self._attending.clear()
+        self.on_lost("this node was cut off, come again")
+
+    # Heartbeats and housekeeping
+
+    async def start(self) -> None:
+        """Do the housekeeping once: an earlier run's sensors are let go."""
+        try:
+            await self._keep_house()
+        except Again as error:
+            log.warning("housekeeping has to wait: %s", error)
+
+    async def run(self) -> None:
+        """Claim, release, and keep house until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._converse())
+            tasks.create_task(self._beat_forever())
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_EVERY_S)
+            try:
+                await self._beat()
+                self._heard_s = time.monotonic()
+                if self._away:
+                    await self._node.hold_name()
+                    self._away = False
+                await self._keep_house()
+            except Again as error:
+                silent_s = time.monotonic() - self._heard_s
+                if silent_s > self._node.lease_s and self._by_epoch:
+                    log.error("no heartbeat for %.0f s, all sensors go: %s", silent_s, error)
+                    self._lost()
+                self._away = True
+
+    async def _beat(self) -> None:
+        sql, generation = "SELECT * FROM ctgkit_beat($1, $2)", self._node.generation
+        (row,) = await self._node.link.fetch(
+            sql, self._node.name, generation, deadline_s=DEADLINE_S
+        )
+        if row["fenced"]:
+            await self._node.begin_anew(generation)
+        elif row["gone"]:
+            self.displaced(row["gone"])
+
+    async def _keep_house(self) -> None:
+        link = self._node.link
+        for (name,) in await link.fetch(
+            "SELECT ctgkit_fence($1)", self._node.lease_s, deadline_s=DEADLINE_S
+        ):
+            log.warning("node %s was silent for %g s: fenced", name, self._node.lease_s)
+        self._closed(
+            await link.fetch(
+                "SELECT * FROM ctgkit_tidy($1)", self._handover_s, deadline_s=DEADLINE_S
+            )
+        )
+        rows = await link.fetch(_OPEN, deadline_s=DEADLINE_S)
+        self._open = {row[0]: row[1] for row in rows}
+
+    async def stop(self) -> None:
+        """Let go what is left and say that this node is gone."""
+        try:
+            while self._waiting.releases:
+                await self._release_some()
+            await self._node.leave()
+        except (Again, StoreError) as error:
+            log.warning("left without a goodbye: %s", error)
