@@ -241,7 +241,7 @@ class Backend:
 
     async def _order(self, connection: Guarded, order: Order) -> Answer:
         """Have a sensor do something; what it did is kept with its examination."""
-        self._note("control", connection, verb=order.verb, sensor=order.sensor, **order.parameters)
+        self._note("control", connection, verb=str(order), sensor=order.sensor)
         answer = await self._controls.order(order)
         examination_id = self._results.examination_of.get(order.sensor)
         if answer.status == 200 and examination_id is not None and order.verb != "stop":
