@@ -20,13 +20,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def names_in(scenario: str) -> list[str]:
+    """Return the scenarios of a list with commas; a file's name may hold some.
+
+    >>> names_in("normal-reactive, late-decels-severe")
+    ['normal-reactive', 'late-decels-severe']
+    """
+    if Path(scenario).is_file():
+        return [scenario]
+    return [name.strip() for name in scenario.split(",")]
+
+
 class Repertoire:
     """Makes the source of each sensor, and keeps what is needed to tell the truth afterwards.
 
     Parameters
     ----------
     scenario : str
-        Name or TOML file; unused with a recording.
+        Name or TOML file, or several with commas between: the first sensor plays the first of
+        them, and so on, from the beginning again when there are more sensors. Unused with a
+        recording.
     recording : Path or None
         Played instead: the first sensor plays the first recording in it, and so on, from the
         beginning again when there are more sensors.
@@ -64,7 +77,7 @@ class Repertoire:
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
         self._recordings: list[Recording] = []
-        self._scenario: Scenario | None = None
+        self._scenarios: list[Scenario] = []
         if recording is not None:
             from ctgkit.recording import read_recordings
 
@@ -79,20 +92,41 @@ class Repertoire:
         else:
             from ctgkit.simulate.library import load_scenario
 
-            self._scenario = load_scenario(scenario)
+            self._scenarios = [load_scenario(name) for name in names_in(scenario)]
 
     def source(self, number: int) -> Source:
         """Return what sensor *number* plays, from its start."""
-        scenario, seed = self._cast.get(number, (self._scenario, self._seed))
-        if scenario is None:
+        if self._part(number)[0] is None:
             from ctgkit.simulate.playback import RecordingSource
 
             return RecordingSource(self._recordings[number % len(self._recordings)])
-        from ctgkit.simulate.sensor import Sensor
-
-        sensor = Sensor(scenario, seed, number, self._rate_hz)
+        sensor = self._sensor(number)
         self.sensors[number] = sensor
         return sensor
+
+    def _sensor(self, number: int) -> "Sensor":
+        from ctgkit.simulate.sensor import Sensor
+
+        scenario, seed = self._part(number)
+        assert scenario is not None
+        return Sensor(scenario, seed, number, self._rate_hz)
+
+    def _part(self, number: int) -> "tuple[Scenario | None, int]":
+        """Return scenario and seed of sensor *number*; no scenario where a recording is played."""
+        n = len(self._scenarios)
+        given = self._scenarios[number % n] if n else None
+        return self._cast.get(number, (given, self._seed))
+
+    def plays(self, number: int) -> str:
+        """Return in a few words what sensor *number* plays."""
+        if not self._scenarios:
+            one = self._recordings[number % len(self._recordings)]
+            place = number % len(self._recordings) + 1
+            return (
+                f"recording {place} of {len(self._recordings)}, {len(one.sec_from_start)} samples"
+            )
+        playing = self._sensor(number).patient.scenario.id
+        return f"{playing}, seed {self._part(number)[1]}, patient {number}"
 
     def choose(self, number: int, scenario: str | None, seed: int | None) -> None:
         """Choose what sensor *number* plays from its next start on.
@@ -115,7 +149,7 @@ class Repertoire:
         from ctgkit.errors import excerpt, near
         from ctgkit.simulate.library import load_scenario, scenario_names
 
-        chosen, before = self._cast.get(number, (self._scenario, self._seed))
+        chosen, before = self._part(number)
         if scenario is not None:
             names = scenario_names()
             if scenario not in names:
@@ -149,7 +183,7 @@ class Repertoire:
         for number, sensor in self.sensors.items():
             about = {
                 "scenario": sensor.patient.scenario.id,
-                "seed": self._cast.get(number, (None, self._seed))[1],
+                "seed": self._part(number)[1],
                 "sensor": number,
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,
