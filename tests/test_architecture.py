@@ -57,6 +57,7 @@ PURE = {
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.door",
+    "ctgkit.server.pageasks",
     "ctgkit.server.owed",
     "ctgkit.analysis.alerts",
     "ctgkit.analysis.baseline",
