@@ -27,6 +27,7 @@ from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    PageAsks,
     Part,
     Reads,
     Report,
@@ -45,6 +46,8 @@ from ctgkit.server.mllink import MlLink
 from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
+from ctgkit.server.pageapi import PageApi
+from ctgkit.server.pageasks import Order
 from ctgkit.server.registry import Registry
 from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
@@ -113,6 +116,7 @@ class Backend:
         roster.begin(recovered.token_digests)
         self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
         self._controls = SensorControls(roster.entries, registry.connected)
+        self._page = PageApi(store, roster.entries, registry.open_examinations)
         self._gate = Gate(
             token_digests=roster.digests,
             viewer_token=settings.viewer_token,
@@ -241,12 +245,27 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
+            case Order():
+                return await self._order(connection, route)
+            case PageAsks(name, query):
+                if name == "note":
+                    self._note("note", connection)
+                return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
             case Reads(name, places, query):
                 return await self._rest.answer(name, places, query)
             case Answer():
                 return route
+
+    async def _order(self, connection: Guarded, order: Order) -> Answer:
+        """Have a sensor do something; what it did is kept with its examination."""
+        self._note("control", connection, verb=str(order), sensor=order.sensor)
+        answer = await self._controls.order(order)
+        examination_id = self._results.examination_of.get(order.sensor)
+        if answer.status == 200 and examination_id is not None and order.verb != "stop":
+            await self._page.keep(examination_id, order, answer)
+        return answer
 
     def _refused(self, peer: str, target: str, answer: Answer) -> None:
         self.counters.refused[answer.status] += 1

@@ -25,7 +25,9 @@ def health_of(
     """Return the members of the answer; *trouble* is the database's, if any."""
     healthy = not trouble and (ml is None or ml.healthy) and (not bus or bus.state == "up")
     name, generation = registry.node
-    as_node: dict[str, Any] = {"node": name, "generation": generation, **registry.counts} if name else {}
+    as_node: dict[str, Any] = (
+        {"node": name, "generation": generation, **registry.counts} if name else {}
+    )
     shown = Health(
         status="ok" if healthy else "degraded",
         service="ctgkit",

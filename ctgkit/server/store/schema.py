@@ -383,6 +383,35 @@ COPY_PARTS = """
     GROUP BY c.sensor_id, t.name IS NOT NULL, c.stream_id
 """
 
+# The live page (server/store/archive.py)
+
+SELECT_SENSOR_KEY = "SELECT id FROM sensors WHERE uuid = ?"
+SELECT_SENSOR_NAME = "SELECT uuid FROM sensors WHERE id = ?"
+SELECT_RESULT_BEFORE = """
+    SELECT id FROM predictions WHERE examination_id = ? AND id <= ? ORDER BY id DESC
+    LIMIT 1 OFFSET ?
+"""
+SELECT_WITH_EVENTS = """
+    SELECT body FROM predictions WHERE examination_id = ? AND id BETWEEN ? AND ?
+    AND instr(body, '"events"') ORDER BY id DESC
+"""
+SEARCH_EXAMINATIONS = (
+    SELECT_EXAMINATIONS.replace("FROM", ", e.notes <> '' AS has_notes FROM")
+    + """
+    WHERE e.id <= :before AND (:search = '' OR CAST(e.id AS TEXT) = :search
+        OR instr(folded(e.bed), :search) OR instr(folded(e.notes), :search)
+        OR instr(e.start_time, upper(:search)) = 1
+        OR EXISTS (SELECT 1 FROM parts p JOIN sensors s ON s.id = p.sensor_id
+            WHERE p.examination_id = e.id AND instr(s.uuid, :search)))
+    ORDER BY e.id DESC LIMIT :limit
+"""
+)
+"""``folded`` is Python's: SQLite's lower() knows no Cyrillic."""
+SELECT_NOTES = "SELECT notes FROM examinations WHERE id = ?"
+ADD_NOTE = """
+    UPDATE examinations SET notes = notes || :line WHERE id = :id AND length(notes) <= :room
+"""
+
 # Removal (`ctgkit exam delete|prune`, `serve --keep-days`)
 
 REMOVE_SAMPLES = """

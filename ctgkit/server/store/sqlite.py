@@ -16,6 +16,7 @@ from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.roster import Known
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
+from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.removal import remove_old
@@ -231,9 +232,11 @@ async def open_store(
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
+            archive = Archive(path)
+            stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(SqliteEngine(path, thread, reader, keys, recovered, keep_days))
+        yield Store(SqliteEngine(path, thread, reader, keys, recovered, keep_days), archive)
 
 
 def _real(path: Path) -> Path:

@@ -20,6 +20,7 @@ from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
 from ctgkit.server.repeats import ResultRow
 from ctgkit.server.roster import Known
+from ctgkit.server.store.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -145,10 +146,10 @@ class Engine(Protocol):
 
 
 class Store:
-    """What the backend stores, over one engine."""
+    """What the backend stores, over one engine; what the live page reads is in the archive."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, archive: Archive | None = None) -> None:
+        self._engine, self.archive = engine, archive
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
