@@ -48,17 +48,12 @@ from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
 from ctgkit.server.pageapi import PageApi
 from ctgkit.server.pageasks import Order
-from ctgkit.server.registry import Registry
+from ctgkit.server.registry import NOT_READY_AFTER_S, REFUSES_AFTER_S, Registry
 from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
-from ctgkit.server.session import (
-    Action,
-    CloseExamination,
-    Displace,
-    OpenExamination,
-)
+from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.writer import Again, Replies, Store
 from ctgkit.wire import SUBPROTOCOL
@@ -66,13 +61,7 @@ from ctgkit.wire import SUBPROTOCOL
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_EVERY_S = 0.25
-ROSTER_EVERY_S = 2.0
-"""How often the database is asked which sensors are known, seconds."""
 WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
-NOT_READY_AFTER_S = 3.0
-"""How long the database may be silent before balancers are told, seconds."""
-REFUSES_AFTER_S = 10.0
-"""And before sensors are refused, seconds: until then they are let in once it answers."""
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
 """How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
@@ -410,16 +399,12 @@ class Backend:
         for connection in self._sockets.values():
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
-    async def _watch_roster(self) -> None:
-        """Take note of sensors that are added to, changed in, or removed from the database."""
-        while True:
-            for sensor_id in self._roster.update(await self._store.known()):
-                log.info("sensor %s: its token is no longer valid", sensor_id)
-                attendance = self._registry.connected.get(sensor_id)
-                if attendance is not None and attendance in self._sockets:
-                    closing = self._sockets[attendance].close(*WITHDRAWN)
-                    self._tasks.create_task(closing)
-            await asyncio.sleep(ROSTER_EVERY_S)
+    def _withdraw(self, sensor_id: str) -> None:
+        """Send away a sensor whose token is no longer valid."""
+        log.info("sensor %s: its token is no longer valid", sensor_id)
+        attendance = self._registry.connected.get(sensor_id)
+        if attendance is not None and attendance in self._sockets:
+            self._tasks.create_task(self._sockets[attendance].close(*WITHDRAWN))
 
     async def _keep_house(self) -> None:
         while True:
@@ -430,7 +415,8 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        own = [self._store.maintain_forever(), self._keep_house(), self._watch_roster()]
+        roster = self._store.watch(self._roster, self._withdraw)
+        own = [self._store.maintain_forever(), self._keep_house(), roster]
         parts = [*own, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
 
