@@ -213,7 +213,7 @@ async def test_what_is_said_is_bounded(tmp_path):
     bus = nats.NatsBus("nats://127.0.0.1:1", "a", lambda texts: None, lambda s, why: None)
     for n in range(3 * nats.QUEUE_MAX):
         bus.publish([("s", b"%d" % n)])
-    assert len(bus._queue) == nats.QUEUE_MAX
+    assert len(bus._queue) == bus._queued == nats.QUEUE_MAX
     assert bus.dropped == 2 * nats.QUEUE_MAX
     for _ in range(100):
         bus.publish([("s", bytes(100_000))])
@@ -226,6 +226,7 @@ async def test_what_is_said_is_bounded(tmp_path):
         group = bus._group()
         sizes.append(sum(len(text) for _, text in group))
     assert max(sizes) <= nats.GROUP_MAX_BYTES
+    assert (bus._queued, bus._queued_bytes) == (0, 0)
 
 
 REFUSALS = {

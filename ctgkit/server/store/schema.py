@@ -303,7 +303,7 @@ SELECT_SAMPLES = """
     SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE examination_id = ? ORDER BY +id
 """
-SELECT_PAGE = """
+SELECT_SAMPLES_PAGE = """
     SELECT id, uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE id > ? AND id <= (SELECT max(id) FROM ctg WHERE examination_id = ?)
         AND +examination_id = ? AND (? = '' OR uuid = ?)
