@@ -288,3 +288,21 @@ def test_addresses_that_are_none(url):
     assert done.exit_code == 2
     assert "nats://[USER" in done.output
     assert "geheim" not in done.output
+
+
+def test_passwords_are_not_shown(monkeypatch, tmp_path):
+    """The command line refuses them, as `ps` would show them; `config show` leaves them out."""
+    done = CliRunner().invoke(cli, ["serve", "--bus", "nats://ctg:geheim@127.0.0.1"])
+    assert done.exit_code == 2
+    assert "CTGKIT_SERVE_BUS" in done.output
+    assert "geheim" not in done.output
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("CTGKIT_SERVE_BUS", "nats://ctg:geheim@nats/ward")
+    monkeypatch.setenv("CTGKIT_SERVE_ML", "ws://ctg:geheim@ml:8081/ws/ctg")
+    for as_json in ([], ["--json"]):
+        done = CliRunner().invoke(cli, ["config", "show", "serve", *as_json])
+        assert done.exit_code == 0
+        assert "geheim" not in done.output
+        assert "nats://***@nats/ward" in done.output
+        assert "ws://***@ml:8081/ws/ctg" in done.output
