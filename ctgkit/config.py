@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +59,8 @@ class Config:
     commands: dict[str, dict[str, Any]]
     sensors: tuple[SensorEntry, ...] = ()
     viewer_token: str | None = field(default=None, repr=False)
+    is_projects: bool = False
+    """Whether it is a project's: the file given, or the one in the working directory."""
 
 
 def state_dir() -> Path:
@@ -87,10 +89,11 @@ def find_config(path: Path | None) -> Config:
         import platformdirs
 
         candidates = (Path(FILE_NAME), platformdirs.user_config_path("ctgkit") / FILE_NAME)
-        path = next((p for p in candidates if p.is_file()), None)
-        if path is None:
+        found = next((p for p in candidates if p.is_file()), None)
+        if found is None:
             return Config(commands={})
-    return read_config(path)
+        return replace(read_config(found), is_projects=found == candidates[0])
+    return replace(read_config(path), is_projects=True)
 
 
 class _Sensor(msgspec.Struct, forbid_unknown_fields=True):
@@ -195,7 +198,7 @@ def write_config(path: Path, sensors: tuple[SensorEntry, ...], *, replace: bool 
         "",
         "[serve]",
         "# port = 8080",
-        '# store = "sqlite:///ctgkit.db"',
+        '# store = "sqlite:///ctgkit.db"  # the default: beside this file',
     ]
     for sensor in sensors:
         lines += ["", "[[sensors]]", f'id = "{sensor.id}"', f'token = "{sensor.token}"']
@@ -210,7 +213,7 @@ def write_config(path: Path, sensors: tuple[SensorEntry, ...], *, replace: bool 
     except FileExistsError as error:
         raise ConfigError(str(path), "exists already; --force replaces it") from error
     except OSError as error:
-        raise ConfigError(str(path), str(error)) from error
+        raise ConfigError(str(path), f"cannot be written: {error.strerror}") from error
 
 
 def default_credentials(create: bool) -> Config:

@@ -8,6 +8,7 @@
   - ScenarioError            a scenario has an unknown key or a value out of range
   - ConfigError              the configuration is wrong
   - Unreachable              the peer cannot be reached, or went away for good
+  - MissingExtra             a library is needed that comes with one of the package's extras
 
 A peer's fault is one of these; our own caller's fault is a ``ValueError`` or ``TypeError``.
 """
@@ -142,3 +143,16 @@ class Unreachable(CtgkitError):
 
     def __str__(self) -> str:
         return f"{self.url}: {self.reason}"
+
+
+class MissingExtra(CtgkitError):
+    """Something needs a library that isn't installed: one of the package's extras brings it."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(what, library, extra)
+        self.what, self.library, self.extra = what, library, extra
+
+    def __str__(self) -> str:
+        return f"{self.what} needs {self.library}: pip install 'ctgkit[{self.extra}]'"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ctgkit.check.database import COLUMNS, Database
 from ctgkit.dsn import Dsn
-from ctgkit.net.postgres import ReadOnly, read_only
+from ctgkit.net.postgres import Waiting, read_only
 
 _COLUMNS_OF = """
     SELECT attname FROM pg_attribute
@@ -27,7 +27,7 @@ class PostgresDatabase(Database):
         When tables or columns are missing.
     """
 
-    def __init__(self, dsn: Dsn, db: ReadOnly) -> None:
+    def __init__(self, dsn: Dsn, db: Waiting) -> None:
         self._db = db
         super().__init__(dsn)
 

@@ -30,6 +30,10 @@ async def probe(bench: Bench) -> None:
         async with bench.sensor(v1=True) as line:
             if line.connection.subprotocol != SUBPROTOCOL:
                 bench.lacks["v1"] = f"the backend doesn't speak {SUBPROTOCOL}"
+            try:
+                await line.settle()
+            except Mismatch:
+                bench.pulse.pongs = line.code is not None  # clause C-2.1, judged by its own checks
     except Mismatch as mismatch:
         why = f"the sensor isn't let in: {mismatch.actual}"
         bench.lacks |= dict.fromkeys(("sensor", "pair", "v1", "witness"), why)

@@ -6,13 +6,15 @@ The driver is an extra: this module is imported when an address of PostgreSQL's 
 import asyncio
 import contextlib
 import importlib.util
+import itertools
+import os
 import socket
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctgkit.dsn import Dsn
-from ctgkit.errors import ConfigError, CtgkitError, StoreError, Unreachable, excerpt
+from ctgkit.errors import CtgkitError, MissingExtra, StoreError, Unreachable, excerpt
 
 if TYPE_CHECKING:
     import asyncpg
@@ -51,7 +53,7 @@ async def connect(
         When it doesn't let us in.
     """
     if importlib.util.find_spec("asyncpg") is None:
-        raise ConfigError(str(dsn), "needs the extra: pip install 'ctgkit[postgres]'")
+        raise MissingExtra(str(dsn), "asyncpg", "postgres")
     import asyncpg
 
     where = str(dsn)
@@ -68,8 +70,9 @@ async def connect(
         raise Unreachable(where, f"no answer within {CONNECT_TIMEOUT_S:g} s") from error
     except socket.gaierror as error:
         raise Unreachable(where, f"its name does not resolve ({error.strerror})") from error
-    except OSError as error:
-        raise Unreachable(where, line_of(error)) from error
+    except OSError as error:  # of several hosts, or addresses, the last one's
+        reason = os.strerror(error.errno) if error.errno else line_of(error)
+        raise Unreachable(where, reason) from error
     except asyncpg.PostgresError as error:
         kind = StoreError if (error.sqlstate or "").startswith(_REFUSED) else Unreachable
         raise kind(where, line_of(error)) from error
@@ -82,8 +85,10 @@ def line_of(error: BaseException) -> str:
     return excerpt(str(error).partition("\n")[0] or type(error).__name__)
 
 
-class ReadOnly:
-    """A connection for a command that waits for each answer. Made by :func:`read_only`.
+class Waiting:
+    """A connection for a command that waits for each answer.
+
+    Made by :func:`read_only` and :func:`read_write`.
 
     Its event loop has a thread of its own, so that it can be used inside another one as well.
     """
@@ -110,15 +115,39 @@ class ReadOnly:
         while rows := self.wait_for(cursor.fetch(PAGE_ROWS)):
             yield from rows
 
-    def open(self, begin: str) -> None:
-        """Connect and begin."""
-        self._db = self.wait_for(connect(self._dsn, writes=False))
-        self.wait_for(self._db.execute(begin))
+    def execute(self, sql: str) -> None:
+        """Run statements without parameters."""
+        assert self._db is not None
+        self.wait_for(self._db.execute(sql))
+
+    def fill(self, table: str, columns: Sequence[str], rows: Iterable[Any]) -> None:
+        """Add rows by COPY; they are taken in the caller's thread."""
+        assert self._db is not None
+        rest = iter(rows)
+        while some := list(itertools.islice(rest, PAGE_ROWS)):
+            self.wait_for(self._db.copy_records_to_table(table, columns=columns, records=some))
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done here, or nothing of it."""
+        self.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def open(self, *, writes: bool) -> None:
+        """Connect."""
+        self._db = self.wait_for(connect(self._dsn, writes=writes))
 
     def close(self) -> None:
         """Let go of the connection."""
         if self._db is not None:
-            self._loop.call_soon_threadsafe(self._db.terminate)
+            with contextlib.suppress(StoreError):  # it is closed either way
+                self.wait_for(self._db.close(timeout=1.0))
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what comes of it."""
@@ -135,7 +164,7 @@ async def _cursor(db: "asyncpg.Connection", sql: str, arguments: tuple[Any, ...]
 
 
 @contextlib.contextmanager
-def read_only(dsn: Dsn, *, snapshot: bool = True) -> Iterator[ReadOnly]:
+def read_only(dsn: Dsn, *, snapshot: bool = True) -> Iterator[Waiting]:
     """Connect for reading: in one snapshot, or seeing what others write meanwhile.
 
     Raises
@@ -143,16 +172,30 @@ def read_only(dsn: Dsn, *, snapshot: bool = True) -> Iterator[ReadOnly]:
     ConfigError, Unreachable, StoreError
         See :func:`connect`.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="database", daemon=True)
-    thread.start()
-    db = ReadOnly(loop, dsn)
-    try:
-        db.open(
+    with _waiting(dsn, writes=False) as db:
+        db.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
             if snapshot
             else "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
         )
+        yield db
+
+
+@contextlib.contextmanager
+def read_write(dsn: Dsn) -> Iterator[Waiting]:
+    """Connect for writing; the errors are the same."""
+    with _waiting(dsn, writes=True) as db:
+        yield db
+
+
+@contextlib.contextmanager
+def _waiting(dsn: Dsn, *, writes: bool) -> Iterator[Waiting]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="database", daemon=True)
+    thread.start()
+    db = Waiting(loop, dsn)
+    try:
+        db.open(writes=writes)
         yield db
     finally:
         db.close()

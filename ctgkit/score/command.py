@@ -46,8 +46,10 @@ def _least_f1(text: str) -> tuple[str, float]:
 class ScoreOptions:
     """Options of `ctgkit score`."""
 
-    truth: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
-    results: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
+    truth: Path | None = argument(required=False, type=File(exists=True, dir_okay=True, stdin=True))
+    results: Path | None = argument(
+        required=False, type=File(exists=True, dir_okay=True, stdin=True)
+    )
     lag_s: int = lag_option(
         "Without RESULTS: take our analyzer's report as it looks S seconds later."
     )
@@ -160,7 +162,10 @@ class ScoreOptions:
         help="Compare with an earlier run's --json, recording by recording.",
     )
     junit: Path | None = option(
-        "--junit", type=OutFile(), section=OUTPUT, help="Write JUnit XML to FILE as well."
+        "--junit",
+        type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
+        section=OUTPUT,
+        help="Write JUnit XML to FILE as well.",
     )
     as_json: bool = json_option("Print one JSON object.")
 

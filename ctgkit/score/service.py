@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
 import numpy as np
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -28,7 +27,7 @@ from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
-from ctgkit.wire import MlFormat, decode_result, encode_sample
+from ctgkit.wire import MlFormat, decode_result, encode_request
 
 log = logging.getLogger(__name__)
 
@@ -269,10 +268,9 @@ class _Talk:
         owed = [(s.sensor_id, s.sec_from_start) for s in samples]
         self._owed.extend(owed)
         self._is_owed.update(owed)
-        bare = (msgspec.structs.replace(s, seq=None) for s in samples)
         try:
             await send_texts(
-                self._connection, [encode_sample(s, self._settings.ml_format) for s in bare]
+                self._connection, [encode_request(s, self._settings.ml_format) for s in samples]
             )
         except ConnectionClosed as error:
             raise Unreachable(self._settings.url, f"lost: {error}") from error

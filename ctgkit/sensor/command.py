@@ -22,6 +22,7 @@ from ctgkit.cli.options import (
     seed_option,
 )
 from ctgkit.cli.types import (
+    JSON_LINES,
     PAUSE,
     RATE,
     SECONDS,
@@ -37,6 +38,7 @@ from ctgkit.errors import Unreachable, printable
 from ctgkit.net.addresses import websocket_url
 from ctgkit.recording.reading_options import ReadingOptions
 from ctgkit.samples import RATE_HZ
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from ctgkit.faults.fault import Fault
@@ -61,15 +63,10 @@ class SensorOptions(ReadingOptions):
         default=1,
         help="Number of sensors; each uses the next credentials of the configuration.",
     )
-    scenario: str = option(
-        "--scenario",
-        default="normal-reactive",
-        metavar="NAME|FILE",
-        help="What the sensors simulate; `ctgkit scenario list` names them.",
-    )
+    scenario: str = scenario_option("What the sensors simulate")
     recording: Path | None = option(
         "--from",
-        type=File(dir_okay=True),
+        type=File(dir_okay=True, stdin=True),
         help="Play a recording of any format instead of a scenario: the first sensor the first in"
         " it, and so on.",
     )
@@ -125,7 +122,7 @@ class SensorOptions(ReadingOptions):
     seed: int = seed_option("the scenario and the faults", section="Signal")
     truth: Path | None = option(
         "--truth",
-        type=OutFile(),
+        type=OutFile(**JSON_LINES),
         section=OUTPUT,
         help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
     )

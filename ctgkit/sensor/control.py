@@ -46,7 +46,7 @@ def listen(address: tuple[str, int], count: int) -> list[list[socket.socket]]:
 
     Raises
     ------
-    Unreachable
+    ConfigError
         When one of them cannot be bound.
     """
     host, port = address

@@ -16,7 +16,7 @@ from websockets.frames import CloseCode
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError, excerpt
+from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
@@ -29,11 +29,13 @@ from ctgkit.server.door import (
     Attempts,
     Gate,
     Part,
+    Reads,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
     acts,
+    for_page,
     select_subprotocol,
     token_digest,
 )
@@ -41,9 +43,11 @@ from ctgkit.server.endpoints import Health
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
+from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
 from ctgkit.server.registry import Registry
+from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
@@ -89,7 +93,6 @@ class Backend:
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
-        self._beds = {s.id: s.bed for s in settings.sensors}
         self._sockets: dict[Attendance, Guarded] = {}
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
@@ -102,26 +105,15 @@ class Backend:
             registry.open_examinations,
             settings.keep_results,
         )
-        self._mllink = (
-            None
-            if not settings.ml_url
-            else MlLink(
-                settings.ml_url,
-                settings.ml_format,
-                settings.ml_retry_s,
-                self._results.relay,
-                self._results.show_unanswered,
-                store,
-                self.counters,
-                self._results.past_of,
-            )
-        )
+        self._beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+        self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
         self._controls = SensorControls(settings.sensors, registry.connected)
         self._gate = Gate(
             token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
+        self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -129,7 +121,19 @@ class Backend:
         """Viewers whose access token is awaited."""
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self.counters.expose(store, registry, self._broadcast, self._mllink, audit.counts)
+        self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+
+    def _link(self, url: str) -> MlLink:
+        return MlLink(
+            url,
+            self._settings.ml_format,
+            self._settings.ml_retry_s,
+            self._results.relay,
+            self._results.show_unanswered,
+            self._store,
+            self.counters,
+            self._results.past_of,
+        )
 
     @property
     def url(self) -> str:
@@ -149,9 +153,9 @@ class Backend:
         return self._store.stored
 
     async def ml_connected(self) -> None:
-        """Wait until the ML service is connected."""
-        if self._mllink:
-            await self._mllink.connected.wait()
+        """Wait until the ML services are connected."""
+        if self._ml:
+            await self._ml.connected()
 
     # Intake: what ingest calls
 
@@ -191,8 +195,8 @@ class Backend:
         return len(samples)
 
     def _forward(self, samples: Sequence[Sample]) -> None:
-        if self._mllink:
-            self._mllink.offer(samples)
+        if self._ml:
+            self._ml.offer(samples)
         else:
             self._results.show_plain(samples)
 
@@ -211,6 +215,10 @@ class Backend:
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        given = await self._given(connection, asked)
+        return None if given is None else for_page(asked, given)
+
+    async def _given(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
         await self._slow_down(connection, self._gate.token_was_right(route))
@@ -228,6 +236,8 @@ class Backend:
                 return await self._controls.stop()
             case Report(name):
                 return self._report(name)
+            case Reads(name, places, query):
+                return await self._rest.answer(name, places, query)
             case Answer():
                 return route
 
@@ -269,17 +279,19 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        link = self._mllink
+        ml = self._ml
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (link is None or link.healthy)
+        healthy = not trouble and (ml is None or ml.healthy)
         shown = Health(
             status="ok" if healthy else "degraded",
             service="ctgkit",
             timestamp=utc_timestamp(),
             version=__version__,
             store=trouble or "ok",
-            ml=link.state if link else "off",
-            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
+            ml=ml.state if ml else "off",
+            ml_unanswered_share=round(ml.unanswered_share, 3) if ml else 0.0,
+            ml_services=len(ml.members) if ml else 0,
+            ml_services_up=sum(m.state == "up" for m in ml.members) if ml else 0,
             sensors=len(self._registry.connected),
             viewers=len(self._broadcast),
             examinations_open=len(self._registry.open_examinations()),
@@ -326,7 +338,8 @@ class Backend:
         self._sockets[attendance] = connection
         if attendance.displaced:  # while it was let in
             self._perform((Displace(attendance),))
-        self._results.examination_of[sensor_id] = attendance.examination_id
+        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+            self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
@@ -398,7 +411,7 @@ class Backend:
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         parts = [self._store.maintain_forever(), self._keep_house()]
-        return [*parts, self._mllink.run()] if self._mllink else parts
+        return parts + (self._ml.parts() if self._ml else [])
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
@@ -448,7 +461,7 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, registry, audit, tasks)
-        listeners = listen(settings.host, settings.port, ConfigError)
+        listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -13,7 +14,7 @@ from ctgkit import __version__
 
 if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
-    from ctgkit.server.mllink import MlLink
+    from ctgkit.server.mlpool import Member, MlPool
     from ctgkit.server.registry import Registry
     from ctgkit.server.store.writer import Store
 
@@ -62,7 +63,7 @@ class Counters(Collector):
         store: "Store",
         registry: "Registry",
         viewers: "Broadcast",
-        link: "MlLink | None",
+        ml: "MlPool | None",
         audit: Mapping[str, int],
     ) -> None:
         """Offer the present values of a backend's parts as gauges."""
@@ -72,9 +73,9 @@ class Counters(Collector):
             ("queue_depth", "store"): lambda: store.depth,
             ("queue_bytes", "store"): lambda: store.queued_bytes,
             ("queue_depth", "viewer"): viewers.depth,
-            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
+            ("queue_depth", "ml_outbox"): lambda: ml.depth if ml else 0,
             ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
-            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
+            ("ml_up", "ml"): lambda: ml.state == "up" if ml else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
             ("samples", "conflicts"): lambda: store.conflicts,
@@ -84,6 +85,8 @@ class Counters(Collector):
             ("audit_lines", "suppressed"): lambda: audit["suppressed"],
             ("audit_lines", "lost"): lambda: audit["lost"],
         }
+        for member in ml.members if ml else ():
+            self.gauges["ml_service_up", member.name] = partial(_is_up, member)
         self.node_counts = registry.counts
         self.node = lambda: registry.node
 
@@ -130,3 +133,7 @@ class Counters(Collector):
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _is_up(member: "Member") -> bool:
+    return member.state == "up"

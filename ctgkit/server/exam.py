@@ -22,6 +22,7 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.config import Config
 from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
 from ctgkit.server.command import default_database
@@ -52,12 +53,11 @@ STORE_HELP = "Database; default: the one that `ctgkit serve` uses."
 EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 
 
-def _database(store: Path | Dsn | None) -> Path | Dsn:
-    """Return the database that `ctgkit serve` uses with the same configuration."""
-    config = current_config()
+def database_of(config: Config, store: Path | Dsn | None) -> Path | Dsn:
+    """Return the database that `ctgkit serve` uses with the same configuration, or the given."""
     configured = config.commands.get("serve", {}).get("store")
     if store is not None or configured is None:
-        return store or default_database()
+        return store or default_database(config)
     try:
         path: Path | Dsn = STORE.convert(str(configured), None, None)
     except click.BadParameter as error:
@@ -102,7 +102,7 @@ class ExportOptions:
 
 
 @contextmanager
-def _opened(path: Path | Dsn) -> "Iterator[AnyReader]":
+def opened(path: Path | Dsn) -> "Iterator[AnyReader]":
     """Open our database, or one of the original system."""
     if isinstance(path, Dsn):
         from ctgkit.server.store.postgres.reader import open_reader as open_postgres
@@ -124,7 +124,7 @@ def exam() -> None:
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
 def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with _opened(_database(options.store)) as reader:
+    with opened(database_of(current_config(), options.store)) as reader:
         rows = reader.examinations()
     if options.as_json:
         for row in rows:
@@ -144,8 +144,8 @@ def list_(options: ListOptions) -> None:
 @command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
-    path = _database(options.store)
-    with _opened(path) as reader:
+    path = database_of(current_config(), options.store)
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
     if options.as_json:
         click.echo(json.dumps(row))
@@ -164,11 +164,11 @@ def show(options: ShowOptions) -> None:
 @command(ExportOptions, parent=exam, example="ctgkit exam export 3 --out exam3.csv")
 def export(options: ExportOptions) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
-    path = _database(options.store)
+    path = database_of(current_config(), options.store)
     out, kind = options.out, options.kind
     if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")
-    with _opened(path) as reader:
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings

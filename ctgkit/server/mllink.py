@@ -109,6 +109,13 @@ class MlLink:
         self._refused_as = ""
         self.connected = asyncio.Event()
         self.stalled = False
+        self.away_since_s: float | None = time.monotonic()
+        """Since when it has been lost or silent, monotonic, seconds; None while it answers."""
+
+    @property
+    def name(self) -> str:
+        """Its address, without secrets."""
+        return self._shown_url
 
     @property
     def state(self) -> Literal["up", "down", "stalled"]:
@@ -178,6 +185,7 @@ class MlLink:
                     log.info("ML service connected url=%s", self._shown_url)
                     self._refused_as = ""
                     self.connected.set()
+                    self.away_since_s = None
                     try:
                         await self._converse(connection)
                     except asyncio.CancelledError:
@@ -191,6 +199,8 @@ class MlLink:
             except ConnectionClosed as error:
                 log.warning("ML service lost url=%s: %s", self._shown_url, error)
             finally:
+                if self.connected.is_set() and self.away_since_s is None:
+                    self.away_since_s = time.monotonic()
                 self.connected.clear()
                 self.stalled = False
                 self._doubted.give_up()
@@ -260,10 +270,8 @@ class MlLink:
                 continue
             if self.stalled:
                 self._believe(head)
-            asked_at_s = None
-            if head.data is not None:  # nothing can be drawn of one without
-                asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
-                last_asked_at_s = asked_at_s or last_asked_at_s
+            asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
+            last_asked_at_s = asked_at_s or last_asked_at_s
             answered.append(Answered(head, body, text, asked_at_s is not None))
         if answered:
             if last_asked_at_s is not None:  # one in a turn is enough for a histogram
@@ -274,7 +282,7 @@ class MlLink:
         """Take a service for up again when it answers in time; late answers are none."""
         asked_at_s = self._doubted.answer(head.sensor_id.lower(), head.sec_from_start)
         if asked_at_s is not None and self._heard_at_s - asked_at_s < ANSWER_WITHIN_S:
-            self.stalled = False
+            self.stalled, self.away_since_s = False, None
             self._doubted.give_up()
             self._owed.begin_anew()
             log.info("ML service answers again")
@@ -294,7 +302,7 @@ class MlLink:
             before_s = time.monotonic() - ANSWER_WITHIN_S
             self._doubted.overdue(before_s)
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
-                self.stalled = True
+                self.stalled, self.away_since_s = True, time.monotonic()
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
                 late += self._owed.give_up()
             await self._show_in_turns(late)

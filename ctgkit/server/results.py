@@ -67,6 +67,12 @@ class Results:
         self._latest_bytes = 0
         self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
 
+    def begin(self, sensor_id: str, examination_id: int) -> bool:
+        """Note to which examination a sensor belongs; return whether that is a new one."""
+        before = self.examination_of.get(sensor_id)
+        self.examination_of[sensor_id] = examination_id
+        return before != examination_id
+
     def relay(self, turn: Sequence[Answered]) -> None:
         """Store results and show them byte for byte."""
         texts: list[tuple[str, bytes]] = []

@@ -81,11 +81,6 @@ class Session:
         self._attending: dict[str, Attendance] = {}
 
     @property
-    def beds(self) -> Mapping[str, str]:
-        """Sensor id -> bed."""
-        return self._bed_of
-
-    @property
     def connected(self) -> Mapping[str, Attendance]:
         """The connected sensors, by id."""
         return self._attending

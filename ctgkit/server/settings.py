@@ -22,7 +22,8 @@ class BackendSettings:
     database: Path | Dsn
     host: str = "127.0.0.1"
     port: int = 8080
-    ml_url: str | None = "ws://127.0.0.1:8081/ws/ctg"
+    ml_url: str | tuple[str, ...] | None = "ws://127.0.0.1:8081/ws/ctg"
+    """One service, several that share the sensors, or none."""
     ml_format: MlFormat = "nested"
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
@@ -46,6 +47,11 @@ class BackendSettings:
     """Samples per second and sensor; 0 for no limit."""
     audit_log: Path | None = None
     """Where to note who came, who was refused, and what was examined."""
+
+    @property
+    def ml_urls(self) -> tuple[str, ...]:
+        """The ML services."""
+        return (self.ml_url,) if isinstance(self.ml_url, str) else self.ml_url or ()
 
 
 def without_password(url: str) -> str:

@@ -12,7 +12,9 @@ import click
 
 from ctgkit.cli.credentials import viewer_token
 from ctgkit.cli.options import argument, command, json_option, option, viewer_token_option
+from ctgkit.cli.streams import DASH, taken_from_stdin
 from ctgkit.cli.types import PAUSE, SECONDS, Speed
+from ctgkit.errors import RecordingError
 from ctgkit.recording.reading_options import RatedReadingOptions
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -75,10 +77,10 @@ def watch(options: WatchOptions) -> int:
 
     url = options.url
     stream = None
-    if _is_file(url):
+    if (file := _file(url)) is not None:
         from ctgkit.watch.playback import messages_of, play
 
-        stream = play(messages_of(Path(url), options.reading()), options.speed or 1.0)
+        stream = play(messages_of(file, options.reading()), options.speed or 1.0)
     elif options.speed is not None:
         raise click.UsageError(f"--speed is for recordings: there is no file {url}")
     try:
@@ -133,11 +135,28 @@ async def _lines(url: str, *, sensors: tuple[str, ...], **settings: Any) -> int:
     return 0 if n_results else 1
 
 
-def _is_file(url: str) -> bool:
+def _file(text: str) -> Path | None:
+    """Return the recording that is meant; None for an address.
+
+    Raises
+    ------
+    RecordingError
+        When it is the name of a file that isn't there: nobody looks it up in the DNS.
+    """
+    from ctgkit.net.addresses import names_a_file
+    from ctgkit.recording.files.registry import existing
+
+    if text == DASH:
+        return taken_from_stdin(click.get_current_context())
     try:
-        return Path(url).exists()
+        path = existing(Path(text))
+        if path.exists():
+            return path
     except (OSError, ValueError):  # a name that is too long
-        return False
+        return None
+    if names_a_file(text):
+        raise RecordingError(text, 0, "No such file or directory")
+    return None
 
 
 def _has_screen() -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.connection import target_of
+from ctgkit.check.launched import Launched
 from ctgkit.check.probe import run_bench
 from ctgkit.check.rig import BenchSettings
 from ctgkit.check.run import run_checks
@@ -20,6 +23,7 @@ from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.naive.backend import start
 
+ROOT = Path(__file__).parent.parent.parent
 TOKENS = {f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}": f"token-{n}" for n in range(2)}
 LIMIT = 30
 _ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
@@ -76,11 +80,17 @@ async def judge(
     excused=(),
     allowed=None,
     launched=None,
+    timeout_s=1.5,
     **more,
 ):
     """Run checks against a backend."""
     settings = BenchSettings(
-        target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
+        target=target_of(url),
+        sensors=sensors,
+        store=store,
+        timeout_s=timeout_s,
+        redial_s=2 * timeout_s,
+        **more,
     )
     async with run_bench(settings, ml_port and ("127.0.0.1", ml_port), launched) as bench:
         return await run_checks(bench, checks, excused=dict.fromkeys(excused, ""), allowed=allowed)
@@ -127,6 +137,33 @@ async def judge_mutant(directory, bug, checks, **more):
             max_connections=LIMIT,
             **more,
         )
+
+
+def judge_process(directory, fault, checks, **more):
+    """Run checks against the naive backend in a process of its own, which they start and stop."""
+    port = free_port()
+    config, entries = naive_config(directory, "process", port=port, sync="NORMAL")
+    Path(config["store"]).touch()
+    file = directory / "config.json"
+    file.write_text(json.dumps(config))
+    command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file), *fault.split()])
+    launched = Launched(
+        f"env PYTHONPATH={ROOT} {command}",
+        target_of(f"http://127.0.0.1:{port}"),
+        directory / "run.log",
+        None,
+        20.0,
+    )
+    judging = judge(
+        f"http://127.0.0.1:{port}",
+        entries,
+        checks,
+        ml_port=urlsplit(config["ml"]).port,
+        store=Path(config["store"]),
+        launched=launched,
+        **more,
+    )
+    return asyncio.run(judging)
 
 
 async def judge_service(url, checks, ml_format="nested"):

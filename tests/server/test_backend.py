@@ -122,10 +122,21 @@ async def test_results_are_stored_and_relayed_byte_for_byte(path):
     assert results(path) == said
 
 
+REQUIRED = ("sensorID", "secFromStart", "data", "status")
+
+
 async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
-    """Only results with a sensor of ours reach viewers."""
-    good = result({"sensorID": SENSORS[0].id.upper(), "secFromStart": 1.0})
+    """Only whole results about a sensor of ours reach viewers (PROTOCOL M-4.1)."""
+    told = {"sensorID": SENSORS[0].id.upper(), "secFromStart": 1.0}
+    told["data"] = {"BPMChild": 140.5, "uterus": None, "spasms": 0}
+    good = result(told)
+    whole = json.loads(good)
+    without = [{k: v for k, v in whole.items() if k != member} for member in REQUIRED]
     rubbish = [
+        *map(json.dumps, without),
+        json.dumps(whole | {"status": 7}),
+        json.dumps(whole | {"prediction": {"hypoxia_probability": 62}}),
+        json.dumps(whole | {"prediction": {"alerts": "none"}}),
         "no json",
         "[]",
         '{"sensorID": 5}',
@@ -145,7 +156,7 @@ async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
         await s.send(message(1))
         assert json.loads(await v.recv())["status"] == "error"  # the sample behind the error
         assert await v.recv() == good
-        assert backend.counters.results["garbage"] == 6
+        assert backend.counters.results["garbage"] == len(rubbish) - 2
         assert backend.counters.results["error"] == 1
     assert results(path) == [good]
 

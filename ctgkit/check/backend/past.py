@@ -43,6 +43,32 @@ async def backfill_is_bounded(bench: Bench) -> None:
             raise Mismatch("the last 10 s", f"a sample {secs[-1] - old[0]:g} s old")
 
 
+@CHECKS.add("V-3.1/bad", "A backfill that is no number of seconds is 400", level="SHOULD")
+async def bad_backfill(bench: Bench) -> None:
+    for text in ("x", "nan", "1e"):
+        response = await bench.handshake(f"/ws?backfill={text}", bench.viewer_headers())
+        if response.status != 400:
+            raise Mismatch(f"HTTP 400 for ?backfill={text}", f"HTTP {response.status}")
+
+
+@CHECKS.add(
+    "V-3.1/sensors", "The past is each sensor's own last S seconds",
+    needs="witness pair", level="SHOULD",
+)  # fmt: skip
+async def past_of_each(bench: Bench) -> None:
+    """Let a second sensor be an hour ahead in its own data time."""
+    async with _with_past(bench, (0, 1)) as secs, bench.sensor(1) as other:
+        ahead = bench.leap(3600) + 3600
+        async with bench.viewer("?backfill=0.001") as early:
+            await other.send(sample(ahead))
+            with arranging("the second sensor's sample is shown"):
+                await gets_about(early, ahead)
+        async with bench.viewer("?backfill=10") as late:
+            await gets_about(late, ahead)
+            for sec in secs:
+                await gets_about(late, sec)
+
+
 @CHECKS.add("V-3.1/live", "After the past come new results", needs="witness", level="SHOULD")
 async def backfill_goes_on(bench: Bench) -> None:
     async with (

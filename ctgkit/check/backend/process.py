@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
 from ctgkit.check.backend.takeover import end_of, stored_in
@@ -56,6 +56,74 @@ async def _stop(bench: Bench) -> None:
 async def stops(bench: Bench) -> None:
     async with _restarted_after(bench):
         await _stop(bench)
+
+
+@CHECKS.add(
+    "C-1.2/peers",
+    "It ends within 10 s of SIGTERM whatever its peers do",
+    needs="run sensor",
+)
+async def stops_despite_peers(bench: Bench) -> None:
+    """Leave a half request, a kept connection, and a viewer and a sensor that don't read."""
+    with arranging("it stops on SIGTERM (C-1.2/exit)"):
+        async with _restarted_after(bench):
+            await _stop(bench)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_restarted_after(bench))
+        for line in (bench.sensor(), bench.viewer()):
+            (await stack.enter_async_context(line)).connection.transport.pause_reading()
+        for text in ("GET / HTTP/1.1\r\nHost: ", "", _kept(bench)):
+            _, writer = await bench.target.open()
+            stack.callback(writer.transport.abort)
+            writer.write(text.encode())
+        await _stop(bench)
+
+
+def _kept(bench: Bench) -> str:
+    return f"GET /api/health HTTP/1.1\r\nHost: {bench.target.authority}\r\n\r\n"
+
+
+@CHECKS.add(
+    "S-5.5/second",
+    "A backend that is started a second time leaves the first one's examination open",
+    needs="run sensor store",
+)
+async def second_start(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        await bench.process.second(EXIT_MAX_S)
+        if (end := end_of(bench, examination)) is not None:
+            raise Mismatch(
+                f"examination {examination} is open, its sensor is connected", f"it ended at {end}"
+            )
+
+
+@CHECKS.add(
+    "M-1.1/later",
+    "A backend that starts without its ML service dials it until it is there",
+    needs="run ml",
+)
+async def service_comes_later(bench: Bench) -> None:
+    bench.ml.up = False
+    try:
+        async with _restarted_after(bench):
+            await bench.canary.leave()
+            await bench.process.kill()
+            if not await bench.process.start():
+                raise Mismatch("it starts without its ML service", bench.process.excerpt())
+            tried = len(bench.ml.paths)
+            await until(
+                lambda: len(bench.ml.paths) > tried,
+                "it dials", lambda: "it doesn't", bench.settings.patience_s,
+            )  # fmt: skip
+            bench.ml.up = True
+            await until(
+                lambda: bench.ml.linked,
+                "it connects once the service is there", lambda: "it doesn't",
+                bench.settings.patience_s,
+            )  # fmt: skip
+    finally:
+        bench.ml.up = True
 
 
 @CHECKS.add(
@@ -126,6 +194,27 @@ async def crash(bench: Bench) -> None:
             )
 
 
+@CHECKS.add(
+    "S-5.4/alone",
+    "After kill -9 an examination whose sensors stay away is closed",
+    needs="run sensor store",
+)
+async def interrupted(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        await bench.canary.leave()
+        await bench.process.kill()
+    with arranging("the backend starts again after kill -9"):
+        if not await bench.process.start():
+            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+    await until(
+        lambda: end_of(bench, examination),
+        f"examination {examination} has an end_time",
+        lambda: "it has none",
+        bench.timeout_s + bench.settings.grace_s,
+    )
+
+
 @CHECKS.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run sensor")
 async def starts_again(bench: Bench) -> None:
     async with bench.sensor() as sensor:
@@ -154,7 +243,7 @@ async def acknowledged_survives(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-6.6/resent",
-    "After kill -9 what was not acknowledged can be sent again, and is stored once",
+    "After kill -9 everything can be sent again, and is stored once",
     needs="run v1 store",
 )
 async def resent_after_a_crash(bench: Bench) -> None:
@@ -164,12 +253,11 @@ async def resent_after_a_crash(bench: Bench) -> None:
         await acked(sensor, sent[0][0])
         await bench.canary.leave()
         await bench.process.kill()
-        known = max(acks(sensor))
     with arranging("the backend starts again after kill -9"):
         if not await bench.process.start():
             raise Mismatch("it starts after kill -9", bench.process.excerpt())
     async with bench.sensor(v1=True) as sensor:
-        await sensor.send(*(text for seq, text in sent if seq > known))
+        await sensor.send(*(text for _, text in sent))  # it has lost the acknowledgements too
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[0][0])
     wanted = sorted(parsed(text)["secFromStart"] for _, text in sent)

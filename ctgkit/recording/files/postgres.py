@@ -6,7 +6,7 @@ from typing import Any
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError, StoreError
-from ctgkit.net.postgres import ReadOnly, read_only
+from ctgkit.net.postgres import Waiting, read_only
 from ctgkit.recording import Recording
 from ctgkit.recording.files.database import read_tables
 from ctgkit.recording.files.options import ReadOptions, Report
@@ -18,7 +18,7 @@ _FOUND = "SELECT to_regclass('examinations') IS NOT NULL AND to_regclass('ctg') 
 class _Postgres:
     """The tables on a server, as they are at one moment."""
 
-    def __init__(self, db: ReadOnly) -> None:
+    def __init__(self, db: Waiting) -> None:
         self._db = db
 
     def examinations(self) -> list[Any]:

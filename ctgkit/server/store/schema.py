@@ -225,6 +225,7 @@ SELECT_NEWEST = """
 SELECT_NEXT_STREAM = """
     SELECT min(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id >= ?
 """
+SELECT_FIRST_ROW = "SELECT min(id) FROM ctg WHERE examination_id = ?"
 SELECT_PAGE = """
     SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
     WHERE examination_id = ? AND sensor_id = ? AND stream_id = ? AND seq >= ? AND seq <= ?
@@ -302,6 +303,12 @@ SELECT_SAMPLES = """
     SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE examination_id = ? ORDER BY +id
 """
+SELECT_PAGE = """
+    SELECT id, uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
+    FROM ctg WHERE id > ? AND id <= (SELECT max(id) FROM ctg WHERE examination_id = ?)
+        AND +examination_id = ? AND (? = '' OR uuid = ?)
+    ORDER BY id LIMIT ?
+"""
 SELECT_PREDICTIONS = """
     SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
 """
@@ -314,3 +321,51 @@ SELECT_SAMPLES_OF = """
 def before_repeats(sql: str) -> str:
     """Return a query of ``predictions`` for a database that has a row for every result."""
     return sql.replace(_RESULTS, "count(*)").replace("body, repeated", "body, NULL AS repeated")
+
+
+# Copies (`ctgkit store copy`)
+
+COPY_EXAMINATIONS = """
+    SELECT e.id, e.bed, e.status, e.start_time, e.end_time, e.notes,
+        CASE WHEN e.end_time IS NULL THEN (SELECT created_at FROM ctg WHERE id = (
+            SELECT max(id) FROM ctg WHERE examination_id = e.id)) END
+    FROM examinations e ORDER BY e.id
+"""
+COPY_SENSORS = "SELECT uuid, token_digest, NULL, NULL FROM sensors ORDER BY id"
+COPY_STREAMS = """
+    SELECT s.id, v.uuid, s.name FROM streams s JOIN sensors v ON v.id = s.sensor_id ORDER BY s.id
+"""
+COPY_SAMPLES = """
+    SELECT v.uuid, c.stream_id, c.seq, c.sec_from_start, c.bpm, c.uterus, c.spasms, c.created_at
+    FROM ctg c JOIN sensors v ON v.id = c.sensor_id WHERE c.examination_id = ? ORDER BY +c.id
+"""
+COPY_RESULTS = """
+    SELECT v.uuid, p.sec_from_start, p.status, p.body, p.created_at, p.repeated
+    FROM predictions p JOIN sensors v ON v.id = p.sensor_id
+    WHERE p.examination_id = ? ORDER BY +p.id
+"""
+COPY_SENSOR = """
+    INSERT INTO sensors (uuid, token_digest) SELECT ?1, ?2 WHERE true ON CONFLICT (uuid) DO NOTHING
+"""
+COPY_STREAM = "INSERT OR IGNORE INTO streams (id, sensor_id, name) VALUES (?, ?, ?)"
+COPY_EXAMINATION = """
+    INSERT INTO examinations (id, bed, status, start_time, end_time, notes)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+COPY_SAMPLE = """
+    INSERT INTO ctg (examination_id, sensor_id, uuid, stream_id, seq, sec_from_start, bpm, uterus,
+        spasms, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+COPY_RESULT = """
+    INSERT INTO predictions (examination_id, sensor_id, sec_from_start, status, body, created_at,
+        repeated)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+COPY_PARTS = """
+    INSERT INTO parts SELECT c.sensor_id, t.name IS NOT NULL, c.stream_id, c.examination_id,
+        min(c.seq), max(c.seq)
+    FROM ctg c LEFT JOIN streams t ON t.id = c.stream_id
+    WHERE c.examination_id = ? AND c.seq IS NOT NULL
+    GROUP BY c.sensor_id, t.name IS NOT NULL, c.stream_id
+"""

@@ -184,7 +184,7 @@ async def open_store(
             _touch(path)
             thread = _Thread(path)
             stack.push_async_callback(thread.close)
-            await thread.run(lambda db: _prepare(db, path, durability))
+            await thread.run(lambda db: prepare(db, path, durability))
             keys, recovered = await thread.run(lambda db: _recover(db, path, sensors))
             for sensor_id in sensors.keys() - recovered.token_digests.keys():
                 raise ConfigError(f"sensor {sensor_id}", f"no token, nor its digest in {path}")
@@ -215,7 +215,8 @@ def _touch(path: Path) -> None:
         path.touch(mode=0o600)  # SQLite gives its log the same mode
 
 
-def _prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None:
+def prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None:
+    """Make or migrate the tables of a file that is owned."""
     version, application, tables = [
         db.execute(sql).fetchone()[0]
         for sql in (

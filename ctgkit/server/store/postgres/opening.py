@@ -14,13 +14,11 @@ from ctgkit.server.store.postgres.node import Node
 from ctgkit.server.store.postgres.registry import PostgresRegistry
 from ctgkit.server.store.writer import Again, Recovered, Store
 
+HANDOVER_S = 15.0
+"""How long an examination whose sensor was lost stays open unless told, seconds: a sensor of a dead
+node is elsewhere within the lease."""
 LOCK_TIMEOUT_S = 2.0
 """How long anything but a group waits for others' locks, seconds."""
-
-
-HANDOVER_S = 15.0
-"""How long the examination of a sensor that was lost with its node stays open, seconds: otherwise
-each restart of a node would split every examination (PROTOCOL S-5.3)."""
 
 
 @contextlib.asynccontextmanager

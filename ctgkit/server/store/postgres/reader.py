@@ -7,14 +7,14 @@ from typing import Any, Final
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError, WireError
-from ctgkit.net.postgres import ReadOnly, read_only
+from ctgkit.net.postgres import Waiting, read_only
 from ctgkit.samples import Sample
 from ctgkit.server.store.postgres import schema
 from ctgkit.server.store.series import Series
 
 
-def _iso(column: str) -> str:
-    """Return the expression of a time as the SQLite schema spells it."""
+def iso(column: str) -> str:
+    """Return the SQL of a time in the spelling of the SQLite schema."""
     spelled = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
     return f"to_char({column} AT TIME ZONE 'UTC', '{spelled}')"
 
@@ -23,7 +23,7 @@ _EXAMINATIONS: Final = f"""
     SELECT e.id, e.bed,
         CASE WHEN e.status = 2 THEN 'interrupted' WHEN e.end_time IS NULL THEN 'open'
             ELSE 'closed' END AS state,
-        {_iso("e.start_time")} AS start_time, {_iso("e.end_time")} AS end_time
+        {iso("e.start_time")} AS start_time, {iso("e.end_time")} AS end_time
     FROM examinations e WHERE $1::bigint IS NULL OR e.id = $1 ORDER BY e.id
 """
 _COUNTS: Final = """
@@ -39,12 +39,16 @@ _PREDICTIONS_COUNTED: Final = """
 """
 _SAMPLES: Final = f"""
     SELECT v.uuid, s.seq, s.sec_from_start, s.bpm, s.uterus, s.spasms,
-        {_iso("s.created_at")} AS created_at
+        {iso("s.created_at")} AS created_at
     FROM samples s JOIN sensors v ON v.id = s.sensor_id
     WHERE s.examination_id = $1 ORDER BY s.created_at, s.sensor_id, s.stream_id, s.seq
 """
+_PAGE: Final = (
+    _SAMPLES.replace("ORDER BY", "AND ($2 = '' OR v.uuid::text = $2) ORDER BY")
+    + " OFFSET $3 LIMIT $4"
+)
 _SAMPLES_OF: Final = f"""
-    SELECT sec_from_start, bpm, uterus, spasms, {_iso("created_at")}
+    SELECT sec_from_start, bpm, uterus, spasms, {iso("created_at")}
     FROM samples WHERE examination_id = $1 AND sensor_id = $2 ORDER BY created_at, seq
 """
 _PREDICTIONS: Final = """
@@ -54,10 +58,19 @@ _PREDICTIONS: Final = """
 """
 
 
+_NODES: Final = """
+    SELECT n.id AS node, n.alive, n.generation, n.described,
+        extract(epoch FROM clock_timestamp() - n.seen)::float8 AS silent_s,
+        (SELECT count(*) FROM attendances a WHERE a.node = n.id AND a.present
+            AND a.generation = n.generation) AS sensors
+    FROM nodes n ORDER BY n.id
+"""
+
+
 class PostgresReader:
     """A read-only view of one database at one moment. Made by :func:`open_reader`."""
 
-    def __init__(self, db: ReadOnly, dsn: Dsn) -> None:
+    def __init__(self, db: Waiting, dsn: Dsn) -> None:
         self._db, self._dsn = db, dsn
 
     def examinations(self) -> list[dict[str, Any]]:
@@ -69,10 +82,22 @@ class PostgresReader:
         found = self._described(examination_id)
         return found[0] if found else None
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return the nodes: alive or not, how long silent, how many sensors they have."""
+        return [dict(row) for row in self._db.query(_NODES)]
+
     def samples(self, examination_id: int) -> Iterator[dict[str, Any]]:
         """Yield an examination's samples in the order in which they were stored."""
         for row in self._db.rows(_SAMPLES, examination_id):
             yield dict(row)
+
+    def page(
+        self, examination_id: int, sensor_id: str, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return some samples, of one sensor or all, and where the next ones begin."""
+        rows = self._db.query(_PAGE, examination_id, sensor_id, after, limit + 1)
+        following = after + limit if len(rows) > limit else None
+        return [dict(row) for row in rows[:limit]], following
 
     def predictions(self, examination_id: int) -> Iterator[str]:
         """Yield an examination's results: as they came, and those that repeat a stored one."""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 BEAT_EVERY_S = 1.0
 """From one heartbeat to the next, seconds; commits between them count too."""
+CLAIM_DEADLINE_S = 10.0
+"""How long a sensor waits to be let in, seconds; then it is told to come again."""
 CLAIMS_AT_ONCE = 250
 """Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
 WRITTEN_DEADLINE_S = 1.0
@@ -130,7 +132,11 @@ class PostgresRegistry:
         claim = _Claim(sensor_id, stream, numbered, answer)
         self._waiting.claims.append(claim)
         self._waiting.some.set()
-        return await answer
+        try:
+            async with asyncio.timeout(CLAIM_DEADLINE_S):
+                return await answer
+        except TimeoutError as error:
+            raise Again("the database is slow") from error
 
     def release(self, attendance: Attendance, *, lost: bool) -> None:
         """Let a sensor go once all that it sent is written."""
@@ -149,10 +155,10 @@ class PostgresRegistry:
             await waiting.some.wait()
             waiting.some.clear()
             try:
-                if waiting.claims:
-                    await self._claim_some()
                 if waiting.releases:
                     await self._release_some()
+                if waiting.claims:
+                    await self._claim_some()
             except Again as error:
                 log.warning("sensors have to wait: %s", error)
                 await asyncio.sleep(0.2)
@@ -160,8 +166,14 @@ class PostgresRegistry:
                 waiting.some.set()
 
     async def _claim_some(self) -> None:
-        claims = self._waiting.claims[:CLAIMS_AT_ONCE]
-        del self._waiting.claims[:CLAIMS_AT_ONCE]
+        # Who left a bed before may have ended its examination.
+        left = {self._bed_of.get(r.attendance.sensor_id) for r in self._waiting.releases}
+        ready = [c for c in self._waiting.claims if self._bed_of.get(c.sensor_id) not in left]
+        claims = ready[:CLAIMS_AT_ONCE]
+        if not claims:
+            return
+        taken = set(claims)
+        self._waiting.claims = [c for c in self._waiting.claims if c not in taken]
         try:
             if unknown := {c.sensor_id for c in claims} - self._node.keys.keys():
                 await self._node.learn_keys(unknown)
@@ -222,9 +234,10 @@ class PostgresRegistry:
 
     async def _release_some(self) -> None:
         releases = self._waiting.releases
+        if not all(r.pending.is_set() for r in releases):
+            await self._store.settled()
         ready = [r for r in releases if r.pending.is_set()][:CLAIMS_AT_ONCE]
         if not ready:
-            await self._store.settled()
             return
         rows = await self._link.fetch(
             _RELEASE,
