@@ -62,6 +62,12 @@ class BenchSettings:
     """The backend's limit, 0 when it isn't known."""
 
     @property
+    def in_another_bed(self) -> int | None:
+        """The first sensor that isn't in the bed of the first one, by its number."""
+        beds = (n for n, s in enumerate(self.sensors) if s.bed != self.sensors[0].bed)
+        return next(beds, None)
+
+    @property
     def patience_s(self) -> float:
         """How long the backend may take to redial, seconds."""
         return max(self.redial_s, 4 * self.timeout_s)

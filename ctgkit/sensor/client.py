@@ -239,7 +239,8 @@ class SensorClient:
                 if connection.close_code == REPLACED:
                     return self._fail(
                         f"sensor {self.sensor_id} connected a second time and this connection was"
-                        " replaced; is another process running with the same sensor?"
+                        " replaced: is another `ctgkit sensor` running? Give each its own"
+                        " --sensor-id, or run both in one command with --sensors"
                     )
             await asyncio.sleep(self._backoff.next_s())
 

@@ -24,6 +24,7 @@ from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
@@ -114,6 +115,7 @@ class Backend:
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
         self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
+        self._neighbours = Neighbours(settings, registry, self._results, self._beds)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -122,6 +124,7 @@ class Backend:
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+        self.counters.expose_bus(self._neighbours.bus)
 
     def _link(self, url: str) -> MlLink:
         return MlLink(
@@ -281,7 +284,8 @@ class Backend:
         """Return what ``/api/health`` says."""
         ml = self._ml
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (ml is None or ml.healthy)
+        bus = self._neighbours.bus
+        healthy = not trouble and (ml is None or ml.healthy) and (not bus or bus.state == "up")
         shown = Health(
             status="ok" if healthy else "degraded",
             service="ctgkit",
@@ -296,6 +300,8 @@ class Backend:
             viewers=len(self._broadcast),
             examinations_open=len(self._registry.open_examinations()),
             flooders_closed=self.counters.closed["flood"],
+            bus=bus.state if bus else msgspec.UNSET,
+            bus_missed=bus.missed if bus else msgspec.UNSET,
             **self._as_node(),
         )
         return dict(msgspec.to_builtins(shown))
@@ -410,8 +416,12 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever(), self._keep_house()]
+        parts = [self._store.maintain_forever(), self._keep_house(), *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
+
+    async def check(self) -> None:
+        """Refuse what can't get better by waiting."""
+        await self._neighbours.check()
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
@@ -461,6 +471,7 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, registry, audit, tasks)
+        await backend.check()
         listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())

@@ -33,6 +33,10 @@ class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
     viewers: int
     examinations_open: int
     flooders_closed: int
+    bus: Literal["up", "down"] | msgspec.UnsetType = msgspec.UNSET
+    """Whether other nodes' results are heard at once."""
+    bus_missed: int | msgspec.UnsetType = msgspec.UNSET
+    """How often some may have been missed; they are read from the database then."""
     node: str | msgspec.UnsetType = msgspec.UNSET
     generation: int | msgspec.UnsetType = msgspec.UNSET
     """Begins anew when the node was cut off from the database for longer than its lease."""

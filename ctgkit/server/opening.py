@@ -23,7 +23,9 @@ async def opened(
         async with open_postgres(settings.database, settings, digests, beds) as both:
             yield both
         return
-    async with open_store(settings.database, settings.durability, digests) as store:
+    async with open_store(
+        settings.database, settings.durability, digests, settings.keep_days
+    ) as store:
         last = store.recovered.last_examination_id
         session = Session(beds, settings.grace_s, last, settings.handover_s or 0.0)
         yield store, LocalRegistry(session, store)

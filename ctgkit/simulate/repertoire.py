@@ -20,13 +20,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def names_in(scenario: str) -> list[str]:
+    """Return the scenarios of a list with commas; a file's name may hold some.
+
+    >>> names_in("normal-reactive, late-decels-severe")
+    ['normal-reactive', 'late-decels-severe']
+    """
+    if Path(scenario).is_file():
+        return [scenario]
+    return [name.strip() for name in scenario.split(",")]
+
+
 class Repertoire:
     """Makes the source of each sensor, and keeps what is needed to tell the truth afterwards.
 
     Parameters
     ----------
     scenario : str
-        Name or TOML file; unused with a recording.
+        Name or TOML file, or several with commas between: the first sensor plays the first of
+        them, and so on, from the beginning again when there are more sensors. Unused with a
+        recording.
     recording : Path or None
         Played instead: the first sensor plays the first recording in it, and so on, from the
         beginning again when there are more sensors.
@@ -62,7 +75,7 @@ class Repertoire:
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
         self._recordings: list[Recording] = []
-        self._scenario: Scenario | None = None
+        self._scenarios: list[Scenario] = []
         if recording is not None:
             from ctgkit.recording import read_recordings
 
@@ -77,19 +90,33 @@ class Repertoire:
         else:
             from ctgkit.simulate.library import load_scenario
 
-            self._scenario = load_scenario(scenario)
+            self._scenarios = [load_scenario(name) for name in names_in(scenario)]
 
     def source(self, number: int) -> Source:
         """Return what sensor *number* plays, from its start."""
-        if self._scenario is None:
+        if not self._scenarios:
             from ctgkit.simulate.playback import RecordingSource
 
             return RecordingSource(self._recordings[number % len(self._recordings)])
-        from ctgkit.simulate.sensor import Sensor
-
-        sensor = Sensor(self._scenario, self._seed, number, self._rate_hz)
+        sensor = self._sensor(number)
         self.sensors[number] = sensor
         return sensor
+
+    def _sensor(self, number: int) -> "Sensor":
+        from ctgkit.simulate.sensor import Sensor
+
+        scenario = self._scenarios[number % len(self._scenarios)]
+        return Sensor(scenario, self._seed, number, self._rate_hz)
+
+    def plays(self, number: int) -> str:
+        """Return in a few words what sensor *number* plays."""
+        if not self._scenarios:
+            one = self._recordings[number % len(self._recordings)]
+            place = number % len(self._recordings) + 1
+            return (
+                f"recording {place} of {len(self._recordings)}, {len(one.sec_from_start)} samples"
+            )
+        return f"{self._sensor(number).patient.scenario.id}, seed {self._seed}, patient {number}"
 
     def line(self, number: int) -> Line | None:
         """Return the faults of sensor *number*, None when it has none; call :meth:`source` first.

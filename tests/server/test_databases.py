@@ -266,3 +266,78 @@ async def test_convert_paper_and_check_read_an_address(postgres, tmp_path):
     assert json.loads(said)["format"] == "database"
     code, _, err = await away("convert", there, out, "--exam", "9", "--force")
     assert (code, "no examination 9; it has 1, 2, 3" in err) == (4, True)
+
+
+async def age(where, days, numbers):
+    """Let examinations have ended so many days ago."""
+    if isinstance(where, str):
+        sql = "UPDATE examinations SET end_time = end_time - make_interval(days => $1)"
+        await query(where, f"{sql} WHERE id = ANY ($2)", days, numbers)
+        return
+    with closing(sqlite3.connect(where)) as db:
+        for number in numbers:
+            sql = "UPDATE examinations SET end_time = strftime('%Y-%m-%dT%H:%M:%fZ', end_time, ?)"
+            db.execute(f"{sql} WHERE id = ?", (f"-{days} days", number))
+        db.commit()
+
+
+def listed(address):
+    code, out, err = ctgkit("exam", "list", "--json", "--store", address)
+    assert code == 0, err
+    return [(row["id"], row["samples"]) for row in map(json.loads, out.splitlines())]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_is_old_is_removed(postgres, tmp_path, kind):
+    """By hand, after a question, and by serve; what is open stays, the rest keeps its rows."""
+    where = tmp_path / "a.db" if kind == "sqlite" else await postgres.database()
+    database, address = (where, f"sqlite:///{where}") if kind == "sqlite" else (Dsn(where), where)
+    await fill(database)
+    await fill(database)
+    before = await asyncio.to_thread(listed, address)
+    assert [number for number, _ in before] == [1, 2, 3, 4, 5, 6]
+    code, _, err = await away("exam", "delete", 2, "--store", address)
+    assert (code, "--yes" in err) == (2, True)
+    code, _, err = await away("exam", "delete", 2, 99, "--store", address, "--yes")
+    assert (code, "no examination 99" in err) == (1, True)
+    assert await asyncio.to_thread(listed, address) == before
+    assert (await away("exam", "delete", 2, "--store", address, "--yes"))[0] == 0
+    await age(where, 40, [1, 4])
+    await age(where, 20, [3])
+    code, out, _ = await away("exam", "prune", "--keep-days", 30, "--store", address, "--yes")
+    assert (code, out.split(" samples")[0]) == (
+        0,
+        "deleted 2 of 2 examinations with 3",
+    )  # 4: sent again
+    assert (await away("exam", "prune", "--keep-days", 30, "--store", address, "--yes"))[0] == 1
+    async with backend_on(database, keep_days=10.0) as backend, sensor(backend) as one:
+        await one.send(message(50))
+        await acked(one, 50)
+        code, _, err = await away("exam", "delete", 7, "--store", address, "--yes")
+        assert (code, "is open" in err) == (1, True)
+        async with asyncio.timeout(20):
+            while 3 in [number for number, _ in await asyncio.to_thread(listed, address)]:
+                await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(listed, address) == [*before[4:], (7, 1)]
+    left = "SELECT count(*) FROM {} WHERE examination_id < 5"
+    for table in ("predictions", "parts"):
+        if kind == "sqlite":
+            with closing(sqlite3.connect(where)) as db:
+                assert db.execute(left.format(table)).fetchall() == [(0,)]
+                assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        else:
+            assert await query(where, left.format(table)) == [(0,)]
+
+
+async def test_whole_partitions_go_at_once(postgres):
+    """A thousand old examinations are one TRUNCATE; the partition in use is never one."""
+    there = await postgres.database()
+    await fill(Dsn(there))
+    await query(there, "SELECT setval('examinations_id_seq', 1002)")
+    await fill(Dsn(there))
+    await age(there, 40, [1, 2, 3, 1003, 1004])
+    removed = [await query(there, "SELECT ctgkit_prune(30)") for _ in range(4)]
+    assert removed == [[(3,)], [(1,)], [(1,)], [(0,)]]
+    assert await asyncio.to_thread(listed, there) == [(1005, 1)]
+    assert await query(there, "SELECT count(*) FROM samples_0") == [(0,)]
+    assert await query(there, "SELECT count(*) FROM streams") == [(0,)]

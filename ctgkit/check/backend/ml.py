@@ -255,7 +255,7 @@ async def pace(bench: Bench) -> None:
 
 @CHECKS.add(
     "M-1.1/brief",
-    "It doesn't storm a service that closes each connection: 10 attempts a second at most",
+    "Nor one that closes each connection: 10 attempts a second at most",
     needs="ml sensor",
 )
 async def brief(bench: Bench) -> None:

@@ -106,8 +106,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " NOT NULL)",
         "INSERT INTO counted VALUES (0, 0)",
     ),
-    # Data times of the results between a sensor's row before this one and this one, which repeat
-    # that row (server/repeats.py).
+    # Data times of the results before this one that say the same and are no rows of their own
+    # (server/repeats.py).
     ("ALTER TABLE predictions ADD COLUMN repeated BLOB",),
 )
 COUNTS_SINCE = 3
@@ -312,6 +312,9 @@ SELECT_PAGE = """
 SELECT_PREDICTIONS = """
     SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
 """
+SELECT_LAST_RESULT = """
+    SELECT body FROM predictions WHERE examination_id = ? AND sensor_id = ? ORDER BY id DESC LIMIT 1
+"""
 SELECT_SAMPLES_OF = """
     SELECT sec_from_start, bpm, uterus, spasms, created_at FROM ctg
     WHERE examination_id = ? AND sensor_id = ? ORDER BY +id
@@ -368,4 +371,27 @@ COPY_PARTS = """
     FROM ctg c LEFT JOIN streams t ON t.id = c.stream_id
     WHERE c.examination_id = ? AND c.seq IS NOT NULL
     GROUP BY c.sensor_id, t.name IS NOT NULL, c.stream_id
+"""
+
+# Removal (`ctgkit exam delete|prune`, `serve --keep-days`)
+
+REMOVE_SAMPLES = """
+    DELETE FROM ctg WHERE id IN (SELECT id FROM ctg WHERE examination_id = ? LIMIT ?)
+"""
+REMOVE_PREDICTIONS = """
+    DELETE FROM predictions WHERE id IN (
+        SELECT id FROM predictions WHERE examination_id = ? LIMIT ?)
+"""
+REMOVE_EXAMINATION = (
+    "DELETE FROM streams WHERE id IN (SELECT stream_id FROM parts WHERE examination_id = ?1)"
+    " AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.stream_id = streams.id"
+    " AND p.examination_id <> ?1)",
+    "DELETE FROM parts WHERE examination_id = ?1",
+    "DELETE FROM counts WHERE examination_id = ?1",
+    "DELETE FROM examinations WHERE id = ?1",
+)
+SELECT_OVER = "SELECT 1 FROM examinations WHERE id = ? AND end_time IS NOT NULL"
+SELECT_OLD = """
+    SELECT id FROM examinations
+    WHERE end_time IS NOT NULL AND julianday(end_time) < julianday('now') - ? ORDER BY id LIMIT 1
 """

@@ -132,6 +132,9 @@ class Engine(Protocol):
     ) -> AsyncIterator[list[Reading]]:
         """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
 
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+
     async def maintain(self, stored: int) -> None:
         """Do what has to be done now and then; *stored* says whether anything was written."""
 
@@ -198,7 +201,7 @@ class Store:
         body: str,
         repeated: bytes | None = None,
     ) -> None:
-        """Queue one result, and the data times of those that repeat the sensor's one before it."""
+        """Queue one result, and the data times of those before it that it stands for."""
         row = ResultRow(examination_id, sensor_id, sec_from_start, status, body, repeated)
         self._queue.predictions.append(row)
         self._queue.body_bytes += len(body)
@@ -380,6 +383,14 @@ class Store:
             self._note_failed_read(_READING, error)
             return
         self._troubles.pop(_READING, "")
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored; None when reading fails."""
+        try:
+            return await self._engine.last_result(examination_id, sensor_id)
+        except Again as error:
+            self._note_failed_read(_READING, error)
+            return None
 
     def _note_failed_read(self, what: str, error: Again) -> None:
         self.read_failures += 1

@@ -46,6 +46,10 @@ _WITHOUT_NUMBER: Final = f"""
     ORDER BY created_at LIMIT $6
 """
 """No index has these in their order: they are read in larger pages."""
+_LAST_RESULT: Final = """
+    SELECT body FROM predictions WHERE examination_id = $1 AND sensor_id = $2
+    ORDER BY created_at DESC LIMIT 1
+"""
 
 Columns = list[list[Any]]
 
@@ -155,6 +159,11 @@ class PostgresEngine:
             return await self._reader.fetch(sql, *arguments, deadline_s=READ_DEADLINE_S)
         except StoreError as error:
             raise Again(error.reason) from error
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+        rows = await self._read(_LAST_RESULT, examination_id, await self._node.key(sensor_id))
+        return str(rows[0][0]) if rows else None
 
     async def maintain(self, stored: int) -> None:
         """Do nothing: autovacuum does, and the registry keeps house."""

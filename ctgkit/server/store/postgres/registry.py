@@ -28,6 +28,7 @@ CLAIMS_AT_ONCE = 250
 """Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
 WRITTEN_DEADLINE_S = 1.0
 """How long a sensor that comes again waits for what came over its older connection, seconds."""
+PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
 _CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
 _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
@@ -65,6 +66,8 @@ class PostgresRegistry:
         This node.
     link : Link
         For claims; the node's own is for heartbeats.
+    chores : Link
+        For what may take long.
     store : Store
         Whose groups have to be written before a sensor is let go.
     beds : mapping of str to str
@@ -72,19 +75,25 @@ class PostgresRegistry:
     grace_s, handover_s : float
         How long an examination stays open without a sensor: when it left by itself, and when it
         was lost with a node or its network, seconds.
+    keep_days : float
+        Examinations that ended longer ago are removed; 0 keeps all.
     """
 
     def __init__(
         self,
         node: Node,
         link: Link,
+        chores: Link,
         store: Store,
         beds: Mapping[str, str],
         grace_s: float,
         handover_s: float,
+        keep_days: float = 0.0,
     ) -> None:
-        self._node, self._link, self._store, self._bed_of = node, link, store, beds
+        self._node, self._link, self._chores = node, link, chores
+        self._store, self._bed_of = store, beds
         self._grace_s, self._handover_s = grace_s, handover_s
+        self._keep_days = keep_days
         self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
@@ -298,6 +307,21 @@ class PostgresRegistry:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._converse())
             tasks.create_task(self._beat_forever())
+            if self._keep_days:
+                tasks.create_task(self._prune_forever())
+
+    async def _prune_forever(self) -> None:
+        """Remove what is older than it is kept; of several nodes one at a time does."""
+        while True:
+            try:
+                sql = "SELECT ctgkit_prune($1)"
+                (row,) = await self._chores.fetch(sql, self._keep_days, deadline_s=PRUNE_DEADLINE_S)
+                if row[0]:
+                    log.info("removed %d examinations older than %g days", row[0], self._keep_days)
+                    continue
+            except Again as error:
+                log.warning("cannot remove what is old, later: %s", error)
+            await asyncio.sleep(PRUNE_EVERY_S)
 
     async def _beat_forever(self) -> None:
         while True:

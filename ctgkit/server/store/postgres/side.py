@@ -190,6 +190,23 @@ def open_side(dsn: Dsn, *, fill: bool) -> Iterator[PostgresSide]:
         yield PostgresSide(db, dsn)
 
 
+class _Remover:
+    def __init__(self, db: Waiting) -> None:
+        self._db = db
+
+    def remove(self, examination_id: int) -> bool:
+        rows = self._db.query("SELECT ctgkit_remove($1)", examination_id)
+        return rows[0][0] is not None
+
+
+@contextlib.contextmanager
+def open_remover(dsn: Dsn) -> Iterator[_Remover]:
+    """Open a database to remove examinations; nodes may run."""
+    with read_write(dsn) as db:
+        _demand_schema(db, dsn)
+        yield _Remover(db)
+
+
 def _demand_schema(db: Waiting, dsn: Dsn) -> Any:
     found = db.query(schema.FOUND)[0]
     if not schema.is_ours(found, dsn):
