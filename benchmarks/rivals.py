@@ -17,10 +17,10 @@ from pathlib import Path
 
 from benchmarks.measure import cpu_s, machine, resident_kib
 from benchmarks.system import configured
-from tests.flow.processes import metric
+from tests.flow.processes import metric, until_reports
 
 SENSORS, SECONDS = (200, 800), 10.0
-SETTLE_S, SETTLE_PER_SENSOR_S = 8.0, 0.02
+SETTLE_S, CONNECTED_WITHIN_S = 3.0, 120.0
 LOAD_CORE, BACKEND_CORE = 0, 1
 
 
@@ -29,8 +29,15 @@ def stored(url):
     return asyncio.run(metric(url, "ctgkit_samples_accepted_total"))
 
 
-def measured(pid, url, seconds):
-    """Return a load's processor µs per sample stored, its MB, and the share of samples stored."""
+async def steady(url, sensors):
+    """Wait until all sensors are connected, and a little longer."""
+    await until_reports(url, {"sensors": sensors}, "all are connected", CONNECTED_WITHIN_S)
+    await asyncio.sleep(SETTLE_S)
+
+
+def measured(pid, url, sensors, seconds):
+    """Return a load's processor µs per sample stored, its MB, and samples stored per second."""
+    asyncio.run(steady(url, sensors))
     before, before_s, started = stored(url), sum(cpu_s(pid).values()), time.perf_counter()
     time.sleep(seconds)
     count, spent_s = stored(url) - before, sum(cpu_s(pid).values()) - before_s
@@ -47,12 +54,10 @@ def on_core(pid, core):
 
 def ours(system, url, _credentials, sensors, seconds):
     """Measure `ctgkit sensor`."""
-    settle_s = SETTLE_S + SETTLE_PER_SENSOR_S * sensors
     target = url.replace("http", "ws", 1) + "/ws/sensor"
     fleet = system.start("sensor", "-q", "--sensors", sensors, "--url", target, "--ramp", 4)
     on_core(fleet.pid, LOAD_CORE)
-    time.sleep(settle_s)
-    figures = measured(fleet.pid, url, seconds)
+    figures = measured(fleet.pid, url, sensors, seconds)
     asyncio.run(fleet.stopped())
     return figures
 
@@ -71,8 +76,7 @@ def theirs(locust, system, url, credentials, sensors, seconds, acks):
     ) as load:
         try:
             on_core(load.pid, LOAD_CORE)
-            time.sleep(SETTLE_S + SETTLE_PER_SENSOR_S * sensors)
-            return measured(load.pid, url, seconds)
+            return measured(load.pid, url, sensors, seconds)
         finally:
             load.kill()
 
