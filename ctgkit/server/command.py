@@ -281,7 +281,9 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
 
     tls = _tls(options.tls_cert, options.tls_key)
     database = options.store or default_database(config)
-    if not config.sensors:
+    if not config.sensors and isinstance(database, Dsn):  # other nodes wouldn't know made ones
+        click.echo("sensors: those of the database (`ctgkit sensors add`)", err=True)
+    elif not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
     click.echo(f"database: {database}", err=True)

@@ -128,6 +128,8 @@ class Attendance:
     """Whether a later connection of the sensor took over: nothing more is taken from this one."""
     stale: bool = False
     """Whether another node has the sensor: what it sent was not stored, nothing is acknowledged."""
+    bed: str = ""
+    """Where the sensor was when it came; the roster may say otherwise by now."""
     epoch: int = 0
     """Among nodes: the number of this claim; the sensor's largest one is valid."""
     sensor_key: int = 0

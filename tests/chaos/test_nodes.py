@@ -221,10 +221,10 @@ async def test_the_primary_dies(system, synchronous):
         ward = Ward(system, dsn, 2, seed=3, PGPASSWORD=PASSWORD)
         async with asyncio.TaskGroup() as tasks:
             living = await ward.life(tasks)
-            standby.signal(signal.SIGSTOP)
+            await asyncio.to_thread(standby.stop)
             await asyncio.sleep(1.5)
             await asyncio.to_thread(primary.kill)
-            standby.signal(signal.SIGCONT)
+            await asyncio.to_thread(standby.start)
             await asyncio.to_thread(standby.promote)
             if synchronous:
                 await query(

@@ -293,6 +293,7 @@ class NatsBus:
         async def on_closed() -> None:
             closed.set()
 
+        connected = False
         try:
             async with asyncio.timeout(3 * CONNECT_TIMEOUT_S):
                 await client.connect(
@@ -307,9 +308,12 @@ class NatsBus:
                     ping_interval=PING_EVERY_S,
                     max_outstanding_pings=PINGS_OUTSTANDING,
                 )
+            connected = True
         except Exception as error:  # the library raises whatever its parts raise
-            await _close(client)
             raise _why(errors[-1] if errors else error) from error
+        finally:
+            if not connected:  # also when we are told to stop meanwhile
+                await _close(client)
         return client
 
     def _mention(self, reason: str) -> None:
@@ -347,6 +351,7 @@ async def _close(client: Client) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await client.close()
+        await asyncio.sleep(0)  # the library doesn't wait until its socket is closed
 
 
 async def _quietly(part: Any) -> None:

@@ -19,6 +19,8 @@ from typing import Protocol
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
 from ctgkit.server.repeats import ResultRow
+from ctgkit.server.roster import Known
+from ctgkit.server.store.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ MAINTAIN_EVERY_S = 1.0
 """Pause between an engine's chores, seconds."""
 
 _WRITING, _CHORES, _READING = "writing", "housekeeping", "reading the past"
+_ROSTER = "reading the sensors"
 
 Reading = tuple[float, float | None, float | None, float | None]
 """Data time in seconds, fhr_bpm, uterus, spasms."""
@@ -132,6 +135,9 @@ class Engine(Protocol):
     ) -> AsyncIterator[list[Reading]]:
         """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
 
+    async def known(self) -> list[Known]:
+        """Return the sensors that live in the database."""
+
     async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
         """Return the last result of a sensor that is stored, as it came."""
 
@@ -140,10 +146,10 @@ class Engine(Protocol):
 
 
 class Store:
-    """What the backend stores, over one engine."""
+    """What the backend stores, over one engine; what the live page reads is in the archive."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, archive: Archive | None = None) -> None:
+        self._engine, self.archive = engine, archive
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
@@ -153,6 +159,7 @@ class Store:
         """Called with each connection of which nothing was stored, as it is over."""
         self.stored = self.duplicates = self.conflicts = 0
         self.commit_failures = self.read_failures = 0
+        self._known: list[Known] = []
         self._troubles: dict[str, str] = {}
         """What failed at last, and why."""
         self._queue = Group()
@@ -383,6 +390,15 @@ class Store:
             self._note_failed_read(_READING, error)
             return
         self._troubles.pop(_READING, "")
+
+    async def known(self) -> list[Known]:
+        """Return the sensors that live in the database; those of before while it can't be read."""
+        try:
+            self._known = await self._engine.known()
+            self._troubles.pop(_ROSTER, "")
+        except Again as error:
+            self._note_failed_read(_ROSTER, error)
+        return self._known
 
     async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
         """Return the last result of a sensor that is stored; None when reading fails."""
