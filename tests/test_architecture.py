@@ -57,6 +57,7 @@ PURE = {
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.door",
+    "ctgkit.server.pageasks",
     "ctgkit.server.owed",
     "ctgkit.analysis.alerts",
     "ctgkit.analysis.baseline",
@@ -235,3 +236,16 @@ def test_one_way_to_dial_and_one_to_serve():
             for opener, homes in ONE_WAY.items():
                 assert not name.startswith(opener) or own in homes, f"{own} imports {name}"
         assert "urllib.request.urlopen" not in path.read_text(), f"{own}: it asks the user's proxy"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_constant_is_overwritten(path):
+    """Two with one name in a module: the first one's users would get the second."""
+    names = [
+        target.id
+        for node in tree_of(path).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert sorted(names) == sorted(set(names))

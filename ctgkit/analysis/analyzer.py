@@ -277,6 +277,10 @@ class Analyzer:
         found = features.compute(list(self._minutes), events, now_s, self._level.present_bpm())
         found.values["baseline_other_bpm"] = self._level.other_bpm
         found.values["maternal_pulse_min"] = round(self._captured_s / 60, 1)
+        for minutes in (5, 10):
+            last = trace.fhr_bpm[-minutes * 60 * SLOT_HZ :]
+            share = validity.below_share(last, features.DEEP_BPM)
+            found.values[f"below_80_share_{minutes}min"] = share
         figo = FIGO.judge(found)
         asked = self.settings.guideline
         verdict = figo if asked == FIGO.name else GUIDELINES[asked].judge(found)

@@ -260,7 +260,10 @@ def _repetition(
     ):
         counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
         with_one = {e.linked_contraction for e in counted}
-        share = sum(e.id in with_one for e in contractions) / max(1, len(contractions))
+        share = sum(
+            c.id in with_one or any(e.onset_s <= (c.peak_s or 0) <= e.end_s for e in counted)
+            for c in contractions
+        ) / max(1, len(contractions))
         key = f"{name}_share_{window_min}min"
         result.values[key] = round(share, 2) if complete else None
         result.event_ids[key] = [e.id for e in counted]

@@ -122,8 +122,8 @@ class SensorOptions(ReadingOptions):
         "--control",
         type=Address(),
         section=CONNECTION,
-        help="Wait for GET /api/on there; further sensors have the next ports. GET"
-        " /api/inject?event=prolonged_deceleration forces an event.",
+        help="Wait for GET /api/on there (?scenario=NAME&seed=N chooses); further sensors have the"
+        " next ports. GET /api/inject?event=prolonged_deceleration forces an event.",
     )
     rate: float | None = option(
         "--rate",
@@ -237,6 +237,7 @@ def _play(options: SensorOptions) -> int:
             credentials=credentials,
             make_source=repertoire.source,
             make_line=repertoire.line,
+            choose=repertoire.choose,
             on_fault=repertoire.note_fault,
             first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
             speed=options.speed,

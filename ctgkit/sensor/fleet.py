@@ -6,6 +6,7 @@ import heapq
 import math
 import socket
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -192,6 +193,11 @@ class _Fleet:
                 self._settings.on_control(server.url("http"))
             await self._settings.stop.wait()
 
+    @property
+    def choose(self) -> Callable[[int, str | None, int | None], None] | None:
+        """What chooses the scenario of a sensor; None: nobody can."""
+        return self._settings.choose
+
     def switch_on(self, number: int) -> SensorClient:
         client = SensorClient(
             self._settings,
@@ -267,6 +273,18 @@ class _Switch:
         self._number = number
         self._tasks = tasks
         self._done: asyncio.Task[None] | None = None
+
+    def choose(self, scenario: str | None, seed: int | None) -> None:
+        """Choose what to play from the next start on; raise SwitchError when that can't be."""
+        if self._done is not None and not self._done.done():
+            raise SwitchError("already connected")
+        choose = self._fleet.choose
+        if choose is None:
+            raise SwitchError("this sensor's scenario is fixed")
+        try:
+            choose(self._number, scenario, seed)
+        except ValueError as error:
+            raise SwitchError(str(error)) from error
 
     async def on(self) -> None:
         """Connect; raise SwitchError when that fails or it is connected already."""

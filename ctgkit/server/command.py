@@ -72,6 +72,15 @@ def _origin(text: str) -> str:
     return text
 
 
+def _bus(text: str) -> str:
+    for url in text.split(","):
+        if not re.fullmatch(
+            r"(nats|tls)://([^@/\s,]+@)?[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9_-]*)?", url
+        ):
+            raise ValueError("is not nats://[USER:PASSWORD@]HOST[:PORT][/NAME]")
+    return text
+
+
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
         raise ValueError(f"{text[:80]!r} is no name of a host")
@@ -182,6 +191,19 @@ class ServeOptions:
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
     )
+    keep_days: float = option(
+        "--keep-days",
+        type=number("N", 0, 36_500),
+        default=0.0,
+        section=LIMITS,
+        help="Remove examinations that ended more than N days ago; 0 keeps all.",
+    )
+    bus: str | None = option(
+        "--bus",
+        type=Refined("URL", _bus),
+        help="NATS, by which the viewers of each node see the sensors of all:"
+        " nats://HOST[:PORT][/NAME]. Secrets go into the configuration or CTGKIT_SERVE_BUS.",
+    )
     node: str = option(
         "--node",
         type=Refined("NAME", _node),
@@ -259,7 +281,9 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
 
     tls = _tls(options.tls_cert, options.tls_key)
     database = options.store or default_database(config)
-    if not config.sensors:
+    if not config.sensors and isinstance(database, Dsn):  # other nodes wouldn't know made ones
+        click.echo("sensors: those of the database (`ctgkit sensors add`)", err=True)
+    elif not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
     click.echo(f"database: {database}", err=True)
@@ -282,6 +306,8 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         handover_s=options.handover,
         durability=options.durability,
         node=options.node,
+        keep_days=options.keep_days,
+        bus=options.bus,
         keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),

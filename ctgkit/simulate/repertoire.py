@@ -71,6 +71,8 @@ class Repertoire:
         n_sensors: int = 1,
     ) -> None:
         self._seed, self._rate_hz, self._faults = seed, rate_hz, tuple(faults)
+        self._cast: dict[int, tuple[Scenario | None, int]] = {}
+        """Sensor number -> scenario and seed that were chosen for it later."""
         self._ledgers: dict[int, Ledger] = {}
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
@@ -94,7 +96,7 @@ class Repertoire:
 
     def source(self, number: int) -> Source:
         """Return what sensor *number* plays, from its start."""
-        if not self._scenarios:
+        if self._part(number)[0] is None:
             from ctgkit.simulate.playback import RecordingSource
 
             return RecordingSource(self._recordings[number % len(self._recordings)])
@@ -105,8 +107,15 @@ class Repertoire:
     def _sensor(self, number: int) -> "Sensor":
         from ctgkit.simulate.sensor import Sensor
 
-        scenario = self._scenarios[number % len(self._scenarios)]
-        return Sensor(scenario, self._seed, number, self._rate_hz)
+        scenario, seed = self._part(number)
+        assert scenario is not None
+        return Sensor(scenario, seed, number, self._rate_hz)
+
+    def _part(self, number: int) -> "tuple[Scenario | None, int]":
+        """Return scenario and seed of sensor *number*; no scenario where a recording is played."""
+        n = len(self._scenarios)
+        given = self._scenarios[number % n] if n else None
+        return self._cast.get(number, (given, self._seed))
 
     def plays(self, number: int) -> str:
         """Return in a few words what sensor *number* plays."""
@@ -116,7 +125,39 @@ class Repertoire:
             return (
                 f"recording {place} of {len(self._recordings)}, {len(one.sec_from_start)} samples"
             )
-        return f"{self._sensor(number).patient.scenario.id}, seed {self._seed}, patient {number}"
+        playing = self._sensor(number).patient.scenario.id
+        return f"{playing}, seed {self._part(number)[1]}, patient {number}"
+
+    def choose(self, number: int, scenario: str | None, seed: int | None) -> None:
+        """Choose what sensor *number* plays from its next start on.
+
+        Parameters
+        ----------
+        number : int
+            Of the sensor.
+        scenario : str or None
+            One of the library; None keeps what it has.
+        seed : int or None
+            None keeps what it has.
+
+        Raises
+        ------
+        ValueError
+            For a scenario that the library doesn't have (a file is none), and for a seed where a
+            recording is played.
+        """
+        from ctgkit.errors import excerpt, near
+        from ctgkit.simulate.library import load_scenario, scenario_names
+
+        chosen, before = self._part(number)
+        if scenario is not None:
+            names = scenario_names()
+            if scenario not in names:
+                raise ValueError(f"unknown scenario {excerpt(scenario)!r}{near(scenario, names)}")
+            chosen = load_scenario(scenario)
+        if chosen is None:
+            raise ValueError("a recording has no seed")
+        self._cast[number] = chosen, before if seed is None else seed
 
     def line(self, number: int) -> Line | None:
         """Return the faults of sensor *number*, None when it has none; call :meth:`source` first.
@@ -142,7 +183,7 @@ class Repertoire:
         for number, sensor in self.sensors.items():
             about = {
                 "scenario": sensor.patient.scenario.id,
-                "seed": self._seed,
+                "seed": self._part(number)[1],
                 "sensor": number,
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,

@@ -1,12 +1,10 @@
 """PostgreSQL as the store: one node, and several on one database, with a real server."""
 
 import asyncio
-import contextlib
 import json
 from contextlib import asynccontextmanager
 
 import pytest
-from websockets.exceptions import ConnectionClosed
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
@@ -16,7 +14,16 @@ from ctgkit.server.store.writer import Group, Question
 from tests.conftest import TIME_FACTOR
 from tests.flow.processes import ask, until
 from tests.postgres import query
-from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, sensor, viewer
+from tests.server.parties import (
+    SENSORS,
+    acked,
+    backend_on,
+    closed_with,
+    message,
+    ml_service,
+    sensor,
+    viewer,
+)
 
 BEDS = {s.id: s.bed for s in SENSORS}
 COUNT = "SELECT count(*), count(DISTINCT (sensor_id, stream_id, seq)) FROM samples"
@@ -75,13 +82,6 @@ def put(store, hears, *seqs, **values):
 
 async def claimed(registry, number=0, stream=None, *, numbered=True):
     return Hears(await registry.claim(SENSORS[number].id, stream, numbered=numbered))
-
-
-async def closed_with(connection):
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            await connection.recv()
-    return connection.close_code
 
 
 async def test_what_is_acknowledged_is_in_the_database(postgres):
