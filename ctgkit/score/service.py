@@ -40,8 +40,7 @@ TURN = 4
 """Samples of one sensor before the next one's, when all are due: a second at 4 Hz."""
 RESULT_MAX_BYTES = 1 << 20
 CLOSE_TIMEOUT_S = 1.0
-TELL_EVERY_S = 10.0
-PROGRESS_EVERY_S = 0.5
+TELL_EVERY_S, PROGRESS_EVERY_S = 10.0, 0.5
 TOGETHER = 6
 """Scenarios played at a time where a run may end early. Chosen: enough to keep a service busy."""
 PARTIAL_MIN_S = 600.0

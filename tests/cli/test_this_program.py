@@ -42,7 +42,7 @@ def test_every_value_says_where_it_came_from():
     shown = {(r["command"], r["option"]): (r["value"], r["origin"]) for r in rows}
     assert shown == {
         ("serve", "--port"): (8099, "$CTGKIT_SERVE_PORT"),
-        ("serve", "--ml"): ("none", "ctgkit.toml [serve]"),
+        ("serve", "--ml"): (["none"], "ctgkit.toml [serve]"),
         ("sensor", "--speed"): (2.0, "ctgkit.toml [sensor]"),
     }
     text = said("config", "show", "serve")
