@@ -22,6 +22,8 @@ RESULTS_AT_ONCE = 5_000
 """Results that are looked through for events at a time, some 10 ms."""
 EXAMINATIONS_MAX = 100
 """Examinations that are listed at a time."""
+SENSORS_MAX = 200
+"""Sensors of one examination that are named."""
 NOTES_MAX_CHARS = 64 << 10
 """All notes of one examination together."""
 
@@ -76,11 +78,14 @@ class Archive:
         return await self._run(read)
 
     async def sensors_of(self, examination_id: int) -> list[str]:
-        """Return the ids of the sensors that have rows in an examination."""
+        """Return which sensors have rows in an examination, :data:`SENSORS_MAX` of them at most."""
 
         def read(db: sqlite3.Connection) -> list[str]:
-            found, key = [], -1
-            while row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone():
+            found: list[str] = []
+            key = -1
+            while len(found) < SENSORS_MAX and (
+                row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone()
+            ):
                 key = row[1]
                 named = db.execute(schema.SELECT_SENSOR_NAME, (key,)).fetchone()
                 if named and isinstance(named[0], str):
