@@ -140,6 +140,8 @@ class PageApi:
             await self._store.settled()  # what was shown before is then found there
             parts, left = [], PAGES_MAX
             for examination_id, bed in sorted(self._open_examinations().items()):
+                if len(parts) == MAX_SENSORS or left <= 0:
+                    break
                 for sensor_id in await self._archive.sensors_of(examination_id):
                     if len(parts) < MAX_SENSORS and left > 0:
                         pages, about = await self._back(wanted, examination_id, sensor_id, left)
@@ -181,7 +183,11 @@ class PageApi:
         examination, before = whole(query, "examination"), whole(query, "before")
         if before is not None and examination is None:
             raise BadQuery("before needs examination")
-        wanted = [examination] if examination is not None else sorted(self._open_examinations())
+        wanted = (
+            [examination]
+            if examination is not None
+            else sorted(self._open_examinations())[:MAX_SENSORS]
+        )
         found = []
         for examination_id in wanted:
             bodies, following = await self._archive.bodies_with_events(examination_id, before)

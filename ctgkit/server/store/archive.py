@@ -20,6 +20,8 @@ CACHE_KIB = 32 << 10
 """Of sensors that send together, rows lie together: the pages of one are those of the others."""
 RESULTS_AT_ONCE = 5_000
 """Results that are looked through for events at a time, some 10 ms."""
+RESULTS_MAX_BYTES = 4 << 20
+"""What is read of them at a time, about."""
 EXAMINATIONS_MAX = 100
 """Examinations that are listed at a time."""
 SENSORS_MAX = 200
@@ -105,8 +107,15 @@ class Archive:
                 schema.SELECT_RESULT_BEFORE, (examination_id, end, RESULTS_AT_ONCE - 1)
             ).fetchone()
             low = -(2**63) if last is None else last[0]
-            rows = db.execute(schema.SELECT_WITH_EVENTS, (examination_id, low, end)).fetchall()
-            return [r[0] for r in rows if isinstance(r[0], str)], None if last is None else low - 1
+            bodies: list[str] = []
+            size = 0
+            for number, body in db.execute(schema.SELECT_WITH_EVENTS, (examination_id, low, end)):
+                if size > RESULTS_MAX_BYTES:
+                    return bodies, number
+                if isinstance(body, str):
+                    bodies.append(body)
+                    size += len(body)
+            return bodies, None if last is None else low - 1
 
         return await self._run(read)
 
