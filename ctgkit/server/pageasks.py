@@ -210,4 +210,5 @@ def _plain(value: object) -> object:
     """Return a number, or the beginning of a text; None for anything else."""
     if isinstance(value, str):
         return value[:MEMBER_MAX_CHARS]
-    return value if isinstance(value, float) or (isinstance(value, int) and value < 2**63) else None
+    is_number = isinstance(value, int | float) and abs(value) < 2**63  # False for NaN
+    return value if is_number else None
