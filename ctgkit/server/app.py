@@ -95,11 +95,7 @@ class Backend:
         )
         self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
-            store,
-            self._broadcast,
-            self.counters,
-            registry.open_examinations,
-            settings.keep_results,
+            store, self._broadcast, self.counters, registry.open_examinations, settings.keep_results
         )
         self._roster, self._beds = roster, roster.beds
         roster.begin(recovered.token_digests)
@@ -179,11 +175,11 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
-            case Order():
-                return await self._order(connection, route)
+            case Order(sensor=who):
+                self._note("control", connection, verb=str(route), sensor=who)
+                answer = await self._controls.order(route)
+                return await self._page.kept(self._results.examination_of.get(who), route, answer)
             case PageAsks(name, query):
-                if name == "note":
-                    self._note("note", connection)
                 return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
@@ -191,15 +187,6 @@ class Backend:
                 return await self._rest.answer(name, places, query)
             case Answer():
                 return route
-
-    async def _order(self, connection: Guarded, order: Order) -> Answer:
-        """Have a sensor do something; what it did is kept with its examination."""
-        self._note("control", connection, verb=str(order), sensor=order.sensor)
-        answer = await self._controls.order(order)
-        examination_id = self._results.examination_of.get(order.sensor)
-        if answer.status == 200 and examination_id is not None and order.verb != "stop":
-            await self._page.keep(examination_id, order, answer)
-        return answer
 
     def _refused(self, peer: str, target: str, answer: Answer) -> None:
         self.counters.refused[answer.status] += 1
