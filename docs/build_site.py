@@ -41,7 +41,7 @@ MOVED = {
     "CONTRIBUTING.md": "CONTRIBUTING.md",
 }
 """Pages beside `docs/` -> their place in the site."""
-SHOWN_AS_CODE = ("examples",)
+SHOWN_AS_CODE = ("examples", "deploy")
 """Folders whose files become pages that show them."""
 LEFT_OUT = re.compile(r"\]\((?:\.\./)*(?:LICENSE|tests/[^)]*)\)")
 

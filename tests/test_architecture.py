@@ -191,6 +191,19 @@ def test_modules_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_name_of_a_module_means_two_things(path):
+    """Two branches that add the same constant merge without a conflict; the later one would win."""
+    assigned = [
+        target.id
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    ]
+    assert len(assigned) == len(set(assigned))
+
+
 def test_only_app_knows_the_other_shells_of_the_server():
     """Of the server's shells only app imports its siblings."""
     shells = {"ingest", "mllink", "broadcast", "app", "command", "exam", "sensors"}

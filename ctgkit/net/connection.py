@@ -72,6 +72,8 @@ class FairConnection(Connection):
     """Whether that is the beginning of a frame whose end hasn't come."""
     _owed = 0
     """Bytes that the library still has to get of a frame."""
+    _longest, _is_masked = 0, False
+    """Of messages that may come: how long they are at most, and whether they are masked."""
     _head_tail = b""
     _is_headed = False
     """Whether the peer's request, or response, has ended."""
@@ -202,33 +204,44 @@ class FairConnection(Connection):
             end = min(at + self._owed, len(data))
             self._owed -= end - at
             return end, self._parse(data[at:end])
-        masked, limits = (
-            protocol.side is Side.SERVER,
-            (protocol.max_message_size, protocol.max_fragment_size),
-        )
-        longest = min(limit for limit in (*limits, 1 << 30) if limit is not None)
-        if (high := self.recv_messages.high) is not None:
-            most = min(most, max(1, high + 1 - len(self.recv_messages.frames)))
+        longest = self._longest or self._measured()
+        room = self._room(most)
         if protocol.current_size is not None:
             longest = 0  # it is the library that knows how much may still come
         else:
-            enough = GROUP_BYTES if self._sink is None else len(data)
+            enough = GROUP_BYTES if self._sink is None else READ_BYTES
             messages, end = whole_messages(
-                data, at, masked=masked, most=most, most_bytes=enough, longest=longest
+                data, at, masked=self._is_masked, most=room, most_bytes=enough, longest=longest
             )
             if messages:
-                self._hand_over(messages, Opcode(data[at] & 0x0F))
+                self._hand_over(messages, data[at])
                 return end, len(messages)
         count, end, self._owed = other_frames(
-            data, at, masked=masked, most=most, most_bytes=GROUP_BYTES, longest=longest
+            data, at, masked=self._is_masked, most=room, most_bytes=GROUP_BYTES, longest=longest
         )
         if end > at:
             self._parse(data[at:end])
         return end, count
 
-    def _hand_over(self, messages: list[bytes], opcode: Opcode) -> None:
+    def _measured(self) -> int:
+        """Return the longest message that may come."""
+        protocol = self.protocol
+        self._is_masked = protocol.side is Side.SERVER
+        limits = (protocol.max_message_size, protocol.max_fragment_size, 1 << 30)
+        self._longest = min(limit for limit in limits if limit is not None)
+        return self._longest
+
+    def _room(self, most: int) -> int:
+        """Return how many messages may come before those that wait are enough."""
+        messages = self.recv_messages
+        if messages.high is None or (self._sink is not None and not len(messages.frames)):
+            return most
+        return min(most, max(1, messages.high + 1 - len(messages.frames)))
+
+    def _hand_over(self, messages: list[bytes], first: int) -> None:
         """Pass whole messages on: to the sink, unless others wait that came before them."""
         if self._sink is None or len(self.recv_messages.frames):
+            opcode = Opcode(first & 0x0F)
             for message in messages:
                 self.process_event(Frame(opcode, message))
         else:

@@ -6,9 +6,9 @@ parsed by the library as ever. This module performs no I/O.
 """
 
 try:
-    from websockets.speedups import apply_mask
+    from websockets.speedups import apply_mask as apply_mask
 except ImportError:  # no compiler where it was installed
-    from websockets.utils import apply_mask
+    from websockets.utils import apply_mask as apply_mask
 
 TEXT, BINARY = 0x81, 0x82
 """First byte of a whole message."""

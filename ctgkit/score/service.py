@@ -40,8 +40,7 @@ TURN = 4
 """Samples of one sensor before the next one's, when all are due: a second at 4 Hz."""
 RESULT_MAX_BYTES = 1 << 20
 CLOSE_TIMEOUT_S = 1.0
-TELL_EVERY_S = 10.0
-TELL_EVERY_S = 0.5
+TELL_EVERY_S, PROGRESS_EVERY_S = 10.0, 0.5
 TOGETHER = 6
 """Scenarios played at a time where a run may end early. Chosen: enough to keep a service busy."""
 PARTIAL_MIN_S = 600.0
@@ -157,7 +156,7 @@ async def _show_progress(patients: Sequence[Patient]) -> None:
     told_s = 0.0
     with progress("playing", "s of data", sum(p.length_s for p in patients)) as advance:
         while True:
-            await asyncio.sleep(TELL_EVERY_S)
+            await asyncio.sleep(PROGRESS_EVERY_S)
             played_s = sum(p.played_s for p in patients)
             advance(played_s - told_s)
             told_s = played_s

@@ -150,9 +150,8 @@ class _Said:
 
     def __init__(self) -> None:
         from ctgkit.analysis.analyzer import Analyzer
-        from ctgkit.mlstub.service import members
 
-        self._analyzer, self._members = Analyzer(), members
+        self._analyzer = Analyzer()
         self._prediction: Prediction | None = None
         self._status: Status = "ok"
 
@@ -163,7 +162,7 @@ class _Said:
         if analysis is not None:
             self._prediction = analysis.prediction
             self._status = status_of(analysis.prediction.hypoxia_probability)
-            extra = self._members(analysis)
+            extra = analysis.members()
         return encode_result(sample, self._prediction, self._status, utc_timestamp(), extra)
 
 

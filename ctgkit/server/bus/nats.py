@@ -91,8 +91,9 @@ class NatsBus:
         self._on_results, self._on_missed = on_results, on_missed
         self.on_taken: Callable[[Sequence[int]], None] = lambda epochs: None
         """Hears of connections of this node whose sensors others have now."""
-        self._queue: deque[tuple[str, bytes]] = deque()
-        self._queued_bytes = 0
+        self._queue: deque[tuple[Sequence[tuple[str, bytes]], int]] = deque()
+        """Turns, and the bytes of each."""
+        self._queued = self._queued_bytes = 0
         self._number = 0
         self._heard = Heard()
         self._taken: deque[Taken] = deque(maxlen=QUEUE_MAX)
@@ -114,19 +115,26 @@ class NatsBus:
 
     def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
         """Queue results for the viewers of other nodes; never waits."""
-        for item in texts:
-            if len(item[1]) > RESULT_MAX_BYTES:
-                self.dropped += 1
-                continue
-            self._queue.append(item)
-            self._queued_bytes += len(item[1])
-        dropped = False
-        while len(self._queue) > QUEUE_MAX or self._queued_bytes > QUEUE_MAX_BYTES:
-            self._queued_bytes -= len(self._queue.popleft()[1])
-            self.dropped += 1
-            dropped = True
-        self._number += dropped  # a number that nobody hears: others know that something is missing
+        size = sum(len(text) for _, text in texts)
+        if size > RESULT_MAX_BYTES:  # a turn is half a megabyte at most, or a single result
+            self._drop(len(texts))
+            return
+        self._queue.append((texts, size))
+        self._queued += len(texts)
+        self._queued_bytes += size
+        while self._queued > QUEUE_MAX or self._queued_bytes > QUEUE_MAX_BYTES:
+            self._drop(len(self._next()))
         self._wake.set()
+
+    def _next(self) -> Sequence[tuple[str, bytes]]:
+        texts, size = self._queue.popleft()
+        self._queued -= len(texts)
+        self._queued_bytes -= size
+        return texts
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._number += 1  # a number that nobody hears: so others know that something is missing
 
     def taken(self, node: str, epoch: int) -> None:
         """Tell a node that one of its connections is over; it would find out by itself, later."""
@@ -134,14 +142,14 @@ class NatsBus:
         self._wake.set()
 
     def _group(self) -> list[tuple[str, bytes]]:
+        """Take some turns from the queue, one at least."""
         group: list[tuple[str, bytes]] = []
         size = 0
         while self._queue and len(group) < GROUP_MAX:
-            size += len(self._queue[0][1])
+            size += self._queue[0][1]
             if group and size > GROUP_MAX_BYTES:
                 break
-            group.append(self._queue.popleft())
-            self._queued_bytes -= len(group[-1][1])
+            group.extend(self._next())
         return group
 
     async def _say(self, client: Client) -> None:
@@ -154,10 +162,10 @@ class NatsBus:
                 await client.publish(self._subjects["taken"], encode(self._taken.popleft()))
             while self._queue and client.is_connected:
                 group = self._group()
-                self._number += 1
                 if client.pending_data_size > UNSENT_MAX_BYTES:
-                    self.dropped += len(group)
+                    self._drop(len(group))
                     continue
+                self._number += 1
                 await self._send(client, group)
 
     async def _send(self, client: Client, group: list[tuple[str, bytes]]) -> None:

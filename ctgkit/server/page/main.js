@@ -13,6 +13,7 @@ const FRAME_MS = 33;
 const STRIPS_AT_ONCE = 2; // more are drawn less often
 const SLOW_EVERY = 6;
 const NARROW_PX = 640;
+const USUAL_PORT = "8080";
 
 const state = new State();
 const $ = (id) => document.getElementById(id);
@@ -55,11 +56,17 @@ async function order(verb) {
     const answer = await askJson(`/api/sensors/${verb}`);
     $("answer").textContent = answer.message;
   } catch (error) {
-    const hint = error.status === 400 && link.startHint;
+    const hint = error.status === 400 && link.startHint && link.startHint + urlOption();
     $("answer").textContent = error.status
       ? `✕ ${error.message}${hint ? ` · ${t("start it first: {command}", { command: hint })}` : ""}`
       : `✕ ${t("the backend could not be reached ({reason})", { reason: error.message })}`;
   }
+}
+
+// Where the sensors' usual address isn't ours.
+function urlOption() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  return location.port === USUAL_PORT ? "" : ` --url ${scheme}://${location.host}/ws/sensor`;
 }
 
 function palette() {

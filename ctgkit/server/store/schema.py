@@ -130,13 +130,17 @@ EXPECTED_COLUMNS = (
 """What fails at once, and not in the middle of a run, when somebody changed a table."""
 
 
+SELECT_NOW = f"SELECT {_NOW}"
+"""Asked once per transaction: as a default it would be computed, and written out, for each row."""
+
+
 @cache
 def insert_samples(rows: int) -> str:
     """Return the statement that stores *rows* samples, and drops those that are there."""
     return f"""
-        INSERT INTO ctg (examination_id, sensor_id, stream_id, seq,
+        INSERT INTO ctg (created_at, examination_id, sensor_id, stream_id, seq,
             sec_from_start, uuid, bpm, uterus, spasms)
-        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
+        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
         ON CONFLICT (examination_id, sensor_id, stream_id, seq) DO NOTHING
     """
 
