@@ -61,6 +61,10 @@ def pages(site: Path) -> None:
             elif source.is_file():
                 shown = f"# {source.name}\n\n```{source.suffix[1:]}\n{source.read_text()}\n```\n"
                 _write(site / folder / f"{source.name}.md", shown)
+        if not (ROOT / folder / "README.md").exists():
+            names = sorted(path.name for path in (ROOT / folder).iterdir() if path.is_file())
+            listed = "".join(f"- [{name}]({name}.md)\n" for name in names)
+            _write(site / folder / "index.md", f"# {folder}\n\n{listed}")
     for name, text in reference():
         _write(site / "reference" / name, text)
 
@@ -92,14 +96,20 @@ def _adjusted(source: Path, target: Path, site: Path) -> str:
         elif inner.parts[0] == "docs":
             new = site / Path(*inner.parts[1:])
         elif inner.parts[0] in SHOWN_AS_CODE:
-            shown = inner.name if inner.suffix == ".md" else f"{inner.name}.md"
-            new = site / inner.parts[0] / shown
+            new = site / inner.parts[0] / _shown_as(leads_to)
         else:
             raise SystemExit(f"{source}: the site has no page for {address}")
         return f"]({os.path.relpath(new, target.parent)}{hash_}{place})"
 
     text = LEFT_OUT.sub("]", source.read_text())
     return re.sub(r"\]\(([^)\s]+)\)", link, text)
+
+
+def _shown_as(path: Path) -> str:
+    """Return the name of the page that shows a file or a folder beside `docs/`."""
+    if path.is_dir():
+        return "README.md" if (path / "README.md").exists() else "index.md"
+    return path.name if path.suffix == ".md" else f"{path.name}.md"
 
 
 def _write(path: Path, text: str) -> None:
