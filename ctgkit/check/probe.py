@@ -49,6 +49,10 @@ def _probe_settings(bench: Bench) -> None:
         bench.lacks["pair"] = "needs credentials of two sensors of one bed"
     if sum(bool(s.control) for s in sensors) < 2:
         bench.lacks["control"] = "needs two sensors with a control address in the configuration"
+    if bench.settings.in_another_bed is None:
+        bench.lacks["beds"] = "needs credentials of sensors of two beds"
+    if not bench.settings.grace_s:
+        bench.lacks["grace"] = "needs --grace"
     if not bench.database:
         bench.lacks["store"] = "needs --store"
     if not bench.settings.max_connections:

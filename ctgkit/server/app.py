@@ -13,8 +13,6 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit import __version__
-from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
 from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
@@ -24,10 +22,12 @@ from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    PageAsks,
     Part,
     Reads,
     Report,
@@ -39,16 +39,19 @@ from ctgkit.server.door import (
     select_subprotocol,
     token_digest,
 )
-from ctgkit.server.endpoints import Health
+from ctgkit.server.health import health_of
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.opening import opened
+from ctgkit.server.pageapi import PageApi
+from ctgkit.server.pageasks import Order
 from ctgkit.server.registry import Registry
 from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
+from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import (
     Action,
@@ -63,6 +66,9 @@ from ctgkit.wire import SUBPROTOCOL
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_EVERY_S = 0.25
+ROSTER_EVERY_S = 2.0
+"""How often the database is asked which sensors are known, seconds."""
+WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
 NOT_READY_AFTER_S = 3.0
 """How long the database may be silent before balancers are told, seconds."""
 REFUSES_AFTER_S = 10.0
@@ -84,6 +90,7 @@ class Backend:
         settings: BackendSettings,
         store: Store,
         registry: Registry,
+        roster: Roster,
         audit: AuditLog,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -105,15 +112,18 @@ class Backend:
             registry.open_examinations,
             settings.keep_results,
         )
-        self._beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+        self._roster, self._beds = roster, roster.beds
+        roster.begin(recovered.token_digests)
         self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
-        self._controls = SensorControls(settings.sensors, registry.connected)
+        self._controls = SensorControls(roster.entries, registry.connected)
+        self._page = PageApi(store, roster.entries, registry.open_examinations)
         self._gate = Gate(
-            token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
+            token_digests=roster.digests,
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
-        self._rest = RestApi(settings.database, settings.sensors, lambda: registry.connected)
+        self._rest = RestApi(settings.database, roster.entries, lambda: registry.connected)
+        self._neighbours = Neighbours(settings, registry, self._results, self._beds)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
@@ -122,6 +132,7 @@ class Backend:
         store.on_late = self._forward
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+        self.counters.expose_bus(self._neighbours.bus)
 
     def _link(self, url: str) -> MlLink:
         return MlLink(
@@ -130,7 +141,7 @@ class Backend:
             self._settings.ml_retry_s,
             self._results.relay,
             self._results.show_unanswered,
-            self._store.room,
+            self._store,
             self.counters,
             self._results.past_of,
         )
@@ -179,14 +190,26 @@ class Backend:
         if waiting:
             waiting.append(Turn(sample, is_due=True))
         else:
-            self._forward(sample)
+            self._forward((sample,))
         return True
 
-    def _forward(self, sample: Sample) -> None:
+    def accept_all(
+        self, attendance: Attendance, samples: Sequence[Sample], replies: Replies
+    ) -> int:
+        """Do the same with several samples; return how many are accepted at once."""
+        if not attendance.admit_all(samples):
+            return sum(self.accept(attendance, sample, replies) for sample in samples)
+        self._store.add_samples(attendance, samples)
+        if (seq := samples[-1].seq) is not None:
+            self._store.acknowledge(replies, seq)
+        self._forward(samples)
+        return len(samples)
+
+    def _forward(self, samples: Sequence[Sample]) -> None:
         if self._ml:
-            self._ml.offer(sample)
+            self._ml.offer(samples)
         else:
-            self._results.show_plain(sample)
+            self._results.show_plain(samples)
 
     async def room(self) -> None:
         """Wait until the store can take more."""
@@ -222,12 +245,27 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
+            case Order():
+                return await self._order(connection, route)
+            case PageAsks(name, query):
+                if name == "note":
+                    self._note("note", connection)
+                return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
             case Reads(name, places, query):
                 return await self._rest.answer(name, places, query)
             case Answer():
                 return route
+
+    async def _order(self, connection: Guarded, order: Order) -> Answer:
+        """Have a sensor do something; what it did is kept with its examination."""
+        self._note("control", connection, verb=str(order), sensor=order.sensor)
+        answer = await self._controls.order(order)
+        examination_id = self._results.examination_of.get(order.sensor)
+        if answer.status == 200 and examination_id is not None and order.verb != "stop":
+            await self._page.keep(examination_id, order, answer)
+        return answer
 
     def _refused(self, peer: str, target: str, answer: Answer) -> None:
         self.counters.refused[answer.status] += 1
@@ -267,31 +305,11 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        ml = self._ml
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (ml is None or ml.healthy)
-        shown = Health(
-            status="ok" if healthy else "degraded",
-            service="ctgkit",
-            timestamp=utc_timestamp(),
-            version=__version__,
-            store=trouble or "ok",
-            ml=ml.state if ml else "off",
-            ml_unanswered_share=round(ml.unanswered_share, 3) if ml else 0.0,
-            ml_services=len(ml.members) if ml else 0,
-            ml_services_up=sum(m.state == "up" for m in ml.members) if ml else 0,
-            sensors=len(self._registry.connected),
-            viewers=len(self._broadcast),
-            examinations_open=len(self._registry.open_examinations()),
-            flooders_closed=self.counters.closed["flood"],
-            **self._as_node(),
-        )
-        return dict(msgspec.to_builtins(shown))
-
-    def _as_node(self) -> dict[str, Any]:
-        name, generation = self._registry.node
-        counts = self._registry.counts
-        return {"node": name, "generation": generation, **counts} if name else {}
+        return health_of(
+            trouble, self._registry, self._ml, self._neighbours.bus, len(self._broadcast),
+            self.counters.closed["flood"],
+        )  # fmt: skip
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
@@ -316,6 +334,9 @@ class Backend:
         return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
 
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
+        if sensor_id not in self._beds:  # removed since it showed its token
+            await connection.close(*WITHDRAWN)
+            return
         numbered = connection.subprotocol == SUBPROTOCOL
         try:
             attendance = await self._registry.claim(sensor_id, stream, numbered=numbered)
@@ -389,6 +410,17 @@ class Backend:
         for connection in self._sockets.values():
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
+    async def _watch_roster(self) -> None:
+        """Take note of sensors that are added to, changed in, or removed from the database."""
+        while True:
+            for sensor_id in self._roster.update(await self._store.known()):
+                log.info("sensor %s: its token is no longer valid", sensor_id)
+                attendance = self._registry.connected.get(sensor_id)
+                if attendance is not None and attendance in self._sockets:
+                    closing = self._sockets[attendance].close(*WITHDRAWN)
+                    self._tasks.create_task(closing)
+            await asyncio.sleep(ROSTER_EVERY_S)
+
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
@@ -398,8 +430,13 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever(), self._keep_house()]
+        own = [self._store.maintain_forever(), self._keep_house(), self._watch_roster()]
+        parts = [*own, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
+
+    async def check(self) -> None:
+        """Refuse what can't get better by waiting."""
+        await self._neighbours.check()
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
@@ -443,12 +480,14 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
         Of a ConfigError, when the address or the audit log cannot be opened.
     """
     digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
+    roster = Roster(settings.sensors)
     async with (
-        opened(settings, digests) as (store, registry),
+        opened(settings, digests, roster.beds) as (store, registry),
         asyncio.TaskGroup() as tasks,
     ):
         audit = AuditLog(settings.audit_log)
-        backend = Backend(settings, store, registry, audit, tasks)
+        backend = Backend(settings, store, registry, roster, audit, tasks)
+        await backend.check()
         listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())

@@ -24,6 +24,7 @@ from ctgkit.cli.types import (
     PAUSE,
     PORT,
     SENSORS,
+    BusAddress,
     File,
     Host,
     OutFile,
@@ -182,6 +183,19 @@ class ServeOptions:
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
     )
+    keep_days: float = option(
+        "--keep-days",
+        type=number("N", 0, 36_500),
+        default=0.0,
+        section=LIMITS,
+        help="Remove examinations that ended more than N days ago; 0 keeps all.",
+    )
+    bus: str | None = option(
+        "--bus",
+        type=BusAddress(),
+        help="NATS, by which the viewers of each node see the sensors of all. Secrets go into the"
+        " configuration or CTGKIT_SERVE_BUS.",
+    )
     node: str = option(
         "--node",
         type=Refined("NAME", _node),
@@ -259,7 +273,9 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
 
     tls = _tls(options.tls_cert, options.tls_key)
     database = options.store or default_database(config)
-    if not config.sensors:
+    if not config.sensors and isinstance(database, Dsn):  # other nodes wouldn't know made ones
+        click.echo("sensors: those of the database (`ctgkit sensors add`)", err=True)
+    elif not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
     click.echo(f"database: {database}", err=True)
@@ -282,6 +298,8 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         handover_s=options.handover,
         durability=options.durability,
         node=options.node,
+        keep_days=options.keep_days,
+        bus=options.bus,
         keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),

@@ -14,6 +14,7 @@ from ctgkit import __version__
 
 if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
+    from ctgkit.server.bus.nats import NatsBus
     from ctgkit.server.mlpool import Member, MlPool
     from ctgkit.server.registry import Registry
     from ctgkit.server.store.writer import Store
@@ -40,7 +41,8 @@ class Counters(Collector):
         """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
         """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``,
-        ``past``: they answer what was sent again."""
+        ``past``: they answer what was sent again, ``others``: of other nodes' sensors,
+        ``repaired``: read from the database because those were missed."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
         """(metric, label) -> how to read its present value."""
         self.node: Callable[[], tuple[str, int]] = lambda: ("", 0)
@@ -89,6 +91,18 @@ class Counters(Collector):
             self.gauges["ml_service_up", member.name] = partial(_is_up, member)
         self.node_counts = registry.counts
         self.node = lambda: registry.node
+
+    def expose_bus(self, bus: "NatsBus | None") -> None:
+        """Offer the present values of the bus, where there is one."""
+        if bus is not None:
+            self.gauges |= {
+                ("bus_up", "bus"): lambda: bus.state == "up",
+                ("bus_results", "sent"): lambda: bus.sent,
+                ("bus_results", "received"): lambda: bus.received,
+                ("bus_results", "dropped"): lambda: bus.dropped,
+                ("bus_missed", "bus"): lambda: bus.missed,
+                ("bus_strange", "bus"): lambda: bus.strange,
+            }
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
         """Yield the counters (called by prometheus_client)."""

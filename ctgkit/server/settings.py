@@ -32,8 +32,12 @@ class BackendSettings:
     None: 15 among nodes, 0 alone."""
     node: str = ""
     """What this process is called among others on one database; the machine's name if empty."""
+    bus: str | None = field(default=None, repr=False)
+    """Address of NATS, by which nodes show one another's results; None: there are no others."""
     lease_s: float = 10.0
     """Among nodes: after so long without a sign of life a node is declared dead."""
+    keep_days: float = 0.0
+    """Examinations that ended longer ago are removed; 0 keeps all."""
     durability: Durability = "full"
     keep_results: KeepResults = "changes"
     """Which results are rows of their own: those that differ from the sensor's last row, or all."""

@@ -1,13 +1,13 @@
 """Judges every planted fault by the whole catalogue, and writes the table of docs/check.md.
 
-``python -m tests.check.fault_table [--jobs 4] [--write] [PART OF A FAULT'S NAME …]``: each
-fault runs against all checks in a process of its own. With ``--write`` the table in
-docs/check.md is replaced by what was found. Exit code 1 when a fault is missed, or found by a
-check that isn't of a clause it breaks.
+``python -m tests.check.fault_table --jobs 4 --results faults.jsonl --write``: each fault runs
+against all checks in a process of its own. Exit code 1 when a fault is missed, or found by a check
+that isn't of a clause it breaks. It can be stopped, and goes on where it was.
 """
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 import tempfile
@@ -18,75 +18,106 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ctgkit.check.backend.catalogue import BACKEND
-from tests.check.benches import failed, judge_mutant, judge_process
-from tests.check.naive.faults import FAULTS, PROCESS_FAULTS
+from tests.check.benches import failed, judge_mutant, judge_process, judge_reference
+from tests.check.naive.faults import FAULTS, GRACE_FAULTS, PROCESS_FAULTS, REFERENCE_FAULTS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "check.md"
 TIMEOUT_S = 3.0
 """That of ``ctgkit check``: many run at a time."""
+GRACE_S = 2.0
 START, END = "<!-- faults -->", "<!-- end of faults -->"
 
 
-def judged(fault):
-    """Return (fault, what its checks are, which failed, what was not judged, seconds)."""
+ALL = {
+    "naive": FAULTS,
+    "process": PROCESS_FAULTS,
+    "serve": REFERENCE_FAULTS,
+    "grace": GRACE_FAULTS,
+}
+
+
+def judged(kind, fault):
+    """Judge one fault by the whole catalogue; return what is to be known of it."""
     logging.disable(logging.CRITICAL)  # the library logs what the mutants break
     began_s = time.monotonic()
     checks = BACKEND.select((), strict=False)
     with tempfile.TemporaryDirectory() as name:
-        if fault in PROCESS_FAULTS:
-            named = PROCESS_FAULTS[fault]
-            found = judge_process(Path(name), fault, checks, timeout_s=TIMEOUT_S)
-        else:
-            named = FAULTS[fault]
-            judging = judge_mutant(Path(name), fault, checks, timeout_s=TIMEOUT_S)
-            found = asyncio.run(judging)
+        path, more = Path(name), {"timeout_s": TIMEOUT_S}
+        match kind:
+            case "naive":
+                found = asyncio.run(judge_mutant(path, fault, checks, **more))
+            case "process":
+                found = judge_process(path, fault, checks, **more)
+            case "serve":
+                found = judge_reference(path, fault, checks, **more)
+            case "grace":
+                found = judge_reference(path, fault, checks, grace_s=GRACE_S, **more)
+    named = ALL[kind][fault]
     odd = {v.check.id for v in found if v.outcome in ("not judged", "blocked")}
-    return fault, named, failed(found), odd, time.monotonic() - began_s
+    return {
+        "kind": kind,
+        "fault": fault,
+        "found": sorted(failed(found) & named),
+        "missed": sorted(named - failed(found)),
+        "others": sorted(failed(found) - named),
+        "not judged": sorted(odd),
+        "seconds": round(time.monotonic() - began_s),
+    }
 
 
-def clauses(checks):
-    return sorted({c.partition("/")[0] for c in checks})
+def row(one):
+    counted = Counter(c.partition("/")[0] for c in one["found"])
+    by = ", ".join(clause + (f" ({n})" if n > 1 else "") for clause, n in counted.items())
+    where = "naive" if one["kind"] in ("naive", "process") else "`serve`"
+    others = ", ".join(one["others"]) or "–"
+    return f"| {one['fault']} | {where} | {by or '**missed**'} | {others} | {one['seconds']} |"
 
 
-def row(fault, named, found, seconds):
-    counted = Counter(c.partition("/")[0] for c in named & found)
-    by = ", ".join(f"{clause}" + (f" ({n})" if n > 1 else "") for clause, n in counted.items())
-    others = ", ".join(sorted(found - named)) or "–"
-    return f"| {fault} | {by or '**missed**'} | {others} | {seconds:.0f} |"
+def write(results):
+    """Replace the table in docs/check.md."""
+    head = ["| fault | in | found by (checks) | others that fail | s |", "|---|---|---|---|---|"]
+    known = {(one["kind"], one["fault"]): one for one in results}
+    rows = [
+        row(known[kind, f]) for kind, faults in ALL.items() for f in faults if (kind, f) in known
+    ]
+    before, _, rest = PAGE.read_text().partition(START)
+    _, _, after = rest.partition(END)
+    table = "\n".join([*head, *rows])
+    PAGE.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of faults' names; all without")
     parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--after", default="", help="begin with this fault, then the rest")
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--kind", choices=list(ALL), action="append")
+    parser.add_argument("--results", type=Path, help="kept here, and not judged again")
+    parser.add_argument("--write", action="store_true", help="replace the table in docs/check.md")
     options = parser.parse_args(arguments)
-    faults = [
-        f
-        for f in [*FAULTS, *PROCESS_FAULTS]
-        if not options.names or any(n in f for n in options.names)
+    results = []
+    if options.results and options.results.exists():
+        results = [json.loads(line) for line in options.results.read_text().splitlines()]
+    done = {(one["kind"], one["fault"]) for one in results}
+    wanted = [
+        (kind, fault)
+        for kind in options.kind or ALL
+        for fault in ALL[kind]
+        if not options.names or any(n in fault for n in options.names)
     ]
-    if options.after in faults:
-        at = faults.index(options.after)
-        faults = faults[at:] + faults[:at]
-    rows, wrong = {}, 0
+    left = [pair for pair in wanted if pair not in done]
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        for done in as_completed(pool.submit(judged, fault) for fault in faults):
-            fault, named, found, odd, seconds = done.result()
-            rows[fault] = row(fault, named, found, seconds)
-            missing, others = named - found, found - named
-            wrong += bool(missing or others)
-            notes = [("missed by", missing), ("also", others), ("not judged", odd)]
-            print(fault, f"{seconds:.0f} s", *(f"{n} {sorted(w)}" for n, w in notes if w), sep="; ")
-            sys.stdout.flush()
-    print(f"{len(faults)} faults, {wrong} not as they should be")
+        for future in as_completed([pool.submit(judged, *pair) for pair in left]):
+            one = future.result()
+            results.append(one)
+            if options.results:
+                with options.results.open("a") as file:
+                    file.write(json.dumps(one) + "\n")
+            notes = [f"{n} {one[n]}" for n in ("missed", "others", "not judged") if one[n]]
+            print(one["kind"], one["fault"], f"{one['seconds']} s", *notes, sep="; ", flush=True)
+    wrong = [one["fault"] for one in results if one["missed"] or one["others"]]
+    print(f"{len(results)} faults, not as they should be: {wrong or 'none'}")
     if options.write:
-        head = ["| fault | found by (checks) | others that fail | s |", "|---|---|---|---|"]
-        table = "\n".join([*head, *(rows[f] for f in faults)])
-        before, _, rest = PAGE.read_text().partition(START)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")
+        write(results)
     return 1 if wrong else 0
 
 

@@ -1,6 +1,7 @@
 """All checks of a backend, in the order in which they run."""
 
 from ctgkit.check.backend import acks as backend_acks
+from ctgkit.check.backend import admission as backend_admission
 from ctgkit.check.backend import answers as backend_answers
 from ctgkit.check.backend import churn as backend_churn
 from ctgkit.check.backend import door as backend_door
@@ -28,6 +29,7 @@ for _part in (
     backend_numbers,
     backend_ml,
     backend_http,
+    backend_admission,
     backend_viewers,
     backend_answers,
     backend_past,

@@ -166,6 +166,31 @@ async def joins(bench: Bench) -> None:
 
 
 @CHECKS.add(
+    "S-5.2/beds", "Sensors of two beds have examinations of their own", needs="sensor beds store"
+)
+async def beds_apart(bench: Bench) -> None:
+    other = bench.settings.in_another_bed
+    assert other is not None
+    async with bench.sensor() as first, bench.sensor(other) as second:
+        found = [await stored_in(bench, first), await stored_in(bench, second)]
+        if found[0] == found[1]:
+            raise Mismatch("an examination for each bed", f"{found[0]} for both")
+
+
+@CHECKS.add(
+    "S-5.3/rejoins",
+    "Within the grace period a returning sensor rejoins its examination",
+    needs="sensor grace store",
+)
+async def rejoins(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        before = await stored_in(bench, sensor)
+    async with bench.sensor() as sensor:
+        if (after := await stored_in(bench, sensor)) != before:
+            raise Mismatch(f"the sensor is in examination {before} again", f"in {after}")
+
+
+@CHECKS.add(
     "S-5.3/closed", "When its last sensor has left, an examination ends", needs="sensor store"
 )
 async def closed(bench: Bench) -> None:

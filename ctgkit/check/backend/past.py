@@ -1,10 +1,13 @@
 """What a viewer that joins later gets of the past: clause V-3."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from ctgkit.check.backend.takeover import end_of
 from ctgkit.check.backend.viewers import gets, gets_about, shown
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
+from ctgkit.check.connection import until
 from ctgkit.check.messages import (
     PREDICTION,
     excerpt,
@@ -67,6 +70,31 @@ async def past_of_each(bench: Bench) -> None:
             await gets_about(late, ahead)
             for sec in secs:
                 await gets_about(late, sec)
+
+
+@CHECKS.add(
+    "V-3.1/closed", "The past of an examination that has ended isn't shown",
+    needs="sensor store", level="SHOULD",
+)  # fmt: skip
+async def past_of_what_ended(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        began_s = asyncio.get_running_loop().time()
+        await sensor.send(text)
+        with arranging("the sample is stored"):
+            examination = await until(
+                lambda: bench.examination_of(sec) or 0, "it is", lambda: "it isn't", bench.timeout_s
+            )
+        await bench.quiet.commits(began_s)
+    with arranging("its examination ends (S-5.3)"):
+        await until(
+            lambda: end_of(bench, examination), "it ends", lambda: "it doesn't",
+            bench.timeout_s + bench.settings.grace_s,
+        )  # fmt: skip
+    async with bench.viewer("?backfill=600") as late:
+        await late.settle()
+        if shown(late, sec):
+            raise Mismatch(f"nothing about {sec:g} s", excerpt(shown(late, sec)[0]))
 
 
 @CHECKS.add("V-3.1/live", "After the past come new results", needs="witness", level="SHOULD")

@@ -1,5 +1,6 @@
 """The backend's process starts, stops, and dies: clauses C, S-5.4, S-6.6. All need ``--run``."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from ctgkit.check.messages import parsed
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
+TRICKLE_S = 0.007
 EXIT_MAX_S = 10.0
 """How long a backend may take to stop, or to see that it can't start, seconds."""
 
@@ -74,9 +76,14 @@ async def stops_despite_peers(bench: Bench) -> None:
             (await stack.enter_async_context(line)).connection.transport.pause_reading()
         for text in ("GET / HTTP/1.1\r\nHost: ", "", _kept(bench)):
             _, writer = await bench.target.open()
-            stack.callback(writer.transport.abort)
+            stack.push_async_callback(_drop, writer)
             writer.write(text.encode())
         await _stop(bench)
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    await asyncio.sleep(0)
 
 
 def _kept(bench: Bench) -> str:
@@ -144,7 +151,9 @@ async def closes_with_1001(bench: Bench) -> None:
 async def stores_what_it_read(bench: Bench) -> None:
     async with _restarted_after(bench), bench.sensor() as sensor:
         samples = [bench.fresh() for _ in range(20)]
-        await sensor.send(*(text for _, text in samples))
+        for _, text in samples:  # some are on their way to the database when it is told to stop
+            await sensor.send(text)
+            await asyncio.sleep(TRICKLE_S)
         await sensor.settle()  # it has read them
         bench.process.signal(signal.SIGTERM)
         await bench.process.ended(EXIT_MAX_S)

@@ -5,12 +5,10 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from ctgkit.check.backend.door import expect
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Line, until
 from ctgkit.check.messages import (
@@ -31,7 +29,7 @@ from ctgkit.net.client import dial
 CHECKS = Catalogue()
 SILENT_S = 2.0
 """After so long without an answer a sample counts as unanswered, seconds."""
-FALLBACK_PATIENCE_S = 3.0
+FALLBACK_PATIENCE_S = 4.5
 EACH_SAMPLES, EACH_S = 30, 4.5
 SLOW_RESULTS, SLOW_RESULT_BYTES, SLOW_GROUP = 700, 8192, 25
 """What a viewer that doesn't read is sent: more than twice its queue of 256 and all buffers
@@ -59,65 +57,6 @@ async def gets_about(viewer: Line, sec: float) -> list[str | bytes]:
         viewer.seen,
         viewer.timeout_s,
     )
-
-
-@CHECKS.add("V-1.1/paths", "/ws and /ws/ let viewers in")
-async def paths(bench: Bench) -> None:
-    for path in ("/ws", "/ws/"):
-        expect(await bench.handshake(path, bench.viewer_headers()), 101)
-
-
-@CHECKS.add("V-1.1/ignored", "What a viewer sends is ignored")
-async def viewer_is_ignored(bench: Bench) -> None:
-    async with bench.viewer() as viewer:
-        await viewer.send("{", "hello", b"\xff\x00", sample(1))
-        await viewer.settle()
-        viewer.must_live()
-
-
-@CHECKS.add("V-1.1/unheard", "What a viewer sends reaches nobody", needs="witness")
-async def viewer_is_unheard(bench: Bench) -> None:
-    async with bench.watch() as watch, bench.viewer() as viewer, bench.viewer() as other:
-        said = sample(bench.sec(), sensor_id=bench.own_id)
-        await viewer.send(said)
-        await viewer.settle()
-        async with bench.sensor() as sensor:
-            sec, text = bench.fresh()
-            await sensor.send(text)
-            await watch.saw(sec)
-        await other.settle()
-        if said in (t if isinstance(t, str) else t.decode() for t in other.received):
-            raise Mismatch("nothing", "another viewer got it")
-        if len(watch.fresh()) != 1:
-            raise Mismatch("nothing", f"it arrived {watch.where} as a sample")
-
-
-@CHECKS.add("V-1.2/none", "A remote viewer without token is closed with 4401", needs="remote")
-async def no_viewer_token(bench: Bench) -> None:
-    async with bench.line("/ws", ()) as viewer:
-        viewer.timeout_s += 5
-        await viewer.closed(4401)
-
-
-@CHECKS.add("V-1.2/message", "The token may be the first message", needs="remote")
-async def token_as_message(bench: Bench) -> None:
-    async with bench.line("/ws", ()) as viewer:
-        await viewer.send(json.dumps({"token": bench.settings.viewer_token}))
-        await viewer.settle()
-        viewer.must_live()
-
-
-@CHECKS.add("V-1.2/wrong", "A wrong token in the header gets 401", needs="remote")
-async def wrong_viewer_token(bench: Bench) -> None:
-    expect(await bench.handshake("/ws", [("Authorization", "Bearer wrong")]), 401)
-
-
-@CHECKS.add("V-1.2/in-url", "A token in the URL admits nobody", needs="remote")
-async def viewer_token_in_url(bench: Bench) -> None:
-    token = quote(bench.settings.viewer_token or "")
-    async with bench.line(f"/ws?token={token}", ()) as viewer:
-        await viewer.send("{}")  # otherwise it may wait 5 s for the token
-        await viewer.closed(4401)
 
 
 # Results
@@ -206,6 +145,24 @@ async def dead_viewers(bench: Bench) -> None:
         sec, text = bench.fresh()
         await sensor.send(text)
         await gets_about(viewer, sec)
+
+
+@CHECKS.add(
+    "V-2.5/own",
+    "A viewer that asks for a sensor gets its results",
+    needs="sensor ml",
+)
+async def narrowed(bench: Bench) -> None:
+    # It may get others too: a backend MAY narrow. A bed besides takes nothing away.
+    own = bench.own_id
+    queries = (f"?sensor={own}", f"?sensor={own.upper()}&bed=nobody")
+    async with AsyncExitStack() as stack:
+        viewers = [await stack.enter_async_context(bench.viewer(q)) for q in queries]
+        sensor = await stack.enter_async_context(bench.sensor())
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        for viewer in viewers:
+            await gets_about(viewer, sec)
 
 
 # Without an answer

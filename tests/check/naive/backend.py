@@ -130,6 +130,8 @@ class Backend(Door, Viewing):
             left = any(o != own for o in self.attending.values())
         if not left and self.exams.get(bed) and self.bug != "never ends examinations":
             exam, self.exams[bed] = self.exams[bed], None
+            if self.bug != "shows the past of what ended":
+                self.past = []
             if isinstance(self.store, HastyStore):
                 await asyncio.to_thread(self.store.end, exam)
             else:

@@ -37,7 +37,8 @@ class Door:
             return refusal
         heads = ("/api/sensors/start",) if self.bug == "HEAD switches" else ()
         allowed = request.method == "HEAD" and url.path in (*PAGES, *heads)
-        allowed = allowed or (self.bug == "POST switches" and url.path.startswith("/api/sensors/"))
+        if self.bug == "POST switches" and request.method == "POST":
+            allowed = url.path.startswith("/api/sensors/")
         if request.method != "GET" and not allowed:
             allow = () if self.bug == "405 without Allow" else (("Allow", "GET"),)
             return Answer(405, "method\n", allow)
@@ -53,7 +54,8 @@ class Door:
                 return Answer(400, "backfill\n")
 
             async def watch(socket):
-                await self.serve_viewer(socket, backfill)
+                narrow = self.bug == "a narrowed viewer gets nothing" and "sensor=" in url.query
+                await self.serve_viewer(socket, backfill, deaf=narrow)
 
             return watch, None
         return await self.page(url, headers)

@@ -56,7 +56,7 @@ FAULTS = {
     "stores twice": {"S-5.1/stored-once"},
     "mixes sensors": {"S-5.1/own-rows"},
     "an examination per sensor": {"S-5.2/joins"},
-    "never ends examinations": {"S-5.3/closed", "S-5.3/next"},
+    "never ends examinations": {f"S-5.3/{n}" for n in ("closed", "vanished", "next")},
     "ends with the first who leaves": {"S-5.3/last", "S-5.3/first", "S-1.4/older-leaves"},
     # acknowledgements
     "writes to every sensor": {"S-6.1/silent"},
@@ -103,7 +103,8 @@ FAULTS = {
     "stops while one is slow": {"V-2.3/others"},
     "drops for slow viewers": {"V-2.3/closed"},
     "locks up when many viewers vanish": {"V-2.4/aborts"},
-    "has no past": {"V-3.1/past", "V-3.1/seconds", "V-3.1/prediction"},
+    "a narrowed viewer gets nothing": {"V-2.5/own"},
+    "has no past": {f"V-3.1/{n}" for n in ("past", "seconds", "sensors", "prediction")},
     "the past is an error": {"V-3.1/past"},
     "the past has no limit": {"V-3.1/seconds"},
     "predictions before the past": {"V-3.1/prediction"},
@@ -179,6 +180,7 @@ FAULTS = {
     "forgets sensors that left": {"V-2.1/left"},
     "sends results to sensors too": {"S-6.1/silent"},
     "closes viewers early": {"V-2.3/patient"},
+    "shows the past of what ended": {"V-3.1/closed"},
     "takes any backfill": {"V-3.1/bad"},
     "the past counts from the newest of all": {"V-3.1/sensors"},
     # the ML service
@@ -219,3 +221,34 @@ PROCESS_FAULTS = {
     "commits every 2 s": {"S-6.3/committed", "S-6.6/killed", "S-6.6/resent"},
 }
 """Those that only the end of a process shows: they need ``--run``."""
+
+REFERENCE_FAULTS = {
+    "acknowledges a group before its commit": {"S-6.3/committed", "S-6.6/killed"},
+    "loses the last group at the end": {"C-1.1/stored"},
+    "takes old numbers for stored": {f"S-6.5/{n}" for n in ("restarted", "conflict", "lower")},
+    "is sure of every number": {
+        "S-6.5/earlier", "S-6.5/conflict", "S-6.7/named", "S-6.6/resent",
+    },
+    "answers conflicts as if they were stored": {"S-6.5/conflict"},
+    "forgets what an earlier run left open": {"S-5.4/crash", "S-5.4/alone"},
+    "one bed for all": {"S-5.2/beds"},
+    "a takeover by the newer ends with the older": {"S-1.4/older-leaves"},
+    "takes the access token from the URL": {"V-1.2/in-url"},
+    "shows results before the token": {"V-1.2/before"},
+    "lets everybody switch": {"H-2.3/token"},
+    "the past of all examinations": {"V-3.1/closed"},
+    "drops for slow viewers": {"V-2.3/closed"},
+    "a queue of 16": {"V-2.3/patient"},
+    "answers the newest of a moment": {"M-4.2/twins"},
+    "an error answers the newest": {"M-4.2/error"},
+    "waits five seconds for an answer": {"V-2.2/in-time", "V-2.2/each"},
+    "takes 101 bad frames": {"S-4.9/hundred", "S-4.5/empty"},
+    "forwards what is sent again": {"M-2.2/once"},
+}  # fmt: skip
+"""Those of ``ctgkit serve`` (tests/check/reference.py)."""
+
+GRACE_FAULTS = {
+    "knows no grace period": {"S-5.3/rejoins"},
+    "grace without end": {f"S-5.3/{n}" for n in ("closed", "vanished", "next")},
+}
+"""Those of ``ctgkit serve --grace``."""
