@@ -22,7 +22,7 @@ CONTRACTIONS_MIN = 3
 """Repetition isn't judged on fewer contractions (chosen)."""
 
 SPANNING_S = 120.0
-"""A deceleration of this length (NICHD 2008: prolonged) is with each contraction that peaks in it."""
+"""A deceleration this long (NICHD 2008: prolonged) is with each contraction that peaks in it."""
 
 SHOWN_AFTER_S = 60.0
 """Contractions count for repetition from this much after their peak on: before, a late deceleration
