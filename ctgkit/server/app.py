@@ -19,7 +19,6 @@ from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
 from ctgkit.net.server import Guarded, OpenServer, listen, open_server
-from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.bus.neighbours import Neighbours
@@ -41,10 +40,11 @@ from ctgkit.server.door import (
 )
 from ctgkit.server.health import health_of
 from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.intake import SampleIntake
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.mlpool import MlPool
-from ctgkit.server.numbering import Attendance, Turn
+from ctgkit.server.numbering import Attendance
 from ctgkit.server.opening import opened
 from ctgkit.server.pageapi import PageApi
 from ctgkit.server.pageasks import Order
@@ -55,7 +55,7 @@ from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.writer import Again, Replies, Store
+from ctgkit.server.store.writer import Again, Store
 from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
@@ -95,11 +95,7 @@ class Backend:
         )
         self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
-            store,
-            self._broadcast,
-            self.counters,
-            registry.open_examinations,
-            settings.keep_results,
+            store, self._broadcast, self.counters, registry.open_examinations, settings.keep_results
         )
         self._roster, self._beds = roster, roster.beds
         roster.begin(recovered.token_digests)
@@ -118,7 +114,7 @@ class Backend:
         self._stopping = False
         self._knocking = 0
         """Viewers whose access token is awaited."""
-        store.on_late = self._forward
+        self._intake = SampleIntake(store, self._ml, self._results)
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
         self.counters.expose_bus(self._neighbours.bus)
@@ -157,61 +153,6 @@ class Backend:
         if self._ml:
             await self._ml.connected()
 
-    # Intake: what ingest calls
-
-    @property
-    def full(self) -> bool:
-        """Whether :meth:`room` has to be awaited before the next sample."""
-        return self._store.full
-
-    def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
-        """Store and forward one valid sample, or have the store say whether it is there."""
-        match attendance.admit(sample.seq):
-            case "question":
-                self._store.ask(attendance, sample, replies)
-                return False
-            case "stale":
-                return False
-        self._store.add_sample(attendance, sample)
-        if sample.seq is not None:
-            self._store.acknowledge(replies, sample.seq)
-        waiting = attendance.numbers.waiting
-        if waiting:
-            waiting.append(Turn(sample, is_due=True))
-        else:
-            self._forward((sample,))
-        return True
-
-    def accept_all(
-        self, attendance: Attendance, samples: Sequence[Sample], replies: Replies
-    ) -> int:
-        """Do the same with several samples; return how many are accepted at once."""
-        if not attendance.admit_all(samples):
-            return sum(self.accept(attendance, sample, replies) for sample in samples)
-        self._store.add_samples(attendance, samples)
-        if (seq := samples[-1].seq) is not None:
-            self._store.acknowledge(replies, seq)
-        self._forward(samples)
-        return len(samples)
-
-    def _forward(self, samples: Sequence[Sample]) -> None:
-        if self._ml:
-            self._ml.offer(samples)
-        else:
-            self._results.show_plain(samples)
-
-    async def room(self) -> None:
-        """Wait until the store can take more."""
-        await self._store.room()
-
-    def pending(self) -> object:
-        """Return the same thing until the writer has taken what is queued now."""
-        return self._store.pending
-
-    async def written(self) -> None:
-        """Wait until everything accepted so far is written, or given up."""
-        await self._store.written()
-
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
@@ -234,11 +175,11 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
-            case Order():
-                return await self._order(connection, route)
+            case Order(sensor=who):
+                self._note("control", connection, verb=str(route), sensor=who)
+                answer = await self._controls.order(route)
+                return await self._page.kept(self._results.examination_of.get(who), route, answer)
             case PageAsks(name, query):
-                if name == "note":
-                    self._note("note", connection)
                 return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
@@ -246,15 +187,6 @@ class Backend:
                 return await self._rest.answer(name, places, query)
             case Answer():
                 return route
-
-    async def _order(self, connection: Guarded, order: Order) -> Answer:
-        """Have a sensor do something; what it did is kept with its examination."""
-        self._note("control", connection, verb=str(order), sensor=order.sensor)
-        answer = await self._controls.order(order)
-        examination_id = self._results.examination_of.get(order.sensor)
-        if answer.status == 200 and examination_id is not None and order.verb != "stop":
-            await self._page.keep(examination_id, order, answer)
-        return answer
 
     def _refused(self, peer: str, target: str, answer: Answer) -> None:
         self.counters.refused[answer.status] += 1
@@ -342,7 +274,7 @@ class Backend:
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
         socket_of = SensorSocket(
-            connection, attendance, self, self.counters, self._settings.max_rate_hz
+            connection, attendance, self._intake, self.counters, self._settings.max_rate_hz
         )
         try:
             await socket_of.read()
