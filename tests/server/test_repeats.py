@@ -13,7 +13,7 @@ from ctgkit.server.repeats import HELD_MAX_CHARS, RUN_MAX, RUN_MAX_S, Repeats, R
 from ctgkit.server.store import schema
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.series import Series
-from tests.server.parties import backend_on, message, ml_service, result, sensor, viewer
+from tests.server.parties import SENSORS, backend_on, message, ml_service, result, sensor, viewer
 
 SAID = (
     {"prediction": None, "status": "ok"},
