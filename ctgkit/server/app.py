@@ -19,7 +19,6 @@ from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
 from ctgkit.net.server import Guarded, OpenServer, listen, open_server
-from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
 from ctgkit.server.bus.neighbours import Neighbours
@@ -41,38 +40,28 @@ from ctgkit.server.door import (
 )
 from ctgkit.server.health import health_of
 from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.intake import SampleIntake
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
 from ctgkit.server.mlpool import MlPool
-from ctgkit.server.numbering import Attendance, Turn
+from ctgkit.server.numbering import Attendance
 from ctgkit.server.opening import opened
 from ctgkit.server.pageapi import PageApi
 from ctgkit.server.pageasks import Order
-from ctgkit.server.registry import Registry
+from ctgkit.server.registry import NOT_READY_AFTER_S, REFUSES_AFTER_S, Registry
 from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
-from ctgkit.server.session import (
-    Action,
-    CloseExamination,
-    Displace,
-    OpenExamination,
-)
+from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.writer import Again, Replies, Store
+from ctgkit.server.store.writer import Again, Store
 from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_EVERY_S = 0.25
-ROSTER_EVERY_S = 2.0
-"""How often the database is asked which sensors are known, seconds."""
 WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
-NOT_READY_AFTER_S = 3.0
-"""How long the database may be silent before balancers are told, seconds."""
-REFUSES_AFTER_S = 10.0
-"""And before sensors are refused, seconds: until then they are let in once it answers."""
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
 """How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
@@ -106,11 +95,7 @@ class Backend:
         )
         self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
-            store,
-            self._broadcast,
-            self.counters,
-            registry.open_examinations,
-            settings.keep_results,
+            store, self._broadcast, self.counters, registry.open_examinations, settings.keep_results
         )
         self._roster, self._beds = roster, roster.beds
         roster.begin(recovered.token_digests)
@@ -129,7 +114,7 @@ class Backend:
         self._stopping = False
         self._knocking = 0
         """Viewers whose access token is awaited."""
-        store.on_late = self._forward
+        self._intake = SampleIntake(store, self._ml, self._results)
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
         self.counters.expose_bus(self._neighbours.bus)
@@ -168,61 +153,6 @@ class Backend:
         if self._ml:
             await self._ml.connected()
 
-    # Intake: what ingest calls
-
-    @property
-    def full(self) -> bool:
-        """Whether :meth:`room` has to be awaited before the next sample."""
-        return self._store.full
-
-    def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
-        """Store and forward one valid sample, or have the store say whether it is there."""
-        match attendance.admit(sample.seq):
-            case "question":
-                self._store.ask(attendance, sample, replies)
-                return False
-            case "stale":
-                return False
-        self._store.add_sample(attendance, sample)
-        if sample.seq is not None:
-            self._store.acknowledge(replies, sample.seq)
-        waiting = attendance.numbers.waiting
-        if waiting:
-            waiting.append(Turn(sample, is_due=True))
-        else:
-            self._forward((sample,))
-        return True
-
-    def accept_all(
-        self, attendance: Attendance, samples: Sequence[Sample], replies: Replies
-    ) -> int:
-        """Do the same with several samples; return how many are accepted at once."""
-        if not attendance.admit_all(samples):
-            return sum(self.accept(attendance, sample, replies) for sample in samples)
-        self._store.add_samples(attendance, samples)
-        if (seq := samples[-1].seq) is not None:
-            self._store.acknowledge(replies, seq)
-        self._forward(samples)
-        return len(samples)
-
-    def _forward(self, samples: Sequence[Sample]) -> None:
-        if self._ml:
-            self._ml.offer(samples)
-        else:
-            self._results.show_plain(samples)
-
-    async def room(self) -> None:
-        """Wait until the store can take more."""
-        await self._store.room()
-
-    def pending(self) -> object:
-        """Return the same thing until the writer has taken what is queued now."""
-        return self._store.pending
-
-    async def written(self) -> None:
-        """Wait until everything accepted so far is written, or given up."""
-        await self._store.written()
-
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
@@ -245,11 +175,11 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
-            case Order():
-                return await self._order(connection, route)
+            case Order(sensor=who):
+                self._note("control", connection, verb=str(route), sensor=who)
+                answer = await self._controls.order(route)
+                return await self._page.kept(self._results.examination_of.get(who), route, answer)
             case PageAsks(name, query):
-                if name == "note":
-                    self._note("note", connection)
                 return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
@@ -257,15 +187,6 @@ class Backend:
                 return await self._rest.answer(name, places, query)
             case Answer():
                 return route
-
-    async def _order(self, connection: Guarded, order: Order) -> Answer:
-        """Have a sensor do something; what it did is kept with its examination."""
-        self._note("control", connection, verb=str(order), sensor=order.sensor)
-        answer = await self._controls.order(order)
-        examination_id = self._results.examination_of.get(order.sensor)
-        if answer.status == 200 and examination_id is not None and order.verb != "stop":
-            await self._page.keep(examination_id, order, answer)
-        return answer
 
     def _refused(self, peer: str, target: str, answer: Answer) -> None:
         self.counters.refused[answer.status] += 1
@@ -353,7 +274,7 @@ class Backend:
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
         socket_of = SensorSocket(
-            connection, attendance, self, self.counters, self._settings.max_rate_hz
+            connection, attendance, self._intake, self.counters, self._settings.max_rate_hz
         )
         try:
             await socket_of.read()
@@ -410,16 +331,12 @@ class Backend:
         for connection in self._sockets.values():
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
-    async def _watch_roster(self) -> None:
-        """Take note of sensors that are added to, changed in, or removed from the database."""
-        while True:
-            for sensor_id in self._roster.update(await self._store.known()):
-                log.info("sensor %s: its token is no longer valid", sensor_id)
-                attendance = self._registry.connected.get(sensor_id)
-                if attendance is not None and attendance in self._sockets:
-                    closing = self._sockets[attendance].close(*WITHDRAWN)
-                    self._tasks.create_task(closing)
-            await asyncio.sleep(ROSTER_EVERY_S)
+    def _withdraw(self, sensor_id: str) -> None:
+        """Send away a sensor whose token is no longer valid."""
+        log.info("sensor %s: its token is no longer valid", sensor_id)
+        attendance = self._registry.connected.get(sensor_id)
+        if attendance is not None and attendance in self._sockets:
+            self._tasks.create_task(self._sockets[attendance].close(*WITHDRAWN))
 
     async def _keep_house(self) -> None:
         while True:
@@ -430,7 +347,8 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        own = [self._store.maintain_forever(), self._keep_house(), self._watch_roster()]
+        roster = self._store.watch(self._roster, self._withdraw)
+        own = [self._store.maintain_forever(), self._keep_house(), roster]
         parts = [*own, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
 

@@ -121,8 +121,10 @@ class PageApi:
         events = {name: rules._asdict() for name, rules in FORCED.items()}
         return json_answer({"scenarios": scenario_names(), "events": events})
 
-    async def keep(self, examination_id: int, order: Order, answer: Answer) -> None:
-        """Keep with an examination what a sensor was told to do."""
+    async def kept(self, examination_id: int | None, order: Order, answer: Answer) -> Answer:
+        """Return the answer to an order, once what the sensor did is kept with its examination."""
+        if answer.status != 200 or examination_id is None or order.verb == "stop":
+            return answer
         at_s = json.loads(answer.body)["at_s"]
         said = {"sensor": order.sensor, "sec": at_s, "text": f"⚡ {order}", "at": utc_timestamp()}
         try:
@@ -130,6 +132,7 @@ class PageApi:
             await self._archive.add_note(examination_id, said)
         except (StoreError, _NoArchive) as error:
             log.error("what sensor %s was told is not kept: %s", order.sensor, error)
+        return answer
 
     async def _past(self, query: Query) -> Answer:
         wanted = PastQuery.of(query)
@@ -140,6 +143,8 @@ class PageApi:
             await self._store.settled()  # what was shown before is then found there
             parts, left = [], PAGES_MAX
             for examination_id, bed in sorted(self._open_examinations().items()):
+                if len(parts) == MAX_SENSORS or left <= 0:
+                    break
                 for sensor_id in await self._archive.sensors_of(examination_id):
                     if len(parts) < MAX_SENSORS and left > 0:
                         pages, about = await self._back(wanted, examination_id, sensor_id, left)
@@ -181,7 +186,11 @@ class PageApi:
         examination, before = whole(query, "examination"), whole(query, "before")
         if before is not None and examination is None:
             raise BadQuery("before needs examination")
-        wanted = [examination] if examination is not None else sorted(self._open_examinations())
+        wanted = (
+            [examination]
+            if examination is not None
+            else sorted(self._open_examinations())[:MAX_SENSORS]
+        )
         found = []
         for examination_id in wanted:
             bodies, following = await self._archive.bodies_with_events(examination_id, before)

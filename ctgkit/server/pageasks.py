@@ -26,6 +26,8 @@ NO_VALUE = 65_535
 STEPS_PER_UNIT = 100
 """Values are sent as hundredths above :data:`LOWEST`."""
 LOWEST = -100.0
+MEMBER_MAX_CHARS = 100
+"""Of what others say of an event."""
 _DRAWN = ("kind", "subtype", "onset_s", "end_s", "peak_s", "tier", "id")
 """What the page needs of an event."""
 
@@ -197,5 +199,16 @@ def events_of(bodies: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         for event in events if isinstance(events, list) else ():
             if isinstance(event, dict) and len(kept) < MAX_EVENTS:
                 name = event.get("id") or f"{event.get('kind')} {event.get('onset_s')}"
-                kept.setdefault(str(name), {k: event[k] for k in _DRAWN if k in event})
+                kept.setdefault(
+                    str(name)[:MEMBER_MAX_CHARS],
+                    {k: _plain(event[k]) for k in _DRAWN if k in event},
+                )
     return {sensor_id: list(events.values()) for sensor_id, events in found.items()}
+
+
+def _plain(value: object) -> object:
+    """Return a number, or the beginning of a text; None for anything else."""
+    if isinstance(value, str):
+        return value[:MEMBER_MAX_CHARS]
+    is_number = isinstance(value, int | float) and abs(value) < 2**63  # False for NaN
+    return value if is_number else None

@@ -231,7 +231,7 @@ def test_unknown_stays_unknown():
     assert values["signal_quality"] == "poor"
 
 
-def test_a_deceleration_is_with_every_contraction_that_peaks_inside_it():
+def test_a_prolonged_deceleration_is_with_every_contraction_that_peaks_inside_it():
     contractions = [
         Event(kind="contraction", id=f"uc-{n}", onset_s=at, peak_s=at + 40, end_s=at + 80, size=30)
         for n, at in enumerate(range(100, 1700, 200))
@@ -242,6 +242,9 @@ def test_a_deceleration_is_with_every_contraction_that_peaks_inside_it():
     values = compute(minutes, [*contractions, long], 1800, 140.0).values
     assert values["late_or_prolonged_share_30min"] == pytest.approx(3 / 8, abs=0.01)
     assert values["variable_share_30min"] == 0
+    short = msgspec.structs.replace(long, end_s=448)
+    values = compute(minutes, [*contractions, short], 1800, 140.0).values
+    assert values["late_or_prolonged_share_30min"] == pytest.approx(1 / 8, abs=0.01)
 
 
 @pytest.mark.parametrize(("values", "level", "low", "high"), [

@@ -42,14 +42,14 @@ def test_any_bytes_are_a_message_or_none(data):
 def test_each_loss_is_noticed(steps):
     """By the next message, or the beat, whichever is heard."""
     heard, number, lost = wire.Heard(), 0, False
-    heard.missed(wire.Results("a", "r", 0), joined=True)
+    heard.missed(wire.Results("a", "r", 0))
     for has_results, is_lost in steps:
         number += has_results
         one = wire.Results("a", "r", number, [("s", b"{}")] if has_results else [])
         if is_lost:
             lost |= has_results
         else:
-            assert heard.missed(one, joined=True) == lost
+            assert heard.missed(one) == lost
             lost = False
 
 
@@ -227,6 +227,21 @@ async def test_what_is_said_is_bounded(tmp_path):
         sizes.append(sum(len(text) for _, text in group))
     assert max(sizes) <= nats.GROUP_MAX_BYTES
     assert (bus._queued, bus._queued_bytes) == (0, 0)
+
+
+@needs_nats
+async def test_a_nats_that_takes_little(tmp_path):
+    """Groups that it refuses are missed, as if they were lost; smaller ones arrive."""
+    config = tmp_path / "nats.conf"
+    config.write_text("max_payload: 4096\n")
+    with nats_server("-c", config) as server:
+        async with nodes(tmp_path, server.url) as (a, b), viewer(b) as far, sensor(a) as s:
+            await s.send(f"[{','.join(message(seq) for seq in range(1, 60))}]")
+            await acked(s, 59)
+            await until(lambda: a.counters.gauges["bus_results", "dropped"]() >= 59)
+            await s.send(message(60))
+            assert json.loads(await far.recv())["secFromStart"] == 15.0
+            await until(lambda: b.health()["bus_missed"] >= 2)
 
 
 REFUSALS = {

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.display import REORDER_S
-from ctgkit.server.pageasks import packed
+from ctgkit.server.pageasks import events_of, packed
 from ctgkit.server.store.lookback import FALL_S, Place, newest_place, read_page
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
 
@@ -265,3 +265,11 @@ def test_pages_hold_what_the_rows_hold(rows, rows_max, bin_s):
 def test_places_survive_the_address(stream, numbered, at):
     place = Place(stream, numbered, at)
     assert Place.parse(str(place)) == place
+
+
+def test_events_of_others_are_bounded():
+    """Whatever a service calls an event, little of it goes to the page."""
+    event = {"id": "x" * 9999, "kind": ["a"], "onset_s": 1, "end_s": 2, "subtype": {"a": 1}}
+    bodies = [json.dumps({"sensorID": "A", "events": [event, None]}), "[]", "{", '{"events": 1}']
+    (found,) = events_of(bodies)["a"]
+    assert found == {"id": "x" * 100, "kind": None, "onset_s": 1, "end_s": 2, "subtype": None}

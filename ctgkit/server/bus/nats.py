@@ -12,12 +12,12 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from nats.aio.client import Client
-from nats.errors import AuthorizationError, SlowConsumerError
+from nats.errors import AuthorizationError, MaxPayloadError, SlowConsumerError
 from nats.errors import Error as NatsError
 
 from ctgkit.errors import Unreachable, excerpt
@@ -47,8 +47,6 @@ INBOX_MAX, INBOX_MAX_BYTES = 1_024, 16 << 20
 """Messages and bytes that wait to be shown; when full, later ones are missed."""
 BEAT_EVERY_S = 1.0
 """How often a node says how far its numbers are, seconds."""
-JOINED_AFTER_S = 3 * BEAT_EVERY_S
-"""After so long on the bus every node was heard of, seconds."""
 CONNECT_TIMEOUT_S = 2
 PING_EVERY_S, PINGS_OUTSTANDING = 1, 2
 """A server that doesn't answer for some 3 s is lost."""
@@ -170,8 +168,12 @@ class NatsBus:
 
     async def _send(self, client: Client, group: list[tuple[str, bytes]]) -> None:
         message = Results(self._node, self._run, self._number, group)
-        await client.publish(self._subjects["results"], encode(message))
-        self.sent += len(group)
+        try:
+            await client.publish(self._subjects["results"], encode(message))
+        except MaxPayloadError:  # this NATS takes less than others
+            self.dropped += len(group)
+        else:
+            self.sent += len(group)
 
     async def _beat(self, client: Client) -> None:
         while client.is_connected:
@@ -188,8 +190,7 @@ class NatsBus:
         if results.node == self._node and results.run != self._run and not self.strange:
             log.warning("another node on the bus is called %s too", self._node)
             self.strange += 1
-        joined = time.monotonic() - self._since_s > JOINED_AFTER_S
-        if self._heard.missed(results, joined=joined):
+        if self._heard.missed(results):
             self._miss(BEAT_EVERY_S, f"node {excerpt(results.node)} was not heard of")
         if results.texts:
             self.received += len(results.texts)
@@ -271,7 +272,7 @@ class NatsBus:
             self._miss(away_s, "this node has just joined the bus")
             async with asyncio.TaskGroup() as tasks:
                 parts = (self._say(client), self._beat(client))
-                running = [tasks.create_task(_quietly(part)) for part in parts]
+                running = [tasks.create_task(_until_lost(part, closed)) for part in parts]
                 await closed.wait()
                 for task in running:
                     task.cancel()
@@ -362,10 +363,11 @@ async def _close(client: Client) -> None:
         await asyncio.sleep(0)  # the library doesn't wait until its socket is closed
 
 
-async def _quietly(part: Any) -> None:
-    """Let a part end with its connection; whoever waits for that hears of it anyway."""
+async def _until_lost(part: Coroutine[Any, Any, None], closed: asyncio.Event) -> None:
+    """Run a part; whatever of the connection's ends it ends the connection too."""
     with contextlib.suppress(NatsError, OSError):
         await part
+    closed.set()
 
 
 def _server(url: str) -> str:

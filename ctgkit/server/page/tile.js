@@ -45,7 +45,7 @@ export class Tile {
   showTrend(now_s, scale, colours) {
     const canvas = this.#parts.trend;
     const { clientWidth: width, clientHeight: height } = canvas;
-    const look = `${width} ${height} ${colours.fhr} ${scale.lo}`;
+    const look = `${width} ${height} ${colours.fhr} ${scale.lo} ${this.sensor.filled}`;
     if (!width || !height || (look === this.#drawn && now_s - this.#drawn_s < TREND_EVERY_S)) return;
     [this.#drawn, this.#drawn_s] = [look, now_s];
     const ratio = window.devicePixelRatio || 1;

@@ -20,8 +20,12 @@ CACHE_KIB = 32 << 10
 """Of sensors that send together, rows lie together: the pages of one are those of the others."""
 RESULTS_AT_ONCE = 5_000
 """Results that are looked through for events at a time, some 10 ms."""
+RESULTS_MAX_BYTES = 4 << 20
+"""What is read of them at a time, about."""
 EXAMINATIONS_MAX = 100
 """Examinations that are listed at a time."""
+SENSORS_MAX = 200
+"""Sensors of one examination that are named."""
 NOTES_MAX_CHARS = 64 << 10
 """All notes of one examination together."""
 
@@ -76,11 +80,14 @@ class Archive:
         return await self._run(read)
 
     async def sensors_of(self, examination_id: int) -> list[str]:
-        """Return the ids of the sensors that have rows in an examination."""
+        """Return which sensors have rows in an examination, :data:`SENSORS_MAX` of them at most."""
 
         def read(db: sqlite3.Connection) -> list[str]:
-            found, key = [], -1
-            while row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone():
+            found: list[str] = []
+            key = -1
+            while len(found) < SENSORS_MAX and (
+                row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone()
+            ):
                 key = row[1]
                 named = db.execute(schema.SELECT_SENSOR_NAME, (key,)).fetchone()
                 if named and isinstance(named[0], str):
@@ -100,8 +107,15 @@ class Archive:
                 schema.SELECT_RESULT_BEFORE, (examination_id, end, RESULTS_AT_ONCE - 1)
             ).fetchone()
             low = -(2**63) if last is None else last[0]
-            rows = db.execute(schema.SELECT_WITH_EVENTS, (examination_id, low, end)).fetchall()
-            return [r[0] for r in rows if isinstance(r[0], str)], None if last is None else low - 1
+            bodies: list[str] = []
+            size = 0
+            for number, body in db.execute(schema.SELECT_WITH_EVENTS, (examination_id, low, end)):
+                if size > RESULTS_MAX_BYTES:
+                    return bodies, number
+                if isinstance(body, str):
+                    bodies.append(body)
+                    size += len(body)
+            return bodies, None if last is None else low - 1
 
         return await self._run(read)
 

@@ -396,8 +396,8 @@ SELECT_RESULT_BEFORE = """
     LIMIT 1 OFFSET ?
 """
 SELECT_WITH_EVENTS = """
-    SELECT body FROM predictions WHERE examination_id = ? AND id BETWEEN ? AND ?
-    AND instr(body, '"events"') ORDER BY id DESC
+    SELECT id, body FROM predictions WHERE examination_id = ? AND id BETWEEN ? AND ?
+    AND length(body) <= 65536 AND instr(body, '"events"') ORDER BY id DESC
 """
 SEARCH_EXAMINATIONS = (
     SELECT_EXAMINATIONS.replace("FROM", ", e.notes <> '' AS has_notes FROM")

@@ -19,7 +19,7 @@ from typing import Protocol
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
 from ctgkit.server.repeats import ResultRow
-from ctgkit.server.roster import Known
+from ctgkit.server.roster import Known, Roster
 from ctgkit.server.store.archive import Archive
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
 """How long a reader waits for what is queued; with a full disk it does without, seconds."""
+ROSTER_EVERY_S = 2.0
+"""How often the database is asked which sensors it knows, seconds."""
 MAINTAIN_EVERY_S = 1.0
 """Pause between an engine's chores, seconds."""
 
@@ -159,7 +161,6 @@ class Store:
         """Called with each connection of which nothing was stored, as it is over."""
         self.stored = self.duplicates = self.conflicts = 0
         self.commit_failures = self.read_failures = 0
-        self._known: list[Known] = []
         self._troubles: dict[str, str] = {}
         """What failed at last, and why."""
         self._queue = Group()
@@ -391,14 +392,16 @@ class Store:
             return
         self._troubles.pop(_READING, "")
 
-    async def known(self) -> list[Known]:
-        """Return the sensors that live in the database; those of before while it can't be read."""
-        try:
-            self._known = await self._engine.known()
-            self._troubles.pop(_ROSTER, "")
-        except Again as error:
-            self._note_failed_read(_ROSTER, error)
-        return self._known
+    async def watch(self, roster: Roster, withdraw: Callable[[str], None]) -> None:
+        """Look, now and then, which sensors the database knows; tell whose tokens are void."""
+        while True:
+            try:
+                for sensor_id in roster.update(await self._engine.known()):
+                    withdraw(sensor_id)
+                self._troubles.pop(_ROSTER, "")
+            except Again as error:
+                self._note_failed_read(_ROSTER, error)
+            await asyncio.sleep(ROSTER_EVERY_S)
 
     async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
         """Return the last result of a sensor that is stored; None when reading fails."""
