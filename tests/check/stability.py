@@ -134,7 +134,8 @@ def judged(target, runs):
     always = Counter(o[0] for o in outcomes.values() if len(set(o)) == 1)
     said = ", ".join(f"{n} {outcome}" for outcome, n in always.items())
     differed = ", ".join(flips) or "none"
-    return f"{len(times)} | {min(times):.0f} to {max(times):.0f} | {differed} of {len(outcomes)}: {said}"
+    took = f"{min(times):.0f} to {max(times):.0f}"
+    return f"{len(times)} | {took} | {differed} of {len(outcomes)}: {said}"
 
 
 if __name__ == "__main__":
