@@ -9,6 +9,7 @@ A file looks like this; every part may be missing::
     id = "uuid"
     token = "…"                 # may be removed once serve has started: its database has the digest
     bed = "default"             # sensors of one bed share an examination
+    name = "Anna K."            # of the patient, for the live page
     control = "127.0.0.1:9001"  # where /api/sensors/start|stop reach it
 
 Searched: the path given, ``./ctgkit.toml``, then the user's configuration directory.
@@ -47,6 +48,8 @@ class SensorEntry:
     token: str = field(repr=False)
     """Empty when only the backend's database knows its digest."""
     bed: str = DEFAULT_BED
+    name: str = ""
+    """Of the patient, as the live page shows it."""
     control: str | None = None
     """``HOST:PORT`` of its control address."""
 
@@ -102,6 +105,7 @@ class _Sensor(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     token: _Text | None = None
     bed: _Text = DEFAULT_BED
+    name: str = ""
     control: _Text | None = None
 
 
@@ -143,12 +147,14 @@ def _entry(where: str, sensor: _Sensor) -> SensorEntry:
         if port == 0:
             raise ConfigError(f"{where}.control", f"{excerpt(sensor.control)!r} is not HOST:PORT")
     _demand_plain(f"{where}.token", sensor.token)
-    if not sensor.bed.isprintable():
-        raise ConfigError(f"{where}.bed", "has unprintable characters")
+    for member, text in (("bed", sensor.bed), ("name", sensor.name)):
+        if not text.isprintable():
+            raise ConfigError(f"{where}.{member}", "has unprintable characters")
     return SensorEntry(
         id=sensor_id,
         token=sensor.token or "",
         bed=sensor.bed,
+        name=sensor.name,
         control=sensor.control,
     )
 

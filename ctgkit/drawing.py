@@ -1,5 +1,6 @@
 """matplotlib, whatever the user has set up for it: the same input gives the same picture."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -26,6 +27,8 @@ def load_matplotlib(purpose: str) -> None:
     MissingExtra
         When it isn't installed; *purpose* is what needs it.
     """
+    for name in ("matplotlib", "fontTools", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # with -v they tell every font
     ambient = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
     os.environ["MATPLOTLIBRC"] = os.devnull
     try:

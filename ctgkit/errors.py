@@ -39,7 +39,8 @@ def printable(text: str) -> str:
 
 def near(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` when something known is close to *word*."""
-    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), cutoff=0.5)
+    close.sort(key=lambda one: sorted(one) != sorted(word))  # two letters swapped, before others
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

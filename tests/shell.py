@@ -94,8 +94,8 @@ class Shell:
             self._until(SEEN, LINE_S)
             os.write(self.fd, b"q")
         said = self._until(PROMPT.encode(), LINE_S)
-        os.write(self.fd, b"echo code=$?\n")
-        code = re.search(rb"code=(\d+)", self._until(PROMPT.encode(), 60.0))
+        os.write(self.fd, b"echo ended-with=$?\n")
+        code = re.search(rb"ended-with=(\d+)", self._until(PROMPT.encode(), 60.0))
         assert code is not None
         return int(code[1]), said.decode("utf-8", "replace")
 

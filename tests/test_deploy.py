@@ -24,6 +24,10 @@ def commands():
     for name, service in services.items():
         if service.get("image") == "ctgkit":
             yield f"compose.yaml, {name}", shlex.split(service["command"])
+    page = (DEPLOY.parent / "docs" / "scale.md").read_text()
+    (manifest,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (container,) = yaml.safe_load(manifest)["spec"]["template"]["spec"]["containers"]
+    yield "scale.md, Kubernetes", [str(a).replace("$(NODE)", "pod-1") for a in container["args"]]
     unit = (DEPLOY / "ctgkit-serve@.service").read_text()
     (line,) = re.findall(r"^ExecStart=\S+/ctgkit (.*)$", unit, re.MULTILINE)
     line = line.replace("%i", "8080").replace("%H", "host")

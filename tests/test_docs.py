@@ -42,8 +42,11 @@ def test_every_command_is_in_the_readme():
         assert f"ctgkit {name}" in README
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_python_in_the_readme_runs(block, tmp_path):
+PYTHON = (ROOT / "docs" / "python.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PYTHON, re.DOTALL))
+def test_python_in_the_documents_runs(block, tmp_path):
     """Every block is a program that ends well."""
     done = subprocess.run(
         [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False,

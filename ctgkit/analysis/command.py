@@ -12,6 +12,7 @@ from ctgkit import private
 from ctgkit.analysis import event_table
 from ctgkit.analysis.choices import guideline_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
+from ctgkit.cli.progress import progress
 from ctgkit.cli.types import OutFile, Recorded, whole_seconds
 from ctgkit.dsn import Dsn
 from ctgkit.recording.reading_options import ChoosingOptions
@@ -78,7 +79,8 @@ def analyze(options: AnalyzeOptions) -> None:
     rest = read_chosen(file, options.reading(), options.sensor)
     ahead = list(itertools.islice(rest, 2))
     for number, recording in enumerate(itertools.chain(ahead, rest), 1):
-        report = analyze_recording(recording, settings)
+        with progress("analysing", "s of data", float(recording.sec_from_start[-1])) as advance:
+            report = analyze_recording(recording, settings, advance)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
         result = {"recording": name, **report.as_dict()}
         if options.explain:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -12,6 +13,9 @@ from ctgkit.cli.options import OUTPUT, argument, command, current_config, json_o
 from ctgkit.cli.sources import Origin, origins
 from ctgkit.config import Config
 from ctgkit.errors import excerpt, near, printable
+
+_SECRETS = re.compile(r"(?<=://)[^@/\s]+@")
+"""User names, passwords and tokens in addresses."""
 
 
 @click.group(epilog="Example: ctgkit config show serve")
@@ -150,7 +154,9 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, str):
+        return _SECRETS.sub("***@", value)
+    return value if isinstance(value, int | float | bool | None) else str(value)
 
 
 def _text(value: Any) -> str:

@@ -56,6 +56,7 @@ SECTIONS = {
             "Print the contract as AsyncAPI, OpenAPI or JSON Schema.",
         ),
         "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
+        "sensors": ("ctgkit.server.registering:sensors", "Sensors that live in the database."),
         "store": ("ctgkit.server.databases:store", "Make, copy and compare databases."),
         "nodes": ("ctgkit.server.databases:nodes", "List backends that share a database."),
     },

@@ -308,14 +308,9 @@ def ready_file_option(help_text: str) -> Any:
 
 def seed_option(what: str, **more: Any) -> Any:
     """Return ``--seed``."""
-    return option(
-        "--seed",
-        type=SEED,
-        default=0,
-        show_default=True,
-        help=f"Random seed of {what}; the same one gives the same bytes.",
-        **more,
-    )
+    attributes = {"default": 0, "show_default": True} | more
+    text = f"Random seed of {what}; the same one gives the same bytes."
+    return option("--seed", **{"type": SEED, "help": text} | attributes)
 
 
 def connect_timeout_option() -> Any:

@@ -6,6 +6,7 @@ digits of other scripts, names that no resolver takes, folders that don't exist.
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -366,11 +367,39 @@ def _hide_password(
     dsn: Dsn, param: click.Parameter | None, ctx: click.Context | None, kind: click.ParamType[Any]
 ) -> None:
     """Refuse a password on the command line."""
-    if not dsn.has_password or ctx is None or param is None:
-        return
-    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+    if dsn.has_password and _typed(param, ctx):
         reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
         kind.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
+
+
+def _typed(param: click.Parameter | None, ctx: click.Context | None) -> bool:
+    """Return whether a value stands on the command line, where everybody sees it."""
+    if ctx is None or param is None:
+        return False
+    return ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+
+
+class BusAddress(Refined[str]):
+    """Addresses of NATS servers."""
+
+    def __init__(self) -> None:
+        super().__init__("nats://HOST[:PORT][/NAME]", _bus)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address; a secret in it comes from files or the environment only."""
+        meant = str(super().convert(value, param, ctx))
+        if "@" in meant and _typed(param, ctx):
+            reason = "lists of processes would show the password: use CTGKIT_SERVE_BUS"
+            self.fail(f"{reason} or ctgkit.toml", param, ctx)
+        return meant
+
+
+def _bus(text: str) -> str:
+    one = re.compile(r"(nats|tls)://([^@/\s,]+@)?[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9_-]*)?")
+    for url in text.split(","):
+        if not one.fullmatch(url):  # it isn't shown: a password may be in it
+            raise ValueError("is not nats://[USER:PASSWORD@]HOST[:PORT][/NAME]")
+    return text
 
 
 def _database(text: str) -> Path | Dsn:

@@ -24,8 +24,9 @@ from websockets.typing import Subprotocol
 
 from ctgkit.errors import ConfigError, excerpt
 from ctgkit.net.addresses import PORT_MAX, authority
-from ctgkit.net.connection import FRAMES_PER_TURN, Answerer, BoundedConnection
+from ctgkit.net.connection import FRAMES_PER_TURN
 from ctgkit.net.http import Answer, Asked, problem, response, split_target
+from ctgkit.net.newcomers import Answerer, BoundedConnection
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import TELLING, Seldom, log_refusal, request_line
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ctgkit.cli.options import argument, command, json_option, option
+from ctgkit.cli.progress import counted
 from ctgkit.cli.streams import DASH, or_stdout
 from ctgkit.cli.types import OutFile, Recorded
 from ctgkit.dsn import Dsn
@@ -58,7 +59,8 @@ def convert(options: ConvertOptions) -> None:
     converted: list[dict[str, Any]] = []
 
     def passing() -> Iterator[Recording]:
-        for one in read_chosen(source, wanted, options.sensor):
+        every = read_chosen(source, wanted, options.sensor)
+        for one in counted(every, "converting", "recordings"):
             sec = one.sec_from_start
             converted.append(
                 {"sensor": one.sensor_id, "samples": len(sec), "from_s": sec[0], "to_s": sec[-1]}

@@ -11,6 +11,7 @@ import click
 
 from ctgkit.analysis.command import lag_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
+from ctgkit.cli.progress import counted
 from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.net.addresses import websocket_url
@@ -253,7 +254,8 @@ def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
     cases = read_cases(truth)
     if results is not None:
         return compare(cases, read_results(results))
-    return [score_one(case.truth, analyzed(case, float(lag_s))) for case in cases]
+    every = counted(cases, "scoring", "recordings", len(cases))
+    return [score_one(case.truth, analyzed(case, float(lag_s))) for case in every]
 
 
 def _played(options: ScoreOptions, url: str) -> "Played":

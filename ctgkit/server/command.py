@@ -24,6 +24,7 @@ from ctgkit.cli.types import (
     PAUSE,
     PORT,
     SENSORS,
+    BusAddress,
     File,
     Host,
     OutFile,
@@ -69,15 +70,6 @@ def default_database(config: Config) -> Path:
 def _origin(text: str) -> str:
     if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", text):
         raise ValueError(f"{text[:80]!r} is not http(s)://HOST[:PORT]")
-    return text
-
-
-def _bus(text: str) -> str:
-    for url in text.split(","):
-        if not re.fullmatch(
-            r"(nats|tls)://([^@/\s,]+@)?[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9_-]*)?", url
-        ):
-            raise ValueError("is not nats://[USER:PASSWORD@]HOST[:PORT][/NAME]")
     return text
 
 
@@ -200,9 +192,9 @@ class ServeOptions:
     )
     bus: str | None = option(
         "--bus",
-        type=Refined("URL", _bus),
-        help="NATS, by which the viewers of each node see the sensors of all:"
-        " nats://HOST[:PORT][/NAME]. Secrets go into the configuration or CTGKIT_SERVE_BUS.",
+        type=BusAddress(),
+        help="NATS, by which the viewers of each node see the sensors of all. Secrets go into the"
+        " configuration or CTGKIT_SERVE_BUS.",
     )
     node: str = option(
         "--node",
@@ -281,7 +273,9 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
 
     tls = _tls(options.tls_cert, options.tls_key)
     database = options.store or default_database(config)
-    if not config.sensors:
+    if not config.sensors and isinstance(database, Dsn):  # other nodes wouldn't know made ones
+        click.echo("sensors: those of the database (`ctgkit sensors add`)", err=True)
+    elif not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
     click.echo(f"database: {database}", err=True)

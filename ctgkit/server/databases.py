@@ -43,7 +43,7 @@ def migrate(options: MigrateOptions) -> None:
     """
     database = database_of(current_config(), options.store)
     if isinstance(database, Dsn):
-        before, after = asyncio.run(_migrate(database))
+        before, after = migrate_postgres(database)
     else:
         from ctgkit.server.store.sqlite_side import migrated
 
@@ -99,7 +99,8 @@ def copy_(options: CopyOptions) -> None:
         }  # fmt: skip
         click.echo(json.dumps(found) if options.as_json else _as_line(found))
 
-    _prepare_target(options.target)
+    if isinstance(options.target, Dsn):
+        migrate_postgres(options.target)
     with _side(options.source) as source, _side(options.target, fill=True) as target:
         copied = copy(source, target, tell)
     click.echo(f"{copied} examinations copied to {options.target}", err=True)
@@ -113,9 +114,9 @@ def _as_line(found: dict[str, Any]) -> str:
     )
 
 
-def _prepare_target(target: Path | Dsn) -> None:
-    if isinstance(target, Dsn):
-        asyncio.run(_migrate(target))
+def migrate_postgres(dsn: Dsn) -> tuple[int, int]:
+    """Make the tables, or bring them up to date; return the versions before and after."""
+    return asyncio.run(_migrate(dsn))
 
 
 @contextlib.contextmanager

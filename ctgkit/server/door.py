@@ -17,6 +17,7 @@ from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
 from ctgkit.server.endpoints import Endpoint, endpoint_at
 from ctgkit.server.numbering import is_stream_id
+from ctgkit.server.pageasks import PAGE_PATH, BadQuery, Order
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
     BED_PARAMETER,
@@ -30,6 +31,8 @@ from ctgkit.wire import (
 API_PATH = "/api/"
 CONTROL_PATH = "/api/sensors/"
 """What lies below switches sensors on and off."""
+GUARDED_PATHS = (CONTROL_PATH, PAGE_PATH)
+"""What lies below asks for the access token, and isn't for the pages of others."""
 BACKFILL_MAX_S = 14_400.0
 """Longest past that a viewer may ask for, seconds. Chosen: what a terminal view can scroll."""
 
@@ -93,6 +96,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class PageAsks:
+    """Something under ``/api/page/``, for whom may see it."""
+
+    name: str
+    query: Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Reads:
     """Somebody who may wants to know what is stored."""
 
@@ -101,7 +112,7 @@ class Reads:
     query: Mapping[str, list[str]]
 
 
-Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | Reads
+Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | Reads | PageAsks | Order
 
 PREFLIGHT = Answer(
     204,
@@ -161,7 +172,14 @@ class Gate:
             return only("GET")
         if refusal := self._token_missing(asked):
             return refusal
+        if asked.path.startswith(PAGE_PATH):
+            return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
         match name:
+            case "start_one" | "stop_one" | "inject":
+                try:
+                    return Order.of(name.removesuffix("_one"), asked.query)
+                except BadQuery as error:
+                    return problem(400, str(error))
             case "start":
                 count = _number(asked.query, "count", 1.0)
                 valid = count is not None and count == int(count) and 1 <= count <= 10_000
@@ -221,6 +239,8 @@ class Gate:
                 return False
             case ViewerEnters(admitted=True) | StartSensors() | Report("stop") | Reads():
                 return True if self.viewer_token is not None else None
+            case PageAsks() | Order():
+                return True if self.viewer_token is not None else None
             case _:
                 return None
 
@@ -241,8 +261,8 @@ def for_page(asked: Asked, answer: Answer) -> Answer:
 
 
 def acts(asked: Asked) -> bool:
-    """Return whether a request switches sensors on or off, or is below such paths."""
-    return asked.path.startswith(CONTROL_PATH)
+    """Return whether a request switches sensors on or off, or is the live page's own."""
+    return asked.path.startswith(GUARDED_PATHS)
 
 
 class Attempts:

@@ -74,6 +74,15 @@ class Started(msgspec.Struct, omit_defaults=True):
     """All of them, when more than one was asked for."""
 
 
+class Obeyed(msgspec.Struct):
+    """The answer to what one sensor was told to do."""
+
+    message: str
+    sensor: str
+    at_s: float
+    """When an event begins, seconds of data time."""
+
+
 class Stopped(msgspec.Struct):
     """The answer to stopping all sensors (H-2.2)."""
 
@@ -206,6 +215,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
 
+_TEXT: Final = {"type": "string"}
 ENDPOINTS: Final = (
     Endpoint(name="health", path="/api/health", summary="How it is", bodies={200: Health}),
     Endpoint(name="livez", path="/livez", summary="Whether it runs", bodies={200: None}),
@@ -223,6 +233,25 @@ ENDPOINTS: Final = (
     Endpoint(
         name="stop", path="/api/sensors/stop", acts=True, summary="Switch off all sensors",
         bodies={200: Stopped, 401: Problem},
+    ),
+    Endpoint(
+        name="start_one", path="/api/sensors/one/start", acts=True,
+        summary="Switch on one sensor, with another scenario or seed if it is one of ours",
+        bodies={200: Obeyed, 400: Problem, 401: Problem},
+        query={"sensor": _TEXT, "scenario": _TEXT, "seed": {"type": "integer", "minimum": 0}},
+    ),
+    Endpoint(
+        name="stop_one", path="/api/sensors/one/stop", acts=True, summary="Switch off one sensor",
+        bodies={200: Obeyed, 400: Problem, 401: Problem}, query={"sensor": _TEXT},
+    ),
+    Endpoint(
+        name="inject", path="/api/sensors/one/inject", acts=True,
+        summary="Force an event on one sensor of ours, now",
+        bodies={200: Obeyed, 400: Problem, 401: Problem},
+        query={
+            "sensor": _TEXT, "event": _TEXT, "size": {"type": "number"},
+            "duration_s": {"type": "number"},
+        },
     ),
     Endpoint(
         name="sensors", path="/api/sensors", reads=True, summary="All sensors that are known",

@@ -22,10 +22,12 @@ from ctgkit.cli.options import (
     option,
     store_option,
 )
-from ctgkit.cli.types import STORE, OutFile, number, whole
+from ctgkit.cli.progress import Advance, progress
+from ctgkit.cli.types import STORE, OutFile, Refined, number, whole
 from ctgkit.config import Config
 from ctgkit.dsn import Dsn
-from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
+from ctgkit.errors import ConfigError, CtgkitError, RecordingError, excerpt, printable
+from ctgkit.quantities import whole_of
 from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
@@ -51,6 +53,20 @@ BEGINS_WITHIN_S = 5.0
 
 
 STORE_HELP = "Database; default: the one that `ctgkit serve` uses."
+LAST = 0
+"""Stands for the newest examination."""
+
+
+def _examination_id(text: str) -> int:
+    if text.strip() == "last":
+        return LAST
+    found = whole_of(text)
+    if not 1 <= found < 2**63:
+        raise ValueError(f"{excerpt(text)!r} is no number of an examination")
+    return found
+
+
+ID_OR_LAST = Refined("N|last", _examination_id)
 EXAMINATION_ID = whole("N", 1, 2**63 - 1)
 DAYS = number("N", 0.01, 36_500)
 
@@ -79,7 +95,7 @@ class ListOptions:
 class ShowOptions:
     """Options of `ctgkit exam show`."""
 
-    examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
+    examination_id: int = argument(type=ID_OR_LAST, metavar="EXAMINATION_ID|last")
     store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object.")
 
@@ -88,7 +104,7 @@ class ShowOptions:
 class ExportOptions:
     """Options of `ctgkit exam export`."""
 
-    examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
+    examination_id: int = argument(type=ID_OR_LAST, metavar="EXAMINATION_ID|last")
     store: Path | Dsn | None = store_option(STORE_HELP)
     out: Path | None = option(
         "--out",
@@ -165,7 +181,7 @@ def list_(options: ListOptions) -> None:
         )
 
 
-@command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
+@command(ShowOptions, parent=exam, example="ctgkit exam show last --json")
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
     path = database_of(current_config(), options.store)
@@ -202,11 +218,11 @@ def export(options: ExportOptions) -> None:
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
         del row["by_sensor"]  # its samples tell
-        with _output(out) as file:
+        with _output(out) as file, progress("exporting", "samples", row["samples"]) as advance:
             if kind == "csv":
-                _write_csv(reader, options.examination_id, file)
+                _write_csv(reader, row["id"], file, advance)
             else:
-                _write_json(reader, row, file)
+                _write_json(reader, row, file, advance)
 
 
 @command(DeleteOptions, parent=exam, example="ctgkit exam delete 3 4 --yes")
@@ -260,6 +276,8 @@ def _remove(path: Path | Dsn, rows: list[dict[str, Any]], *, ask: bool) -> int:
 
 
 def _find(reader: "AnyReader", path: Path | Dsn, examination_id: int) -> dict[str, Any]:
+    if examination_id == LAST:
+        examination_id = max((row["id"] for row in reader.examinations()), default=LAST)
     row = reader.examination(examination_id)
     if row is None:
         raise CtgkitError(f"{path}: there is no examination {examination_id}")
@@ -314,18 +332,20 @@ def _recordings(reader: "AnyReader", row: dict[str, Any]) -> "Iterator[Recording
         )
 
 
-def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str], advance: Advance) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
+        advance(1)
 
 
-def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str], advance: Advance) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
     for place, sample in enumerate(reader.samples(row["id"])):
         file.write(f"{',' if place else ''}\n{json.dumps(sample)}")
+        advance(1)
     file.write('\n],\n"results": [')
     for place, body in enumerate(reader.predictions(row["id"])):
         file.write(f"{',' if place else ''}\n{body}")

@@ -45,8 +45,8 @@ class Member(Protocol):
     def depth(self) -> int:
         """Samples waiting to be sent."""
 
-    def offer(self, sample: Sample) -> None:
-        """Queue a sample; never waits."""
+    def offer(self, samples: Sequence[Sample]) -> None:
+        """Queue samples; never waits."""
 
     def drop(self, sensor_id: str) -> None:
         """Take it that the service doesn't know a sensor."""
@@ -109,12 +109,13 @@ class MlPool:
         """Let a sensor, whose examination is a new one, go where it belongs."""
         self._member_of.pop(sensor_id, None)
 
-    def offer(self, sample: Sample) -> None:
-        """Hand a sample to the service of its sensor; never waits."""
-        member = self._member_of.get(sample.sensor_id)
+    def offer(self, samples: Sequence[Sample]) -> None:
+        """Hand samples of one sensor to its service; never waits."""
+        sensor_id = samples[0].sensor_id
+        member = self._member_of.get(sensor_id)
         if member is None or member.away_since_s is not None:
-            member = self._choose(sample.sensor_id, member)
-        member.offer(sample)
+            member = self._choose(sensor_id, member)
+        member.offer(samples)
 
     def _choose(self, sensor_id: str, present: Member | None) -> Member:
         """Return a sensor's member: another one only if its own has been away for long."""

@@ -13,10 +13,12 @@ from ctgkit.server.store.writer import Store
 
 @contextlib.asynccontextmanager
 async def opened(
-    settings: BackendSettings, digests: Mapping[str, bytes | None]
+    settings: BackendSettings, digests: Mapping[str, bytes | None], beds: Mapping[str, str]
 ) -> AsyncIterator[tuple[Store, Registry]]:
-    """Open the database for as long as the context lasts; *digests* are of the sensors' tokens."""
-    beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+    """Open the database for as long as the context lasts.
+
+    *digests* are of the configured sensors' tokens; *beds* are of all, and may change.
+    """
     if isinstance(settings.database, Dsn):
         from ctgkit.server.store.postgres.opening import open_postgres
 

@@ -14,6 +14,10 @@ from ctgkit.server.session import Action, CloseExamination, OpenExamination, Ses
 from ctgkit.server.store.writer import Store
 
 HOUSEKEEPING_EVERY_S = 0.25
+NOT_READY_AFTER_S = 3.0
+"""How long the database may be silent before balancers are told, seconds."""
+REFUSES_AFTER_S = 10.0
+"""And before sensors are refused, seconds: until then they are let in once it answers."""
 
 
 class Registry(Protocol):

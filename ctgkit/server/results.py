@@ -154,9 +154,9 @@ class Results:
         self._counters.results["fallback"] += len(samples)
         self._show(samples, "error")
 
-    def show_plain(self, sample: Sample) -> None:
-        """Show a sample where there is no ML service."""
-        self._show((sample,), "ok")
+    def show_plain(self, samples: Sequence[Sample]) -> None:
+        """Show samples where there is no ML service."""
+        self._show(samples, "ok")
 
     def _show(self, samples: Sequence[Sample], status: Status) -> None:
         if len(self._viewers) or self.others is not None:

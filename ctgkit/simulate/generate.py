@@ -11,6 +11,7 @@ import click
 
 from ctgkit import __version__, private
 from ctgkit.cli.options import command, json_option, option, seed_option
+from ctgkit.cli.progress import counted
 from ctgkit.cli.streams import DASH, or_stdout
 from ctgkit.cli.types import JSON_LINES, RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
@@ -161,7 +162,7 @@ def generate(options: GenerateOptions) -> None:
     if length_s * options.rate > SAMPLES_MAX:
         reason = f"--duration times --rate is more than {SAMPLES_MAX} samples, held in memory"
         raise click.UsageError(reason)
-    for index in range(sensors):
+    for index in counted(range(sensors), "generating", "sensors", sensors):
         sensor = Sensor(
             loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
         )

@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from ctgkit.config import write_config
 from ctgkit.wire import STREAM_HEADER, SUBPROTOCOL, TOKEN_HEADER
-from tests.flow.processes import free_port, until, until_reports
+from tests.flow.processes import ask, free_port, until, until_reports
 from tests.postgres import PASSWORD, clusters, query
 
 pytestmark = pytest.mark.chaos
@@ -221,10 +221,10 @@ async def test_the_primary_dies(system, synchronous):
         ward = Ward(system, dsn, 2, seed=3, PGPASSWORD=PASSWORD)
         async with asyncio.TaskGroup() as tasks:
             living = await ward.life(tasks)
-            standby.signal(signal.SIGSTOP)
+            await asyncio.to_thread(standby.stop)
             await asyncio.sleep(1.5)
             await asyncio.to_thread(primary.kill)
-            standby.signal(signal.SIGCONT)
+            await asyncio.to_thread(standby.start)
             await asyncio.to_thread(standby.promote)
             if synchronous:
                 await query(
@@ -242,3 +242,37 @@ async def test_the_primary_dies(system, synchronous):
             assert "Traceback" not in node.err
             assert await node.stopped() == 0
     assert (lost == 0) is synchronous, lost
+
+
+async def test_the_database_is_gone(system):
+    """Not ready after 3 s, nothing is acknowledged; when it is back all goes on; else it ends."""
+    with clusters() as make:
+        server = make().start()
+        dsn = server.dsn("postgres", host=False)
+        ward = Ward(system, dsn, 1, seed=4)
+        async with asyncio.TaskGroup() as tasks:
+            living = await ward.life(tasks)
+            node = ward.nodes[0]
+            await asyncio.to_thread(server.kill)
+            before = [one.next for one in ward.sensors]
+
+            async def refuses():
+                return (await ask(node.url, "/readyz")).status == 503
+
+            async with asyncio.timeout(20):
+                while not await refuses():
+                    await asyncio.sleep(0.1)
+            assert all(one.acked < was for one, was in zip(ward.sensors, before, strict=True)), (
+                "nobody is told that something is stored"
+            )
+            await asyncio.to_thread(server.start)
+            await until(
+                lambda: all(one.acked > was for one, was in zip(ward.sensors, before, strict=True)),
+                "all are acknowledged again", 30,
+            )  # fmt: skip
+            await ward.end(living)
+        assert await ward.lost(dsn) == 0
+        assert "Traceback" not in node.err
+        await asyncio.to_thread(server.kill)
+        assert await node.stopped(20) == 0
+        assert "Traceback" not in node.err

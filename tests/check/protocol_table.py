@@ -15,7 +15,6 @@ WHY_NONE = {
     "S-7.2": "about sensors",
     "S-7.3": "about sensors",
     "M-4.3": "what is stored of results has no table in D",
-    "V-2.5": "a backend MAY",
     "H-1.4": "a backend MAY",
     "H-3.1": "about sensors",
 }

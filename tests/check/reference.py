@@ -232,7 +232,7 @@ def _():
 
     def forward(self, sample, outcome):
         if outcome == "again":
-            self._intake._forward(sample)
+            self._intake._forward((sample,))
         settle(self, sample, outcome)
 
     SensorSocket.settle = forward

@@ -36,13 +36,13 @@ def said(*argv, code=0, env=None):
 
 def test_every_value_says_where_it_came_from():
     """A variable, the project's file, the default; of one command, or all that are set."""
-    Path("ctgkit.toml").write_text("[serve]\nport = 8090\nml = 'none'\n[sensor]\nspeed = 2\n")
+    Path("ctgkit.toml").write_text("[serve]\nport = 8090\ngrace = 7\n[sensor]\nspeed = 2\n")
     env = {"CTGKIT_SERVE_PORT": "8099"}
     rows = [json.loads(line) for line in said("config", "show", "--json", env=env).splitlines()]
     shown = {(r["command"], r["option"]): (r["value"], r["origin"]) for r in rows}
     assert shown == {
         ("serve", "--port"): (8099, "$CTGKIT_SERVE_PORT"),
-        ("serve", "--ml"): ("none", "ctgkit.toml [serve]"),
+        ("serve", "--grace"): (7.0, "ctgkit.toml [serve]"),
         ("sensor", "--speed"): (2.0, "ctgkit.toml [sensor]"),
     }
     text = said("config", "show", "serve")

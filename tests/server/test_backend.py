@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from ctgkit.errors import ConfigError
 from ctgkit.server import app, door
 from ctgkit.server.store.reader import open_reader
+from ctgkit.watch.feed import narrowed, viewer_url
 from tests.server.parties import (
     SENSORS,
     acked,
@@ -516,3 +517,20 @@ async def test_a_viewer_may_ask_for_a_part(path):
         for query, v in viewers.items():
             heard = [json.loads(await v.recv()) for _ in parts[query]]
             assert {h["secFromStart"] for h in heard} <= {0.75}, query
+
+
+async def test_watch_asks_for_a_part(path):
+    """`ctgkit watch --bed`: the backend sends no more than that."""
+    async with (
+        backend_on(path) as backend,
+        connect(narrowed(backend.url, beds=("two",))) as bed,
+        connect(viewer_url(narrowed(backend.url, sensors=(SENSORS[0].id[:8],)))) as beginning,
+        sensor(backend) as one,
+        sensor(backend, 2) as three,
+    ):
+        await until(lambda: backend.health()["viewers"] == 2)
+        await one.send(message(1))
+        assert json.loads(await beginning.recv())["sensorID"] == SENSORS[0].id
+        await three.send(message(1))
+        assert json.loads(await bed.recv())["sensorID"] == SENSORS[2].id
+        assert json.loads(await beginning.recv())["sensorID"] == SENSORS[2].id

@@ -1,6 +1,7 @@
 """Databases as a whole: what refuses them, reading both kinds, copying one into the other."""
 
 import asyncio
+import contextlib
 import csv
 import importlib
 import itertools
@@ -14,17 +15,30 @@ from contextlib import closing
 import click
 import pytest
 from click.testing import CliRunner
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from ctgkit.cli.main import cli
 from ctgkit.dsn import Dsn
 from ctgkit.errors import CtgkitError
+from ctgkit.wire import SUBPROTOCOL, TOKEN_HEADER
+from tests.flow.processes import until
 from tests.postgres import PASSWORD, asked, query
-from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, sensor
+from tests.server.parties import (
+    SENSORS,
+    acked,
+    backend_on,
+    closed_with,
+    message,
+    ml_service,
+    sensor,
+    ws,
+)
 
 for name in (
-    "server.exam", "server.databases", "recording.files.original", "recording.inspect_command",
-    "recording.convert_command", "recording.files.postgres", "server.store.sqlite_side",
-    "server.store.postgres.side", "server.store.postgres.opening",
+    "server.exam", "server.databases", "server.registering", "recording.files.original",
+    "recording.inspect_command", "recording.convert_command", "recording.files.postgres",
+    "server.store.sqlite_side", "server.store.postgres.side", "server.store.postgres.opening",
 ):  # fmt: skip
     importlib.import_module(f"ctgkit.{name}")
 """Commands run in threads here, and pytest's importer can't (CPython issue 106905)."""
@@ -74,7 +88,7 @@ async def fill(database, **settings):
 
     async with (
         ml_service(answer) as url,
-        backend_on(database, ml_url=url, ml_retry_s=0.1, ml_format="flat", **settings) as backend,
+        backend_on(database, ml_url=url, ml_retry_s=0.1, **settings) as backend,
     ):
         await backend.ml_connected()
         async with sensor(backend) as one, sensor(backend, 2) as two:
@@ -84,6 +98,11 @@ async def fill(database, **settings):
                     await connection.send(message(seq, sec, data=data))
             await acked(one, 2)
             await acked(two, 2)
+            relayed = backend.counters.results
+            await until(
+                lambda: relayed["relayed"] + relayed["fallback"] >= backend.stored,
+                "what is new is answered",
+            )
         async with sensor(backend, 1, v1=False) as plain:
             await plain.send(message(None, sec=7.0))
 
@@ -341,3 +360,69 @@ async def test_whole_partitions_go_at_once(postgres):
     assert await asyncio.to_thread(listed, there) == [(1005, 1)]
     assert await query(there, "SELECT count(*) FROM samples_0") == [(0,)]
     assert await query(there, "SELECT count(*) FROM streams") == [(0,)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_sensors_live_in_the_database(postgres, tmp_path, kind):
+    """Added, changed and removed beside a running serve, which sees it; tokens are shown once."""
+    where = tmp_path / "a.db" if kind == "sqlite" else await postgres.database()
+    database, address = (where, f"sqlite:///{where}") if kind == "sqlite" else (Dsn(where), where)
+
+    async def run(*arguments):
+        code, out, err = await away("sensors", *arguments, "--store", address, "--json")
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    (early,) = await run("add", "--bed", "nine")
+    async with backend_on(database) as backend:
+
+        def connected(entry):
+            return connect(
+                ws(backend, f"/ws/sensor?sensor_id={entry['id']}"),
+                additional_headers={TOKEN_HEADER: entry["token"]}, subprotocols=[SUBPROTOCOL],
+            )  # fmt: skip
+
+        async def let_in(entry):
+            async with asyncio.timeout(20):
+                while True:
+                    with contextlib.suppress(InvalidStatus):
+                        return await connected(entry)
+                    await asyncio.sleep(0.05)
+
+        (late,) = await run("add", "--bed", "nine", "--control", "127.0.0.1:9001")
+        for entry in (early, late):
+            line = await let_in(entry)
+            await line.send(message(0))
+            await acked(line, 0)
+            if entry is early:
+                await line.close()
+        (new,) = await run("rotate-token", late["id"])
+        assert new["token"] != late["token"]
+        assert await closed_with(line) == 1008
+        with pytest.raises(InvalidStatus, match="401"):
+            await connected(late)
+        line = await let_in(new)
+        await run("remove", late["id"])
+        assert await closed_with(line) == 1008
+        with pytest.raises(InvalidStatus, match="401"):
+            await connected(new)
+        async with sensor(backend) as one:  # of the file
+            await one.send(message(0))
+            await acked(one, 0)
+    rows = await run("list")
+    assert [(r["id"], r["bed"]) for r in rows if r["source"] == "database"] == [
+        (early["id"], "nine")
+    ]
+    assert {r["id"] for r in rows if r["source"] == "file"} == {s.id for s in SENSORS}
+    code, _, err = await away("sensors", "remove", late["id"], "--store", address)
+    assert (code, "lives in this database" in err) == (1, True)
+    code, _, err = await away("sensors", "add", "--sensor-id", early["id"], "--store", address)
+    assert (code, "there already" in err) == (1, True)
+    # every token that was printed is printed nowhere else
+    tokens = [early["token"], late["token"], new["token"]]
+    if kind == "sqlite":
+        held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    else:
+        rows = await query(where, "SELECT sensors::text FROM sensors")
+        held = str(rows).encode()
+    assert not any(token.encode() in held for token in tokens)

@@ -24,8 +24,8 @@ class Link:
     def __init__(self, url):
         self.url, self.away_since_s, self.got, self.dropped = url, None, [], []
 
-    def offer(self, sensor):
-        self.got.append(sensor.sensor_id)
+    def offer(self, samples):
+        self.got += (sample.sensor_id for sample in samples)
 
     def drop(self, sensor_id):
         self.dropped.append(sensor_id)
@@ -50,7 +50,7 @@ def test_shares_are_even_and_only_the_dead_ones_move(monkeypatch):
         for link in links.values():
             link.got.clear()
         for sensor_id in IDS:
-            pool.offer(Item(sensor_id))
+            pool.offer((Item(sensor_id),))
         return {url: set(link.got) for url, link in links.items()}
 
     before = spread()

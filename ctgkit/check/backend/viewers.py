@@ -147,6 +147,24 @@ async def dead_viewers(bench: Bench) -> None:
         await gets_about(viewer, sec)
 
 
+@CHECKS.add(
+    "V-2.5/own",
+    "A viewer that asks for a sensor gets its results",
+    needs="sensor ml",
+)
+async def narrowed(bench: Bench) -> None:
+    # It may get others too: a backend MAY narrow. A bed besides takes nothing away.
+    own = bench.own_id
+    queries = (f"?sensor={own}", f"?sensor={own.upper()}&bed=nobody")
+    async with AsyncExitStack() as stack:
+        viewers = [await stack.enter_async_context(bench.viewer(q)) for q in queries]
+        sensor = await stack.enter_async_context(bench.sensor())
+        sec, text = bench.fresh()
+        await sensor.send(text)
+        for viewer in viewers:
+            await gets_about(viewer, sec)
+
+
 # Without an answer
 
 

@@ -70,25 +70,19 @@ class Heard:
         """Forget what was heard: a connection was lost."""
         self._last.clear()
 
-    def missed(self, message: Results, *, joined: bool) -> bool:
+    def missed(self, message: Results) -> bool:
         """Take note of a message; return whether some before it were missed.
 
-        *joined* says that we have listened for a while: then a run that is new to us has been
-        heard from its first number on.
+        Of a run that wasn't heard of before all are missed that it has said.
 
         >>> heard = Heard()
-        >>> [heard.missed(Results("a", "r", n, [("s", b"")]), joined=False) for n in (7, 8, 10, 11)]
+        >>> [heard.missed(Results("a", "r", n, [("s", b"")])) for n in (1, 2, 4, 5)]
         [False, False, True, False]
-        >>> heard.missed(Results("a", "r", 11), joined=False)
-        False
-        >>> heard.missed(Results("a", "r", 12), joined=False)
-        True
+        >>> [heard.missed(Results("a", run, n)) for run, n in (("r", 5), ("r", 6), ("q", 0))]
+        [False, True, False]
         """
-        last = self._last.pop(message.run, None)
+        last = self._last.pop(message.run, 0)
         self._last[message.run] = message.number
         if len(self._last) > NODES_MAX:
             del self._last[next(iter(self._last))]
-        own = 1 if message.texts else 0
-        if last is None:
-            return joined and message.number > own
-        return message.number > last + own
+        return message.number > last + (1 if message.texts else 0)

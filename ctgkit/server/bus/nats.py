@@ -12,12 +12,12 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from nats.aio.client import Client
-from nats.errors import AuthorizationError, SlowConsumerError
+from nats.errors import AuthorizationError, MaxPayloadError, SlowConsumerError
 from nats.errors import Error as NatsError
 
 from ctgkit.errors import Unreachable, excerpt
@@ -47,8 +47,6 @@ INBOX_MAX, INBOX_MAX_BYTES = 1_024, 16 << 20
 """Messages and bytes that wait to be shown; when full, later ones are missed."""
 BEAT_EVERY_S = 1.0
 """How often a node says how far its numbers are, seconds."""
-JOINED_AFTER_S = 3 * BEAT_EVERY_S
-"""After so long on the bus every node was heard of, seconds."""
 CONNECT_TIMEOUT_S = 2
 PING_EVERY_S, PINGS_OUTSTANDING = 1, 2
 """A server that doesn't answer for some 3 s is lost."""
@@ -91,8 +89,9 @@ class NatsBus:
         self._on_results, self._on_missed = on_results, on_missed
         self.on_taken: Callable[[Sequence[int]], None] = lambda epochs: None
         """Hears of connections of this node whose sensors others have now."""
-        self._queue: deque[tuple[str, bytes]] = deque()
-        self._queued_bytes = 0
+        self._queue: deque[tuple[Sequence[tuple[str, bytes]], int]] = deque()
+        """Turns, and the bytes of each."""
+        self._queued = self._queued_bytes = 0
         self._number = 0
         self._heard = Heard()
         self._taken: deque[Taken] = deque(maxlen=QUEUE_MAX)
@@ -114,19 +113,26 @@ class NatsBus:
 
     def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
         """Queue results for the viewers of other nodes; never waits."""
-        for item in texts:
-            if len(item[1]) > RESULT_MAX_BYTES:
-                self.dropped += 1
-                continue
-            self._queue.append(item)
-            self._queued_bytes += len(item[1])
-        dropped = False
-        while len(self._queue) > QUEUE_MAX or self._queued_bytes > QUEUE_MAX_BYTES:
-            self._queued_bytes -= len(self._queue.popleft()[1])
-            self.dropped += 1
-            dropped = True
-        self._number += dropped  # a number that nobody hears: others know that something is missing
+        size = sum(len(text) for _, text in texts)
+        if size > RESULT_MAX_BYTES:  # a turn is half a megabyte at most, or a single result
+            self._drop(len(texts))
+            return
+        self._queue.append((texts, size))
+        self._queued += len(texts)
+        self._queued_bytes += size
+        while self._queued > QUEUE_MAX or self._queued_bytes > QUEUE_MAX_BYTES:
+            self._drop(len(self._next()))
         self._wake.set()
+
+    def _next(self) -> Sequence[tuple[str, bytes]]:
+        texts, size = self._queue.popleft()
+        self._queued -= len(texts)
+        self._queued_bytes -= size
+        return texts
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._number += 1  # a number that nobody hears: so others know that something is missing
 
     def taken(self, node: str, epoch: int) -> None:
         """Tell a node that one of its connections is over; it would find out by itself, later."""
@@ -134,14 +140,14 @@ class NatsBus:
         self._wake.set()
 
     def _group(self) -> list[tuple[str, bytes]]:
+        """Take some turns from the queue, one at least."""
         group: list[tuple[str, bytes]] = []
         size = 0
         while self._queue and len(group) < GROUP_MAX:
-            size += len(self._queue[0][1])
+            size += self._queue[0][1]
             if group and size > GROUP_MAX_BYTES:
                 break
-            group.append(self._queue.popleft())
-            self._queued_bytes -= len(group[-1][1])
+            group.extend(self._next())
         return group
 
     async def _say(self, client: Client) -> None:
@@ -154,16 +160,20 @@ class NatsBus:
                 await client.publish(self._subjects["taken"], encode(self._taken.popleft()))
             while self._queue and client.is_connected:
                 group = self._group()
-                self._number += 1
                 if client.pending_data_size > UNSENT_MAX_BYTES:
-                    self.dropped += len(group)
+                    self._drop(len(group))
                     continue
+                self._number += 1
                 await self._send(client, group)
 
     async def _send(self, client: Client, group: list[tuple[str, bytes]]) -> None:
         message = Results(self._node, self._run, self._number, group)
-        await client.publish(self._subjects["results"], encode(message))
-        self.sent += len(group)
+        try:
+            await client.publish(self._subjects["results"], encode(message))
+        except MaxPayloadError:  # this NATS takes less than others
+            self.dropped += len(group)
+        else:
+            self.sent += len(group)
 
     async def _beat(self, client: Client) -> None:
         while client.is_connected:
@@ -180,8 +190,7 @@ class NatsBus:
         if results.node == self._node and results.run != self._run and not self.strange:
             log.warning("another node on the bus is called %s too", self._node)
             self.strange += 1
-        joined = time.monotonic() - self._since_s > JOINED_AFTER_S
-        if self._heard.missed(results, joined=joined):
+        if self._heard.missed(results):
             self._miss(BEAT_EVERY_S, f"node {excerpt(results.node)} was not heard of")
         if results.texts:
             self.received += len(results.texts)
@@ -263,7 +272,7 @@ class NatsBus:
             self._miss(away_s, "this node has just joined the bus")
             async with asyncio.TaskGroup() as tasks:
                 parts = (self._say(client), self._beat(client))
-                running = [tasks.create_task(_quietly(part)) for part in parts]
+                running = [tasks.create_task(_until_lost(part, closed)) for part in parts]
                 await closed.wait()
                 for task in running:
                     task.cancel()
@@ -293,6 +302,7 @@ class NatsBus:
         async def on_closed() -> None:
             closed.set()
 
+        connected = False
         try:
             async with asyncio.timeout(3 * CONNECT_TIMEOUT_S):
                 await client.connect(
@@ -307,9 +317,12 @@ class NatsBus:
                     ping_interval=PING_EVERY_S,
                     max_outstanding_pings=PINGS_OUTSTANDING,
                 )
+            connected = True
         except Exception as error:  # the library raises whatever its parts raise
-            await _close(client)
             raise _why(errors[-1] if errors else error) from error
+        finally:
+            if not connected:  # also when we are told to stop meanwhile
+                await _close(client)
         return client
 
     def _mention(self, reason: str) -> None:
@@ -347,12 +360,14 @@ async def _close(client: Client) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await client.close()
+        await asyncio.sleep(0)  # the library doesn't wait until its socket is closed
 
 
-async def _quietly(part: Any) -> None:
-    """Let a part end with its connection; whoever waits for that hears of it anyway."""
+async def _until_lost(part: Coroutine[Any, Any, None], closed: asyncio.Event) -> None:
+    """Run a part; whatever of the connection's ends it ends the connection too."""
     with contextlib.suppress(NatsError, OSError):
         await part
+    closed.set()
 
 
 def _server(url: str) -> str:

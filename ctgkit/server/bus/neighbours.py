@@ -7,7 +7,7 @@ import socket
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ctgkit.errors import ConfigError
+from ctgkit.errors import MissingExtra
 from ctgkit.server.registry import Registry
 from ctgkit.server.results import Results
 from ctgkit.server.settings import BackendSettings
@@ -97,5 +97,5 @@ def _bus_type() -> "type[NatsBus]":
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("nats"):
             raise
-        raise ConfigError("--bus", "needs the extra: pip install 'ctgkit[nats]'") from None
+        raise MissingExtra("--bus", "nats-py", "nats") from None
     return NatsBus

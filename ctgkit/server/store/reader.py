@@ -130,7 +130,7 @@ class Reader:
         """
         first = self._db.execute(schema.SELECT_FIRST_ROW, (examination_id,)).fetchone()[0] or 1
         place = (max(after, first - 1), examination_id, examination_id, sensor_id, sensor_id)
-        rows = self._db.execute(schema.SELECT_PAGE, (*place, limit + 1)).fetchall()
+        rows = self._db.execute(schema.SELECT_SAMPLES_PAGE, (*place, limit + 1)).fetchall()
         page = [dict(row) for row in rows[:limit]]
         following = page[-1]["id"] if len(rows) > limit else None
         for sample in page:

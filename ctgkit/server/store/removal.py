@@ -73,14 +73,27 @@ def open_remover(where: Path | Dsn) -> Iterator[Remover]:
         with open_postgres(where) as remover:
             yield remover
         return
+    with beside(where) as db:
+        yield _Sqlite(db)
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file of this version for writing, beside a backend that may run.
+
+    Raises
+    ------
+    StoreError
+        When it isn't one, or what is done with it fails.
+    """
     try:
-        uri = f"{where.absolute().as_uri()}?mode=rw"
+        uri = f"{path.absolute().as_uri()}?mode=rw"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             ours = db.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID
             if not ours or version != len(schema.MIGRATIONS):
                 reason = "is not a database of this version; `ctgkit store migrate` makes it one"
-                raise StoreError(str(where), reason if ours else "is not a database of CTGKit's")
-            yield _Sqlite(db)
+                raise StoreError(str(path), reason if ours else "is not a database of CTGKit's")
+            yield db
     except sqlite3.Error as error:
-        raise StoreError(str(where), str(error)) from error
+        raise StoreError(str(path), str(error)) from error

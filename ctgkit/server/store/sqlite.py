@@ -13,8 +13,10 @@ from typing import TypeVar
 import aiosqlite
 
 from ctgkit.errors import ConfigError, StoreError
+from ctgkit.server.roster import Known
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
+from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.removal import remove_old
@@ -69,7 +71,7 @@ class SqliteEngine:
         path: Path,
         thread: _Thread,
         reader: aiosqlite.Connection,
-        keys: Mapping[str, int],
+        keys: dict[str, int],
         recovered: Recovered,
         keep_days: float = 0.0,
     ) -> None:
@@ -92,6 +94,18 @@ class SqliteEngine:
         with self._errors(reading=True):
             async for rows in recent_pages(self._reader, examination_id, key, past_s):
                 yield [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)]
+
+    async def known(self) -> list[Known]:
+        """Return the sensors that live in the database; learn the keys of new ones."""
+        with self._errors(reading=True):
+            rows = await self._reader.execute_fetchall(schema.KNOWN_SENSORS)
+        known = []
+        for uuid, key, digest, bed, control in rows:
+            texts = isinstance(uuid, str) and isinstance(bed, str)
+            if texts and isinstance(digest, bytes) and isinstance(control, str | None):
+                self._keys.setdefault(uuid, key)
+                known.append(Known(uuid, digest, bed, control))
+        return known
 
     async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
         """Return the last result of a sensor that is stored, as it came."""
@@ -218,9 +232,11 @@ async def open_store(
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
+            archive = Archive(path)
+            stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(SqliteEngine(path, thread, reader, keys, recovered, keep_days))
+        yield Store(SqliteEngine(path, thread, reader, keys, recovered, keep_days), archive)
 
 
 def _real(path: Path) -> Path:

@@ -103,6 +103,7 @@ FAULTS = {
     "stops while one is slow": {"V-2.3/others"},
     "drops for slow viewers": {"V-2.3/closed"},
     "locks up when many viewers vanish": {"V-2.4/aborts"},
+    "a narrowed viewer gets nothing": {"V-2.5/own"},
     "has no past": {f"V-3.1/{n}" for n in ("past", "seconds", "sensors", "prediction")},
     "the past is an error": {"V-3.1/past"},
     "the past has no limit": {"V-3.1/seconds"},

@@ -68,11 +68,12 @@ class Viewing:
         await socket.close(1013)
         socket.writer.transport.abort()
 
-    async def serve_viewer(self, socket, backfill):
+    async def serve_viewer(self, socket, backfill, *, deaf=False):
         queue, wake = deque(), asyncio.Event()
         if backfill and self.bug != "has no past":
             await self.tell_the_past(socket, backfill)
-        self.viewers[socket] = queue, wake
+        if not deaf:
+            self.viewers[socket] = queue, wake
         writer = self.spawn(self.write_to(socket, queue, wake))
         try:
             while True:

@@ -37,6 +37,7 @@ _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
 @dataclass(frozen=True, slots=True, eq=False)
 class _Claim:
     sensor_id: str
+    bed: str
     stream: str | None
     numbered: bool
     answer: "asyncio.Future[Attendance]"
@@ -138,7 +139,7 @@ class PostgresRegistry:
                 async with asyncio.timeout(WRITTEN_DEADLINE_S):
                     await self._store.written()
         answer: asyncio.Future[Attendance] = asyncio.get_running_loop().create_future()
-        claim = _Claim(sensor_id, stream, numbered, answer)
+        claim = _Claim(sensor_id, self._bed_of[sensor_id], stream, numbered, answer)
         self._waiting.claims.append(claim)
         self._waiting.some.set()
         try:
@@ -176,8 +177,8 @@ class PostgresRegistry:
 
     async def _claim_some(self) -> None:
         # Who left a bed before may have ended its examination.
-        left = {self._bed_of.get(r.attendance.sensor_id) for r in self._waiting.releases}
-        ready = [c for c in self._waiting.claims if self._bed_of.get(c.sensor_id) not in left]
+        left = {r.attendance.bed for r in self._waiting.releases}
+        ready = [c for c in self._waiting.claims if c.bed not in left]
         claims = ready[:CLAIMS_AT_ONCE]
         if not claims:
             return
@@ -190,7 +191,7 @@ class PostgresRegistry:
             rows = await self._link.fetch(
                 _CLAIM, self._node.name, generation,
                 [self._node.keys[c.sensor_id] for c in claims],
-                [self._bed_of[c.sensor_id] for c in claims],
+                [c.bed for c in claims],
                 [c.stream for c in claims],
                 [c.numbered for c in claims],
                 deadline_s=DEADLINE_S,
@@ -218,10 +219,11 @@ class PostgresRegistry:
             # Nobody else may store a number of this stream now: a larger one is certainly new.
             Numbers(-1 if largest is None else largest, known=True),
             row["stream"],
+            bed=claim.bed,
             epoch=row["epoch"],
             sensor_key=self._node.keys[claim.sensor_id],
         )
-        bed, actions = self._bed_of[claim.sensor_id], list[Action]()
+        bed, actions = claim.bed, list[Action]()
         if (closed := row["closed"]) is not None:
             self._open.pop(closed, None)
             actions.append(CloseExamination(closed, bed, row["closed_interrupted"]))
