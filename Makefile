@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-ambient coverage test-slow chaos fuzz bench soak realism strips audit demo
+.PHONY: help check fix test test-ambient coverage test-slow chaos fuzz bench bench-quick soak realism strips audit docs demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -30,12 +30,16 @@ fuzz:       ## new random inputs: FUZZ_SECONDS (300) for each fuzz test, FUZZ_FI
 	CTGKIT_HYPOTHESIS=random python -m pytest -q
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
+bench-quick: ## did anything become much slower? five ratios against benchmarks/kept.json, in 90 s
+	python -m benchmarks.guard
 soak:       ## 30 minutes, 500 sensors, disturbed throughout: nothing lost, nothing grows? writes soak.{json,png}
 	python -m benchmarks.soak
 realism:    ## can a classifier tell our cohort from real recordings? (skips without them)
 	python -m benchmarks.realism
 strips:     ## draw docs/scenarios/*.png and docs/scenarios.md (needs matplotlib)
 	python docs/make_strips.py
+docs:       ## build the documentation as a site in ./site, warnings are errors (needs the docs extra)
+	python docs/build_site.py
 audit:      ## known holes in the packages we depend on (asks pypi.org)
 	d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && python -m venv $$d/ours && python -m venv $$d/tool && \
 	$$d/ours/bin/pip install -q '.[fast,paper,wfdb,edf,parquet,excel,testing]' && \

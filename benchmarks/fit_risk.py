@@ -58,7 +58,9 @@ def dataset(folder):
             {
                 "at_s": np.array([a.at_s for a in analyses]),
                 "features": np.array([[v[f] for f in FEATURES] for v in values], float),
-                "floor": np.array([floor(a.features.values, a.figo) for a in analyses]),
+                "floor": np.array(
+                    [floor(a.features.values, a.figo).probability for a in analyses]
+                ),
                 "critical": {(x.code, x.since_s) for a in analyses for x in a.alerts
                              if x.level == "critical"},
             }

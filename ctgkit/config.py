@@ -9,6 +9,7 @@ A file looks like this; every part may be missing::
     id = "uuid"
     token = "…"                 # may be removed once serve has started: its database has the digest
     bed = "default"             # sensors of one bed share an examination
+    name = "Anna K."            # of the patient, for the live page
     control = "127.0.0.1:9001"  # where /api/sensors/start|stop reach it
 
 Searched: the path given, ``./ctgkit.toml``, then the user's configuration directory.
@@ -18,7 +19,7 @@ import os
 import re
 import secrets
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,8 @@ class SensorEntry:
     token: str = field(repr=False)
     """Empty when only the backend's database knows its digest."""
     bed: str = DEFAULT_BED
+    name: str = ""
+    """Of the patient, as the live page shows it."""
     control: str | None = None
     """``HOST:PORT`` of its control address."""
 
@@ -59,6 +62,8 @@ class Config:
     commands: dict[str, dict[str, Any]]
     sensors: tuple[SensorEntry, ...] = ()
     viewer_token: str | None = field(default=None, repr=False)
+    is_projects: bool = False
+    """Whether it is a project's: the file given, or the one in the working directory."""
 
 
 def state_dir() -> Path:
@@ -87,10 +92,11 @@ def find_config(path: Path | None) -> Config:
         import platformdirs
 
         candidates = (Path(FILE_NAME), platformdirs.user_config_path("ctgkit") / FILE_NAME)
-        path = next((p for p in candidates if p.is_file()), None)
-        if path is None:
+        found = next((p for p in candidates if p.is_file()), None)
+        if found is None:
             return Config(commands={})
-    return read_config(path)
+        return replace(read_config(found), is_projects=found == candidates[0])
+    return replace(read_config(path), is_projects=True)
 
 
 class _Sensor(msgspec.Struct, forbid_unknown_fields=True):
@@ -99,6 +105,7 @@ class _Sensor(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     token: _Text | None = None
     bed: _Text = DEFAULT_BED
+    name: str = ""
     control: _Text | None = None
 
 
@@ -140,12 +147,14 @@ def _entry(where: str, sensor: _Sensor) -> SensorEntry:
         if port == 0:
             raise ConfigError(f"{where}.control", f"{excerpt(sensor.control)!r} is not HOST:PORT")
     _demand_plain(f"{where}.token", sensor.token)
-    if not sensor.bed.isprintable():
-        raise ConfigError(f"{where}.bed", "has unprintable characters")
+    for member, text in (("bed", sensor.bed), ("name", sensor.name)):
+        if not text.isprintable():
+            raise ConfigError(f"{where}.{member}", "has unprintable characters")
     return SensorEntry(
         id=sensor_id,
         token=sensor.token or "",
         bed=sensor.bed,
+        name=sensor.name,
         control=sensor.control,
     )
 
@@ -195,7 +204,7 @@ def write_config(path: Path, sensors: tuple[SensorEntry, ...], *, replace: bool 
         "",
         "[serve]",
         "# port = 8080",
-        '# store = "sqlite:///ctgkit.db"',
+        '# store = "sqlite:///ctgkit.db"  # the default: beside this file',
     ]
     for sensor in sensors:
         lines += ["", "[[sensors]]", f'id = "{sensor.id}"', f'token = "{sensor.token}"']
@@ -210,7 +219,7 @@ def write_config(path: Path, sensors: tuple[SensorEntry, ...], *, replace: bool 
     except FileExistsError as error:
         raise ConfigError(str(path), "exists already; --force replaces it") from error
     except OSError as error:
-        raise ConfigError(str(path), str(error)) from error
+        raise ConfigError(str(path), f"cannot be written: {error.strerror}") from error
 
 
 def default_credentials(create: bool) -> Config:

@@ -25,6 +25,7 @@ from ctgkit.cli.options import (
 from ctgkit.cli.types import FILE_OR_STORE, SECONDS, SENSORS, File, Speed
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import StoreError
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -47,12 +48,7 @@ class DemoOptions:
     """Options of `ctgkit demo`."""
 
     sensors: int = option("--sensors", type=SENSORS, default=3, help="Number of sensors.")
-    scenario: str = option(
-        "--scenario",
-        default="mixed-cohort",
-        metavar="NAME|FILE",
-        help="What the sensors simulate; `ctgkit scenario list` names them.",
-    )
+    scenario: str = scenario_option("What the sensors simulate", default="mixed-cohort")
     recording: Path | None = option(
         "--from",
         type=File(),
@@ -287,5 +283,6 @@ def _as_text(summary: dict[str, Any]) -> str:
     if summary["database"]:
         lines.append(f"stored in {summary['database']}")
     lines += summary["problems"]
-    lines.append("complete" if summary["complete"] else "INCOMPLETE: something was lost")
+    lost = "something was lost" if summary["sent"] else "nothing was sent"
+    lines.append("complete" if summary["complete"] else f"INCOMPLETE: {lost}")
     return "\n".join([*lines, "A test tool, not a medical device."])

@@ -1,12 +1,13 @@
 """matplotlib, whatever the user has set up for it: the same input gives the same picture."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ctgkit.errors import CtgkitError
+from ctgkit.errors import MissingExtra
 
 _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "ctgkit",
@@ -23,16 +24,18 @@ def load_matplotlib(purpose: str) -> None:
 
     Raises
     ------
-    CtgkitError
+    MissingExtra
         When it isn't installed; *purpose* is what needs it.
     """
+    for name in ("matplotlib", "fontTools", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # with -v they tell every font
     ambient = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
     os.environ["MATPLOTLIBRC"] = os.devnull
     try:
         with chdir(Path(__file__).parent):  # ./matplotlibrc comes first
             import matplotlib.figure  # noqa: F401 - loaded for whoever imports it next
     except ImportError as error:
-        raise CtgkitError(f"{purpose} needs matplotlib: pip install 'ctgkit[paper]'") from error
+        raise MissingExtra(purpose, "matplotlib", "paper") from error
     finally:
         del os.environ["MATPLOTLIBRC"]
         os.environ.update({name: value for name, value in ambient.items() if value is not None})

@@ -8,6 +8,7 @@
   - ScenarioError            a scenario has an unknown key or a value out of range
   - ConfigError              the configuration is wrong
   - Unreachable              the peer cannot be reached, or went away for good
+  - MissingExtra             a library is needed that comes with one of the package's extras
 
 A peer's fault is one of these; our own caller's fault is a ``ValueError`` or ``TypeError``.
 """
@@ -38,7 +39,8 @@ def printable(text: str) -> str:
 
 def near(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` when something known is close to *word*."""
-    close = difflib.get_close_matches(word, list(known), 1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(known), cutoff=0.5)
+    close.sort(key=lambda one: sorted(one) != sorted(word))  # two letters swapped, before others
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -142,3 +144,16 @@ class Unreachable(CtgkitError):
 
     def __str__(self) -> str:
         return f"{self.url}: {self.reason}"
+
+
+class MissingExtra(CtgkitError):
+    """Something needs a library that isn't installed: one of the package's extras brings it."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(what, library, extra)
+        self.what, self.library, self.extra = what, library, extra
+
+    def __str__(self) -> str:
+        return f"{self.what} needs {self.library}: pip install 'ctgkit[{self.extra}]'"

@@ -7,8 +7,8 @@ import math
 import re
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
-_TIME = re.compile(r"(.*?[0-9.])\s*(s|min|h)")
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_PART = re.compile(r"(.*?[0-9.])\s*(h|min|m|s)\s*")
+_SECONDS = {"h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 MAX_CHARS = 100
 """Longest number: more digits cost time and mean nothing."""
 
@@ -42,11 +42,21 @@ def whole_of(text: str) -> int:
 
 
 def seconds_of(text: str) -> float:
-    """Return a time in seconds: a number, or one with ``s``, ``min`` or ``h``.
+    """Return a time in seconds: a number, or parts with ``h``, ``min`` (``m``) and ``s``.
 
-    >>> seconds_of("90"), seconds_of("1.5h"), seconds_of("20 min")
-    (90.0, 5400.0, 1200.0)
+    >>> seconds_of("90"), seconds_of("1.5h"), seconds_of("20 min"), seconds_of("1h30m")
+    (90.0, 5400.0, 1200.0, 5400.0)
+
+    Raises
+    ------
+    ValueError
+        When it is neither; also where a smaller unit comes first, or one twice.
     """
-    if match := _TIME.fullmatch(text.strip()):
-        return number_of(match[1]) * _SECONDS[match[2]]
-    return number_of(text)
+    text = text.strip()
+    total_s, at, least_s = 0.0, 0, math.inf
+    while len(text) <= MAX_CHARS and (part := _PART.match(text, at)):
+        unit_s, amount = _SECONDS[part[2]], number_of(part[1])
+        if unit_s >= least_s or (at and amount < 0):
+            raise ValueError("its parts are not in order")
+        total_s, at, least_s = total_s + amount * unit_s, part.end(), unit_s
+    return total_s if at and at == len(text) else number_of(text)

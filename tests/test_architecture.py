@@ -57,6 +57,7 @@ PURE = {
     "ctgkit.wire",
     "ctgkit.server.session",
     "ctgkit.server.door",
+    "ctgkit.server.pageasks",
     "ctgkit.server.owed",
     "ctgkit.analysis.alerts",
     "ctgkit.analysis.baseline",
@@ -190,6 +191,19 @@ def test_modules_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, node.name
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_name_of_a_module_means_two_things(path):
+    """Two branches that add the same constant merge without a conflict; the later one would win."""
+    assigned = [
+        target.id
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    ]
+    assert len(assigned) == len(set(assigned))
+
+
 def test_only_app_knows_the_other_shells_of_the_server():
     """Of the server's shells only app imports its siblings."""
     shells = {"ingest", "mllink", "broadcast", "app", "command", "exam", "sensors"}
@@ -235,3 +249,16 @@ def test_one_way_to_dial_and_one_to_serve():
             for opener, homes in ONE_WAY.items():
                 assert not name.startswith(opener) or own in homes, f"{own} imports {name}"
         assert "urllib.request.urlopen" not in path.read_text(), f"{own}: it asks the user's proxy"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_constant_is_overwritten(path):
+    """Two with one name in a module: the first one's users would get the second."""
+    names = [
+        target.id
+        for node in tree_of(path).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert sorted(names) == sorted(set(names))

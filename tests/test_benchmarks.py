@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.guard import PARTS, worse
 from benchmarks.measure import Figure, Options, alternate, as_markdown, as_text
 
 ROOT = Path(__file__).parent.parent
@@ -81,3 +82,17 @@ def test_the_profile_names_the_parser():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "websockets.frames: Frame.parse" in done.stdout
+
+
+def test_worse_is_what_is_worse_in_each_repetition():
+    """By more than a quarter of the kept median: one slow run is the machine's."""
+    kept = {"flood": [1.0, 0.9, 1.4], "paced": [2.0], "gone": [1.0]}
+    assert worse({"flood": [1.3, 1.9, 1.26], "paced": [2.4, 9.0, 9.0], "new": [7.0]}, kept) == [
+        "flood: 1.26 to 1.90, kept 1.00"
+    ]
+
+
+def test_the_kept_ratios_are_those_that_are_measured():
+    kept = json.loads((ROOT / "benchmarks" / "kept.json").read_text())
+    assert set(kept["figures"]) == {part.__name__ for part in PARTS}
+    assert kept["machine"]["commit"]

@@ -1,6 +1,7 @@
 """The documents say what the program does, and what they show runs."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,13 +9,27 @@ from pathlib import Path
 import pytest
 
 from ctgkit.cli.main import COMMANDS
+from tests.shell import command_of, sh_lines
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SECTION = README.partition("## Test your own code")[2].partition("\n## ")[0]
+SECTION = (
+    (ROOT / "docs/testing.md").read_text().partition("## A first test")[2].partition("\n## ")[0]
+)
 PROTOCOL = (ROOT / "PROTOCOL.md").read_text()
 THREATS = (ROOT / "SECURITY.md").read_text().split("## Threats")[1].split("\n## ")[0]
 CLAUSE = re.compile(r"\b[SMVHC]-\d+(?:\.\d+)?\b")
+
+
+def sh_commands(document):
+    """Return the words of each call of ctgkit in the ``sh`` blocks of a document."""
+    calls = []
+    for line in map(command_of, sh_lines(document.read_text())):
+        for part in re.split(r"\s(?:&&|\|\|?|&|;|>)(?:\s|$)|\$\(|\)", line):
+            words = shlex.split(part, posix=True) if part.count("'") % 2 == 0 else []
+            if words and words[0].rpartition("/")[2] == "ctgkit":
+                calls.append(words)
+    return calls
 
 
 def defined_clauses():
@@ -27,8 +42,11 @@ def test_every_command_is_in_the_readme():
         assert f"ctgkit {name}" in README
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_python_in_the_readme_runs(block, tmp_path):
+PYTHON = (ROOT / "docs" / "python.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PYTHON, re.DOTALL))
+def test_python_in_the_documents_runs(block, tmp_path):
     """Every block is a program that ends well."""
     done = subprocess.run(
         [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False,
@@ -37,7 +55,7 @@ def test_python_in_the_readme_runs(block, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_first_test_of_the_readme_fails_and_then_passes(tmp_path):
+def test_the_first_test_of_the_documents_fails_and_then_passes(tmp_path):
     """As it says, and for the reason that it says."""
     failing, repaired = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
     head, _, rest = failing.partition("def mean_rate")

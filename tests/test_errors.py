@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ctgkit import errors
 from ctgkit.errors import (
     ConfigError,
+    MissingExtra,
     RecordingError,
     ScenarioError,
     StoreError,
@@ -28,6 +29,7 @@ from ctgkit.errors import (
         (ScenarioError("s", "", "not found"), "scenario s: not found", 4),
         (ConfigError("ctgkit.toml", "unknown key"), "ctgkit.toml: unknown key", 4),
         (Unreachable("ws://x", "refused"), "ws://x: refused", 3),
+        (MissingExtra("a", "b", "c"), "a needs b: pip install 'ctgkit[c]'", 2),
     ],
 )
 def test_texts_and_exit_codes(error, text, code):

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from ctgkit.check.checks import Check, Verdict
 from ctgkit.check.report import as_junit, details
-from ctgkit.cli.main import OneLine, cli
+from ctgkit.cli.logs import OneLine
+from ctgkit.cli.main import cli
 from ctgkit.server.store import schema
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b31m\r\n2026-01-01 ERROR forged \u202e]]></testsuite>\x00"
@@ -20,12 +21,12 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b31m\r\n2026-01-01 ERROR forged \u202e]]><
 def test_a_log_line_is_one_line():
     """A peer's text neither forges a line nor commands the terminal, nor in a traceback."""
     record = logging.makeLogRecord({"msg": "sensor %s", "args": (HOSTILE,), "levelname": "INFO"})
-    assert OneLine("%(levelname)s %(message)s").format(record).isprintable()
+    assert OneLine().format(record).isprintable()
     try:
         raise ValueError(HOSTILE)
     except ValueError:
         record.exc_info = sys.exc_info()
-    _, *traceback = OneLine("%(message)s").format(record).split("\n")
+    _, *traceback = OneLine().format(record).split("\n")
     assert "ERROR forged" in traceback[-1]
     assert all(line.startswith("  ") and line.isprintable() for line in traceback)
 

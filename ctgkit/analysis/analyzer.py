@@ -9,7 +9,7 @@ they were chunked or when they came. The stages are modules of their own: :mod:`
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,18 @@ class Analysis:
     verdict: Verdict
     """Of the guideline that was asked for."""
     alerts: list[alerts.Alert]
+
+    def members(self) -> dict[str, Any]:
+        """Return what a result says beyond the contract: on what its prediction rests."""
+        extra = {
+            "features": self.features.values,
+            "events": self.events,
+            "figo": self.figo,
+            "alert_details": self.alerts,
+        }
+        if self.verdict is not self.figo:
+            extra["guideline"] = self.verdict
+        return extra
 
 
 class Analyzer:
@@ -277,6 +289,10 @@ class Analyzer:
         found = features.compute(list(self._minutes), events, now_s, self._level.present_bpm())
         found.values["baseline_other_bpm"] = self._level.other_bpm
         found.values["maternal_pulse_min"] = round(self._captured_s / 60, 1)
+        for minutes in (5, 10):
+            last = trace.fhr_bpm[-minutes * 60 * SLOT_HZ :]
+            share = validity.below_share(last, features.DEEP_BPM)
+            found.values[f"below_80_share_{minutes}min"] = share
         figo = FIGO.judge(found)
         asked = self.settings.guideline
         verdict = figo if asked == FIGO.name else GUIDELINES[asked].judge(found)

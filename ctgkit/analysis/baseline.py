@@ -100,9 +100,8 @@ def estimate(
         plateaus.update(nothing, nothing, n_bins)
         return Estimate(np.full(mean_bpm.size, np.nan), nothing, nothing, None)
     filled = np.interp(np.arange(mean_bpm.size), known, mean_bpm[known])
-    flat = flatness(filled)
-    prior = valid_share * flat
-    weight = valid_share * (plateau.FLANK_SHARE + (1 - plateau.FLANK_SHARE) * flat)
+    prior = valid_share * flatness(filled)
+    weight = valid_share * plateau.steadiness(filled)
     levels, other_bpm = plateaus.update(filled, weight, n_bins)
     held = baseline = moving_mean(levels, HELD_REACH)
     support = prior

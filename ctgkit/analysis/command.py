@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ctgkit import private
+from ctgkit.analysis import event_table
 from ctgkit.analysis.choices import guideline_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
-from ctgkit.cli.types import OutFile, Recorded, whole
+from ctgkit.cli.progress import progress
+from ctgkit.cli.types import OutFile, Recorded, whole_seconds
 from ctgkit.dsn import Dsn
 from ctgkit.recording.reading_options import ChoosingOptions
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def lag_option(help_text: str) -> Any:
     """Return ``--lag``."""
-    return option("--lag", type=whole("S", 0, 600), default=120, help=help_text)
+    return option("--lag", type=whole_seconds(0, 600), default=120, help=help_text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,13 @@ class AnalyzeOptions(ChoosingOptions):
         help="Language of alerts and recommendations.",
     )
     out: Path | None = option(
-        "--out", type=OutFile(), section=OUTPUT, help="Write the JSON object to FILE as well."
+        "--out",
+        type=OutFile(holds="JSON", suffixes=(".json", ".jsonl", ".csv")),
+        section=OUTPUT,
+        help="Write the JSON object to FILE as well, or the events to FILE.csv.",
+    )
+    events: bool = option(
+        "--events", is_flag=True, section=OUTPUT, help="Show a table of the events as well."
     )
     as_json: bool = json_option("Print everything as one JSON object.")
     explain: bool = option(
@@ -49,7 +57,7 @@ class AnalyzeOptions(ChoosingOptions):
     )
 
 
-@command(AnalyzeOptions, example="ctgkit analyze recording.csv.gz --guideline nichd")
+@command(AnalyzeOptions, example="ctgkit analyze recording.csv.gz --events --out events.csv")
 def analyze(options: AnalyzeOptions) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
@@ -66,22 +74,35 @@ def analyze(options: AnalyzeOptions) -> None:
     settings = AnalyzerSettings(
         guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
     )
-    lines = []
+    results = []
     file = options.file
     rest = read_chosen(file, options.reading(), options.sensor)
     ahead = list(itertools.islice(rest, 2))
     for number, recording in enumerate(itertools.chain(ahead, rest), 1):
-        report = analyze_recording(recording, settings)
+        with progress("analysing", "s of data", float(recording.sec_from_start[-1])) as advance:
+            report = analyze_recording(recording, settings, advance)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
         result = {"recording": name, **report.as_dict()}
         if options.explain:
             result["explanation"] = explanation(report)
-        lines.append(json.dumps(result, ensure_ascii=False))
-        click.echo(lines[-1] if options.as_json else _summary(report, result))
-        if options.explain and not options.as_json:
+        results.append(result)
+        if options.as_json:
+            click.echo(json.dumps(result, ensure_ascii=False))
+            continue
+        click.echo(_summary(report, result))
+        if options.events:
+            click.echo("\n" + event_table.as_text(result))
+        if options.explain:
             click.echo("\n".join(["", *as_text(report)]))
     if options.out is not None:
-        private.write_text(options.out, "\n".join(lines) + "\n")
+        private.write_text(options.out, _file_text(options.out, results))
+
+
+def _file_text(out: Path, results: list[dict[str, Any]]) -> str:
+    """Return what goes into the file, by its name."""
+    if out.suffix.lower() == ".csv":
+        return event_table.as_csv(results)
+    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in results)
 
 
 def _summary(report: "Report", result: dict[str, Any]) -> str:

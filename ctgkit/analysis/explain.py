@@ -79,11 +79,13 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 def _risk(analysis: Analysis) -> dict[str, Any]:
     values = analysis.features.values
+    least = floor(values, analysis.figo)
     return {
         "probability": analysis.prediction.hypoxia_probability,
         "smoothed": values["hypoxia_probability_smoothed"],
         "terms": [term._asdict() for term in MODEL.terms(values)],
-        "at_least": floor(values, analysis.figo),
+        "at_least": least.probability,
+        "at_least_because": least.reason,
         "model": MODEL.provenance,
     }
 
@@ -159,7 +161,7 @@ def _risk_lines(risk: Mapping[str, Any]) -> list[str]:
             f"  {term['feature']} {value}, usual {term['usual']:g}: {term['log_odds']:+.2f}"
         )
     if risk["at_least"]:
-        lines.append(f"  at least {risk['at_least']:g}: FIGO pathological")
+        lines.append(f"  at least {risk['at_least']:g}: {risk['at_least_because']}")
     return [*lines, f"  ({risk['model']})"]
 
 

@@ -21,6 +21,9 @@ RECENT_MIN, LONG_MIN, NICHD_MIN = 10, 30, 20
 CONTRACTIONS_MIN = 3
 """Repetition isn't judged on fewer contractions (chosen)."""
 
+SPANNING_S = 120.0
+"""A deceleration this long (NICHD 2008: prolonged) is with each contraction that peaks in it."""
+
 SHOWN_AFTER_S = 60.0
 """Contractions count for repetition from this much after their peak on: before, a late deceleration
 may not show yet (chosen: the nadir comes up to 90 s after the peak)."""
@@ -260,7 +263,11 @@ def _repetition(
     ):
         counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
         with_one = {e.linked_contraction for e in counted}
-        share = sum(e.id in with_one for e in contractions) / max(1, len(contractions))
+        long = [e for e in counted if e.duration_s >= SPANNING_S]
+        share = sum(
+            c.id in with_one or any(e.onset_s <= (c.peak_s or 0) <= e.end_s for e in long)
+            for c in contractions
+        ) / max(1, len(contractions))
         key = f"{name}_share_{window_min}min"
         result.values[key] = round(share, 2) if complete else None
         result.event_ids[key] = [e.id for e in counted]

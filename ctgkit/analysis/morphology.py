@@ -26,12 +26,16 @@ AREA_BPM_S = {1: 200.0, -1: 350.0}
 (docs/analysis.md), the area separates best what they mark from what they leave: shallow
 late decelerations that last are marked, short ones are left."""
 
-NOISE_SHARE = 0.8
+NOISE_SHARE = 0.75
 """An event is at least this share of the usual bandwidth: what variability does alone is none."""
 
 SHOULDER_SHARE, SHOULDER_GAP_S, SHOULDER_DEPTH_BPM = 0.25, 20, 20.0
 """An acceleration within 20 s of a deceleration of 20 beats/min or more, and of less than a quarter
 of its area, is its shoulder or the overshoot of its return."""
+
+RETURNING_BPM = 80.0
+"""What rises from a level below this returns from a deceleration, or tries to, and accelerates not
+(chosen: FIGO 2015 calls for intervention below 80)."""
 
 MISSING_MAX = 1 / 3
 """Largest share of the event without signal (FHRMA's rule, notes/analysis.md 3)."""
@@ -108,7 +112,8 @@ def zones(
     ends = np.append(edges, size.size)
     found = []
     for start, end in zip(starts[large].tolist(), ends[large].tolist(), strict=True):
-        if end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
+        returning = side[start] > 0 and baseline_bpm[start] < RETURNING_BPM
+        if not returning and end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
             zone = _measured(
                 int(side[start]), start, end, size[start:end], fhr_bpm[start:end], bandwidth_bpm
             )

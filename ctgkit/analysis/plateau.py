@@ -26,14 +26,14 @@ OPEN_STEPS: Final = 2
 
 LEVELS_BPM: Final = np.arange(60.0, 212.0, 4.0)
 
-NEAR_BPM, FAR_BPM = 4.0, 8.0
+NEAR_BPM, FAR_BPM = 4.0, 7.0
 """Nearer to the level than this costs nothing, further costs in full; between, a share."""
 
-BELOW, ABOVE = 1.0, 0.9
+BELOW, ABOVE = 1.0, 0.95
 """Being below the level (decelerating), and above it (accelerating): a fetus spends more time
 above its baseline than below."""
 
-TALL, TALL_BPM = 3.0, (43.0, 78.0)
+TALL, TALL_BPM = 3.0, (40.0, 75.0)
 """What is added over this range of distances above the level: decelerations of any depth are
 common, accelerations of more than 40 beats/min are not."""
 
@@ -41,33 +41,33 @@ USUAL_BPM, UNUSUAL, UNUSUAL_BPM = (110.0, 165.0), 0.2, 30.0
 """What a level costs that is 30 beats/min outside (FIGO 2015: 110-160); less near, more further, by
 the square: 90 is seen in labour, 60 is the floor of a deceleration."""
 
-CHANGE_PER_BPM, CHANGE_MAX = 0.59, 24.0
-"""A change of level, per beat/min and at most."""
-
-RISE = 3.0
-"""A rise from 110 beats/min or more costs so many times a fall: minutes of accelerations that run
-into each other are common, a baseline that jumps up isn't. The end of a bradycardia, and the
-return to a level where it was for half of the last time, costs no more than a fall."""
+CHANGE_PER_BPM, FALL_MAX, RISE_MAX = 1.0, 14.0, 20.0
+"""A change of level, per beat/min and at most: a level drifts by small steps, and falls within a
+minute or two of signal that fits nothing else. A rise needs more: minutes of accelerations that
+run into each other are common, a baseline that jumps up isn't."""
 
 UNREACHED, UNREACHED_BPM = 0.5, (8.0, 25.0)
-RETURN_BINS, RETURN_BACK, RETURN_AHEAD = 3, 48, 12
+RETURN_BINS, RETURN_BACK, RETURN_AHEAD = 3, 38, 12
 """A level costs up to so much more that lies this far above all returns (means of 15 s) of the
-last 4 min and the next one: a baseline is what decelerations return to."""
+last 3 min and the next one: a baseline is what decelerations return to."""
 
 FAMILIAR, FAMILIAR_STEPS, FAMILIAR_BPM = 0.15, 30.0, 8.0
 """A level that was the baseline lately costs up to so much less; what was long ago counts less with
 this time constant (15 min), and so does what was so near."""
 
-FLANK_SHARE = 0.7
-"""What a mean on a steep flank counts, as a share of a flat one."""
+FLANK_SHARE, STEADY_REACH, STEADY_RANGE_BPM = 0.35, 2, 10.0
+"""What a mean counts where the heart rate moves, as a share of one where it is steady; half way
+between where the means range over 10 beats/min within 10 s to either side. A baseline is where the
+heart rate stays: the floor of a U and the top of a rounded acceleration are passed, a return to
+the baseline lasts."""
 
 OTHER_BPM, OTHER_COST = 12.0, 8.0
 """A level this far away is nearly as likely when it costs at most so much more: 40 s that fit it
 would be enough."""
 
-_FALLS = np.minimum(CHANGE_PER_BPM * np.abs(LEVELS_BPM[:, None] - LEVELS_BPM), CHANGE_MAX)
-_RISES = _FALLS * ((LEVELS_BPM[:, None] > LEVELS_BPM) & (USUAL_BPM[0] <= LEVELS_BPM))
-"""What a fall costs, of shape (n_to, n_from), and the same for what is a rise."""
+_BETWEEN = LEVELS_BPM[:, None] - LEVELS_BPM
+_CHANGES = np.minimum(CHANGE_PER_BPM * np.abs(_BETWEEN), np.where(_BETWEEN > 0, RISE_MAX, FALL_MAX))
+"""What each change costs, of shape (n_to, n_from)."""
 
 _FAR = 256
 _DISTANCES = np.arange(-_FAR, _FAR + 1.0)
@@ -107,8 +107,6 @@ class Plateaus:
         self._keep = keep_steps
         self._costs: list[Floats] = []
         """After each settled step, what the cheapest course to each level costs."""
-        self._rises: list[Floats] = []
-        """How many times a fall a rise to each level cost, at each of them."""
         self._path: list[int] = []
         """The course of the last update; its first *exact* steps rest on settled costs only."""
         self._exact = 0
@@ -137,17 +135,14 @@ class Plateaus:
         fresh = n_bins - self._settled * STEP_BINS
         starts = np.arange(0, fresh, STEP_BINS)
         returns_bpm = _returns(mean_bpm, fresh)
-        rise = RISE - (RISE - 1) * self._familiar
-        changes = _changes(rise)
-        open_costs = self._judged(mean_bpm[-fresh:], returns_bpm, weight[-fresh:], starts, changes)
-        path = self._course(open_costs, changes)
+        open_costs = self._judged(mean_bpm[-fresh:], returns_bpm, weight[-fresh:], starts)
+        path = self._course(open_costs)
         settle = max(0, n_bins // STEP_BINS - OPEN_STEPS - self._settled)
         for level in path[len(self._costs) :][:settle]:
             self._familiar += (_near(level) - self._familiar) / FAMILIAR_STEPS
         drop = max(0, len(self._costs) + settle - self._keep)
         self._exact = max(0, len(self._costs) - drop)
         self._costs = (self._costs + open_costs[:settle])[drop:]
-        self._rises = (self._rises + [rise] * settle)[drop:]
         self._path = path[drop:]
         self._settled += settle
         sizes = np.full(len(path), STEP_BINS)
@@ -162,7 +157,6 @@ class Plateaus:
         returns_bpm: Floats,
         weight: Floats,
         starts: NDArray[np.intp],
-        changes: Floats,
     ) -> list[Floats]:
         """Return the costs after each open step."""
         by_distance, by_level = _tables()
@@ -176,25 +170,33 @@ class Plateaus:
         steps = np.add.reduceat(each * weight[:, None], starts, axis=0)
         costs, before = [], self._costs[-1] if self._costs else None
         for step in steps:
-            total = step if before is None else step + (before + changes).min(axis=1)
+            total = step if before is None else step + (before + _CHANGES).min(axis=1)
             before = total - total.min()
             costs.append(before)
         return costs
 
-    def _course(self, open_costs: list[Floats], changes: Floats) -> list[int]:
+    def _course(self, open_costs: list[Floats]) -> list[int]:
         """Return the cheapest course, followed back until it is the one of before."""
         costs = self._costs + open_costs
         path = self._path[: len(self._costs)] + [-1] * len(open_costs)
         level = int(np.argmin(costs[-1]))
         path[-1] = level
         for n in range(len(costs) - 2, -1, -1):
-            settled = n + 1 < len(self._costs)
-            change = _changes(self._rises[n + 1], level) if settled else changes[level]
-            level = int(np.argmin(costs[n] + change))
+            level = int(np.argmin(costs[n] + _CHANGES[level]))
             if path[n] == level and n < self._exact:
                 break
             path[n] = level
         return path
+
+
+def steadiness(mean_bpm: Floats) -> Floats:
+    """Return what each mean counts, in (:data:`FLANK_SHARE`, 1]; there are no gaps."""
+    edges = np.full(STEADY_REACH, mean_bpm[0]), np.full(STEADY_REACH, mean_bpm[-1])
+    around = np.concatenate((edges[0], mean_bpm, edges[1]))
+    width = 2 * STEADY_REACH + 1
+    relative = (moving_max(around, width) + moving_max(-around, width)) / STEADY_RANGE_BPM
+    counts: Floats = FLANK_SHARE + (1 - FLANK_SHARE) / (1 + relative * relative * relative)
+    return counts
 
 
 def _returns(mean_bpm: Floats, fresh: int) -> Floats:
@@ -213,14 +215,6 @@ def _returns(mean_bpm: Floats, fresh: int) -> Floats:
 def _near(level: int) -> Floats:
     near: Floats = (np.abs(LEVELS_BPM - LEVELS_BPM[level]) <= FAMILIAR_BPM).astype(float)
     return near
-
-
-def _changes(rise: Floats, to: int | slice = slice(None)) -> Floats:
-    """Return what each change costs, shape (n_to, n_from), or to one level from each."""
-    cost: Floats = _FALLS[to] + _RISES[to] * (
-        rise[to, None] - 1 if isinstance(to, slice) else rise[to] - 1
-    )
-    return cost
 
 
 def _other(costs: Floats, level: int) -> float | None:

@@ -3,6 +3,7 @@
 Pure.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -87,7 +88,11 @@ class Report:
 _RENAMED = {"kind", "onset_s", "end_s"}
 
 
-def analyze(recording: Samples, settings: AnalyzerSettings | None = None) -> Report:
+def analyze(
+    recording: Samples,
+    settings: AnalyzerSettings | None = None,
+    on_analysis: Callable[[float], None] = lambda seconds: None,
+) -> Report:
     """Return what the analyzer finds in a recording.
 
     Parameters
@@ -96,6 +101,8 @@ def analyze(recording: Samples, settings: AnalyzerSettings | None = None) -> Rep
         A recording, or anything with the same three arrays.
     settings : AnalyzerSettings
         How to analyse; ``final_after_s`` is the lag at which events and baseline are taken.
+    on_analysis : callable
+        Called after each analysis with the seconds of data since the one before.
 
     Raises
     ------
@@ -112,6 +119,7 @@ def analyze(recording: Samples, settings: AnalyzerSettings | None = None) -> Rep
 
     def collect(analysis: Analysis | None) -> None:
         if analysis is not None:
+            on_analysis(analysis.at_s - (analyses[-1].at_s if analyses else 0.0))
             analyses.append(analysis)
             named_at_s.update(
                 (e.id, analysis.at_s) for e in analysis.events if e.id not in named_at_s

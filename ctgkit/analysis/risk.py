@@ -23,6 +23,22 @@ PATHOLOGICAL = 0.51
 """FIGO pathological on a signal that isn't poor is at least *high*, by a hair: of 60 recordings 13
 ended pathological, 10 of them with a pH below 7.20. Nothing supports more than that."""
 
+BELOW_80 = 0.81
+BELOW_80_SHARES = {"below_80_share_5min": 0.8, "below_80_share_10min": 0.6}
+"""*Critical*, by a hair, is a heart rate that stays below 80 beats/min for 4 of 5 min (FIGO 2015: a
+deceleration of more than 5 min below 80 needs emergent intervention) or 6 of 10. Of 60 recordings
+that was one, with a pH of 7.01: a rule, not a measurement."""
+
+
+class Floor(NamedTuple):
+    """What the probability is at least, and by which rule."""
+
+    probability: float
+    reason: str
+
+
+NO_FLOOR = Floor(0.0, "")
+
 
 class Term(NamedTuple):
     """What one feature adds to the log-odds."""
@@ -78,13 +94,18 @@ MODEL = load_model()
 
 def probability(features: Features, figo: Verdict) -> float:
     """Return the hypoxia probability, in [0, 1], with three decimals."""
-    return round(max(MODEL.probability(features.values), floor(features.values, figo)), 3)
+    least = floor(features.values, figo).probability
+    return round(max(MODEL.probability(features.values), least), 3)
 
 
-def floor(values: dict[str, Value], figo: Verdict) -> float:
+def floor(values: dict[str, Value], figo: Verdict) -> Floor:
     """Return what the probability is at least."""
+    for name, limit in BELOW_80_SHARES.items():
+        share = values.get(name)
+        if isinstance(share, float) and share >= limit:
+            return Floor(BELOW_80, f"{name} {share:g}, limit {limit:g}")
     known = figo.level == "pathological" and values.get("signal_quality") != "poor"
-    return PATHOLOGICAL if known else 0.0
+    return Floor(PATHOLOGICAL, "FIGO pathological") if known else NO_FLOOR
 
 
 def smoothed(before: float | None, now: float) -> float:

@@ -131,3 +131,21 @@ def captured_s(fhr_bpm: NDArray[np.float64]) -> float:
         if not rises[n] and rises[n + 1]:
             total += float(at[n + 1] - at[n]) / RATE_HZ
     return total
+
+
+def below_share(fhr_bpm: NDArray[np.float64], limit_bpm: float) -> float | None:
+    """Return the share of a time with a heart rate below a limit.
+
+    None when less than half of it has a usable signal.
+
+    Parameters
+    ----------
+    fhr_bpm : array of shape (n_samples,)
+        Beats/min, NaN where there is no good signal.
+    limit_bpm : float
+        Beats/min.
+    """
+    known = np.count_nonzero(np.isfinite(fhr_bpm))
+    if known < fhr_bpm.size / 2:
+        return None
+    return round(int(np.count_nonzero(fhr_bpm < limit_bpm)) / int(known), 2)

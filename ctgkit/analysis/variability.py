@@ -31,8 +31,9 @@ SINUS_BAND_HZ, SINUS_SHARE_MIN = 0.02, 0.6
 SINUS_RANGE_BPM = (5.0, 30.0)
 """Peak to trough, beats/min: FIGO 5-15; fetal anaemia reaches 30."""
 
-SINUS_REST_BPM = 5.0
-"""Largest bandwidth of what remains: a smooth wave without short-term variability."""
+SINUS_REST_BPM, SINUS_WANDER_HZ = 5.0, 0.03
+"""Largest bandwidth of what remains: a smooth wave without short-term variability. What lies this
+near to its peak isn't that either, but the wave itself, whose rate and height wander."""
 
 SINUS_VALID_MIN = 0.8
 
@@ -167,11 +168,15 @@ def is_sinusoidal(fhr_1hz: Floats, baseline_bpm: Floats) -> bool:
     power = np.abs(spectrum) ** 2
     eligible = np.flatnonzero((hertz >= SINUS_HZ[0]) & (hertz <= SINUS_HZ[1]))
     peak = hertz[eligible[np.argmax(power[eligible])]]
-    band = np.abs(hertz - peak) <= SINUS_BAND_HZ / 2
+    away = np.abs(hertz - peak)
+    band = away <= SINUS_BAND_HZ / 2
     if power[band].sum() < SINUS_SHARE_MIN * power[hertz >= 0.01].sum():
         return False
     swing = np.fft.irfft(np.where(band, spectrum, 0), deviation.size)
     peak_to_trough = 2 * np.sqrt(2) * float(swing.std())
-    rest = moving_mean(deviation - deviation.mean() - swing, 1)
     low, high = SINUS_RANGE_BPM
-    return low <= peak_to_trough <= high and spread(rest, 5, 95) < SINUS_REST_BPM
+    if not low <= peak_to_trough <= high:
+        return False
+    fast = np.where((away > SINUS_WANDER_HZ) & (hertz >= 0.01), spectrum, 0)
+    rest = moving_mean(np.fft.irfft(fast, deviation.size), 1)
+    return spread(rest[known], 5, 95) < SINUS_REST_BPM

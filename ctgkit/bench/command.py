@@ -28,6 +28,7 @@ from ctgkit.cli.options import (
 )
 from ctgkit.cli.types import PAUSE, RATE, SECONDS, Address, OutFile, Refined, Url, number, whole
 from ctgkit.config import SensorEntry
+from ctgkit.errors import MissingExtra
 from ctgkit.net.addresses import authority
 from ctgkit.quantities import whole_of
 from ctgkit.samples import RATE_HZ
@@ -265,7 +266,7 @@ def _check_plot(path: Path | None) -> None:
     if path.suffix not in (".png", ".svg"):
         raise click.BadParameter(f"{path.name} is neither .png nor .svg", param_hint="--plot")
     if not importlib.util.find_spec("matplotlib"):
-        raise click.UsageError("--plot needs matplotlib: pip install 'ctgkit[paper]'")
+        raise MissingExtra("--plot", "matplotlib", "paper")
 
 
 def _descriptors() -> int:

@@ -8,7 +8,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import utc_timestamp
-from ctgkit.errors import ConfigError, Unreachable, WireError
+from ctgkit.errors import Unreachable, WireError
 from ctgkit.net.frames import send_frames, text_frame
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import listen, open_server
@@ -36,7 +36,7 @@ async def ml_echo(host: str, port: int, dialled_within_s: float) -> AsyncIterato
         except ConnectionClosed:
             pass  # the backend stopped, or dials again
 
-    sockets = listen(host, port, ConfigError)
+    sockets = listen(host, port)
     async with await open_server(converse, lambda link, asked: None, sockets, rules=Rules()):
         try:
             async with asyncio.timeout(dialled_within_s):

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import importlib.util
+import os
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit.cli.credentials import TOKEN_VARIABLE, given_token, known_sensors, viewer_token
-from ctgkit.cli.options import common_options
+from ctgkit.cli.options import common_options, current_config
 from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, STORE, Address, File, OutFile, seconds, whole
 from ctgkit.config import SensorEntry
-from ctgkit.errors import Unreachable
+from ctgkit.errors import MissingExtra, Unreachable
 
 if TYPE_CHECKING:
     from ctgkit.check.checks import Check, Verdict
@@ -57,10 +58,14 @@ def _judging(command: Any) -> Any:
             help="File of known deviations: per line an ID and the reason.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option("--junit", type=OutFile(), help="Write JUnit XML too."),
+        click.option(
+            "--junit",
+            type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
+            help="Write JUnit XML too.",
+        ),
         click.option(
             "--html",
-            type=OutFile(),
+            type=OutFile(holds="HTML", suffixes=(".html",)),
             help="Write the report as one HTML page too.",
         ),
         click.option(
@@ -187,7 +192,7 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     from ctgkit.check.profile import ANCESTOR
 
     if options["fuzz"] and not importlib.util.find_spec("hypothesis"):
-        raise click.UsageError("--fuzz needs Hypothesis: pip install 'ctgkit[testing]'")
+        raise MissingExtra("--fuzz", "Hypothesis", "testing")
     checks = judging.selected(BACKEND)
     if judging.listing:
         return judging.list_checks(checks)
@@ -244,6 +249,7 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         options["run_log"],
         options["run_ready_file"],
         judging.wait_s or 30.0,
+        own_database=_nobody_says_where(options["store"]),
     )
     tell = judging.teller()
     async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
@@ -258,6 +264,14 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         for verdict in verdicts:
             tell(verdict)
         return verdicts
+
+
+def _nobody_says_where(store: Path | None) -> bool:
+    """Return whether nothing says where a `ctgkit serve` that is started stores."""
+    from ctgkit.check.launched import STORE_VARIABLE
+
+    told = current_config().commands.get("serve", {}).get("store") or os.environ.get(STORE_VARIABLE)
+    return store is None and not told
 
 
 @check.command(epilog="Example: ctgkit check ml ws://127.0.0.1:8081/ws/ctg --junit ml.xml")

@@ -29,6 +29,9 @@ POLL_MIN_S, POLL_MAX_S, POLL_GROWTH = 0.002, 0.05, 1.2
 REST_MAX_S = 600.0
 """The longest that a backlog may take, seconds."""
 
+UNSETTLED_S = 0.3
+"""How long to wait for what may come from a peer that answers no pings, seconds."""
+
 T = TypeVar("T")
 
 
@@ -38,6 +41,8 @@ class Pulse:
 
     at_s: float = 0.0
     """Loop time, seconds."""
+    pongs: bool = True
+    """Whether the target answers pings; without that nothing can be settled, only awaited."""
 
     def beat(self) -> None:
         """Note that something arrived now."""
@@ -229,6 +234,9 @@ class Line:
 
     async def settle(self) -> None:
         """Wait for a pong: what the peer sent before it has arrived then."""
+        if not self.pulse.pongs:
+            await asyncio.sleep(UNSETTLED_S)
+            return
         try:
             async with asyncio.timeout(self.timeout_s):
                 await (await self.connection.ping())

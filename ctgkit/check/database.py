@@ -160,6 +160,17 @@ class Database:
         )
         return rows[0][0] if rows else None
 
+    def examinations_of(self, sec: float, sensor_id: str) -> list[int]:
+        """Return the examinations of all samples of a sensor at a moment, oldest first."""
+        rows = self.query(
+            "SELECT examination_id FROM ctg WHERE lower(uuid) = ? AND sec_from_start = ?"
+            " AND id > ? ORDER BY id",
+            sensor_id,
+            sec,
+            self._before,
+        )
+        return [row[0] for row in rows]
+
     def row_at(self, sec: float) -> dict[str, Any]:
         """Return the newest row of ``ctg`` at a moment, by column."""
         columns = COLUMNS["ctg"]

@@ -5,6 +5,7 @@ import contextlib
 import os
 import shlex
 import signal
+import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from ctgkit.errors import ConfigError, Unreachable
 
 EXCERPT_LINES, EXCERPT_MAX_BYTES = 5, 2000
 GONE_WITHIN_S = 10.0
+STORE_VARIABLE = "CTGKIT_SERVE_STORE"
 
 
 class Launched:
@@ -32,12 +34,23 @@ class Launched:
         It appears when the backend is ready; without it, its port says so.
     wait_s : float
         How long it may take to become ready, seconds.
+    own_database : bool
+        Whether `ctgkit serve`, unless its command line says where it stores, gets a database that
+        is gone in the end: what a checker sends is nobody's data.
     """
 
     def __init__(
-        self, command: str, target: Target, log: Path, ready_file: Path | None, wait_s: float
+        self,
+        command: str,
+        target: Target,
+        log: Path,
+        ready_file: Path | None,
+        wait_s: float,
+        *,
+        own_database: bool = False,
     ) -> None:
         self._argv = shlex.split(command)
+        self._own_database, self._environment = own_database, dict(os.environ)
         self._target, self.log, self._ready_file, self._wait_s = target, log, ready_file, wait_s
         self._process: Process | None = None
 
@@ -58,13 +71,19 @@ class Launched:
         assert judging is not None
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, judging.cancel)  # no backend is left behind
-        try:
-            if not await self.start():
-                raise Unreachable(self._target.web_url, f"not ready after --run: {self.excerpt()}")
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            await self.stop_quietly()
+        with tempfile.TemporaryDirectory(
+            prefix="ctgkit-check-", ignore_cleanup_errors=True
+        ) as folder:
+            if self._own_database:
+                self._environment[STORE_VARIABLE] = f"sqlite:///{folder}/ctgkit.db"
+            try:
+                if not await self.start():
+                    reason = f"not ready after --run: {self.excerpt()}"
+                    raise Unreachable(self._target.web_url, reason)
+                yield
+            finally:
+                loop.remove_signal_handler(signal.SIGTERM)
+                await self.stop_quietly()
 
     async def start(self) -> bool:
         """Start it and wait until it is ready; return whether it is."""
@@ -90,6 +109,7 @@ class Launched:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    env=self._environment,
                     start_new_session=True,
                 )
             except OSError as error:

@@ -13,6 +13,7 @@ from websockets.http11 import Request, Response
 from ctgkit.check.connection import Pulse
 from ctgkit.check.messages import reading, result
 from ctgkit.errors import ConfigError
+from ctgkit.net.server import why_not_bound
 
 Answer = Callable[[str], Sequence[str | bytes]]
 REQUEST_MAX_BYTES = 1 << 20
@@ -44,6 +45,8 @@ class MlSide:
         self.answer: Answer = echo
         self.up = True
         """False: connections are refused with 503."""
+        self.stays = True
+        """False: connections are granted, and closed at once."""
         self.reading = asyncio.Event()
         """Cleared: nothing is read any more."""
         self.reading.set()
@@ -55,7 +58,7 @@ class MlSide:
 
     def behave(self) -> None:
         """Be a healthy service again."""
-        self.answer, self.up = echo, True
+        self.answer, self.up, self.stays = echo, True, True
         self.reading.set()
 
     async def drop(self) -> None:
@@ -74,6 +77,8 @@ class MlSide:
         return [r for r in self.requests if (seen := reading(r)) and seen.sec == sec]
 
     async def _converse(self, link: ServerConnection) -> None:
+        if not self.stays:
+            return
         self.links.append(link)
         try:
             while True:
@@ -113,7 +118,8 @@ class MlSide:
                 ping_interval=None,
             )
         except OSError as error:
-            raise ConfigError(f"--ml-listen {host}:{port}", error.strerror or str(error)) from error
+            reason = f"cannot listen: {why_not_bound(error)}"
+            raise ConfigError(f"--ml-listen {host}:{port}", reason) from error
         async with server:
             try:
                 yield server

@@ -77,6 +77,7 @@ class Judging:
     def teller(self) -> Callable[[Verdict], None]:
         """Return what prints a verdict as it falls; what isn't judged is folded in the end."""
         plain = bool(os.environ.get("NO_COLOR"))
+        forced = True if os.environ.get("FORCE_COLOR") and not plain else None
 
         def tell(verdict: Verdict) -> None:
             if verdict.outcome in ("skipped", "not judged", "blocked"):
@@ -85,7 +86,9 @@ class Judging:
             name = f"{verdict.check.id:19}"
             shown = outcome if plain else click.style(outcome, fg=COLOURS[verdict.outcome])
             click.echo(
-                f"{name} {shown}{' ' * (8 - len(outcome))}{verdict.check.title}", err=self.as_json
+                f"{name} {shown}{' ' * (8 - len(outcome))}{verdict.check.title}",
+                err=self.as_json,
+                color=forced,
             )
             for line in details(verdict):
                 click.echo(f"{'':28}{line}", err=self.as_json)

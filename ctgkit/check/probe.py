@@ -30,6 +30,10 @@ async def probe(bench: Bench) -> None:
         async with bench.sensor(v1=True) as line:
             if line.connection.subprotocol != SUBPROTOCOL:
                 bench.lacks["v1"] = f"the backend doesn't speak {SUBPROTOCOL}"
+            try:
+                await line.settle()
+            except Mismatch:
+                bench.pulse.pongs = line.code is not None  # clause C-2.1, judged by its own checks
     except Mismatch as mismatch:
         why = f"the sensor isn't let in: {mismatch.actual}"
         bench.lacks |= dict.fromkeys(("sensor", "pair", "v1", "witness"), why)
@@ -45,6 +49,10 @@ def _probe_settings(bench: Bench) -> None:
         bench.lacks["pair"] = "needs credentials of two sensors of one bed"
     if sum(bool(s.control) for s in sensors) < 2:
         bench.lacks["control"] = "needs two sensors with a control address in the configuration"
+    if bench.settings.in_another_bed is None:
+        bench.lacks["beds"] = "needs credentials of sensors of two beds"
+    if not bench.settings.grace_s:
+        bench.lacks["grace"] = "needs --grace"
     if not bench.database:
         bench.lacks["store"] = "needs --store"
     if not bench.settings.max_connections:

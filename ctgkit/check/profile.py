@@ -16,12 +16,19 @@ ANCESTOR = {
     "S-1.7/order": "asks for the token before the upgrade, and for the id before the token",
     "S-2.1/foreign": "allows every origin",
     "S-2.1/null": "allows every origin",
+    "S-2.1/near": "allows every origin",
     "S-2.2/foreign": "allows every Host",
+    "S-2.2/near": "allows every Host",
+    "S-1.1/takeover": "compares ids exactly",
+    "D-1/lower": "compares ids exactly",
     "S-2.5/image": "obeys every page",
     "S-4.1/values": "keeps 32 bits of a number",
     **{f"S-4.3/{name}": "ignores sensorID in a sample" for name in ("other", "second")},
     **{f"S-4.4/{name}": "stores 0 for no signal" for name in ("null", "zero", "absent")},
-    **{f"S-4.5/{name}": "knows no arrays" for name in ("array", "one-bad", "empty")},
+    **{f"S-4.4/{name}": _MISSING_IS_ZERO for name in ("no-toco", "null-toco")},
+    **{f"S-4.5/{name}": "knows no arrays" for name in ("array", "one-bad", "empty", "largest")},
+    "S-4.5/longer": "knows no arrays",
+    "S-4.9/samples": "knows no arrays",
     **{f"S-4.7/fhr-{name}": "knows no limits" for name in ("low", "high", "negative")},
     **{f"S-4.7/{name}": "knows no limits" for name in ("uterus-low", "uterus-high", "spasms-high")},
     **{f"S-4.7/sec-{name}": "knows no limits" for name in ("negative", "high")},
@@ -39,8 +46,16 @@ ANCESTOR = {
     "H-2.3/token": "lets everybody switch sensors",
     **{
         f"V-2.2/{name}": "shows results only"
-        for name in ("silent", "late", "lost", "error", "down", "each")
+        for name in ("silent", "late", "lost", "error", "down", "each", "once", "in-time")
     },
+    "M-2.1/values": "keeps 32 bits of a number",
+    "M-4.2/twins": "shows results only",
+    **{
+        f"M-4.1/{name}": "relays any bytes"
+        for name in ("no-status", "no-time", "no-data", "range", "alerts", "nan")
+    },
+    "C-2.5/flood": "has no budget of frames",
+    "V-3.1/bad": "knows no backfill",
     "M-4.1/shown": "shows results only",
     "M-4.2/error": "shows results only",
     "V-2.3/closed": "has no close code for slow viewers",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection
 
 from ctgkit.check.canary import Canary
 from ctgkit.check.checks import Mismatch
@@ -62,6 +63,12 @@ class BenchSettings:
     """The backend's limit, 0 when it isn't known."""
 
     @property
+    def in_another_bed(self) -> int | None:
+        """The first sensor that isn't in the bed of the first one, by its number."""
+        beds = (n for n, s in enumerate(self.sensors) if s.bed != self.sensors[0].bed)
+        return next(beds, None)
+
+    @property
     def patience_s(self) -> float:
         """How long the backend may take to redial, seconds."""
         return max(self.redial_s, 4 * self.timeout_s)
@@ -88,6 +95,8 @@ class Bench:
         self.canary = Canary(self)
         self.quiet = Quiet(database, self.timeout_s)
         self.witness: Literal["store", "ml", "viewer"] = "viewer"
+        self._used_links: list[ServerConnection] = []
+        """ML connections over which a sample is known to have come."""
         self._sec, self._bad_sec = FIRST_SEC, BAD_SEC_MIN - STEP_S
         self._seq = int(datetime.now(UTC).timestamp() * 1_000_000)
 
@@ -299,6 +308,25 @@ class Bench:
                 await until(lambda: self.ml.linked, "", str, self.settings.patience_s)
             except Mismatch:
                 self.lacks["ml"] = "the backend didn't come back to --ml-listen"
+            else:
+                await self._carried_by_link()
+
+    async def _carried_by_link(self) -> None:
+        """Send samples over a new ML connection until one arrives: both ends know of it then."""
+        links = self.ml.links.copy()
+        if links == self._used_links or "sensor" in self.lacks:
+            return
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self.settings.patience_s
+        while loop.time() < deadline_s and links == self.ml.links:
+            with contextlib.suppress(Mismatch):  # whatever is wrong, the checks will say it
+                async with self.sensor() as line:
+                    sec, text = self.fresh()
+                    await line.send(text)
+                    asked = lambda sec=sec: self.ml.requests_at(sec)  # noqa: E731
+                    await until(asked, "", str, self.timeout_s)
+                    break
+        self._used_links = links
 
     async def ailment(self) -> str:
         """Return what the backend no longer does, although it did at the beginning."""

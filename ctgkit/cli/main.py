@@ -14,7 +14,9 @@ from typing import Any
 import click
 
 from ctgkit import __version__
-from ctgkit.errors import CtgkitError, printable
+from ctgkit.cli import logs
+from ctgkit.cli.sources import remark
+from ctgkit.errors import CtgkitError, excerpt, near, printable
 
 UNUSABLE_FILE = 4
 """Exit code where the system refuses a file."""
@@ -54,8 +56,15 @@ SECTIONS = {
             "Print the contract as AsyncAPI, OpenAPI or JSON Schema.",
         ),
         "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
+        "sensors": ("ctgkit.server.registering:sensors", "Sensors that live in the database."),
         "store": ("ctgkit.server.databases:store", "Make, copy and compare databases."),
         "nodes": ("ctgkit.server.databases:nodes", "List backends that share a database."),
+    },
+    "This program": {
+        "config": ("ctgkit.cli.config_command:config", "Show every option, and who set it."),
+        "doctor": ("ctgkit.doctor:doctor", "Say what this machine lacks."),
+        "completion": ("ctgkit.cli.completion:completion", "Complete names in your shell."),
+        "help": ("ctgkit.cli.helping:help_", "Show what a command does."),
     },
 }
 """Section of ``--help`` -> name -> (module:function, one line). The only list of commands."""
@@ -77,6 +86,29 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), function)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of one that isn't there, the nearest is named."""
+        name = args[0]
+        if name not in COMMANDS and name[:1].isalnum():
+            ctx.fail(f"No such command {excerpt(name)!r}{near(name, COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what went wrong says which values came from elsewhere than its line."""
+        try:
+            return super().invoke(ctx)
+        except (CtgkitError, OSError, click.UsageError) as error:
+            running = ctx.meta.get("ctgkit.running")
+            if running is None:
+                raise
+            if isinstance(error, click.UsageError):
+                error.message += remark(running, error.message)  # type: ignore[misc]
+            else:
+                error.add_note(remark(running, str(error)))
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -101,24 +133,10 @@ def cli() -> None:
     """
 
 
-class OneLine(logging.Formatter):
-    """Keeps a message on its line: a peer's text can't forge lines or command the terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
-        """Return the line without its traceback."""
-        return printable(super().formatMessage(record))
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        """Return the traceback, indented: its last lines may quote a peer."""
-        lines = super().formatException(ei).split("\n")
-        return "\n".join(f"  {printable(line)}" for line in lines)
-
-
 def main() -> None:
     """Run the command line and exit with its code."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logs.use(os.environ.get(logs.VARIABLE, ""))
     logging.getLogger("websockets").setLevel(logging.WARNING)  # its INFO repeats ours
     for stream in (sys.stdout, sys.stderr):  # a locale without our signs is no reason to stop
         if isinstance(stream, io.TextIOWrapper):
@@ -136,7 +154,7 @@ def _run() -> int:
     except click.ClickException as error:
         if not isinstance(error, click.MissingParameter):
             error.message = printable(error.message)  # type: ignore[misc] # no line of its own
-        error.show()
+        _complain(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return 130
@@ -144,14 +162,31 @@ def _run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (CtgkitError, OSError) as error:
-        click.echo(printable(f"ctgkit: {_line(error)}"), err=True)
+        _say(f"ctgkit: {_line(error)}")
         logging.debug("where it happened", exc_info=True)
         return error.exit_code if isinstance(error, CtgkitError) else UNUSABLE_FILE
 
 
+def _complain(error: click.ClickException) -> None:
+    """Show a refusal of the command line, with the usage."""
+    if logs.are_json():
+        _say(error.format_message())
+    else:
+        error.show()
+
+
+def _say(text: str) -> None:
+    """Write the line that a command ends with."""
+    if logs.are_json():
+        logging.error("%s", text)
+    else:
+        click.echo(printable(text), err=True)
+
+
 def _line(error: CtgkitError | OSError) -> str:
     """Return what went wrong; of what the system refused, with the file's name."""
+    told = "".join(getattr(error, "__notes__", ()))
     if isinstance(error, CtgkitError):
-        return str(error)
+        return f"{error}{told}"
     named = f"{error.filename}: " if error.filename else ""
-    return f"{named}{error.strerror or error}"
+    return f"{named}{error.strerror or error}{told}"

@@ -22,14 +22,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, fields
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from ctgkit.cli import logs
+from ctgkit.cli.sources import set_variable
 from ctgkit.cli.types import PAUSE, SEED, STORE, File, OutFile
 from ctgkit.config import Config, find_config
 from ctgkit.errors import ConfigError, excerpt, near
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,8 +69,8 @@ class Option(click.Option):
         """Return the value of the first of its variables that is set and not empty."""
         if ctx.auto_envvar_prefix is None or not self.expose_value:
             return None
-        names = (f"{ctx.auto_envvar_prefix}_{key.upper()}" for key in self.keys())
-        return next((value for name in names if (value := os.environ.get(name))), None)
+        name = set_variable(ctx, self)
+        return None if name is None else os.environ[name]
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         """Return how an error names it."""
@@ -73,7 +78,7 @@ class Option(click.Option):
         if ctx and self.name:
             source = ctx.get_parameter_source(self.name)
             if source is ParameterSource.ENVIRONMENT:
-                return f"'{hint}' (from the environment)"
+                return f"'{hint}' (from ${set_variable(ctx, self)})"
         return f"'{hint}'"
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
@@ -88,6 +93,12 @@ class Option(click.Option):
 
 class Command(click.Command):
     """A command whose ``--help`` has sections: the usual options first."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Return what completes a word: no aliases."""
+        aliases = {a for param in self.params for a in getattr(param, "_aliases", ())}
+        found = super().shell_complete(ctx, incomplete)
+        return [item for item in found if item.value not in aliases]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, each section in the order in which it first appears."""
@@ -153,6 +164,7 @@ def command(
 
 
 def _load_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    ctx.meta["ctgkit.running"] = ctx
     config = find_config(value)
     path = ctx.command_path.split()
     section = path[1] if len(path) > 1 else path[0]  # `exam list` reads [exam]
@@ -220,8 +232,13 @@ def _set_verbosity(_ctx: click.Context, _param: click.Parameter, value: int) -> 
     logging.getLogger().setLevel({0: logging.INFO, -1: logging.WARNING}.get(value, logging.DEBUG))
 
 
+def _set_log_format(_ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        logs.use(value)
+
+
 def common_params() -> list[click.Parameter]:
-    """Return ``--config``, ``-v`` and ``-q``; the parsed file is ``ctx.obj``."""
+    """Return ``--config``, ``-v``, ``-q`` and ``--log-format``; the parsed file is ``ctx.obj``."""
     return [
         Option(
             ["--config"],
@@ -250,11 +267,20 @@ def common_params() -> list[click.Parameter]:
             expose_value=False,
             help="Log less.",
         ),
+        Option(
+            ["--log-format"],
+            section=GENERAL,
+            type=click.Choice(logs.FORMATS),
+            is_eager=True,
+            expose_value=False,
+            callback=_set_log_format,
+            help=f"Lines of the log; default: ${logs.VARIABLE}, or text.",
+        ),
     ]
 
 
 def common_options(command: F) -> F:
-    """Add ``--config``, ``-v`` and ``-q`` to a function that click's own decorators describe."""
+    """Add the options that all commands have to a function that click's own decorators describe."""
     known = getattr(command, "__click_params__", [])
     command.__click_params__ = [*reversed(common_params()), *known]  # type: ignore[attr-defined]
     return command
@@ -282,14 +308,9 @@ def ready_file_option(help_text: str) -> Any:
 
 def seed_option(what: str, **more: Any) -> Any:
     """Return ``--seed``."""
-    return option(
-        "--seed",
-        type=SEED,
-        default=0,
-        show_default=True,
-        help=f"Random seed of {what}; the same one gives the same bytes.",
-        **more,
-    )
+    attributes = {"default": 0, "show_default": True} | more
+    text = f"Random seed of {what}; the same one gives the same bytes."
+    return option("--seed", **{"type": SEED, "help": text} | attributes)
 
 
 def connect_timeout_option() -> Any:

@@ -6,6 +6,7 @@ digits of other scripts, names that no resolver takes, folders that don't exist.
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 from click.core import ParameterSource
 
+from ctgkit.cli.streams import DASH, taken_from_stdin
 from ctgkit.config import sensor_id_of
 from ctgkit.dsn import PREFIX as DSN_PREFIX
 from ctgkit.dsn import Dsn, is_dsn, read_dsn
@@ -77,7 +79,9 @@ class Number(Refined[float]):
             return value
         number = super().convert(value, param, ctx)
         if not self.low <= number <= self.high or (self.above and number == self.low):
-            span = f"{self.low:.10g} to {self.high:.10g}"
+            bounds = (self.low, self.high)
+            low, high = (str(b) if isinstance(b, int) else f"{b:.10g}" for b in bounds)
+            span = f"{low} to {high}"
             self.fail(f"{value} is outside {'more than ' * self.above}{span}", param, ctx)
         return number
 
@@ -94,8 +98,20 @@ def whole(unit: str, low: int, high: int) -> Number:
 
 def seconds(low: float = 0.0, high: float = SEC_FROM_START_MAX_S, *, above: bool = False) -> Number:
     """Return the type of a time: seconds, or with a unit as in ``20min``; up to a leap year."""
-    read = _quoting(seconds_of, "a time in seconds, or one such as 20min or 2h")
+    read = _quoting(seconds_of, "a time in seconds, or one such as 20min or 1h30m")
     return Number("S", low, high, read, above=above)
+
+
+def whole_seconds(low: int, high: int) -> Number:
+    """Return the type of a time of whole seconds, with or without a unit."""
+
+    def read(text: str) -> int:
+        time_s = seconds_of(text)
+        if time_s != int(time_s):
+            raise ValueError
+        return int(time_s)
+
+    return Number("S", low, high, _quoting(read, "a time of whole seconds, such as 120 or 2min"))
 
 
 def _quoting(read: Callable[[str], T], wanted: str) -> Callable[[str], T]:
@@ -112,7 +128,7 @@ SECONDS = seconds(above=True)
 PAUSE = seconds()
 """A time that may be none."""
 RATE = number("HZ", RATE_MIN_HZ, RATE_MAX_HZ)
-SEED = whole("N", 0, SEED_MAX)
+SEED = whole("N", -SEED_MAX, SEED_MAX)
 SENSORS = whole("N", 1, SENSORS_MAX)
 PORT = whole("PORT", 0, 65535)
 SHARE = number("X", 0.0, 1.0)
@@ -191,6 +207,16 @@ class Url(Refined[str]):
 SENSOR_ID = Refined("UUID", sensor_id_of)
 
 
+KNOWN_ENDINGS = frozenset(
+    (
+        ".csv", ".tsv", ".json", ".jsonl", ".gz", ".edf", ".hea", ".dat", ".npz", ".parquet",
+        ".xlsx", ".db", ".xml", ".html", ".pdf", ".png", ".svg", ".toml",
+    )
+)  # fmt: skip
+"""Endings of names that promise something."""
+JSON_LINES: dict[str, Any] = {"holds": "JSON lines", "suffixes": (".jsonl", ".json")}
+
+
 class FaultOption(click.ParamType["Fault"]):
     """A fault, such as ``drop:rate=0.01``."""
 
@@ -215,9 +241,18 @@ class FaultOption(click.ParamType["Fault"]):
 class File(click.Path):
     """A file to read; it need not exist unless *exists* says so: then its reader complains."""
 
-    def __init__(self, *, exists: bool = False, dir_okay: bool = False, name: str = "FILE") -> None:
+    def __init__(
+        self,
+        *,
+        exists: bool = False,
+        dir_okay: bool = False,
+        name: str = "FILE",
+        stdin: bool = False,
+    ) -> None:
         super().__init__(exists=exists, dir_okay=dir_okay, path_type=Path)
         self.name = name
+        self._stdin = stdin
+        """Whether ``-`` means standard input."""
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Return the name as it is."""
@@ -227,6 +262,8 @@ class File(click.Path):
         """Return the path."""
         if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
             self.fail(f"{excerpt(str(value))!r} is no name of a file", param, ctx)
+        if self._stdin and str(value) == DASH and ctx and not ctx.resilient_parsing:
+            return taken_from_stdin(ctx)
         try:
             return super().convert(value, param, ctx)
         except (OSError, ValueError) as error:  # too long, or not of this locale's characters
@@ -238,7 +275,7 @@ class Recorded(File):
     """A recording to read: a file or folder, or the address of a PostgreSQL database."""
 
     def __init__(self) -> None:
-        super().__init__(dir_okay=True)
+        super().__init__(dir_okay=True, stdin=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a path, or an address."""
@@ -255,17 +292,35 @@ class Recorded(File):
 
 
 class OutFile(File):
-    """A file to write, in a folder that exists unless *parents* are made."""
+    """A file to write, in a folder that exists unless *parents* are made.
+
+    Where it *holds* one kind of thing only, names that promise another are refused: those with an
+    ending that people know, unless it is among *suffixes*. With *stdout* ``-`` is let through.
+    """
 
     def __init__(
-        self, *, parents: bool = False, dir_okay: bool = False, name: str = "FILE"
+        self,
+        *,
+        parents: bool = False,
+        dir_okay: bool = False,
+        name: str = "FILE",
+        holds: str = "",
+        suffixes: tuple[str, ...] = (),
+        stdout: bool = False,
     ) -> None:
         super().__init__(dir_okay=dir_okay, name=name)
-        self._parents = parents
+        self._parents, self._holds, self._suffixes = parents, holds, suffixes
+        self._stdout = stdout
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; said before an hour's run, not after."""
         path: Path = super().convert(value, param, ctx)
+        if self._stdout and str(path) == DASH:
+            return path
+        ending = path.suffix.lower()
+        if self._holds and ending in KNOWN_ENDINGS and ending not in self._suffixes:
+            better = " or ".join(self._suffixes)
+            self.fail(f"{path}: {self._holds} goes into {better}, not {ending}", param, ctx)
         folder = path.parent
         try:
             path.exists()  # raises for a name that is too long
@@ -312,11 +367,39 @@ def _hide_password(
     dsn: Dsn, param: click.Parameter | None, ctx: click.Context | None, kind: click.ParamType[Any]
 ) -> None:
     """Refuse a password on the command line."""
-    if not dsn.has_password or ctx is None or param is None:
-        return
-    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+    if dsn.has_password and _typed(param, ctx):
         reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
         kind.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
+
+
+def _typed(param: click.Parameter | None, ctx: click.Context | None) -> bool:
+    """Return whether a value stands on the command line, where everybody sees it."""
+    if ctx is None or param is None:
+        return False
+    return ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+
+
+class BusAddress(Refined[str]):
+    """Addresses of NATS servers."""
+
+    def __init__(self) -> None:
+        super().__init__("nats://HOST[:PORT][/NAME]", _bus)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address; a secret in it comes from files or the environment only."""
+        meant = str(super().convert(value, param, ctx))
+        if "@" in meant and _typed(param, ctx):
+            reason = "lists of processes would show the password: use CTGKIT_SERVE_BUS"
+            self.fail(f"{reason} or ctgkit.toml", param, ctx)
+        return meant
+
+
+def _bus(text: str) -> str:
+    one = re.compile(r"(nats|tls)://([^@/\s,]+@)?[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9_-]*)?")
+    for url in text.split(","):
+        if not one.fullmatch(url):  # it isn't shown: a password may be in it
+            raise ValueError("is not nats://[USER:PASSWORD@]HOST[:PORT][/NAME]")
+    return text
 
 
 def _database(text: str) -> Path | Dsn:

@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit import __version__, wire
-from ctgkit.analysis.analyzer import Analysis, Analyzer, AnalyzerSettings
+from ctgkit.analysis.analyzer import Analyzer, AnalyzerSettings
 from ctgkit.clock import utc_timestamp
 from ctgkit.errors import WireError, excerpt
 from ctgkit.mlstub.acting import act_out
@@ -242,7 +242,7 @@ class MlService:
             state.prediction = wire.encode_prediction(analysis.prediction)
             state.status = status_of(analysis.prediction.hypoxia_probability)
             if self.settings.analysis.profile != "original":
-                return members(analysis)
+                return analysis.members()
         elif analyzer.latest is None and state.prediction is not None:
             state.prediction, state.status = None, "ok"  # a new examination began
         return None
@@ -360,19 +360,6 @@ async def _write(
             logger.warning("client %s doesn't read: cut off", connection.remote_address)
             connection.transport.abort()
             raise
-
-
-def members(analysis: Analysis) -> dict[str, Any]:
-    """Return what a result says beyond the contract: on what its prediction rests."""
-    extra = {
-        "features": analysis.features.values,
-        "events": analysis.events,
-        "figo": analysis.figo,
-        "alert_details": analysis.alerts,
-    }
-    if analysis.verdict is not analysis.figo:
-        extra["guideline"] = analysis.verdict
-    return extra
 
 
 _READABLE = ("Access-Control-Allow-Origin", "*")

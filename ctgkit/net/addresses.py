@@ -14,6 +14,11 @@ PORT_MAX = 65_535
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{0,5}))?")
 """``NAME[:PORT]`` or ``[IPV6][:PORT]``: no user, no zone, no escapes."""
+_ENDINGS = (
+    ".csv", ".tsv", ".txt", ".gz", ".jsonl", ".ndjson", ".json", ".har", ".log", ".edf", ".hea",
+    ".dat", ".npz", ".parquet", ".xlsx", ".db", ".sqlite", ".fhr", ".toml", ".xml", ".html",
+)  # fmt: skip
+"""Of files that people have here; no top-level domain is called so."""
 _NOT_IN_URLS = re.compile(r"[^\x21-\x7e]|[\\#<>\"{}|^`]")
 
 
@@ -103,6 +108,17 @@ def host_and_port(text: str) -> tuple[str, int]:
     return name, port
 
 
+def names_a_file(text: str) -> bool:
+    """Return whether *text* is the name of a file rather than an address.
+
+    >>> [names_a_file(t) for t in ("run.csv", "./run", "localhost", "ward-3:80", "ws://a/b.csv")]
+    [True, True, False, False, False]
+    """
+    if "://" in text or ":" in text.partition("/")[0]:
+        return False
+    return text.startswith(("/", "./", "../", "~")) or text.lower().endswith(_ENDINGS)
+
+
 def websocket_url(url: str, default_path: str) -> str:
     """Return the WebSocket address that *url* means, with ``HOST:PORT`` for ``ws://HOST:PORT``.
 
@@ -117,6 +133,8 @@ def websocket_url(url: str, default_path: str) -> str:
     ('ws://127.0.0.1:8080/ws', 'wss://ctg.example/live')
     """
     wrong = ValueError(f"{excerpt(url)!r} is not http(s)://HOST:PORT or ws(s)://HOST:PORT")
+    if names_a_file(url):
+        raise ValueError(f"{excerpt(url)!r} is a file's name, not ws://HOST:PORT")
     if _NOT_IN_URLS.search(url):
         raise wrong
     try:

@@ -1,33 +1,38 @@
-"""What a connection may cost, whoever it is: frames without end, handshakes, unread answers.
+"""What a connection may cost, whoever it is: frames without end, unread messages and answers.
 
 The library parses all that one read brought, up to 256 KiB, before anybody else gets a turn: 43,000
-pings are most of a second. Here a read is parsed in slices; after so many frames, or while nobody
-takes the messages, the rest waits and the socket isn't read.
+pings are most of a second. Here a read is cut into frames; after so many, or while nobody takes the
+messages, the rest waits and the socket isn't read. Whole messages never reach the library's parser
+(:mod:`ctgkit.net.messages`), and :meth:`FairConnection.deliver` hands them over as they come.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from inspect import isawaitable
-from typing import Any, ClassVar, Self
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.protocol import CONNECTING, OPEN, Side
+
+from ctgkit.net.messages import other_frames, whole_messages
 
 log = logging.getLogger(__name__)
 
-Answerer = Callable[[ServerConnection, Request], Awaitable[Response | None] | Response | None]
+Sink = Callable[[list[bytes]], Coroutine[Any, Any, None] | None]
+"""Takes messages that came together."""
 
 FRAMES_PER_TURN = 64
 """Frames of one connection before the others get their turn. Chosen: half a millisecond."""
-SLICE_BYTES, SLICE_MAX_BYTES = 512, 8192
-"""What is parsed at a time: at first 85 of the smallest frames, by which a turn may exceed its
-bound; more as long as that is few frames."""
+SLICE_BYTES, GROUP_BYTES = 512, 8192
+"""What is parsed at a time: before and after the connection is open, when frames aren't measured;
+and while it is."""
+READ_BYTES = 1 << 16
+"""Bytes of a read on asyncio's own loop, which allocates as many for each one, 256 KiB unless told:
+more than half of the cost of a small message. uvloop doesn't (and has no such attribute)."""
 UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
 LARGE_BYTES = 1024
@@ -39,17 +44,6 @@ MESSAGE_MIN_BYTES = 16
 """A data frame below this says nothing: the shortest message of the protocol is longer."""
 FLOODER_CLOSES_S = 1.0
 """How long a peer that is closed for flooding may take to hang up, seconds."""
-NEWCOMERS_MAX = 512
-"""Connections that haven't finished their handshake, at a time, before slow ones have to go."""
-REQUEST_MAX_BYTES = 1 << 15
-"""The request that opens a connection, headers included: the longest that we know has 2 KiB, and
-half a thousand unfinished ones may wait."""
-TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-)
-PATIENCE_S = 1.0
-"""How long a handshake may take even then, seconds: a thousand sensors may come back at once."""
 UNREAD_PONGS_MAX_BYTES = 1 << 20
 """Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
 
@@ -68,10 +62,21 @@ class FairConnection(Connection):
     closings: Counter[str] | None = None
     """Counts connections closed for what their peers did, under ``flood``."""
 
+    _sink: Sink | None = None
+    _held: asyncio.Task[None] | None = None
+    """What the sink waits for."""
     _rest: bytes = b""
     """Of a read: what isn't parsed yet, from `_rest_at` on."""
     _rest_at = 0
-    _slice_bytes = SLICE_BYTES
+    _is_cut = False
+    """Whether that is the beginning of a frame whose end hasn't come."""
+    _owed = 0
+    """Bytes that the library still has to get of a frame."""
+    _longest, _is_masked = 0, False
+    """Of messages that may come: how long they are at most, and whether they are masked."""
+    _head_tail = b""
+    _is_headed = False
+    """Whether the peer's request, or response, has ended."""
     _turn: asyncio.Handle | None = None
     """The next turn, when one is due."""
     _reads = True
@@ -92,19 +97,67 @@ class FairConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the queue of messages hold back the parser, not only the socket."""
         super().connection_made(transport)
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_BYTES
         self.recv_messages.pause = _nothing
         self.recv_messages.resume = self._next_turn
+
+    async def deliver(self, sink: Sink) -> None:
+        """Hand over all messages, several at a time where they come so, until the end.
+
+        Whatever the library makes of a connection, here too: limits, pings, fragments, closing.
+
+        Parameters
+        ----------
+        sink : callable
+            Gets the messages that came together, in order. What it returns, unless None, is waited
+            for before anything more is read or handed over.
+        """
+        self._sink = sink
+        try:
+            while True:
+                message = await self.recv(decode=False)  # none of those that the sink got
+                await self._settled()
+                if (pending := sink([message])) is not None:
+                    self._hold(pending)
+                    await self._settled()
+        except ConnectionClosed:
+            await self._settled()
+        finally:
+            self._sink = None
+            if self._held is not None:
+                self._held.cancel()
+
+    def _hold(self, pending: Coroutine[Any, Any, None]) -> None:
+        """Read nothing until *pending* is over."""
+        self._held = self.loop.create_task(pending)
+        self._held.add_done_callback(self._let_go)
+
+    def _let_go(self, over: asyncio.Task[None]) -> None:
+        if not over.cancelled() and over.exception() is not None:
+            self.transport.abort()  # which lets deliver() raise it
+        elif self._held is over:
+            self._held = None
+            self._next_turn()
+
+    async def _settled(self) -> None:
+        """Wait for what the sink waits for."""
+        while (held := self._held) is not None:
+            await held
+            self._let_go(held)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, or the first part of it."""
         if self._flooded:
             return
-        if self._rest:  # TLS delivers what it had decrypted in spite of the pause
+        if self._rest:
             self._rest = self._rest[self._rest_at :] + data
             self._rest_at = 0
+            if not self._is_cut:  # TLS delivers what it had decrypted in spite of the pause
+                return
         else:
             self._rest = data
-            self._go_on()
+        self._go_on()
 
     def _next_turn(self) -> None:
         if self._turn is None:
@@ -113,33 +166,107 @@ class FairConnection(Connection):
     def _go_on(self) -> None:
         """Parse as much as one turn allows; read on when nothing is left."""
         self._turn = None
-        rest, at, frames, size = self._rest, self._rest_at, 0, self._slice_bytes
+        rest, at, frames, is_cut = self._rest, self._rest_at, 0, False
         while at < len(rest) and frames < FRAMES_PER_TURN and not self._must_wait():
-            end = self._end_of_slice(rest, at, size)
-            count = self._parse(rest[at:end])
-            if count < FRAMES_PER_TURN // 4 and end == at + size <= len(rest):
-                size = min(2 * size, SLICE_MAX_BYTES)
-            elif count > FRAMES_PER_TURN:
-                size = SLICE_BYTES
+            end, count = self._take(rest, at, FRAMES_PER_TURN - frames)
+            if is_cut := end == at:
+                break
             at, frames = end, frames + count
-        self._slice_bytes = size
         if self._flooded or at >= len(rest):
-            self._rest, self._rest_at = b"", 0
-        else:
-            self._rest, self._rest_at = rest, at
-        if self._rest and not self._must_wait():
+            rest, at = b"", 0
+        self._rest, self._rest_at, self._is_cut = rest, at, is_cut
+        has_more = bool(rest) and not is_cut
+        if has_more and not self._must_wait():
             self._next_turn()
-        reads = not (self._rest or (self.recv_messages.paused and not self._flooded))
+        reads = not (has_more or self._is_full())
         if reads is not self._reads and not self.transport.is_closing():
             self._reads = reads
             (self.transport.resume_reading if reads else self.transport.pause_reading)()
 
-    def _must_wait(self) -> bool:
-        """Return whether nothing more may be parsed before somebody takes what was."""
-        return self.recv_messages.paused and not self._flooded
+    def _is_full(self) -> bool:
+        """Return whether somebody has to take what was parsed before more is."""
+        return (self._held is not None or self.recv_messages.paused) and not self._flooded
 
-    def _end_of_slice(self, data: bytes, at: int, size: int) -> int:
-        return at + size
+    def _must_wait(self) -> bool:
+        """Return whether nothing more may be parsed now."""
+        return self._is_full()
+
+    def _take(self, data: bytes, at: int, most: int) -> tuple[int, int]:
+        """Parse some frames; return where they end, and how many they were.
+
+        It ends where it began when more has to come first.
+        """
+        protocol = self.protocol
+        if protocol.state is not OPEN or protocol.extensions or protocol.debug:
+            end = self._end_of_slice(data, at)
+            return end, self._parse(data[at:end])
+        if self._owed:
+            end = min(at + self._owed, len(data))
+            self._owed -= end - at
+            return end, self._parse(data[at:end])
+        longest = self._longest or self._measured()
+        room = self._room(most)
+        if protocol.current_size is not None:
+            longest = 0  # it is the library that knows how much may still come
+        else:
+            enough = GROUP_BYTES if self._sink is None else READ_BYTES
+            messages, end = whole_messages(
+                data, at, masked=self._is_masked, most=room, most_bytes=enough, longest=longest
+            )
+            if messages:
+                self._hand_over(messages, data[at])
+                return end, len(messages)
+        count, end, self._owed = other_frames(
+            data, at, masked=self._is_masked, most=room, most_bytes=GROUP_BYTES, longest=longest
+        )
+        if end > at:
+            self._parse(data[at:end])
+        return end, count
+
+    def _measured(self) -> int:
+        """Return the longest message that may come."""
+        protocol = self.protocol
+        self._is_masked = protocol.side is Side.SERVER
+        limits = (protocol.max_message_size, protocol.max_fragment_size, 1 << 30)
+        self._longest = min(limit for limit in limits if limit is not None)
+        return self._longest
+
+    def _room(self, most: int) -> int:
+        """Return how many messages may come before those that wait are enough."""
+        messages = self.recv_messages
+        if messages.high is None or (self._sink is not None and not len(messages.frames)):
+            return most
+        return min(most, max(1, messages.high + 1 - len(messages.frames)))
+
+    def _hand_over(self, messages: list[bytes], first: int) -> None:
+        """Pass whole messages on: to the sink, unless others wait that came before them."""
+        if self._sink is None or len(self.recv_messages.frames):
+            opcode = Opcode(first & 0x0F)
+            for message in messages:
+                self.process_event(Frame(opcode, message))
+        else:
+            least = self.message_min_bytes
+            if len(min(messages, key=len)) < least:
+                self._idle_frames += sum(len(message) < least for message in messages)
+            try:
+                pending = self._sink(messages)
+            except Exception as error:
+                pending = _raised(error)
+            if pending is not None:
+                self._hold(pending)
+        self._account()
+
+    def _end_of_slice(self, data: bytes, at: int) -> int:
+        """Return where the head ends, as long as it lasts: frames begin right behind it."""
+        end = at + SLICE_BYTES
+        if self.protocol.state is CONNECTING and not self._is_headed:
+            before = self._head_tail
+            found = (before + data[at:end]).find(b"\r\n\r\n")
+            if found >= 0:
+                self._is_headed = True
+                end = at + found + 4 - len(before)
+            self._head_tail = (before + data[at:end])[-3:]
+        return end
 
     def _parse(self, data: bytes) -> int:
         """Let the library parse *data*; return how many frames that were."""
@@ -152,12 +279,16 @@ class FairConnection(Connection):
             self.close_deadline = self.loop.time() + self.close_timeout
         for event in events:
             self.process_event(event)
+        self._account()
+        return len(events)
+
+    def _account(self) -> None:
+        """Look at what the last frames were."""
         if self._large:
             self._large = False
             self._add_up()
         if self._idle_frames:
             self._spend()
-        return len(events)
 
     def process_event(self, event: Any) -> None:
         """Pass a frame on, and note what it is worth."""
@@ -223,14 +354,16 @@ class FairConnection(Connection):
 
     def eof_received(self) -> None:
         """Parse what still waits, then end (only TLS ends while something waits)."""
-        rest, self._rest = self._rest[self._rest_at :], b""
+        rest, self._rest, self._is_cut = self._rest[self._rest_at :], b"", False
         for at in range(0, len(rest), SLICE_BYTES):
             if not self._flooded:
                 self._parse(rest[at : at + SLICE_BYTES])
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop what wasn't parsed."""
+        """Drop what wasn't parsed; of a frame without its end, the library says what is missing."""
+        if self._is_cut:
+            self.protocol.receive_data(self._rest[self._rest_at :])
         self._rest, self._rest_at = b"", 0
         self.recv_messages.resume = _nothing
         if self._turn is not None:
@@ -248,87 +381,9 @@ def _nothing() -> None:
     pass
 
 
+async def _raised(error: Exception) -> None:
+    raise error
+
+
 class BoundedClient(FairConnection, ClientConnection):
     """A client's connection, to a server that isn't trusted to leave us time for others."""
-
-
-class BoundedConnection(FairConnection, ServerConnection):
-    """A server's connection whose peer can't make it hold any amount of anything.
-
-    One that doesn't finish its handshake makes room for others; otherwise whoever says nothing
-    could hold any number of connections, for as long as a handshake may take. One that breaks its
-    connection while its request is answered is dropped. What comes behind a request is parsed when
-    the request is answered.
-    """
-
-    _waiting: ClassVar[WeakKeyDictionary[Server, dict[ServerConnection, float]]] = (
-        WeakKeyDictionary()
-    )
-    """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
-    _request_bytes = 0
-
-    async def handshake(
-        self, process_request: Answerer | None = None, *arguments: Any, **more: Any
-    ) -> None:
-        """Perform the opening handshake."""
-        waiting = self._waiting.setdefault(self.server, {})
-        now_s = self.loop.time()
-        while len(waiting) >= NEWCOMERS_MAX:
-            slowest, since_s = next(iter(waiting.items()))
-            if now_s - since_s < PATIENCE_S:
-                break
-            del waiting[slowest]
-            slowest.transport.abort()
-        waiting[self] = now_s
-        try:
-            answer = process_request and _unless_broken(process_request)
-            await super().handshake(answer, *arguments, **more)
-        finally:
-            waiting.pop(self, None)
-            if self._rest:
-                self._next_turn()
-
-    def _must_wait(self) -> bool:
-        return super()._must_wait() or (self.request is not None and self.response is None)
-
-    def _parse(self, data: bytes) -> int:
-        """Let the library parse *data*, as long as a request isn't too large."""
-        if self.request is None:
-            self._request_bytes += len(data)
-            if self._request_bytes > REQUEST_MAX_BYTES:
-                self._flooded = True
-                self.transport.write(TOO_LARGE)
-                self.transport.close()
-                return 0
-        return super()._parse(data)
-
-    def _end_of_slice(self, data: bytes, at: int, size: int) -> int:
-        """Return where the request ends, as long as there is none."""
-        if self.request is None and (end := data.find(b"\r\n\r\n", at)) >= 0:
-            return min(end + 4, at + size)
-        return at + size
-
-
-def _unless_broken(
-    answer: Answerer,
-) -> Callable[[ServerConnection, Request], Awaitable[Response | None]]:
-    """Wrap a ``process_request``: a peer whose connection broke meanwhile is dropped.
-
-    It half-closed while it was answered, and websockets has then ended its side already: the answer
-    would fail an assertion, and log a traceback.
-    """
-
-    async def answered(connection: ServerConnection, request: Request) -> Response | None:
-        response = answer(connection, request)
-        if isawaitable(response):
-            response = await response
-        if connection.protocol.eof_sent:
-            if not connection.transport.is_closing():  # otherwise it was us, or is known already
-                log.info(
-                    "request dropped: it broke off meanwhile peer=%s", connection.remote_address
-                )
-            connection.transport.abort()
-            await connection.wait_closed()
-        return response
-
-    return answered

@@ -1,19 +1,45 @@
-"""Many WebSocket messages in one write.
+"""Many WebSocket messages in one write, each framed in one pass.
 
 A write per message costs a system call each; a group of messages that are ready together costs
 one (measured: 11 instead of 21 µs per message on a link, performance.md).
 """
 
+import os
 from collections.abc import Iterable
 
 from websockets.asyncio.connection import Connection
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
+from websockets.protocol import Side, State
+
+from ctgkit.net.messages import TEXT, apply_mask
+
+_MASKED = 0x80
+_masks: list[bytes] = []
+"""Masks to come, as unpredictable as those that are drawn one by one."""
+MASKS_AT_ONCE = 1024
 
 
 def text_frame(text: bytes) -> bytes:
     """Return *text* as an unmasked frame: serialised once, shared by all viewers."""
-    return Frame(Opcode.TEXT, text).serialize(mask=False)
+    return _header(len(text), 0) + text
+
+
+def masked_text_frame(text: bytes) -> bytes:
+    """Return *text* as a frame of a client, with a mask of its own."""
+    try:
+        mask = _masks.pop()
+    except IndexError:
+        drawn = os.urandom(4 * MASKS_AT_ONCE)
+        _masks.extend(drawn[at : at + 4] for at in range(4, len(drawn), 4))
+        mask = drawn[:4]
+    return _header(len(text), _MASKED) + mask + apply_mask(text, mask)
+
+
+def _header(size: int, bit: int) -> bytes:
+    if size < 126:
+        return bytes((TEXT, bit | size))
+    if size < 1 << 16:
+        return bytes((TEXT, bit | 126, size >> 8, size & 0xFF))
+    return bytes((TEXT, bit | 127)) + size.to_bytes(8)
 
 
 async def send_texts(connection: Connection, texts: Iterable[bytes]) -> None:
@@ -30,9 +56,14 @@ async def send_texts(connection: Connection, texts: Iterable[bytes]) -> None:
 
 def write_texts(connection: Connection, texts: Iterable[bytes]) -> None:
     """Write several text messages at once, without waiting, to a :func:`is_writable` peer."""
-    for text in texts:
-        connection.protocol.send_text(text)
-    connection.transport.write(b"".join(connection.protocol.data_to_send()))
+    protocol = connection.protocol
+    if protocol.extensions or protocol.debug:
+        for text in texts:
+            protocol.send_text(text)
+        connection.transport.write(b"".join(protocol.data_to_send()))
+        return
+    frame = masked_text_frame if protocol.side is Side.CLIENT else text_frame
+    connection.transport.write(b"".join(map(frame, texts)))
 
 
 async def send_frames(connection: Connection, frames: Iterable[bytes]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctgkit.dsn import Dsn
-from ctgkit.errors import ConfigError, CtgkitError, StoreError, Unreachable, excerpt
+from ctgkit.errors import CtgkitError, MissingExtra, StoreError, Unreachable, excerpt
 
 if TYPE_CHECKING:
     import asyncpg
@@ -53,7 +53,7 @@ async def connect(
         When it doesn't let us in.
     """
     if importlib.util.find_spec("asyncpg") is None:
-        raise ConfigError(str(dsn), "needs the extra: pip install 'ctgkit[postgres]'")
+        raise MissingExtra(str(dsn), "asyncpg", "postgres")
     import asyncpg
 
     where = str(dsn)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -21,10 +22,11 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from ctgkit.errors import ConfigError, Unreachable, excerpt
+from ctgkit.errors import ConfigError, excerpt
 from ctgkit.net.addresses import PORT_MAX, authority
-from ctgkit.net.connection import FRAMES_PER_TURN, Answerer, BoundedConnection
+from ctgkit.net.connection import FRAMES_PER_TURN
 from ctgkit.net.http import Answer, Asked, problem, response, split_target
+from ctgkit.net.newcomers import Answerer, BoundedConnection
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import TELLING, Seldom, log_refusal, request_line
 
@@ -147,9 +149,7 @@ class OpenServer:
         await self.stop()
 
 
-def listen(
-    host: str, port: int, error: type[ConfigError] | type[Unreachable] = Unreachable
-) -> list[socket.socket]:
+def listen(host: str, port: int) -> list[socket.socket]:
     """Bind an address; ``localhost`` means both loopback ones, where the machine has both.
 
     Parameters
@@ -158,12 +158,10 @@ def listen(
         A name or an address; an IPv6 one with or without brackets.
     port : int
         0 takes any free one, the same on each address.
-    error : type
-        What to raise.
 
     Raises
     ------
-    ConfigError or Unreachable
+    ConfigError
         When it cannot be bound.
     """
     host = host.removeprefix("[").removesuffix("]")
@@ -182,9 +180,18 @@ def listen(
     except (OSError, ValueError, OverflowError) as problem:
         for sock in bound:
             sock.close()
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise error(authority(host, port), f"cannot listen: {reason}") from problem
+        where = authority(host, port)
+        raise ConfigError(where, f"cannot listen: {why_not_bound(problem)}") from problem
     return bound
+
+
+def why_not_bound(problem: Exception) -> str:
+    """Return in a few words why an address cannot be listened at."""
+    if isinstance(problem, OSError) and (problem.errno or 0) > 0:
+        if problem.errno == errno.EADDRINUSE:
+            return "the port is in use already"
+        return os.strerror(problem.errno or 0)  # asyncio's own text repeats the address
+    return getattr(problem, "strerror", None) or str(problem)
 
 
 def _bind(host: str, port: int) -> socket.socket:

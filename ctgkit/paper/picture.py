@@ -27,6 +27,8 @@ from ctgkit.paper.subject import Subject
 
 CM_PER_INCH = 2.54
 FINE_PT, HEAVY_PT, LIMIT_PT, TRACE_PT = 0.3, 0.7, 0.9, 0.8
+MINUTE_PT, BASELINE_PT = 1.3, 1.3
+BAR_CM, BESIDE_CM = 5, 18.0
 TEXT_PT, SMALL_PT = 8.0, 7.0
 _LABEL_ROOM_CM = 2.0
 _LETTER_ROOM_CM = 0.7
@@ -35,25 +37,59 @@ _INK = {name: colour.light for name, colour in COLOURS.items()}
 
 
 def draw(
-    sheet: Sheet, subject: Subject, header: str, warning: str, *, baseline: bool = False
+    sheets: Sequence[Sheet],
+    subject: Subject,
+    header: Sequence[str],
+    warning: str,
+    *,
+    baseline: bool = False,
 ) -> Figure:
-    """Draw one sheet.
+    """Draw one page.
 
     Parameters
     ----------
-    sheet : Sheet
-        Its place and its stretch of time.
+    sheets : sequence of Sheet
+        The strips on it, from above.
     subject : Subject
-        Samples and events; those outside the sheet are left out.
-    header, warning : str
-        One line above, one line below the strip.
+        Samples and events; those outside a strip are left out.
+    header : sequence of str
+        Lines above the strips, the last one next to them.
+    warning : str
+        One line below.
     baseline : bool
         Whether to draw the baseline, and each event's distance from it.
     """
-    figure = Figure(figsize=(sheet.width_cm / CM_PER_INCH, sheet.height_cm / CM_PER_INCH))
+    top, last = sheets[0], sheets[-1]
+    figure = Figure(figsize=(top.width_cm / CM_PER_INCH, top.height_cm / CM_PER_INCH))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, sheet.width_cm), ylim=(0, sheet.height_cm))
+    axes.set(xlim=(0, top.width_cm), ylim=(0, top.height_cm))
     axes.set_axis_off()
+    for sheet in sheets:
+        _strip(axes, sheet, subject, baseline=baseline)
+    for number, text in enumerate(reversed(header)):
+        weight = "bold" if number == len(header) - 1 else "normal"
+        y_cm = top.fhr.top_cm + 0.35 + 0.45 * number
+        _text(axes, LEFT_CM, y_cm, text, ha="left", weight=weight)
+    _text(axes, LEFT_CM, last.toco.bottom_cm - 0.95, warning, ha="left")
+    _scale_bar(axes, last)
+    return figure
+
+
+def _scale_bar(axes: Axes, sheet: Sheet) -> None:
+    """Draw a length that a ruler can check on the print."""
+    right, width_cm = sheet.right_cm, sheet.right_cm - LEFT_CM
+    length_cm = BAR_CM if width_cm >= 3 * BAR_CM else 1
+    # beside the warning, or below it where there is no room
+    y = sheet.toco.bottom_cm - (0.95 if width_cm >= BESIDE_CM else 1.35)
+    left = right - length_cm
+    ends = [[(x, y - _TICK_CM), (x, y + _TICK_CM)] for x in (left, right)]
+    _lines(axes, [[(left, y), (right, y)], *ends], "ink", HEAVY_PT, "scale")
+    time = f"{length_cm / sheet.speed_cm_min:.3g} min"
+    _text(axes, left - 0.15, y, f"{length_cm} cm, {time}", ha="right", size=SMALL_PT)
+
+
+def _strip(axes: Axes, sheet: Sheet, subject: Subject, *, baseline: bool) -> None:
+    """Draw one strip."""
     _paper(axes, sheet)
     samples = subject.recording
     toco = samples.spasms if np.isnan(samples.uterus).all() else samples.uterus
@@ -66,9 +102,6 @@ def draw(
         if event.end_s > sheet.start_s and event.onset_s < sheet.end_s:
             _mark(axes, sheet, event)
     _texts(axes, sheet)
-    _text(axes, LEFT_CM, sheet.fhr.top_cm + 0.6, header, ha="left", weight="bold")
-    _text(axes, LEFT_CM, sheet.toco.bottom_cm - 1.1, warning, ha="left")
-    return figure
 
 
 def _paper(axes: Axes, sheet: Sheet) -> None:
@@ -84,7 +117,7 @@ def _paper(axes: Axes, sheet: Sheet) -> None:
     minutes = sheet.times_s(60)
     fine = [t for t in sheet.times_s(60 * GRID_CM / sheet.speed_cm_min) if t not in set(minutes)]
     for panel in (sheet.fhr, sheet.toco):
-        for name, times, width in (("fine", fine, FINE_PT), ("minutes", minutes, HEAVY_PT)):
+        for name, times, width in (("fine", fine, FINE_PT), ("minutes", minutes, MINUTE_PT)):
             ends = (panel.bottom_cm, panel.top_cm)
             segments = [[(sheet.x_cm(t), y) for y in ends] for t in times]
             _lines(axes, segments, "grid", width, name)
@@ -138,7 +171,7 @@ def _baseline(axes: Axes, sheet: Sheet, subject: Subject) -> None:
         if spans[b].from_s - spans[a].to_s < 60:
             style = "--" if spans[a].held or spans[b].held else "-"
             (line,) = axes.plot(
-                x_cm[a : b + 1], y_cm[a : b + 1], style, color=_INK["limit"], lw=LIMIT_PT
+                x_cm[a : b + 1], y_cm[a : b + 1], style, color=_INK["faint"], lw=BASELINE_PT
             )
             line.set_gid("baseline")
             line.set_clip_path(_window(axes, sheet))

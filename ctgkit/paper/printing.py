@@ -1,5 +1,6 @@
 """A subject onto sheets, and those into a file."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,25 +82,27 @@ def print_subject(subject: Subject, out: Path, wanted: Printing, source: str) ->
             f"the strip would be {sheets[0].width_cm:.0f} cm long: use PDF, or --from --to",
         )
     _write(out, _figures(subject, sheets, simulated, wanted.baseline), wanted.dpi)
-    return len(sheets)
+    return sheets[-1].page + 1
 
 
 def _figures(
     subject: Subject, sheets: list[Sheet], simulated: bool, baseline: bool
 ) -> Iterator[Figure]:
     warning = f"{'SIMULATED DATA · ' if simulated else ''}{DISCLAIMER} · not for clinical use"
-    for number, sheet in enumerate(sheets, 1):
+    whose = " · ".join(["CTG", *subject.names()])
+    pages = sheets[-1].page + 1
+    for page, group in itertools.groupby(sheets, key=lambda sheet: sheet.page):
+        strips = list(group)
         parts = [
-            "CTG",
-            f"{sheet.speed_cm_min} cm/min",
-            f"{sheet.fhr.scale.per_cm:g} beats/min per cm",
-            f"{clock(sheet.start_s)} to {clock(sheet.end_s)}",
+            f"{strips[0].speed_cm_min} cm/min",
+            f"{strips[0].fhr.scale.per_cm:g} beats/min per cm",
+            f"{clock(strips[0].start_s)} to {clock(strips[-1].end_s)}",
         ]
         if subject.findings.figo:
             parts.append(f"class {subject.findings.figo}")
-        if len(sheets) > 1:
-            parts.append(f"sheet {number} of {len(sheets)}")
-        yield draw(sheet, subject, " · ".join(parts), warning, baseline=baseline)
+        if pages > 1:
+            parts.append(f"sheet {page + 1} of {pages}")
+        yield draw(strips, subject, (whose, " · ".join(parts)), warning, baseline=baseline)
 
 
 def _write(out: Path, figures: Iterator[Figure], dpi: int) -> None:

@@ -9,6 +9,12 @@ from typing import NamedTuple
 from ctgkit.display import EVENT_LABELS, TOCO_SCALE, Scale
 
 A4_CM = (29.7, 21.0)
+ROWS_CM_MIN = 1
+"""At this speed an A4 page stands upright and holds two rows: 36 minutes instead of 27."""
+ROWS_MARGIN_CM = 1.2
+"""Above and below several rows: what most printers can."""
+ROW_GAP_CM = 0.9
+"""Between two rows: the times of the upper one, and air."""
 LEFT_CM, RIGHT_CM = 1.5, 1.2
 TOP_CM, BOTTOM_CM = 1.7, 1.6
 """Margins: they hold the header above, the times and the warning below."""
@@ -37,7 +43,7 @@ class Panel(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """One sheet and the stretch of data time on it."""
+    """One strip on a page, and the stretch of data time on it."""
 
     width_cm: float
     height_cm: float
@@ -46,6 +52,8 @@ class Sheet(NamedTuple):
     speed_cm_min: int
     fhr: Panel
     toco: Panel
+    page: int = 0
+    """Pages count from 0; a page may hold several strips."""
 
     def x_cm(self, t_s: float) -> float:
         """Return the place of a moment."""
@@ -85,12 +93,13 @@ def cut(
     fhr_scale : Scale
         Heart rate axis.
     paged : bool
-        True for A4 sheets in landscape, as many as needed; False for one strip.
+        True for A4 pages, as many as needed: in landscape with one strip each, or at
+        :data:`ROWS_CM_MIN` upright with as many as fit; False for one strip.
 
     Returns
     -------
     list of Sheet
-        At least one; the last A4 sheet may be partly empty.
+        At least one; the last A4 page may be partly empty.
     """
     start_s = 60.0 * math.floor(first_s / 60)
     minutes = max(1, math.ceil((last_s - start_s) / 60))
@@ -98,9 +107,18 @@ def cut(
     if not paged:
         width_cm = LEFT_CM + minutes * speed_cm_min + RIGHT_CM
         return [_sheet(width_cm, height_cm, start_s, minutes, speed_cm_min, fhr_scale)]
-    per_page = int((A4_CM[0] - LEFT_CM - RIGHT_CM) / speed_cm_min)
-    starts = range(0, minutes, per_page)
-    return [_sheet(*A4_CM, start_s + 60.0 * n, per_page, speed_cm_min, fhr_scale) for n in starts]
+    wide_cm, high_cm = A4_CM if speed_cm_min != ROWS_CM_MIN else A4_CM[::-1]
+    step_cm = _strip_height_cm(fhr_scale) + ROW_GAP_CM
+    rows = int((high_cm - 2 * ROWS_MARGIN_CM + ROW_GAP_CM) / step_cm)
+    top_cm = ROWS_MARGIN_CM if rows > 1 else TOP_CM
+    per_row = int((wide_cm - LEFT_CM - RIGHT_CM) / speed_cm_min)
+    sheets = []
+    for number, first in enumerate(range(0, minutes, per_row)):
+        begin_s = start_s + 60.0 * first
+        edge_cm = high_cm - top_cm - step_cm * (number % rows)
+        made = _sheet(wide_cm, high_cm, begin_s, per_row, speed_cm_min, fhr_scale, edge_cm)
+        sheets.append(made._replace(page=number // rows))
+    return sheets
 
 
 def _strip_height_cm(fhr_scale: Scale) -> float:
@@ -115,8 +133,10 @@ def _sheet(
     minutes: int,
     speed_cm_min: int,
     fhr_scale: Scale,
+    top_cm: float | None = None,
 ) -> Sheet:
-    fhr = Panel(fhr_scale, height_cm - TOP_CM - (fhr_scale.hi - fhr_scale.lo) / fhr_scale.per_cm)
+    top_cm = height_cm - TOP_CM if top_cm is None else top_cm
+    fhr = Panel(fhr_scale, top_cm - (fhr_scale.hi - fhr_scale.lo) / fhr_scale.per_cm)
     toco_height_cm = (TOCO_SCALE.hi - TOCO_SCALE.lo) / TOCO_SCALE.per_cm
     toco = Panel(TOCO_SCALE, fhr.bottom_cm - LANE_CM * len(LANES) - toco_height_cm)
     end_s = start_s + 60.0 * minutes

@@ -1,7 +1,8 @@
 """What is printed: samples of a recording or stored examination, and what is known of them."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ class _Baseline(msgspec.Struct):
     baseline_from_s: float = 0.0
 
 
+_EXAMINATION = re.compile(r"examination (\d{1,19})\b")
 _OURS = {"type": "kind", "start_s": "onset_s"}
 """Names in the output of ``ctgkit analyze`` -> ours."""
 
@@ -61,6 +63,19 @@ class Subject:
     findings: Findings
     simulated: bool
     """Whether the file says so."""
+    examination: str = ""
+    """Its number; empty when unknown."""
+
+    def names(self) -> list[str]:
+        """Return what the sheets say of whom they show: ids, never the name of a file."""
+        recording = self.recording
+        found = [_EXAMINATION.match(text) for text in recording.comments]
+        examination = self.examination or next((match[1] for match in found if match), "")
+        return [
+            *([f"sensor {excerpt(recording.sensor_id)}"] if recording.sensor_id else []),
+            *([f"examination {examination}"] if examination else []),
+            *([f"began {excerpt(recording.started)}"] if recording.started else []),
+        ]
 
 
 class _Row(msgspec.Struct):
@@ -77,6 +92,7 @@ class _Export(msgspec.Struct):
     """What ``ctgkit exam export`` writes as JSON."""
 
     samples: list[_Row]
+    examination: dict[str, Any]
     results: list[msgspec.Raw]
 
 
@@ -126,7 +142,14 @@ def _read_export(path: Path, export: _Export, sensor: str) -> Subject:
         raise RecordingError(str(path), 0, reason) from error
     meant = _choose(path, {row.uuid for row in export.samples}, sensor)
     rows = [row for row in export.samples if row.uuid == meant]
-    return Subject(_recording(path, rows), _of_results(path, results, meant), simulated=False)
+    recording = replace(_recording(path, rows), sensor_id=meant)
+    number = export.examination.get("id", "")
+    return Subject(
+        recording,
+        _of_results(path, results, meant),
+        simulated=False,
+        examination=str(number) if isinstance(number, int) else "",
+    )
 
 
 def _choose(path: Path, found: set[str], sensor: str) -> str:

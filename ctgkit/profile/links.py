@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit.errors import CtgkitError, Unreachable
+from ctgkit.errors import CtgkitError, MissingExtra, Unreachable
 from ctgkit.net.backoff import Backoff
 from ctgkit.net.client import NotConnected, dial, why_failed
 from ctgkit.profile.render import Outgoing, Session
@@ -68,13 +68,13 @@ def http_client() -> "httpx.AsyncClient":
 
     Raises
     ------
-    CtgkitError
+    MissingExtra
         When the extra isn't installed.
     """
     try:
         import httpx
     except ImportError as error:
-        raise CtgkitError("a profile over HTTP needs httpx: pip install 'ctgkit[http]'") from error
+        raise MissingExtra("a profile over HTTP", "httpx", "http") from error
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they name every address and header
     limits = httpx.Limits(max_connections=CONNECTIONS_MAX)

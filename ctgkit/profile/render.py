@@ -11,9 +11,11 @@ from urllib.parse import quote
 import msgspec
 
 from ctgkit.errors import ConfigError, excerpt
+from ctgkit.profile.fast import PLAIN, compile_struct
 from ctgkit.profile.model import CHANNELS, Channel, File, Profile, Setup
 from ctgkit.profile.template import (
     SKIP,
+    Constant,
     Getter,
     TemplateError,
     Variables,
@@ -27,12 +29,11 @@ BOUNDARY = "ctgkit-7d1f0c5a9b"
 """Between the parts of an upload: samples are numbers, so it never occurs in them."""
 TOKEN_MIN_CHARS = 16
 """From this length on, what a setup request captured may be a token, and is not shown."""
-_RAW = {
-    "fhr": attrgetter("sample.fhr_bpm"),
-    "toco": attrgetter("sample.uterus"),
-    "spasms": attrgetter("sample.spasms"),
-}
+_FIELDS = {"fhr": "fhr_bpm", "toco": "uterus", "spasms": "spasms"}
+_RAW = {name: attrgetter(f"sample.{field}") for name, field in _FIELDS.items()}
 _NOTHING = Sample("", 0.0, None, None, None)
+MINUTE_MS = 60_000
+_SECONDS = tuple(f"{second:02d}" for second in range(60))
 _MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
 _encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
@@ -94,6 +95,8 @@ class Renderer:
         What to render.
     where : str
         Named in errors.
+    structs : bool
+        Let the encoder write whole messages in one pass; False is the plain way, for tests.
 
     Raises
     ------
@@ -101,11 +104,17 @@ class Renderer:
         When a template names an unknown variable or cannot be read; the text says where.
     """
 
-    def __init__(self, profile: Profile, where: str) -> None:
+    def __init__(self, profile: Profile, where: str, *, structs: bool = True) -> None:
         self.profile, self.where = profile, where
         captured = {name for one in profile.setup for name in one.capture}
         self._names = captured | {f"secret.{name}" for name in profile.secrets}
         self.scalars = self._variables()
+        self._leaves_out = not structs or profile.gap == "skip"
+        self._plain = PLAIN | {
+            name: f"m.{field}"
+            for name, field in _FIELDS.items()
+            if profile.gap == "null" and _is_plain(profile.channel.get(name, _PLAIN))
+        }
         try:
             self._compile()
         except TemplateError as error:
@@ -121,7 +130,7 @@ class Renderer:
         ]
         each = None
         if profile.sample is not None:
-            each = compile_tree(profile.sample, known, "sample")
+            each = self._tree(profile.sample, known, "sample")
         if profile.per == "batch":
             known = Variables(self.scalars, self._lists(each))
         self._line = compile_text(profile.text, known, "text") if profile.text is not None else None
@@ -129,14 +138,31 @@ class Renderer:
             name: (file, compile_text(file.line, known, f"files.{name}.line"))
             for name, file in profile.files.items()
         }
-        self._body = compile_tree(profile.body, known, "body")
+        self._body = self._tree(profile.body, known, "body")
         self._content, self._kind = self._how()
         self._per, self._method = profile.per, profile.method
+        self._bare = self._whole(known)
         self.channels = tuple(n for n in CHANNELS if profile.channel.get(n, _PLAIN).send)
         """Channels that are sent, with ``per = "channel"``."""
         self._setup = [
             self._compiled_setup(n, one, known, quoted) for n, one in enumerate(profile.setup)
         ]
+
+    def _tree(self, tree: Any, known: Variables, where: str) -> Getter:
+        """Compile a tree: into structs, unless something of it may be left out."""
+        slow = compile_tree(tree, known, where)  # finds what is wrong
+        if self._leaves_out or not isinstance(tree, dict):
+            return slow
+        return compile_struct(tree, known, where, self._plain)
+
+    def _whole(self, known: Variables) -> tuple[str, Getter, str, str] | None:
+        """Return address, maker of bodies, method and type where messages are nothing else."""
+        profile, url = self.profile, self._url
+        bare = not (self._headers or self._line or self._files or self._leaves_out)
+        if not bare or profile.per != "sample" or not isinstance(url, Constant):
+            return None
+        body = compile_struct(profile.body, known, "body", self._plain, _encode)
+        return url.value, body, profile.method, self._kind
 
     def _compiled_setup(
         self, number: int, setup: Setup, known: Variables, quoted: Variables
@@ -179,7 +205,7 @@ class Renderer:
         scale, offset, digits = rule.scale, rule.offset, rule.digits
         gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
         raw = _RAW[name]
-        if scale == 1.0 and offset == 0.0 and digits is None:
+        if _is_plain(rule):
             return lambda scope: gap if (value := raw(scope)) is None else value
 
         def get(scope: Session) -> Any:
@@ -236,10 +262,16 @@ class Renderer:
         session : Session
             Its ``seq`` counts on.
         """
-        one = self._one
-        made: list[Outgoing | None] = []
         session.samples = samples
+        made: list[Outgoing | None] = []
+        one, bare = self._one, self._bare
         try:
+            if bare is not None:
+                url, body, method, kind = bare
+                for session.sample in samples:
+                    made.append(Outgoing(url, body(session), method, (), kind))
+                    session.seq += 1
+                return made  # type: ignore[return-value]  # none is left out
             if self._per == "batch":
                 if samples:
                     session.sample = samples[-1]
@@ -295,6 +327,10 @@ class Renderer:
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
 
 
+def _is_plain(rule: Channel) -> bool:
+    return rule.scale == 1.0 and rule.offset == 0.0 and rule.digits is None
+
+
 def _headers(headers: list[tuple[str, Getter]], scope: Session) -> tuple[tuple[str, str], ...]:
     made = []
     for name, get in headers:
@@ -306,18 +342,19 @@ def _headers(headers: list[tuple[str, Getter]], scope: Session) -> tuple[tuple[s
 
 
 def _clock() -> Getter:
-    """Return a function scope -> the clock time of its sample, whose date is that of many."""
-    last = -1, ""  # one pair: windows are rendered in several threads
+    """Return a function scope -> the clock time of its sample, whose minute is that of many."""
+    last = -MINUTE_MS, ""  # one pair: windows are rendered in several threads
 
     def iso(scope: Session) -> str:
         nonlocal last
-        ms = int((scope.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5)
-        whole_s = ms // 1000
-        known_s, text = last
-        if whole_s != known_s:
-            text = f"{EPOCH + timedelta(seconds=whole_s):%Y-%m-%dT%H:%M:%S}"
-            last = whole_s, text
-        return text + _MILLISECONDS[ms - 1000 * whole_s]
+        known_ms, minute = last
+        ms = int((scope.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5) - known_ms
+        if not 0 <= ms < MINUTE_MS:
+            number, ms = divmod(ms + known_ms, MINUTE_MS)
+            minute = f"{EPOCH + timedelta(minutes=number):%Y-%m-%dT%H:%M:}"
+            last = number * MINUTE_MS, minute
+        second, ms = divmod(ms, 1000)
+        return minute + _SECONDS[second] + _MILLISECONDS[ms]
 
     return iso
 

@@ -52,7 +52,7 @@ def compile_tree(tree: Any, variables: Variables, where: str) -> Getter:
                 {
                     key: compile_tree(value, variables, f"{where}.{key}")
                     if isinstance(value, dict | list | str)
-                    else _Constant(value)
+                    else Constant(value)
                     for key, value in tree.items()
                 }
             )
@@ -64,25 +64,26 @@ def compile_tree(tree: Any, variables: Variables, where: str) -> Getter:
         case str():
             return _string(tree, variables, where)
         case _:
-            return _Constant(tree)
+            return Constant(tree)
 
 
-class _Constant:
+class Constant:
     """A value that is the same in every message."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __call__(self, _scope: Any) -> Any:
+        """Return the value."""
         return self.value
 
 
 def _table(members: dict[str, Getter]) -> Getter:
     """Return a function scope -> table, which copies what never changes."""
-    frame = {k: get.value if isinstance(get, _Constant) else None for k, get in members.items()}
-    changing = [(k, get) for k, get in members.items() if not isinstance(get, _Constant)]
+    frame = {k: get.value if isinstance(get, Constant) else None for k, get in members.items()}
+    changing = [(k, get) for k, get in members.items() if not isinstance(get, Constant)]
     if not changing:
-        return _Constant(frame)
+        return Constant(frame)
 
     def table(scope: Any) -> dict[str, Any]:
         made = frame.copy()
@@ -116,7 +117,7 @@ def compile_text(text: str, variables: Variables, where: str) -> Getter:
             parts.append((_scalar(name, variables, where), spec or "", name))
     if all(isinstance(part, str) for part in parts):
         whole = "".join(part for part in parts if isinstance(part, str))
-        return _Constant(whole)
+        return Constant(whole)
 
     def render(scope: Any) -> Any:
         shown = []
@@ -151,17 +152,27 @@ def _fields(text: str, where: str) -> list[tuple[str, str | None, str | None, st
         raise TemplateError(f"{where}: {error} in {text!r}") from error
 
 
-def _string(text: str, variables: Variables, where: str) -> Getter:
+def is_variable(text: str, where: str) -> str | None:
+    """Return the name of the one variable that a text is, with ``[]`` for a list; None otherwise.
+
+    >>> is_variable("{fhr}", ""), is_variable("bed-{id}", "")
+    ('fhr', None)
+    """
     fields = _fields(text, where)
-    if len(fields) == 1 and not fields[0][0] and fields[0][1] and not fields[0][2]:
-        name = fields[0][1]
-        if name.endswith("[]"):
-            return _known(name[:-2], variables.lists, where, "[]")
-        if name in variables.lists and name not in variables.scalars:
-            return variables.lists[name]
-        if not fields[0][3]:
-            return _scalar(name, variables, where)
-    return compile_text(text, variables, where)
+    if len(fields) != 1 or fields[0][0] or not fields[0][1] or fields[0][2] or fields[0][3]:
+        return None
+    return fields[0][1]
+
+
+def _string(text: str, variables: Variables, where: str) -> Getter:
+    name = is_variable(text, where)
+    if name is None:
+        return compile_text(text, variables, where)
+    if name.endswith("[]"):
+        return _known(name[:-2], variables.lists, where, "[]")
+    if name in variables.lists and name not in variables.scalars:
+        return variables.lists[name]
+    return _scalar(name, variables, where)
 
 
 def _scalar(name: str, variables: Variables, where: str) -> Getter:

@@ -20,7 +20,7 @@ from ctgkit.cli.options import (
     ready_file_option,
     seed_option,
 )
-from ctgkit.cli.types import SECONDS, Address, FaultOption, OutFile, Url
+from ctgkit.cli.types import JSON_LINES, SECONDS, Address, FaultOption, OutFile, Url
 from ctgkit.errors import CtgkitError, Unreachable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ProxyOptions:
     )
     out: Path | None = option(
         "--out",
-        type=OutFile(),
+        type=OutFile(**JSON_LINES),
         section=OUTPUT,
         help="Write each fault that struck, and when, to FILE as JSON lines.",
     )

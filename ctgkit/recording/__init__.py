@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ctgkit.dsn import Dsn
+from ctgkit.dsn import Dsn, is_dsn, read_dsn
 from ctgkit.events import Event
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Recording:
 
 
 def read_recordings(
-    path: Path | Dsn,
+    path: Path | str | Dsn,
     options: "ReadOptions | None" = None,
     report: "Report | None" = None,
     *,
@@ -110,10 +110,17 @@ def read_recordings(
     from ctgkit.recording.files.registry import read
 
     wanted = options or ReadOptions()
-    return read(path, replace(wanted, skip_bad=True) if skip_bad else wanted, report)
+    return read(_meant(path), replace(wanted, skip_bad=True) if skip_bad else wanted, report)
 
 
-def read_recording(path: Path | Dsn, options: "ReadOptions | None" = None) -> Recording:
+def _meant(path: "Path | str | Dsn") -> "Path | Dsn":
+    """Return a path, or the address of a database, that may have been given as text."""
+    if isinstance(path, str):
+        return read_dsn(path) if is_dsn(path) else Path(path)
+    return path
+
+
+def read_recording(path: Path | str | Dsn, options: "ReadOptions | None" = None) -> Recording:
     """Read the first, or only, recording of a file; see :func:`read_recordings`."""
     with contextlib.closing(read_recordings(path, options)) as recordings:  # type: ignore[type-var]
         return next(iter(recordings))
@@ -179,7 +186,7 @@ def read_results(
             yield line.t_s, line.frame
 
 
-def write_recordings(recordings: Iterable[Recording], path: Path) -> list[str]:
+def write_recordings(recordings: Iterable[Recording], path: Path | str) -> list[str]:
     """Write recordings in the format that the extension names, one sensor in memory at a time.
 
     Where one file holds one sensor, several become ``NAME-1.EXT``, ``NAME-2.EXT``, ….
@@ -196,9 +203,9 @@ def write_recordings(recordings: Iterable[Recording], path: Path) -> list[str]:
     """
     from ctgkit.recording.files.registry import write
 
-    return write(recordings, path)
+    return write(recordings, Path(path))
 
 
-def write_recording(recording: Recording, path: Path) -> list[str]:
+def write_recording(recording: Recording, path: Path | str) -> list[str]:
     """Write one recording; see :func:`write_recordings`."""
     return write_recordings((recording,), path)

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from ctgkit.cli.options import argument, command, json_option, option
+from ctgkit.cli.progress import counted
+from ctgkit.cli.streams import DASH, or_stdout
 from ctgkit.cli.types import OutFile, Recorded
 from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError
@@ -20,7 +22,7 @@ class ConvertOptions(ChoosingOptions):
     """Options of `ctgkit convert`."""
 
     source: Path | Dsn = argument(metavar="IN", type=Recorded())
-    target: Path = argument(metavar="OUT", type=OutFile(dir_okay=True))
+    target: Path = argument(metavar="OUT", type=OutFile(dir_okay=True, stdout=True))
     name: str | None = option(
         "--format",
         metavar="NAME",
@@ -39,7 +41,8 @@ def convert(options: ConvertOptions) -> None:
 
     Read and written: .jsonl(.gz) native, .csv(.gz), .hea WFDB, .edf, .npz, .parquet, and a
     directory with two CSV files per recording. Only read: .fhr and its like, spreadsheets, a
-    backend's database (SQLite, or postgresql://… for IN), logs of messages (.ndjson, .har). Of a
+    backend's database (SQLite, or postgresql://… for IN), logs of messages (.ndjson, .har). With -
+    for a file standard input is read, standard output written (CSV, or as --format says). Of a
     native recording the samples are converted: what the sensors sent, or else what a viewer got.
     `ctgkit inspect` only looks.
     """
@@ -47,6 +50,7 @@ def convert(options: ConvertOptions) -> None:
     from ctgkit.recording.files import registry
 
     source, target = options.source, options.target
+    to_stdout = str(target) == DASH
     wanted = options.reading(skip_bad=options.skip_bad)
     if target.is_file() and not options.force:
         raise RecordingError(str(target), 0, "exists already; --force replaces it")
@@ -55,22 +59,26 @@ def convert(options: ConvertOptions) -> None:
     converted: list[dict[str, Any]] = []
 
     def passing() -> Iterator[Recording]:
-        for one in read_chosen(source, wanted, options.sensor):
+        every = read_chosen(source, wanted, options.sensor)
+        for one in counted(every, "converting", "recordings"):
             sec = one.sec_from_start
             converted.append(
                 {"sensor": one.sensor_id, "samples": len(sec), "from_s": sec[0], "to_s": sec[-1]}
             )
             yield one
 
-    notes = registry.write(passing(), target, options.name, replace=options.force)
-    if options.as_json:
+    name = options.name or ("csv" if to_stdout else None)
+    with or_stdout(target, registry.ending_of(name)) as held:
+        notes = registry.write(passing(), held, name, replace=options.force)
+    if options.as_json and not to_stdout:
         click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
         return
     for number, one in enumerate(converted, 1):
         which = f" ({number})" if len(converted) > 1 else ""
         click.echo(
             f"{one['sensor'] or source.name + which}: {one['samples']} samples,"
-            f" {one['from_s']:g} to {one['to_s']:g} s"
+            f" {one['from_s']:g} to {one['to_s']:g} s",
+            err=to_stdout,
         )
     for note in notes:
         click.echo(f"{target.name} cannot hold: {note}", err=True)

@@ -147,13 +147,13 @@ class ReplayOptions:
     )
     junit: Path | None = option(
         "--junit",
-        type=OutFile(),
+        type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
         section=COMPARISON,
         help="With --expect: write JUnit XML, a case per kind of difference.",
     )
     html: Path | None = option(
         "--html",
-        type=OutFile(),
+        type=OutFile(holds="HTML", suffixes=(".html",)),
         section=COMPARISON,
         help="With --expect: write the differences as one HTML page.",
     )

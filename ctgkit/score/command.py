@@ -11,6 +11,7 @@ import click
 
 from ctgkit.analysis.command import lag_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
+from ctgkit.cli.progress import counted
 from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.net.addresses import websocket_url
@@ -46,8 +47,10 @@ def _least_f1(text: str) -> tuple[str, float]:
 class ScoreOptions:
     """Options of `ctgkit score`."""
 
-    truth: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
-    results: Path | None = argument(required=False, type=File(exists=True, dir_okay=True))
+    truth: Path | None = argument(required=False, type=File(exists=True, dir_okay=True, stdin=True))
+    results: Path | None = argument(
+        required=False, type=File(exists=True, dir_okay=True, stdin=True)
+    )
     lag_s: int = lag_option(
         "Without RESULTS: take our analyzer's report as it looks S seconds later."
     )
@@ -160,7 +163,10 @@ class ScoreOptions:
         help="Compare with an earlier run's --json, recording by recording.",
     )
     junit: Path | None = option(
-        "--junit", type=OutFile(), section=OUTPUT, help="Write JUnit XML to FILE as well."
+        "--junit",
+        type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
+        section=OUTPUT,
+        help="Write JUnit XML to FILE as well.",
     )
     as_json: bool = json_option("Print one JSON object.")
 
@@ -248,7 +254,8 @@ def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
     cases = read_cases(truth)
     if results is not None:
         return compare(cases, read_results(results))
-    return [score_one(case.truth, analyzed(case, float(lag_s))) for case in cases]
+    every = counted(cases, "scoring", "recordings", len(cases))
+    return [score_one(case.truth, analyzed(case, float(lag_s))) for case in every]
 
 
 def _played(options: ScoreOptions, url: str) -> "Played":

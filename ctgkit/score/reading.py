@@ -14,6 +14,7 @@ from ctgkit.analysis import AnalyzerSettings, analyze
 from ctgkit.errors import RecordingError, WireError
 from ctgkit.events import Event, Kind
 from ctgkit.recording import Recording, read_recordings
+from ctgkit.recording.files.opening import GZIP_MAGIC, is_gzip
 from ctgkit.recording.files.registry import format_of
 from ctgkit.recording.format import MARK
 from ctgkit.recording.journal import SUFFIXES, JournalReader
@@ -113,14 +114,14 @@ def _simulated(path: Path, name: str, events: Iterable[Event]) -> Truth:
 def _bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
+        return gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data
     except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(str(path), 0, getattr(error, "strerror", "") or str(error)) from error
 
 
 def _header(path: Path) -> dict[str, Any]:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
             first = json.loads(file.readline())
     except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(str(path), 0, getattr(error, "strerror", "") or str(error)) from error

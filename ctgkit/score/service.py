@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
 import numpy as np
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from ctgkit.cli.progress import progress
 from ctgkit.errors import Unreachable, WireError
 from ctgkit.net.client import dial
 from ctgkit.net.frames import send_texts
@@ -28,7 +28,7 @@ from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
-from ctgkit.wire import MlFormat, decode_result, encode_sample
+from ctgkit.wire import MlFormat, decode_result, encode_request
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ TURN = 4
 """Samples of one sensor before the next one's, when all are due: a second at 4 Hz."""
 RESULT_MAX_BYTES = 1 << 20
 CLOSE_TIMEOUT_S = 1.0
-TELL_EVERY_S = 10.0
+TELL_EVERY_S, PROGRESS_EVERY_S = 10.0, 0.5
 TOGETHER = 6
 """Scenarios played at a time where a run may end early. Chosen: enough to keep a service busy."""
 PARTIAL_MIN_S = 600.0
@@ -151,6 +151,17 @@ async def play(settings: PlaySettings) -> list[Score]:
     return [score_of for score_of, _ in await _played(settings) if score_of is not None]
 
 
+async def _show_progress(patients: Sequence[Patient]) -> None:
+    """Show on a terminal how much was played, until cancelled."""
+    told_s = 0.0
+    with progress("playing", "s of data", sum(p.length_s for p in patients)) as advance:
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            played_s = sum(p.played_s for p in patients)
+            advance(played_s - told_s)
+            told_s = played_s
+
+
 async def _played(settings: PlaySettings) -> list[tuple[Score | None, bool]]:
     """Play scenarios all at once; return a score of each, and whether it was played whole."""
     patients = [Patient(one, settings.seed, settings.duration_s) for one in settings.scenarios]
@@ -165,9 +176,10 @@ async def _played(settings: PlaySettings) -> list[tuple[Score | None, bool]]:
     lost: ExceptionGroup[Unreachable] | None = None
     try:
         async with connection, asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(talk.listen())
+            others = [tasks.create_task(each) for each in (talk.listen(), _show_progress(patients))]
             await talk.send_all(patients)
-            reader.cancel()
+            for task in others:
+                task.cancel()
     except* Unreachable as group:
         lost = group
     if lost is not None:
@@ -269,10 +281,9 @@ class _Talk:
         owed = [(s.sensor_id, s.sec_from_start) for s in samples]
         self._owed.extend(owed)
         self._is_owed.update(owed)
-        bare = (msgspec.structs.replace(s, seq=None) for s in samples)
         try:
             await send_texts(
-                self._connection, [encode_sample(s, self._settings.ml_format) for s in bare]
+                self._connection, [encode_request(s, self._settings.ml_format) for s in samples]
             )
         except ConnectionClosed as error:
             raise Unreachable(self._settings.url, f"lost: {error}") from error

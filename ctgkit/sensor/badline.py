@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from ctgkit.clock import monotonic_s
 from ctgkit.faults.fault import Impairment, Message
 from ctgkit.faults.line import Deed, Line
+from ctgkit.net.connection import BoundedClient
 from ctgkit.net.frames import write_texts
 from ctgkit.net.impaired import HELD_MAX_BYTES, Impaired
 from ctgkit.samples import Sample
@@ -24,7 +25,13 @@ from ctgkit.sensor.outbox import Outbox
 from ctgkit.wire import encode_sample
 
 
-class ImpairedSensor(Impaired, ClientConnection):
+class SensorEnd(BoundedClient):
+    """A sensor's connection. What it gets is shorter than what counts as saying something."""
+
+    message_min_bytes = 0
+
+
+class ImpairedSensor(Impaired, SensorEnd):
     """A sensor's connection over a bad network."""
 
 
@@ -64,14 +71,14 @@ class BadLine:
         worst = self._line.worst
         return worst.break_s + worst.hold_s + HELD_MAX_BYTES / worst.bytes_per_s
 
-    async def before_dialling(self) -> type[ClientConnection]:
+    async def before_dialling(self) -> type[SensorEnd]:
         """Wait until the network lets a connection through; return what makes it."""
         await asyncio.sleep(self._heals_at_s - monotonic_s())
         opening, deeds = self._line.open(self._t_s)
         for deed in deeds:
             self._note(deed)
         made: Any = functools.partial(_connection, opening)  # as good as a class to `connect`
-        return cast(type[ClientConnection], made)
+        return cast(type[SensorEnd], made)
 
     def send(
         self, connection: ClientConnection, samples: Sequence[Sample], shown: Sequence[Sample]

@@ -12,11 +12,10 @@ import math
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.clock import monotonic_s
@@ -25,7 +24,7 @@ from ctgkit.net.backoff import BACKOFF_CAP_S, Backoff
 from ctgkit.net.client import NotConnected, dial
 from ctgkit.net.frames import is_writable, write_texts
 from ctgkit.net.lags import Lags
-from ctgkit.sensor.badline import BadLine
+from ctgkit.sensor.badline import BadLine, SensorEnd
 from ctgkit.sensor.outbox import Outbox
 from ctgkit.sensor.pacing import Feed
 from ctgkit.sensor.settings import FleetSettings
@@ -38,6 +37,7 @@ from ctgkit.wire import (
     Reject,
     decode_reply,
     encode_sample,
+    plain_ack,
 )
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class SensorClient:
         self._lags = lags if settings.speed < math.inf else None
         self._on_started = on_started
         self._random = random.Random(f"{settings.seed}/{number}")
-        self._connection: ClientConnection | None = None
+        self._connection: SensorEnd | None = None
         self._acks = False
         self._backoff = Backoff(jitter=self._random.random)
         self._complained = False
@@ -187,13 +187,13 @@ class SensorClient:
             return now + RETRY_S
         return self.feed.next_due_s
 
-    def _writable(self) -> ClientConnection | None:
+    def _writable(self) -> SensorEnd | None:
         connection = self._connection
         if connection is None or not is_writable(connection, WRITE_BUFFER_BYTES):
             return None
         return connection
 
-    def _send(self, connection: ClientConnection) -> None:
+    def _send(self, connection: SensorEnd) -> None:
         samples, n_new = self.outbox.take(BURST_SAMPLES)
         numbered = samples if self._acks else [replace(s, seq=None) for s in samples]
         stands = True
@@ -239,7 +239,8 @@ class SensorClient:
                 if connection.close_code == REPLACED:
                     return self._fail(
                         f"sensor {self.sensor_id} connected a second time and this connection was"
-                        " replaced; is another process running with the same sensor?"
+                        " replaced: is another `ctgkit sensor` running? Give each its own"
+                        " --sensor-id, or run both in one command with --sensors"
                     )
             await asyncio.sleep(self._backoff.next_s())
 
@@ -249,11 +250,11 @@ class SensorClient:
         self._ended.set()
         self._settled.set()
 
-    async def _dial(self) -> ClientConnection:
+    async def _dial(self) -> SensorEnd:
         parts = urlsplit(self._settings.url)
         query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
-        made_by: type[ClientConnection] = ClientConnection
+        made_by: type[SensorEnd] = SensorEnd
         if self.bad_line is not None:
             made_by = await self.bad_line.before_dialling()
         return await dial(
@@ -265,7 +266,7 @@ class SensorClient:
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
         )
 
-    async def _use(self, connection: ClientConnection) -> None:
+    async def _use(self, connection: SensorEnd) -> None:
         """Read replies until the connection is lost."""
         self._acks = connection.subprotocol == SUBPROTOCOL
         self._connection = connection
@@ -282,15 +283,37 @@ class SensorClient:
                 self._on_started(self)
             else:
                 self.pump()
-            while True:
-                frame = await connection.recv(decode=False)
-                if self._acks:
-                    self._handle_reply(frame)
+            await connection.deliver(self._take_replies)
+            await connection.recv()  # which says how it ended
         except ConnectionClosed as closed:
             log.log(self._level, "sensor disconnected id=%s: %s", self.sensor_id, closed)
         finally:
             self._connection = None
             await connection.close()
+
+    def _take_replies(self, frames: Sequence[bytes]) -> None:
+        """Take what came together; of plain acknowledgements in a row the last one counts."""
+        if not self._acks:
+            return
+        acked = -1
+        for frame in frames:
+            if (seq := plain_ack(frame)) is None:
+                self._take_ack(acked)
+                acked = -1
+                self._handle_reply(frame)
+            else:
+                acked = max(acked, seq)
+        self._take_ack(acked)
+
+    def _take_ack(self, seq: int) -> None:
+        if seq < 0:
+            return
+        held_up = not self.outbox.room
+        self.outbox.ack(seq)
+        self._backoff.reset()  # this connection is worth something
+        self._check_end()
+        if held_up or self.outbox.has_unsent:
+            self.pump()
 
     def _handle_reply(self, frame: bytes | str) -> None:
         try:
@@ -303,8 +326,7 @@ class SensorClient:
         held_up = not self.outbox.room
         match reply:
             case Ack(ack=seq):
-                self.outbox.ack(seq)
-                self._backoff.reset()  # this connection is worth something
+                self._take_ack(seq)
             case Reject(error=reason, seq=seq):
                 shown = excerpt(reason)
                 if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:

@@ -1,8 +1,11 @@
 """``ctgkit sensor``."""
 
 import json
+import logging
 import math
 import signal
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +25,7 @@ from ctgkit.cli.options import (
     seed_option,
 )
 from ctgkit.cli.types import (
+    JSON_LINES,
     PAUSE,
     RATE,
     SECONDS,
@@ -37,12 +41,20 @@ from ctgkit.errors import Unreachable, printable
 from ctgkit.net.addresses import websocket_url
 from ctgkit.recording.reading_options import ReadingOptions
 from ctgkit.samples import RATE_HZ
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
+    from ctgkit.config import SensorEntry
     from ctgkit.faults.fault import Fault
     from ctgkit.sensor.fleet import Summary
+    from ctgkit.simulate.repertoire import Repertoire
 
+log = logging.getLogger(__name__)
 CONNECTION = "Connection"
+SEEDS = 10**9
+"""Different seeds that ids make; few enough to type."""
+TOLD_MAX = 20
+"""Sensors that the table of who is who names. Chosen: a screen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +67,19 @@ class SensorOptions(ReadingOptions):
         default="ws://127.0.0.1:8080/ws/sensor",
         help="The backend's sensor endpoint; with --profile: another host, and path, for it.",
     )
-    sensors: int = option(
+    sensors: int | None = option(
         "--sensors",
         type=SENSORS,
-        default=1,
-        help="Number of sensors; each uses the next credentials of the configuration.",
+        help="Number of sensors; each uses the next credentials of the configuration.  [default:"
+        " as many as --scenario names]",
     )
-    scenario: str = option(
-        "--scenario",
-        default="normal-reactive",
-        metavar="NAME|FILE",
-        help="What the sensors simulate; `ctgkit scenario list` names them.",
+    scenario: str = scenario_option(
+        "What the sensors simulate, or several with commas between: each sensor the next",
+        metavar="NAME|FILE[,…]",
     )
     recording: Path | None = option(
         "--from",
-        type=File(dir_okay=True),
+        type=File(dir_okay=True, stdin=True),
         help="Play a recording of any format instead of a scenario: the first sensor the first in"
         " it, and so on.",
     )
@@ -112,8 +122,8 @@ class SensorOptions(ReadingOptions):
         "--control",
         type=Address(),
         section=CONNECTION,
-        help="Wait for GET /api/on there; further sensors have the next ports. GET"
-        " /api/inject?event=prolonged_deceleration forces an event.",
+        help="Wait for GET /api/on there (?scenario=NAME&seed=N chooses); further sensors have the"
+        " next ports. GET /api/inject?event=prolonged_deceleration forces an event.",
     )
     rate: float | None = option(
         "--rate",
@@ -122,10 +132,15 @@ class SensorOptions(ReadingOptions):
         help="Samples/s of the scenario, or of the rows of --from.  [default: the profile's, or"
         f" {RATE_HZ:g}]",
     )
-    seed: int = seed_option("the scenario and the faults", section="Signal")
+    seed: int | None = seed_option(
+        "the scenario and the faults",
+        section="Signal",
+        default=None,
+        show_default="0, or made from --sensor-id",
+    )
     truth: Path | None = option(
         "--truth",
-        type=OutFile(),
+        type=OutFile(**JSON_LINES),
         section=OUTPUT,
         help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
     )
@@ -142,6 +157,23 @@ class SensorOptions(ReadingOptions):
         help="Exit with 0 although the backend rejected samples.",
     )
     as_json: bool = json_option("Print the summary as JSON.")
+
+    @property
+    def count(self) -> int:
+        """How many sensors there are."""
+        from ctgkit.simulate.repertoire import names_in
+
+        named = 1 if self.recording else len(names_in(self.scenario))
+        if self.sensors and named > self.sensors:
+            raise click.UsageError(f"--scenario names {named}, --sensors {self.sensors}")
+        return self.sensors or named
+
+    @property
+    def chosen_seed(self) -> int:
+        """The seed: one sensor that was named differs from others in other processes."""
+        if self.seed is not None:
+            return self.seed
+        return uuid.UUID(self.sensor_id).int % SEEDS if self.sensor_id else 0
 
 
 @command(
@@ -179,12 +211,12 @@ def _play(options: SensorOptions) -> int:
     if any(each.direction != "up" for each in options.fault):
         raise click.UsageError("--fault: direction: a sensor's faults are in what it sends")
     credentials = sensors_for(options.sensor_id, options.token_file)
-    if options.sensors > len(credentials):
+    if options.count > len(credentials):
         raise click.UsageError(
-            f"--sensors {options.sensors}: there are credentials for {len(credentials)};"
-            f" `ctgkit init --sensors {options.sensors}` writes more"
+            f"--sensors {options.count}: there are credentials for {len(credentials)};"
+            f" `ctgkit init --sensors {options.count}` writes more"
         )
-    credentials = credentials[: options.sensors]
+    credentials = credentials[: options.count]
 
     from ctgkit.net import eventloop
     from ctgkit.simulate.repertoire import Repertoire
@@ -192,25 +224,27 @@ def _play(options: SensorOptions) -> int:
     repertoire = Repertoire(
         options.scenario,
         options.recording,
-        options.seed,
+        options.chosen_seed,
         options.rate or RATE_HZ,
         options.fault,
         options.reading(rate_hz=options.rate if options.recording else None),
         len(credentials),
     )
+    _tell_who_is_who(credentials, repertoire)
     summary, ended_by = eventloop.run(
         _run(
             url=url,
             credentials=credentials,
             make_source=repertoire.source,
             make_line=repertoire.line,
+            choose=repertoire.choose,
             on_fault=repertoire.note_fault,
             first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
             speed=options.speed,
             duration_s=options.duration,
             ramp_s=options.ramp,
             connect_timeout_s=options.connect_timeout,
-            seed=options.seed,
+            seed=options.chosen_seed,
             control=options.control,
             on_control=lambda bound: announce(bound, as_json=options.as_json, ready_file=None),
         )
@@ -225,6 +259,16 @@ def _play(options: SensorOptions) -> int:
     if ended_by is signal.SIGINT:
         return 130
     return 0 if summary.sent and not _are_refused(summary, options.allow_rejected) else 1
+
+
+def _tell_who_is_who(credentials: "Sequence[SensorEntry]", repertoire: "Repertoire") -> None:
+    """Log a table of the sensors: id, bed, and what each plays."""
+    bed_width = max(len(one.bed) for one in credentials[:TOLD_MAX])
+    for number, one in enumerate(credentials[:TOLD_MAX]):
+        plays = repertoire.plays(number)
+        log.info("sensor %s  bed %s  %s", one.id, one.bed.ljust(bed_width), plays)
+    if len(credentials) > TOLD_MAX:
+        log.info("and %d more sensors", len(credentials) - TOLD_MAX)
 
 
 def _are_refused(summary: "Summary", allowed: bool) -> bool:

@@ -1,7 +1,8 @@
 """A sensor's control address: ``GET /api/on``, ``/api/off``, ``/api/health`` and ``/api/inject``.
 
 The first three are what the backend's ``/api/sensors/start|stop`` and the original frontend call;
-the last one forces an event, for an instructor or a test.
+``/api/on`` may choose a scenario and a seed. The last one forces an event. Both are for an
+instructor or a test.
 """
 
 import socket
@@ -15,6 +16,8 @@ from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, only
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import OpenServer, open_server
 
+SEED_DIGITS = 18
+
 
 class SwitchError(Exception):
     """A sensor cannot be switched on or off; the text says why."""
@@ -22,6 +25,10 @@ class SwitchError(Exception):
 
 class Switch(Protocol):
     """What can be switched on and off."""
+
+    def choose(self, scenario: str | None, seed: int | None) -> None:
+        """Choose what is played from the next start on, or raise SwitchError."""
+        ...
 
     async def on(self) -> None:
         """Connect to the backend, or raise SwitchError."""
@@ -46,7 +53,7 @@ def listen(address: tuple[str, int], count: int) -> list[list[socket.socket]]:
 
     Raises
     ------
-    Unreachable
+    ConfigError
         When one of them cannot be bound.
     """
     host, port = address
@@ -85,6 +92,7 @@ async def _answer(asked: Asked, switch: Switch) -> Answer:
     try:
         match asked.path:
             case "/api/on":
+                _choose(asked.query, switch)
                 await switch.on()
             case "/api/off":
                 await switch.off()
@@ -94,6 +102,16 @@ async def _answer(asked: Asked, switch: Switch) -> Answer:
         message = f"failed to {failed}: {error}"
         return _json({"error": {"message": message, "code": 500}}, 500)
     return Answer(200, b"", PLAIN, _READABLE)
+
+
+def _choose(query: Mapping[str, list[str]], switch: Switch) -> None:
+    """Do what ``/api/on?scenario=NAME&seed=N`` says before it is switched on."""
+    scenario, seed = (query.get(name, [None])[0] for name in ("scenario", "seed"))
+    if scenario is None and seed is None:
+        return
+    if seed is not None and not (seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS):
+        raise SwitchError("seed is not a whole number")
+    switch.choose(scenario, None if seed is None else int(seed))
 
 
 def _inject(query: Mapping[str, str], switch: Switch) -> Answer:

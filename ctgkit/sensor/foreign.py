@@ -56,11 +56,11 @@ def play_profile(options: "SensorOptions", url: str | None) -> int:
     renderer = load_profile(options.profile, url)
     if options.stdout and (renderer.profile.files or renderer.profile.setup):
         raise click.UsageError("--stdout: a profile with an upload or setup requests has no lines")
-    ids = sensor_ids(options.sensor_id, options.seed, options.sensors)
+    ids = sensor_ids(options.sensor_id, options.chosen_seed, options.count)
     rate_hz = options.rate or renderer.profile.rate_hz or RATE_HZ
     reading = options.reading(rate_hz=options.rate if options.recording else None)
     repertoire = Repertoire(
-        options.scenario, options.recording, options.seed, rate_hz, (), reading, len(ids)
+        options.scenario, options.recording, options.chosen_seed, rate_hz, (), reading, len(ids)
     )
     settings = ProfileSettings(
         renderer=renderer,
@@ -107,7 +107,7 @@ def _refuse_foreign(options: "SensorOptions") -> None:
     for name, value in given.items():
         if value:
             raise click.UsageError(f"{name} cannot be combined with --profile")
-    if options.sensor_id is not None and options.sensors > 1:
+    if options.sensor_id is not None and options.count > 1:
         raise click.UsageError("--sensor-id names one sensor; --sensors of a profile get ids")
 
 

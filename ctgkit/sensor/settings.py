@@ -49,6 +49,9 @@ class FleetSettings:
     make_line: Callable[[int], Line | None] = lambda number: None
     """Sensor number -> the faults between it and its socket; called at each switching on, after
     ``make_source``."""
+    choose: Callable[[int, str | None, int | None], None] | None = None
+    """Sensor number, scenario, seed (None keeps what it has) -> what it plays from its next
+    switching on; ValueError says why not. None: nobody can choose."""
     on_fault: Callable[[int, Deed], None] = lambda number, deed: None
     """Called with the sensor's number for each strike of a fault."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)

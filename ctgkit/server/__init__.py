@@ -7,5 +7,6 @@
 - mllink     the reconnecting client of the ML service, with a bounded outbox
 - broadcast  viewers, one bounded queue each
 - door       pure: the handshake gate, what each HTTP path answers
+- pageapi    what the live page asks for beside its socket
 - app        owns and wires the parts; the only module that knows all of them
 """

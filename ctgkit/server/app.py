@@ -13,56 +13,55 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit import __version__
-from ctgkit.clock import utc_timestamp
 from ctgkit.config import SensorEntry
-from ctgkit.errors import ConfigError, excerpt
+from ctgkit.errors import excerpt
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
 from ctgkit.net.server import Guarded, OpenServer, listen, open_server
-from ctgkit.samples import Sample
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
+    PageAsks,
     Part,
+    Reads,
     Report,
     SensorEnters,
     StartSensors,
     ViewerEnters,
     acts,
+    for_page,
     select_subprotocol,
     token_digest,
 )
-from ctgkit.server.endpoints import Health
+from ctgkit.server.health import health_of
 from ctgkit.server.ingest import SensorSocket
+from ctgkit.server.intake import SampleIntake
 from ctgkit.server.livepage import page_answers
 from ctgkit.server.mllink import MlLink
-from ctgkit.server.numbering import Attendance, Turn
+from ctgkit.server.mlpool import MlPool
+from ctgkit.server.numbering import Attendance
 from ctgkit.server.opening import opened
-from ctgkit.server.registry import Registry
+from ctgkit.server.pageapi import PageApi
+from ctgkit.server.pageasks import Order
+from ctgkit.server.registry import NOT_READY_AFTER_S, REFUSES_AFTER_S, Registry
+from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
+from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
-from ctgkit.server.session import (
-    Action,
-    CloseExamination,
-    Displace,
-    OpenExamination,
-)
+from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.writer import Again, Replies, Store
+from ctgkit.server.store.writer import Again, Store
 from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_EVERY_S = 0.25
-NOT_READY_AFTER_S = 3.0
-"""How long the database may be silent before balancers are told, seconds."""
-REFUSES_AFTER_S = 10.0
-"""And before sensors are refused, seconds: until then they are let in once it answers."""
+WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
 """How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
@@ -80,6 +79,7 @@ class Backend:
         settings: BackendSettings,
         store: Store,
         registry: Registry,
+        roster: Roster,
         audit: AuditLog,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -89,47 +89,47 @@ class Backend:
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
-        self._beds = {s.id: s.bed for s in settings.sensors}
         self._sockets: dict[Attendance, Guarded] = {}
         self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
             WeakKeyDictionary()
         )
         self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
-            store,
-            self._broadcast,
-            self.counters,
-            registry.open_examinations,
-            settings.keep_results,
+            store, self._broadcast, self.counters, registry.open_examinations, settings.keep_results
         )
-        self._mllink = (
-            None
-            if not settings.ml_url
-            else MlLink(
-                settings.ml_url,
-                settings.ml_format,
-                settings.ml_retry_s,
-                self._results.relay,
-                self._results.show_unanswered,
-                store.room,
-                self.counters,
-                self._results.past_of,
-            )
-        )
-        self._controls = SensorControls(settings.sensors, registry.connected)
+        self._roster, self._beds = roster, roster.beds
+        roster.begin(recovered.token_digests)
+        self._ml = MlPool(settings.ml_urls, self._link) if settings.ml_urls else None
+        self._controls = SensorControls(roster.entries, registry.connected)
+        self._page = PageApi(store, roster.entries, registry.open_examinations)
         self._gate = Gate(
-            token_digests={s.id: recovered.token_digests[s.id] for s in settings.sensors},
+            token_digests=roster.digests,
             viewer_token=settings.viewer_token,
             page=page_answers(ask_token=settings.viewer_token is not None),
         )
+        self._rest = RestApi(settings.database, roster.entries, lambda: registry.connected)
+        self._neighbours = Neighbours(settings, registry, self._results, self._beds)
         self._attempts = Attempts()
         self._server: OpenServer | None = None
         self._stopping = False
         self._knocking = 0
         """Viewers whose access token is awaited."""
-        store.on_late = self._forward
+        self._intake = SampleIntake(store, self._ml, self._results)
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
-        self.counters.expose(store, registry, self._broadcast, self._mllink, audit.counts)
+        self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
+        self.counters.expose_bus(self._neighbours.bus)
+
+    def _link(self, url: str) -> MlLink:
+        return MlLink(
+            url,
+            self._settings.ml_format,
+            self._settings.ml_retry_s,
+            self._results.relay,
+            self._results.show_unanswered,
+            self._store,
+            self.counters,
+            self._results.past_of,
+        )
 
     @property
     def url(self) -> str:
@@ -149,56 +149,17 @@ class Backend:
         return self._store.stored
 
     async def ml_connected(self) -> None:
-        """Wait until the ML service is connected."""
-        if self._mllink:
-            await self._mllink.connected.wait()
-
-    # Intake: what ingest calls
-
-    @property
-    def full(self) -> bool:
-        """Whether :meth:`room` has to be awaited before the next sample."""
-        return self._store.full
-
-    def accept(self, attendance: Attendance, sample: Sample, replies: Replies) -> bool:
-        """Store and forward one valid sample, or have the store say whether it is there."""
-        match attendance.admit(sample.seq):
-            case "question":
-                self._store.ask(attendance, sample, replies)
-                return False
-            case "stale":
-                return False
-        self._store.add_sample(attendance, sample)
-        if sample.seq is not None:
-            self._store.acknowledge(replies, sample.seq)
-        waiting = attendance.numbers.waiting
-        if waiting:
-            waiting.append(Turn(sample, is_due=True))
-        else:
-            self._forward(sample)
-        return True
-
-    def _forward(self, sample: Sample) -> None:
-        if self._mllink:
-            self._mllink.offer(sample)
-        else:
-            self._results.show_plain(sample)
-
-    async def room(self) -> None:
-        """Wait until the store can take more."""
-        await self._store.room()
-
-    def pending(self) -> object:
-        """Return the same thing until the writer has taken what is queued now."""
-        return self._store.pending
-
-    async def written(self) -> None:
-        """Wait until everything accepted so far is written, or given up."""
-        await self._store.written()
+        """Wait until the ML services are connected."""
+        if self._ml:
+            await self._ml.connected()
 
     # Connections
 
     async def _answer(self, connection: Guarded, asked: Asked) -> Answer | None:
+        given = await self._given(connection, asked)
+        return None if given is None else for_page(asked, given)
+
+    async def _given(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
         await self._slow_down(connection, self._gate.token_was_right(route))
@@ -214,8 +175,16 @@ class Backend:
             case Report("stop"):
                 self._note("control", connection, verb="stop")
                 return await self._controls.stop()
+            case Order(sensor=who):
+                self._note("control", connection, verb=str(route), sensor=who)
+                answer = await self._controls.order(route)
+                return await self._page.kept(self._results.examination_of.get(who), route, answer)
+            case PageAsks(name, query):
+                return await self._page.answer(name, query)
             case Report(name):
                 return self._report(name)
+            case Reads(name, places, query):
+                return await self._rest.answer(name, places, query)
             case Answer():
                 return route
 
@@ -257,29 +226,11 @@ class Backend:
 
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
-        link = self._mllink
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
-        healthy = not trouble and (link is None or link.healthy)
-        shown = Health(
-            status="ok" if healthy else "degraded",
-            service="ctgkit",
-            timestamp=utc_timestamp(),
-            version=__version__,
-            store=trouble or "ok",
-            ml=link.state if link else "off",
-            ml_unanswered_share=round(link.unanswered_share, 3) if link else 0.0,
-            sensors=len(self._registry.connected),
-            viewers=len(self._broadcast),
-            examinations_open=len(self._registry.open_examinations()),
-            flooders_closed=self.counters.closed["flood"],
-            **self._as_node(),
-        )
-        return dict(msgspec.to_builtins(shown))
-
-    def _as_node(self) -> dict[str, Any]:
-        name, generation = self._registry.node
-        counts = self._registry.counts
-        return {"node": name, "generation": generation, **counts} if name else {}
+        return health_of(
+            trouble, self._registry, self._ml, self._neighbours.bus, len(self._broadcast),
+            self.counters.closed["flood"],
+        )  # fmt: skip
 
     async def _handle(self, connection: Guarded) -> None:
         match self._entering.pop(connection):
@@ -304,6 +255,9 @@ class Backend:
         return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
 
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
+        if sensor_id not in self._beds:  # removed since it showed its token
+            await connection.close(*WITHDRAWN)
+            return
         numbered = connection.subprotocol == SUBPROTOCOL
         try:
             attendance = await self._registry.claim(sensor_id, stream, numbered=numbered)
@@ -314,12 +268,13 @@ class Backend:
         self._sockets[attendance] = connection
         if attendance.displaced:  # while it was let in
             self._perform((Displace(attendance),))
-        self._results.examination_of[sensor_id] = attendance.examination_id
+        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+            self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
         self._note("connected", connection, **who)
         socket_of = SensorSocket(
-            connection, attendance, self, self.counters, self._settings.max_rate_hz
+            connection, attendance, self._intake, self.counters, self._settings.max_rate_hz
         )
         try:
             await socket_of.read()
@@ -376,6 +331,13 @@ class Backend:
         for connection in self._sockets.values():
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
+    def _withdraw(self, sensor_id: str) -> None:
+        """Send away a sensor whose token is no longer valid."""
+        log.info("sensor %s: its token is no longer valid", sensor_id)
+        attendance = self._registry.connected.get(sensor_id)
+        if attendance is not None and attendance in self._sockets:
+            self._tasks.create_task(self._sockets[attendance].close(*WITHDRAWN))
+
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
@@ -385,8 +347,14 @@ class Backend:
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
-        parts = [self._store.maintain_forever(), self._keep_house()]
-        return [*parts, self._mllink.run()] if self._mllink else parts
+        roster = self._store.watch(self._roster, self._withdraw)
+        own = [self._store.maintain_forever(), self._keep_house(), roster]
+        parts = [*own, *self._neighbours.parts()]
+        return parts + (self._ml.parts() if self._ml else [])
+
+    async def check(self) -> None:
+        """Refuse what can't get better by waiting."""
+        await self._neighbours.check()
 
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
@@ -430,13 +398,15 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
         Of a ConfigError, when the address or the audit log cannot be opened.
     """
     digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
+    roster = Roster(settings.sensors)
     async with (
-        opened(settings, digests) as (store, registry),
+        opened(settings, digests, roster.beds) as (store, registry),
         asyncio.TaskGroup() as tasks,
     ):
         audit = AuditLog(settings.audit_log)
-        backend = Backend(settings, store, registry, audit, tasks)
-        listeners = listen(settings.host, settings.port, ConfigError)
+        backend = Backend(settings, store, registry, roster, audit, tasks)
+        await backend.check()
+        listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())
         writer = tasks.create_task(store.run())

@@ -191,13 +191,14 @@ def asked_for(target: str) -> dict[str, Any]:
 
 def configuration(settings: BackendSettings) -> dict[str, Any]:
     """Return what the log says about how a backend runs: everything but the secrets."""
+    shown = [without_password(url) for url in settings.ml_urls]
     return {
         "version": __version__,
         "pid": os.getpid(),
         "host": settings.host,
         "port": settings.port,
         "database": str(settings.database),
-        "ml": settings.ml_url and without_password(settings.ml_url),
+        "ml": shown[0] if len(shown) == 1 else shown or None,
         "ml_format": settings.ml_format,
         "grace_s": settings.grace_s,
         "handover_s": settings.handover_s,

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import send_frames, text_frame, write_frames_unless_full
+from ctgkit.net.newcomers import BoundedConnection
 
 log = logging.getLogger(__name__)
 

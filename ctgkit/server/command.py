@@ -20,9 +20,11 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.types import (
+    JSON_LINES,
     PAUSE,
     PORT,
     SENSORS,
+    BusAddress,
     File,
     Host,
     OutFile,
@@ -49,15 +51,20 @@ if TYPE_CHECKING:
     from ctgkit.profile.mlservice import WindowSettings
     from ctgkit.server.settings import BackendSettings
 
+DATABASE_NAME = "ctgkit.db"
 TOKEN_MIN_CHARS = 16
 """Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 SECURITY = "Who may connect"
 LIMITS = "Storage and limits"
 
 
-def default_database() -> Path:
-    """Return the file in the user's directory that is used without ``--store``."""
-    return state_dir() / "ctgkit.db"
+def default_database(config: Config) -> Path:
+    """Return the file that is used without ``--store``: the project's, or else the user's.
+
+    A project is a folder with a ``ctgkit.toml`` of its own; its database lies beside it.
+    """
+    folder = config.path.parent if config.path and config.is_projects else state_dir()
+    return folder / DATABASE_NAME
 
 
 def _origin(text: str) -> str:
@@ -87,13 +94,16 @@ class ServeOptions:
     )
     port: int = option("--port", type=PORT, default=8080, help="Port; 0 picks a free one.")
     store: Path | Dsn | None = store_option(
-        "Database; default: a file in the user's state directory."
+        "Database; default: ctgkit.db beside the project's ctgkit.toml, or else in the user's"
+        " state directory."
     )
-    ml: str = option(
+    ml: tuple[str, ...] = option(
         "--ml",
         type=Url("", word="none", as_is=True),
-        default="ws://127.0.0.1:8081/ws/ctg",
-        help="The ML service, or none; http:// with --ml-profile.",
+        multiple=True,
+        default=("ws://127.0.0.1:8081/ws/ctg",),
+        help="The ML service, or none; http:// with --ml-profile. Repeatable: several share the"
+        " sensors.",
     )
     grace: float = option(
         "--grace",
@@ -105,10 +115,8 @@ class ServeOptions:
     handover: float | None = option(
         "--handover",
         type=PAUSE,
-        default=None,
-        show_default="15 among nodes, else 0",
-        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer: for"
-        " restarts of this program.",
+        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer;"
+        " default: 15 with PostgreSQL, else 0.",
     )
     ml_profile: str | None = option(
         "--ml-profile",
@@ -164,7 +172,7 @@ class ServeOptions:
     )
     audit_log: Path | None = option(
         "--audit-log",
-        type=OutFile(),
+        type=OutFile(**JSON_LINES),
         section=SECURITY,
         help="Append connections, refusals and examinations to FILE, a JSON object per line.",
     )
@@ -174,6 +182,19 @@ class ServeOptions:
         default="full",
         section=LIMITS,
         help="Committed samples survive a power cut (full), or only a crash (normal).",
+    )
+    keep_days: float = option(
+        "--keep-days",
+        type=number("N", 0, 36_500),
+        default=0.0,
+        section=LIMITS,
+        help="Remove examinations that ended more than N days ago; 0 keeps all.",
+    )
+    bus: str | None = option(
+        "--bus",
+        type=BusAddress(),
+        help="NATS, by which the viewers of each node see the sensors of all. Secrets go into the"
+        " configuration or CTGKIT_SERVE_BUS.",
     )
     node: str = option(
         "--node",
@@ -226,11 +247,15 @@ def serve(options: ServeOptions) -> None:
 
 def _windows(options: ServeOptions) -> "WindowSettings | None":
     """Return how an ML service behind HTTP is asked."""
-    web = options.ml.startswith("http")
+    web = [url for url in options.ml if url.startswith("http")]
+    if len(options.ml) > 1 and (
+        web or "none" in options.ml or len(set(options.ml)) < len(options.ml)
+    ):
+        raise click.UsageError("--ml: several must be different addresses, ws:// or wss://")
     if options.ml_profile is None:
         if web:
             raise click.UsageError(
-                f"--ml {options.ml}: http:// needs --ml-profile, how that service is asked"
+                f"--ml {web[0]}: http:// needs --ml-profile, how that service is asked"
             )
         return None
     if not web:
@@ -238,7 +263,7 @@ def _windows(options: ServeOptions) -> "WindowSettings | None":
     from ctgkit.profile.library import load_profile, read_secrets
     from ctgkit.profile.mlservice import WindowSettings
 
-    renderer = load_profile(options.ml_profile, options.ml)
+    renderer = load_profile(options.ml_profile, web[0])
     return WindowSettings(renderer=renderer, secrets=read_secrets(renderer.profile, renderer.where))
 
 
@@ -247,10 +272,12 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     from ctgkit.server.settings import BackendSettings
 
     tls = _tls(options.tls_cert, options.tls_key)
-    if not config.sensors:
+    database = options.store or default_database(config)
+    if not config.sensors and isinstance(database, Dsn):  # other nodes wouldn't know made ones
+        click.echo("sensors: those of the database (`ctgkit sensors add`)", err=True)
+    elif not config.sensors:
         config = default_credentials(create=True)
         click.echo(f"sensors' credentials: {config.path}", err=True)
-    database = options.store or default_database()
     click.echo(f"database: {database}", err=True)
     host = options.host
     exposed = not is_loopback(host)
@@ -264,13 +291,15 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         database=database,
         host=host,
         port=options.port,
-        ml_url=None if options.ml == "none" else _ml_url(options.ml),
+        ml_url=tuple(_ml_url(url) for url in options.ml if url != "none"),
         ml_format=options.ml_format,
         ml_retry_s=options.ml_retry,
         grace_s=options.grace,
         handover_s=options.handover,
         durability=options.durability,
         node=options.node,
+        keep_days=options.keep_days,
+        bus=options.bus,
         keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
         origins=frozenset(options.origin),

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -13,7 +14,8 @@ from ctgkit import __version__
 
 if TYPE_CHECKING:  # they count here
     from ctgkit.server.broadcast import Broadcast
-    from ctgkit.server.mllink import MlLink
+    from ctgkit.server.bus.nats import NatsBus
+    from ctgkit.server.mlpool import Member, MlPool
     from ctgkit.server.registry import Registry
     from ctgkit.server.store.writer import Store
 
@@ -39,7 +41,8 @@ class Counters(Collector):
         """Samples handed to the ML service; those without a usable result in time."""
         self.results: Counter[str] = Counter()
         """ML results by what became of them: ``relayed``, ``garbage``, ``error``, ``fallback``,
-        ``past``: they answer what was sent again."""
+        ``past``: they answer what was sent again, ``others``: of other nodes' sensors,
+        ``repaired``: read from the database because those were missed."""
         self.gauges: dict[tuple[str, str], Callable[[], float]] = {}
         """(metric, label) -> how to read its present value."""
         self.node: Callable[[], tuple[str, int]] = lambda: ("", 0)
@@ -62,7 +65,7 @@ class Counters(Collector):
         store: "Store",
         registry: "Registry",
         viewers: "Broadcast",
-        link: "MlLink | None",
+        ml: "MlPool | None",
         audit: Mapping[str, int],
     ) -> None:
         """Offer the present values of a backend's parts as gauges."""
@@ -72,9 +75,9 @@ class Counters(Collector):
             ("queue_depth", "store"): lambda: store.depth,
             ("queue_bytes", "store"): lambda: store.queued_bytes,
             ("queue_depth", "viewer"): viewers.depth,
-            ("queue_depth", "ml_outbox"): lambda: link.depth if link else 0,
+            ("queue_depth", "ml_outbox"): lambda: ml.depth if ml else 0,
             ("tasks", "asyncio"): lambda: len(asyncio.all_tasks()),
-            ("ml_up", "ml"): lambda: link.state == "up" if link else 0,
+            ("ml_up", "ml"): lambda: ml.state == "up" if ml else 0,
             ("samples", "stored"): lambda: store.stored,
             ("samples", "duplicates"): lambda: store.duplicates,
             ("samples", "conflicts"): lambda: store.conflicts,
@@ -84,8 +87,22 @@ class Counters(Collector):
             ("audit_lines", "suppressed"): lambda: audit["suppressed"],
             ("audit_lines", "lost"): lambda: audit["lost"],
         }
+        for member in ml.members if ml else ():
+            self.gauges["ml_service_up", member.name] = partial(_is_up, member)
         self.node_counts = registry.counts
         self.node = lambda: registry.node
+
+    def expose_bus(self, bus: "NatsBus | None") -> None:
+        """Offer the present values of the bus, where there is one."""
+        if bus is not None:
+            self.gauges |= {
+                ("bus_up", "bus"): lambda: bus.state == "up",
+                ("bus_results", "sent"): lambda: bus.sent,
+                ("bus_results", "received"): lambda: bus.received,
+                ("bus_results", "dropped"): lambda: bus.dropped,
+                ("bus_missed", "bus"): lambda: bus.missed,
+                ("bus_strange", "bus"): lambda: bus.strange,
+            }
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily | InfoMetricFamily]:
         """Yield the counters (called by prometheus_client)."""
@@ -130,3 +147,7 @@ class Counters(Collector):
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _is_up(member: "Member") -> bool:
+    return member.state == "up"

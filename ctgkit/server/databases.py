@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctgkit.cli.options import argument, command, json_option, store_option
+from ctgkit.cli.options import argument, command, current_config, json_option, store_option
 from ctgkit.cli.types import STORE
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError, Unreachable, printable
-from ctgkit.server.exam import STORE_HELP, configured_database
+from ctgkit.server.exam import STORE_HELP, database_of
 
 if TYPE_CHECKING:
     from ctgkit.server.store.copying import Examination, Sum
@@ -41,9 +41,9 @@ def migrate(options: MigrateOptions) -> None:
     Nodes of the release before go on working meanwhile. `serve` does the same with an empty
     database, and with SQLite.
     """
-    database = configured_database(options.store)
+    database = database_of(current_config(), options.store)
     if isinstance(database, Dsn):
-        before, after = asyncio.run(_migrate(database))
+        before, after = migrate_postgres(database)
     else:
         from ctgkit.server.store.sqlite_side import migrated
 
@@ -99,7 +99,8 @@ def copy_(options: CopyOptions) -> None:
         }  # fmt: skip
         click.echo(json.dumps(found) if options.as_json else _as_line(found))
 
-    _prepare_target(options.target)
+    if isinstance(options.target, Dsn):
+        migrate_postgres(options.target)
     with _side(options.source) as source, _side(options.target, fill=True) as target:
         copied = copy(source, target, tell)
     click.echo(f"{copied} examinations copied to {options.target}", err=True)
@@ -113,9 +114,9 @@ def _as_line(found: dict[str, Any]) -> str:
     )
 
 
-def _prepare_target(target: Path | Dsn) -> None:
-    if isinstance(target, Dsn):
-        asyncio.run(_migrate(target))
+def migrate_postgres(dsn: Dsn) -> tuple[int, int]:
+    """Make the tables, or bring them up to date; return the versions before and after."""
+    return asyncio.run(_migrate(dsn))
 
 
 @contextlib.contextmanager
@@ -195,7 +196,7 @@ class NodesOptions:
 @command(NodesOptions, name="list", parent=nodes, example="ctgkit nodes list --json")
 def list_(options: NodesOptions) -> None:
     """List the nodes: whether they live, how long they were silent, how many sensors they have."""
-    database = configured_database(options.store)
+    database = database_of(current_config(), options.store)
     if not isinstance(database, Dsn):
         raise StoreError(str(database), "has no nodes: one process owns a file of SQLite's")
     from ctgkit.server.store.postgres.reader import open_reader

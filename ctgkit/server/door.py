@@ -9,14 +9,15 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ctgkit.config import sensor_id_of
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
-from ctgkit.server.endpoints import ENDPOINTS
+from ctgkit.server.endpoints import Endpoint, endpoint_at
 from ctgkit.server.numbering import is_stream_id
+from ctgkit.server.pageasks import PAGE_PATH, BadQuery, Order
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
     BED_PARAMETER,
@@ -27,8 +28,11 @@ from ctgkit.wire import (
     TOKEN_HEADER,
 )
 
+API_PATH = "/api/"
 CONTROL_PATH = "/api/sensors/"
 """What lies below switches sensors on and off."""
+GUARDED_PATHS = (CONTROL_PATH, PAGE_PATH)
+"""What lies below asks for the access token, and isn't for the pages of others."""
 BACKFILL_MAX_S = 14_400.0
 """Longest past that a viewer may ask for, seconds. Chosen: what a terminal view can scroll."""
 
@@ -91,9 +95,34 @@ class Report:
     name: str
 
 
-Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report
+@dataclass(frozen=True, slots=True)
+class PageAsks:
+    """Something under ``/api/page/``, for whom may see it."""
 
-_NAMES = {one.path: one.name for one in ENDPOINTS}
+    name: str
+    query: Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Somebody who may wants to know what is stored."""
+
+    name: str
+    places: Mapping[str, str]
+    query: Mapping[str, list[str]]
+
+
+Route = Answer | SensorEnters | ViewerEnters | StartSensors | Report | Reads | PageAsks | Order
+
+PREFLIGHT = Answer(
+    204,
+    headers=(
+        ("Access-Control-Allow-Methods", "GET, HEAD"),
+        ("Access-Control-Allow-Headers", "Authorization"),
+        ("Access-Control-Max-Age", "600"),
+    ),
+)
+"""To a browser that asks before it sends a page's token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,21 +142,44 @@ class Gate:
             return self._sensor(asked) if asked.method == "GET" else only("GET")
         if asked.path in ("/ws", "/ws/"):
             return self._viewer(asked) if asked.method == "GET" else only("GET")
+        if asked.path.startswith(API_PATH) and is_preflight(asked):
+            return PREFLIGHT
+        found = endpoint_at(asked.path)
+        if found and found[0].reads:
+            return self._reading(asked, *found)
         if acts(asked):
-            return self._control(asked)
+            return self._control(asked, found[0].name if found else "")
         if not asked.reads:
             return only("GET", "HEAD")
-        if asked.path in _NAMES:
-            return Report(_NAMES[asked.path])
+        if found:
+            return Report(found[0].name)
         return self.page.get(asked.path, NOT_FOUND)
 
-    def _control(self, asked: Asked) -> Route:
+    def _reading(self, asked: Asked, one: Endpoint, places: Mapping[str, str]) -> Route:
+        if not asked.reads:
+            return only("GET", "HEAD")
+        return self._token_missing(asked) or Reads(one.name, places, asked.query)
+
+    def _token_missing(self, asked: Asked) -> Answer | None:
+        """Return the refusal of who doesn't show the access token; None for who needn't or does."""
+        if self.viewer_token is None or self._shows_token(asked.header):
+            return None
+        shown = "a wrong" if asked.header("Authorization") else "no"
+        return problem(401, "access token required", f"{shown} access token was shown")
+
+    def _control(self, asked: Asked, name: str) -> Route:
         if asked.method != "GET":  # HEAD too: it may not change anything
             return only("GET")
-        if self.viewer_token is not None and not self._shows_token(asked.header):
-            shown = "a wrong" if asked.header("Authorization") else "no"
-            return problem(401, "access token required", f"{shown} access token was shown")
-        match _NAMES.get(asked.path):
+        if refusal := self._token_missing(asked):
+            return refusal
+        if asked.path.startswith(PAGE_PATH):
+            return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
+        match name:
+            case "start_one" | "stop_one" | "inject":
+                try:
+                    return Order.of(name.removesuffix("_one"), asked.query)
+                except BadQuery as error:
+                    return problem(400, str(error))
             case "start":
                 count = _number(asked.query, "count", 1.0)
                 valid = count is not None and count == int(count) and 1 <= count <= 10_000
@@ -185,15 +237,32 @@ class Gate:
                 return True
             case Answer(status=401):
                 return False
-            case ViewerEnters(admitted=True) | StartSensors() | Report("stop"):
+            case ViewerEnters(admitted=True) | StartSensors() | Report("stop") | Reads():
+                return True if self.viewer_token is not None else None
+            case PageAsks() | Order():
                 return True if self.viewer_token is not None else None
             case _:
                 return None
 
 
+def is_preflight(asked: Asked) -> bool:
+    """Return whether a browser asks on behalf of a page, let through, whether it may ask."""
+    wanted = asked.header("Access-Control-Request-Method")
+    return asked.method == "OPTIONS" and bool(asked.header("Origin")) and bool(wanted)
+
+
+def for_page(asked: Asked, answer: Answer) -> Answer:
+    """Return an answer so that the page which asked, of an allowed origin, may read it."""
+    origin = asked.header("Origin")
+    if not asked.path.startswith(API_PATH) or len(origin) != 1:
+        return answer
+    cors = (("Access-Control-Allow-Origin", origin[0]), ("Vary", "Origin"))
+    return replace(answer, headers=(*answer.headers, *cors))
+
+
 def acts(asked: Asked) -> bool:
-    """Return whether a request switches sensors on or off."""
-    return asked.path.startswith(CONTROL_PATH)
+    """Return whether a request switches sensors on or off, or is the live page's own."""
+    return asked.path.startswith(GUARDED_PATHS)
 
 
 class Attempts:

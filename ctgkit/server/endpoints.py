@@ -24,11 +24,19 @@ class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
     ml: Literal["up", "down", "stalled", "off"]
     """``stalled``: it answers nothing; ``off``: none is configured."""
     ml_unanswered_share: float
-    """Share of the samples sent to the ML service that got no usable answer, in [0, 1]."""
+    """Share of the samples sent to the ML service that got no usable answer, in [0, 1]; of several
+    services that of the worst."""
+    ml_services: int
+    """How many are configured."""
+    ml_services_up: int
     sensors: int
     viewers: int
     examinations_open: int
     flooders_closed: int
+    bus: Literal["up", "down"] | msgspec.UnsetType = msgspec.UNSET
+    """Whether other nodes' results are heard at once."""
+    bus_missed: int | msgspec.UnsetType = msgspec.UNSET
+    """How often some may have been missed; they are read from the database then."""
     node: str | msgspec.UnsetType = msgspec.UNSET
     generation: int | msgspec.UnsetType = msgspec.UNSET
     """Begins anew when the node was cut off from the database for longer than its lease."""
@@ -66,10 +74,124 @@ class Started(msgspec.Struct, omit_defaults=True):
     """All of them, when more than one was asked for."""
 
 
+class Obeyed(msgspec.Struct):
+    """The answer to what one sensor was told to do."""
+
+    message: str
+    sensor: str
+    at_s: float
+    """When an event begins, seconds of data time."""
+
+
 class Stopped(msgspec.Struct):
     """The answer to stopping all sensors (H-2.2)."""
 
     message: str
+
+
+class SensorState(msgspec.Struct):
+    """A sensor that the backend knows."""
+
+    id: str
+    bed: str
+    connected: bool
+    examination: int | None
+    """The one that it takes part in; null while it isn't connected."""
+    controllable: bool
+    """Whether ``/api/sensors/start`` can switch it on."""
+
+
+class Sensors(msgspec.Struct):
+    """All sensors that the backend knows."""
+
+    sensors: list[SensorState]
+
+
+class Examination(msgspec.Struct):
+    """An examination and the numbers of its rows; null where only counting them all could tell."""
+
+    id: int
+    bed: str | None
+    state: str
+    """``open``, ``closed``, or ``interrupted`` by the end of a backend."""
+    start_time: str | None
+    """ISO 8601 with Z."""
+    end_time: str | None
+    samples: int
+    with_signal: int | None
+    sensors: int
+    predictions: int | None
+
+
+class SensorPart(msgspec.Struct):
+    """What one sensor contributed to an examination."""
+
+    uuid: str
+    samples: int
+    with_signal: int | None
+    first_sec: float | None
+    last_sec: float | None
+
+
+class ExaminationParts(Examination):
+    """An examination with what each sensor contributed."""
+
+    by_sensor: list[SensorPart]
+
+
+class Examinations(msgspec.Struct):
+    """A page of examinations, oldest first."""
+
+    examinations: list[Examination]
+    next: int | None
+    """Give it as ``after`` for the following page; null at the end."""
+
+
+class StoredSample(msgspec.Struct):
+    """A sample as it is stored; null is no signal."""
+
+    uuid: str
+    seq: int | None
+    sec_from_start: float
+    bpm: float | None
+    uterus: float | None
+    spasms: float | None
+    created_at: str
+
+
+class Samples(msgspec.Struct):
+    """A page of samples, in the order in which they were stored."""
+
+    samples: list[StoredSample]
+    next: int | None
+    """Give it as ``after`` for the following page; null at the end."""
+
+
+class ReportedEvent(msgspec.Struct, omit_defaults=True):
+    """An event as it was last reported; members with nothing to say are left out."""
+
+    sensor: str
+    kind: str
+    onset_s: float
+    end_s: float
+    id: str = ""
+    subtype: str = ""
+    peak_s: float | None = None
+    size: float | None = None
+    tier: str = "final"
+
+
+class Events(msgspec.Struct):
+    """Events of an examination, by sensor and onset."""
+
+    events: list[ReportedEvent]
+
+
+PAGE_DEFAULT, PAGE_MAX = 1000, 10_000
+"""Rows of a page. Chosen: a minute of four sensors; a megabyte."""
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT}
+_AFTER = {"type": "integer", "minimum": 0, "default": 0}
+_UUID = {"type": "string", "description": "Only of this sensor."}
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +204,18 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Status -> type of the JSON body; None for plain text."""
     acts: bool = False
     """It switches something: GET only, and beyond loopback with the access token."""
+    reads: bool = False
+    """It tells what is stored: beyond loopback with the access token."""
     query: dict[str, dict[str, Any]] = {}
     """Parameter -> its JSON Schema."""
 
+    @property
+    def places(self) -> list[str]:
+        """Names of the parts of its path that vary."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
+
+_TEXT: Final = {"type": "string"}
 ENDPOINTS: Final = (
     Endpoint(name="health", path="/api/health", summary="How it is", bodies={200: Health}),
     Endpoint(name="livez", path="/livez", summary="Whether it runs", bodies={200: None}),
@@ -104,6 +234,56 @@ ENDPOINTS: Final = (
         name="stop", path="/api/sensors/stop", acts=True, summary="Switch off all sensors",
         bodies={200: Stopped, 401: Problem},
     ),
+    Endpoint(
+        name="start_one", path="/api/sensors/one/start", acts=True,
+        summary="Switch on one sensor, with another scenario or seed if it is one of ours",
+        bodies={200: Obeyed, 400: Problem, 401: Problem},
+        query={"sensor": _TEXT, "scenario": _TEXT, "seed": {"type": "integer", "minimum": 0}},
+    ),
+    Endpoint(
+        name="stop_one", path="/api/sensors/one/stop", acts=True, summary="Switch off one sensor",
+        bodies={200: Obeyed, 400: Problem, 401: Problem}, query={"sensor": _TEXT},
+    ),
+    Endpoint(
+        name="inject", path="/api/sensors/one/inject", acts=True,
+        summary="Force an event on one sensor of ours, now",
+        bodies={200: Obeyed, 400: Problem, 401: Problem},
+        query={
+            "sensor": _TEXT, "event": _TEXT, "size": {"type": "number"},
+            "duration_s": {"type": "number"},
+        },
+    ),
+    Endpoint(
+        name="sensors", path="/api/sensors", reads=True, summary="All sensors that are known",
+        bodies={200: Sensors, 401: Problem},
+    ),
+    Endpoint(
+        name="sensor", path="/api/sensors/{sensor}", reads=True, summary="One sensor, by its UUID",
+        bodies={200: SensorState, 401: Problem, 404: Problem},
+    ),
+    Endpoint(
+        name="examinations", path="/api/examinations", reads=True,
+        summary="A page of examinations, oldest first",
+        bodies={200: Examinations, 400: Problem, 401: Problem, 503: Problem},
+        query={"bed": {"type": "string"}, "after": _AFTER, "limit": _LIMIT},
+    ),
+    Endpoint(
+        name="examination", path="/api/examinations/{examination}", reads=True,
+        summary="One examination, with what each sensor contributed",
+        bodies={200: ExaminationParts, 400: Problem, 401: Problem, 404: Problem, 503: Problem},
+    ),
+    Endpoint(
+        name="samples", path="/api/examinations/{examination}/samples", reads=True,
+        summary="A page of its samples, as they were stored",
+        bodies={200: Samples, 400: Problem, 401: Problem, 404: Problem, 503: Problem},
+        query={"sensor": _UUID, "after": _AFTER, "limit": _LIMIT},
+    ),
+    Endpoint(
+        name="events", path="/api/examinations/{examination}/events", reads=True,
+        summary="What the ML service found in it",
+        bodies={200: Events, 400: Problem, 401: Problem, 404: Problem, 503: Problem},
+        query={"sensor": _UUID},
+    ),
 )  # fmt: skip
 REFUSALS: Final = {
     400: "The request is no request in origin form.",
@@ -111,6 +291,29 @@ REFUSALS: Final = {
     405: "Another method.",
 }
 """What any path may answer."""
+
+
+def endpoint_at(path: str) -> tuple[Endpoint, dict[str, str]] | None:
+    """Return the endpoint at a path, and what stands in the parts that vary.
+
+    >>> found = endpoint_at("/api/examinations/3/samples")
+    >>> found[0].name, found[1], endpoint_at("/api/examinations//samples")
+    ('samples', {'examination': '3'}, None)
+    """
+    if path in _EXACT:
+        return _EXACT[path], {}
+    given = path.split("/")
+    for one, parts in _VARYING:
+        if len(parts) != len(given):
+            continue
+        places = {p[1:-1]: g for p, g in zip(parts, given, strict=True) if p.startswith("{")}
+        if all(places.values()) and [places.get(p[1:-1], p) for p in parts] == given:
+            return one, places
+    return None
+
+
+_EXACT = {one.path: one for one in ENDPOINTS if not one.places}
+_VARYING = [(one, one.path.split("/")) for one in ENDPOINTS if one.places]
 
 
 def openapi() -> dict[str, Any]:
@@ -147,12 +350,16 @@ def _item(one: Endpoint) -> dict[str, Any]:
             "summary": one.summary,
             "responses": dict(sorted(answers.items())),
         }
-        if one.query:
-            made["parameters"] = [
-                {"name": name, "in": "query", "schema": schema}
-                for name, schema in one.query.items()
-            ]
-        if one.acts:
+        parameters: list[dict[str, Any]] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in one.places
+        ]
+        parameters += [
+            {"name": name, "in": "query", "schema": schema} for name, schema in one.query.items()
+        ]
+        if parameters:
+            made["parameters"] = parameters
+        if one.acts or one.reads:
             made["security"] = [{"viewer": []}, {}]
         return made
 

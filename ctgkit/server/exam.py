@@ -1,4 +1,4 @@
-"""``ctgkit exam list|show|export``: read back what a backend stored."""
+"""``ctgkit exam list|show|export|delete|prune``: what a backend stored."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,9 +22,12 @@ from ctgkit.cli.options import (
     option,
     store_option,
 )
-from ctgkit.cli.types import STORE, OutFile, whole
+from ctgkit.cli.progress import Advance, progress
+from ctgkit.cli.types import STORE, OutFile, Refined, number, whole
+from ctgkit.config import Config
 from ctgkit.dsn import Dsn
-from ctgkit.errors import ConfigError, CtgkitError, RecordingError, printable
+from ctgkit.errors import ConfigError, CtgkitError, RecordingError, excerpt, printable
+from ctgkit.quantities import whole_of
 from ctgkit.server.command import default_database
 from ctgkit.server.store.reader import Reader, open_reader
 
@@ -49,15 +53,29 @@ BEGINS_WITHIN_S = 5.0
 
 
 STORE_HELP = "Database; default: the one that `ctgkit serve` uses."
+LAST = 0
+"""Stands for the newest examination."""
+
+
+def _examination_id(text: str) -> int:
+    if text.strip() == "last":
+        return LAST
+    found = whole_of(text)
+    if not 1 <= found < 2**63:
+        raise ValueError(f"{excerpt(text)!r} is no number of an examination")
+    return found
+
+
+ID_OR_LAST = Refined("N|last", _examination_id)
 EXAMINATION_ID = whole("N", 1, 2**63 - 1)
+DAYS = number("N", 0.01, 36_500)
 
 
-def configured_database(store: Path | Dsn | None) -> Path | Dsn:
-    """Return the database that `ctgkit serve` uses with the same configuration."""
-    config = current_config()
+def database_of(config: Config, store: Path | Dsn | None) -> Path | Dsn:
+    """Return the database that `ctgkit serve` uses with the same configuration, or the given."""
     configured = config.commands.get("serve", {}).get("store")
     if store is not None or configured is None:
-        return store or default_database()
+        return store or default_database(config)
     try:
         path: Path | Dsn = STORE.convert(str(configured), None, None)
     except click.BadParameter as error:
@@ -77,7 +95,7 @@ class ListOptions:
 class ShowOptions:
     """Options of `ctgkit exam show`."""
 
-    examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
+    examination_id: int = argument(type=ID_OR_LAST, metavar="EXAMINATION_ID|last")
     store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object.")
 
@@ -86,7 +104,7 @@ class ShowOptions:
 class ExportOptions:
     """Options of `ctgkit exam export`."""
 
-    examination_id: int = argument(type=EXAMINATION_ID, metavar="EXAMINATION_ID")
+    examination_id: int = argument(type=ID_OR_LAST, metavar="EXAMINATION_ID|last")
     store: Path | Dsn | None = store_option(STORE_HELP)
     out: Path | None = option(
         "--out",
@@ -101,8 +119,30 @@ class ExportOptions:
     force: bool = option("--force", is_flag=True, help="Replace an existing file.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions:
+    """Options of `ctgkit exam delete`."""
+
+    examination_ids: tuple[int, ...] = argument(
+        type=EXAMINATION_ID, metavar="EXAMINATION_ID…", nargs=-1, required=True
+    )
+    store: Path | Dsn | None = store_option(STORE_HELP)
+    yes: bool = option("--yes", is_flag=True, help="Don't ask.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """Options of `ctgkit exam prune`."""
+
+    keep_days: float = option(
+        "--keep-days", type=DAYS, required=True, help="Keep what ended within so many days."
+    )
+    store: Path | Dsn | None = store_option(STORE_HELP)
+    yes: bool = option("--yes", is_flag=True, help="Don't ask.")
+
+
 @contextmanager
-def _opened(path: Path | Dsn) -> "Iterator[AnyReader]":
+def opened(path: Path | Dsn) -> "Iterator[AnyReader]":
     """Open our database, or one of the original system."""
     if isinstance(path, Dsn):
         from ctgkit.server.store.postgres.reader import open_reader as open_postgres
@@ -124,7 +164,7 @@ def exam() -> None:
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
 def list_(options: ListOptions) -> None:
     """List the examinations, oldest first."""
-    with _opened(configured_database(options.store)) as reader:
+    with opened(database_of(current_config(), options.store)) as reader:
         rows = reader.examinations()
     if options.as_json:
         for row in rows:
@@ -141,11 +181,11 @@ def list_(options: ListOptions) -> None:
         )
 
 
-@command(ShowOptions, parent=exam, example="ctgkit exam show 3 --json")
+@command(ShowOptions, parent=exam, example="ctgkit exam show last --json")
 def show(options: ShowOptions) -> None:
     """Show one examination: its times, and what each sensor contributed."""
-    path = configured_database(options.store)
-    with _opened(path) as reader:
+    path = database_of(current_config(), options.store)
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
     if options.as_json:
         click.echo(json.dumps(row))
@@ -164,11 +204,11 @@ def show(options: ShowOptions) -> None:
 @command(ExportOptions, parent=exam, example="ctgkit exam export 3 --out exam3.csv")
 def export(options: ExportOptions) -> None:
     """Write one examination's samples, or (as JSON) its samples and results."""
-    path = configured_database(options.store)
+    path = database_of(current_config(), options.store)
     out, kind = options.out, options.kind
     if out is not None and out.is_file() and not options.force:
         raise RecordingError(str(out), 0, "exists already; --force replaces it")
-    with _opened(path) as reader:
+    with opened(path) as reader:
         row = _find(reader, path, options.examination_id)
         if out is not None and kind is None and out.suffix not in (".csv", ".json"):
             from ctgkit.recording import write_recordings
@@ -178,14 +218,66 @@ def export(options: ExportOptions) -> None:
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
         del row["by_sensor"]  # its samples tell
-        with _output(out) as file:
+        with _output(out) as file, progress("exporting", "samples", row["samples"]) as advance:
             if kind == "csv":
-                _write_csv(reader, options.examination_id, file)
+                _write_csv(reader, row["id"], file, advance)
             else:
-                _write_json(reader, row, file)
+                _write_json(reader, row, file, advance)
+
+
+@command(DeleteOptions, parent=exam, example="ctgkit exam delete 3 4 --yes")
+def delete(options: DeleteOptions) -> int:
+    """Delete examinations with all their samples and results; asks first, unless --yes.
+
+    A backend may run meanwhile; an examination that is open isn't deleted. A file of SQLite's
+    doesn't shrink: the room is used again.
+    """
+    path = database_of(current_config(), options.store)
+    with opened(path) as reader:
+        rows = [_find(reader, path, number) for number in dict.fromkeys(options.examination_ids)]
+    for row in rows:
+        if row["state"] == "open":
+            raise CtgkitError(f"{path}: examination {row['id']} is open; nothing was deleted")
+    return _remove(path, rows, ask=not options.yes)
+
+
+@command(PruneOptions, parent=exam, example="ctgkit exam prune --keep-days 30 --yes")
+def prune(options: PruneOptions) -> int:
+    """Delete the examinations that ended more than so many days ago; asks first, unless --yes.
+
+    `ctgkit serve --keep-days N` does the same by itself. Exit code 1 when there were none.
+    """
+    path = database_of(current_config(), options.store)
+    cutoff = datetime.now(UTC) - timedelta(days=options.keep_days)
+    before = cutoff.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with opened(path) as reader:
+        rows = [
+            row for row in reader.examinations() if row["end_time"] and row["end_time"] < before
+        ]
+    return _remove(path, rows, ask=not options.yes)
+
+
+def _remove(path: Path | Dsn, rows: list[dict[str, Any]], *, ask: bool) -> int:
+    from ctgkit.server.store.removal import open_remover
+
+    samples = sum(row["samples"] for row in rows)
+    what = f"{len(rows)} examinations with {samples} samples from {path}"
+    if rows and ask:
+        if not sys.stdin.isatty():
+            raise click.UsageError("--yes is needed where nobody can be asked; nothing was deleted")
+        if not click.confirm(f"Delete {what}?", err=True):
+            return 1
+    removed = 0
+    with open_remover(path) as remover:
+        for row in rows:
+            removed += remover.remove(row["id"])
+    click.echo(f"deleted {removed} of {what}")
+    return 0 if removed else 1
 
 
 def _find(reader: "AnyReader", path: Path | Dsn, examination_id: int) -> dict[str, Any]:
+    if examination_id == LAST:
+        examination_id = max((row["id"] for row in reader.examinations()), default=LAST)
     row = reader.examination(examination_id)
     if row is None:
         raise CtgkitError(f"{path}: there is no examination {examination_id}")
@@ -240,19 +332,21 @@ def _recordings(reader: "AnyReader", row: dict[str, Any]) -> "Iterator[Recording
         )
 
 
-def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str]) -> None:
+def _write_csv(reader: "AnyReader", examination_id: int, file: IO[str], advance: Advance) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.values())
     for sample in reader.samples(examination_id):
         writer.writerow([sample[column] for column in CSV_COLUMNS])
+        advance(1)
 
 
-def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str]) -> None:
+def _write_json(reader: "AnyReader", row: dict[str, Any], file: IO[str], advance: Advance) -> None:
     """Write one object, an item per line, without holding the examination in memory."""
     file.write(f'{{"examination": {json.dumps(row)},\n"samples": [')
-    for number, sample in enumerate(reader.samples(row["id"])):
-        file.write(f"{',' if number else ''}\n{json.dumps(sample)}")
+    for place, sample in enumerate(reader.samples(row["id"])):
+        file.write(f"{',' if place else ''}\n{json.dumps(sample)}")
+        advance(1)
     file.write('\n],\n"results": [')
-    for number, body in enumerate(reader.predictions(row["id"])):
-        file.write(f"{',' if number else ''}\n{body}")
+    for place, body in enumerate(reader.predictions(row["id"])):
+        file.write(f"{',' if place else ''}\n{body}")
     file.write("\n]}\n")

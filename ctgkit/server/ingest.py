@@ -7,15 +7,15 @@ lives on until 100 frames in a row were bad (PROTOCOL S-4, S-6).
 import asyncio
 import logging
 import time
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
 import msgspec
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.errors import WireError
-from ctgkit.net.connection import BoundedConnection
 from ctgkit.net.frames import text_frame, write_frames_unless_full
+from ctgkit.net.newcomers import BoundedConnection
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
 from ctgkit.server.numbering import Attendance, Outcome
@@ -52,6 +52,11 @@ class Intake(Protocol):
         Return whether it is accepted at once: one without a number, or with a number that is
         certainly new, is. Of another one ``replies.settle`` is told.
         """
+
+    def accept_all(
+        self, attendance: Attendance, samples: Sequence[Sample], replies: Replies
+    ) -> int:
+        """Do the same with several, in order; return how many are accepted at once."""
 
     async def room(self) -> None:
         """Wait until another sample can be taken."""
@@ -100,54 +105,94 @@ class SensorSocket:
         connection.on_writable = self._make_good
         self._bad_in_a_row = 0
         self._silent_until_s = 0.0
+        self._turn = self._share = 0
+        """Samples taken since others had their turn, and since the writer took what there was."""
+        self._pending = intake.pending()
+        self._due_s = 0.0
+        """When the next sample may be taken, if there is a limit; monotonic."""
+        self._is_over = False
 
     async def read(self) -> None:
         """Read until the sensor leaves, or sends nothing but rubbish."""
-        turn, share, due_s = 0, 0, 0.0
-        pending = self._intake.pending()
-        while True:
-            try:
-                frame = await self._connection.recv(decode=False)
-            except ConnectionClosed:
-                return
-            if self._intake.full:
-                await self._intake.room()
-            if self._attendance.displaced:
-                return  # the sensor sends this again over its later connection
-            taken = self._take(frame)
-            if self._connection.paused and self._reads:
-                await self._replies_read()
-            if self._bad_in_a_row >= BAD_FRAMES_MAX:
-                await self._connection.close(
-                    CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
-                )
-                return
-            if (queued := self._intake.pending()) is not pending:
-                pending, share = queued, 0  # what came before is being written, or is
-            turn, share = turn + taken, share + taken
-            if self._max_rate_hz:
-                now_s = time.monotonic()
-                due_s = max(due_s, now_s - 1.0) + taken / self._max_rate_hz  # bursts of a second
-                await asyncio.sleep(max(0.0, due_s - now_s))
-            if share >= SHARE_MAX:
-                await self._intake.written()
-                turn = share = 0
-            elif turn >= SAMPLES_PER_TURN:
-                await asyncio.sleep(0)
-                turn = 0
+        await self._connection.deliver(self._take_all)
 
-    def _take(self, frame: bytes) -> int:
-        """Decode one frame and pass on what is good; return how many samples it held."""
-        sample = decode_sample(frame, self._attendance.sensor_id)
-        if sample is None or self._numbered is (sample.seq is None):
-            return self._take_closely(frame)  # numbers come under our subprotocol, there only
-        self._counters.received += 1
-        self._bad_in_a_row = 0
-        self._counters.accepted += self._intake.accept(self._attendance, sample, self)
-        return 1
+    def _take_all(self, frames: Sequence[bytes]) -> Coroutine[Any, Any, None] | None:
+        """Take what came together; return what has to be waited for, if anything."""
+        at = self._turn = 0
+        while at < len(frames) and not self._must_wait():
+            at = self._take(frames, at)
+        return self._take_in_time(frames, at) if self._must_wait() else None
+
+    async def _take_in_time(self, frames: Sequence[bytes], at: int) -> None:
+        """Take the rest, from *at* on, and wait as often as one has to."""
+        while True:
+            await self._wait()
+            if self._is_over or at >= len(frames):
+                return
+            at = self._take(frames, at)
+
+    def _must_wait(self) -> bool:
+        return (
+            self._intake.full
+            or self._is_over
+            or self._share >= SHARE_MAX
+            or self._turn > SAMPLES_PER_TURN
+            or self._bad_in_a_row >= BAD_FRAMES_MAX
+            or (self._connection.paused and self._reads)
+            or self._attendance.displaced
+            or bool(self._max_rate_hz)
+        )
+
+    async def _wait(self) -> None:
+        """Wait for the writer, the sensor, the others, or the clock."""
+        if self._intake.full:
+            await self._intake.room()
+        if self._attendance.displaced:
+            self._is_over = True  # the sensor sends this again over its later connection
+        if self._connection.paused and self._reads:
+            await self._replies_read()
+        if self._bad_in_a_row >= BAD_FRAMES_MAX and not self._is_over:
+            self._is_over = True
+            await self._connection.close(
+                CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
+            )
+        if self._max_rate_hz:
+            await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))
+        if self._share >= SHARE_MAX:
+            await self._intake.written()
+            self._turn = self._share = 0
+        elif self._turn > SAMPLES_PER_TURN:
+            await asyncio.sleep(0)
+            self._turn = 0
+
+    def _take(self, frames: Sequence[bytes], at: int) -> int:
+        """Take the usual frames from *at* on, or an unusual one; return where they end."""
+        if (queued := self._intake.pending()) is not self._pending:
+            self._pending, self._share = queued, 0  # what came before is being written, or is
+        sensor_id, numbered, start = self._attendance.sensor_id, self._numbered, at
+        end = at + 1 if self._max_rate_hz else len(frames)
+        samples: list[Sample] = []
+        while at < end:
+            sample = decode_sample(frames[at], sensor_id)
+            if sample is None or numbered is (sample.seq is None):
+                break  # numbers come under our subprotocol, there only
+            samples.append(sample)
+            at += 1
+        if count := len(samples):
+            self._bad_in_a_row = 0
+            self._counters.received += count
+            self._counters.accepted += self._intake.accept_all(self._attendance, samples, self)
+        else:
+            count = self._take_closely(frames[start])
+            at = start + 1
+        self._turn += count
+        self._share += count
+        if self._max_rate_hz:  # bursts of a second
+            self._due_s = max(self._due_s, time.monotonic() - 1.0) + count / self._max_rate_hz
+        return at
 
     def _take_closely(self, frame: bytes) -> int:
-        """Do the same with an array, a bad sample, or a number where none belongs."""
+        """Take an array, a bad sample, or a number where none belongs; return how many it held."""
         samples, errors = decode_frame(frame, self._attendance.sensor_id)
         count = len(samples) + len(errors)
         self._counters.received += count

@@ -11,8 +11,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Literal, Protocol
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -38,8 +38,6 @@ LOOK_EVERY_S = (0.02, 0.5)
 """Shortest and longest pause between looks for samples whose time is over, seconds."""
 RESULTS_PER_TURN = 64
 """Results relayed before the viewers' writers get their turn: a quarter of a viewer's queue."""
-RESULT_BYTES_PER_TURN = 1 << 19
-"""Bytes of results after which a turn ends too: some 200 results with a prediction."""
 UNANSWERED_MAX = 0.05
 """Share of samples without a usable result from which on the link isn't healthy. Chosen: one that
 is restarted, or answers late now and then, stays below."""
@@ -49,6 +47,16 @@ SAMPLES_PER_WRITE = 512
 CLOSE_TIMEOUT_S = 1.0
 JITTER = 0.1
 """Share by which the retry pause varies, so that many backends don't knock in step."""
+
+
+class Room(Protocol):
+    """Where there may be no room."""
+
+    full: bool
+    """Whether there is none."""
+
+    async def room(self) -> None:
+        """Wait until there is."""
 
 
 class MlLink:
@@ -66,8 +74,8 @@ class MlLink:
         Gets the valid results of one turn, each as text and with its bytes as they came.
     on_unanswered : callable
         Gets samples that will have no answer.
-    room : coroutine function
-        Waits until results can be taken; the service is not read meanwhile.
+    store : Room
+        Where results are going to be stored; the service is not read while that is full.
     counters : Counters
         Counts garbage, errors and dropped samples.
     past : coroutine function
@@ -81,14 +89,14 @@ class MlLink:
         retry_s: float,
         on_results: Callable[[Sequence[Answered]], None],
         on_unanswered: Callable[[Sequence[Sample]], None],
-        room: Callable[[], Awaitable[None]],
+        store: Room,
         counters: Counters,
         past: Past,
     ) -> None:
         self._url, self._format, self._retry_s = url, ml_format, retry_s
         self._shown_url = without_password(url)
         self._on_results, self._on_unanswered = on_results, on_unanswered
-        self._room, self._counters = room, counters
+        self._store, self._counters = store, counters
         self._outbox: deque[Sample] = deque()
         self._primer = Primer(past, self._send_past, self._enqueue)
         self._connection: ClientConnection | None = None
@@ -96,12 +104,18 @@ class MlLink:
         self._doubted = Owed()
         """Samples sent while it is silent: the first that is answered in time ends the doubt."""
         self._turn: list[tuple[CheckedResult, str, bytes]] = []
-        self._turn_bytes = 0
         self._wake = asyncio.Event()
         self._heard_at_s = 0.0
         self._refused_as = ""
         self.connected = asyncio.Event()
         self.stalled = False
+        self.away_since_s: float | None = time.monotonic()
+        """Since when it has been lost or silent, monotonic, seconds; None while it answers."""
+
+    @property
+    def name(self) -> str:
+        """Its address, without secrets."""
+        return self._shown_url
 
     @property
     def state(self) -> Literal["up", "down", "stalled"]:
@@ -125,20 +139,21 @@ class MlLink:
         """Samples waiting to be sent."""
         return len(self._outbox)
 
-    def offer(self, sample: Sample) -> None:
-        """Queue a sample for the service; never waits."""
+    def offer(self, samples: Sequence[Sample]) -> None:
+        """Queue samples for the service; never waits."""
         if not self.connected.is_set():
-            self._on_unanswered((sample,))
+            self._on_unanswered(samples)
             return
-        self._counters.asked += 1
-        if self.stalled:  # viewers get it now, the service may still learn from it
-            self._owed.miss(time.monotonic())
-            self._doubted.ask(sample, time.monotonic())
-            self._show((sample,))
-        elif late := self._owed.ask(sample, time.monotonic()):
-            self._show((late,))
-        if self._primer.admits(sample):
-            self._enqueue((sample,))
+        now_s = time.monotonic()
+        self._counters.asked += len(samples)
+        for sample in samples:
+            if self.stalled:  # viewers get it now, the service may still learn from it
+                self._owed.miss(now_s)
+                self._doubted.ask(sample, now_s)
+                self._show((sample,))
+            elif late := self._owed.ask(sample, now_s):
+                self._show((late,))
+        self._enqueue([sample for sample in samples if self._primer.admits(sample)])
 
     def _enqueue(self, samples: Sequence[Sample]) -> None:
         self._outbox.extend(samples)
@@ -170,6 +185,7 @@ class MlLink:
                     log.info("ML service connected url=%s", self._shown_url)
                     self._refused_as = ""
                     self.connected.set()
+                    self.away_since_s = None
                     try:
                         await self._converse(connection)
                     except asyncio.CancelledError:
@@ -183,6 +199,8 @@ class MlLink:
             except ConnectionClosed as error:
                 log.warning("ML service lost url=%s: %s", self._shown_url, error)
             finally:
+                if self.connected.is_set() and self.away_since_s is None:
+                    self.away_since_s = time.monotonic()
                 self.connected.clear()
                 self.stalled = False
                 self._doubted.give_up()
@@ -191,16 +209,14 @@ class MlLink:
             await self._show_in_turns(self._owed.give_up())
             await asyncio.sleep(self._retry_s * random.uniform(1 - JITTER, 1 + JITTER))
 
-    async def _converse(self, connection: ClientConnection) -> None:
+    async def _converse(self, connection: BoundedClient) -> None:
         self._heard_at_s = time.monotonic()
         self._owed.begin_anew()
         self._connection = connection
         async with asyncio.TaskGroup() as tasks:
             parts = (self._send(connection), self._watch(), self._primer.run())
             others = [tasks.create_task(part) for part in parts]
-            with contextlib.suppress(ConnectionClosed):
-                await self._receive(connection)
-            self._end_turn()
+            await connection.deliver(self._take)
             for task in others:
                 task.cancel()
 
@@ -222,13 +238,12 @@ class MlLink:
         with contextlib.suppress(ConnectionClosed):  # the reader says so
             await send_texts(self._connection, texts)
 
-    async def _receive(self, connection: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            text = await connection.recv(decode=False)
-            self._heard_at_s = time.monotonic()
+    def _take(self, texts: Sequence[bytes]) -> Coroutine[Any, Any, None] | None:
+        """Take results that came together; return what has to be waited for, if anything."""
+        self._heard_at_s = time.monotonic()
+        for text in texts:
             try:
-                head, body = check_result(text), text.decode()
+                self._turn.append((check_result(text), text.decode(), text))
             except (WireError, UnicodeDecodeError) as error:
                 outcome = "error" if is_error_result(text) else "garbage"
                 if not self._counters.results[outcome]:
@@ -236,20 +251,17 @@ class MlLink:
                 self._counters.results[outcome] += 1
                 if outcome == "error":
                     self._refuse_oldest()
-                    await asyncio.sleep(0)
-                continue
-            if not self._turn:
-                loop.call_soon(self._end_turn)
-            self._turn.append((head, body, text))
-            self._turn_bytes += len(text)
-            if len(self._turn) >= RESULTS_PER_TURN or self._turn_bytes >= RESULT_BYTES_PER_TURN:
-                self._end_turn()
-                await self._room()
-                await asyncio.sleep(0)
+        self._end_turn()
+        return self._pause() if self._store.full or len(texts) >= RESULTS_PER_TURN else None
+
+    async def _pause(self) -> None:
+        """Let the writer make room, and the viewers' writers have their turn."""
+        await self._store.room()
+        await asyncio.sleep(0)
 
     def _end_turn(self) -> None:
         """Hand over what has come since the last turn."""
-        turn, self._turn, self._turn_bytes = self._turn, [], 0
+        turn, self._turn = self._turn, []
         last_asked_at_s, answered = None, []
         for head, body, text in turn:
             sensor_id = head.sensor_id.lower()
@@ -258,10 +270,8 @@ class MlLink:
                 continue
             if self.stalled:
                 self._believe(head)
-            asked_at_s = None
-            if head.data is not None:  # nothing can be drawn of one without
-                asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
-                last_asked_at_s = asked_at_s or last_asked_at_s
+            asked_at_s = self._owed.answer(sensor_id, head.sec_from_start)
+            last_asked_at_s = asked_at_s or last_asked_at_s
             answered.append(Answered(head, body, text, asked_at_s is not None))
         if answered:
             if last_asked_at_s is not None:  # one in a turn is enough for a histogram
@@ -272,7 +282,7 @@ class MlLink:
         """Take a service for up again when it answers in time; late answers are none."""
         asked_at_s = self._doubted.answer(head.sensor_id.lower(), head.sec_from_start)
         if asked_at_s is not None and self._heard_at_s - asked_at_s < ANSWER_WITHIN_S:
-            self.stalled = False
+            self.stalled, self.away_since_s = False, None
             self._doubted.give_up()
             self._owed.begin_anew()
             log.info("ML service answers again")
@@ -292,7 +302,7 @@ class MlLink:
             before_s = time.monotonic() - ANSWER_WITHIN_S
             self._doubted.overdue(before_s)
             if (late := self._owed.overdue(before_s)) and self._heard_at_s < before_s:
-                self.stalled = True
+                self.stalled, self.away_since_s = True, time.monotonic()
                 log.warning("ML service is silent, %d answers owed", len(late) + len(self._owed))
                 late += self._owed.give_up()
             await self._show_in_turns(late)

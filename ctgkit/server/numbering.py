@@ -8,6 +8,7 @@ certain.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,6 +65,22 @@ class Numbers:
         self.largest = max(self.largest, seq)
         return new
 
+    def are_new(self, samples: Sequence[Sample]) -> bool:
+        """Take note of several numbers if all are certainly new, and each above the one before.
+
+        Return False, and take note of none, otherwise, and while a sample waits for its answer.
+        """
+        largest = self.largest
+        if not self.known or self.waiting:
+            return False
+        for sample in samples:
+            seq = sample.seq
+            if seq is None or seq <= largest:
+                return False
+            largest = seq
+        self.largest = largest
+        return True
+
     def ask(self, sample: Sample) -> Turn:
         """Let a sample of which the store has to decide wait."""
         turn = Turn(sample)
@@ -111,6 +128,8 @@ class Attendance:
     """Whether a later connection of the sensor took over: nothing more is taken from this one."""
     stale: bool = False
     """Whether another node has the sensor: what it sent was not stored, nothing is acknowledged."""
+    bed: str = ""
+    """Where the sensor was when it came; the roster may say otherwise by now."""
     epoch: int = 0
     """Among nodes: the number of this claim; the sensor's largest one is valid."""
     sensor_key: int = 0
@@ -128,3 +147,14 @@ class Attendance:
         if self.displaced:
             return "stale"
         return "new" if seq is None or self.numbers.is_new(seq) else "question"
+
+    def admit_all(self, samples: Sequence[Sample]) -> bool:
+        """Return whether all of several samples are ``new``; if not, none was taken note of.
+
+        Those without numbers are, unless one that came before them waits.
+        """
+        if self.displaced:
+            return False
+        if samples[0].seq is not None:
+            return self.numbers.are_new(samples)
+        return not self.numbers.waiting and all(sample.seq is None for sample in samples)

@@ -13,17 +13,21 @@ from ctgkit.server.store.writer import Store
 
 @contextlib.asynccontextmanager
 async def opened(
-    settings: BackendSettings, digests: Mapping[str, bytes | None]
+    settings: BackendSettings, digests: Mapping[str, bytes | None], beds: Mapping[str, str]
 ) -> AsyncIterator[tuple[Store, Registry]]:
-    """Open the database for as long as the context lasts; *digests* are of the sensors' tokens."""
-    beds = {sensor.id: sensor.bed for sensor in settings.sensors}
+    """Open the database for as long as the context lasts.
+
+    *digests* are of the configured sensors' tokens; *beds* are of all, and may change.
+    """
     if isinstance(settings.database, Dsn):
         from ctgkit.server.store.postgres.opening import open_postgres
 
         async with open_postgres(settings.database, settings, digests, beds) as both:
             yield both
         return
-    async with open_store(settings.database, settings.durability, digests) as store:
+    async with open_store(
+        settings.database, settings.durability, digests, settings.keep_days
+    ) as store:
         last = store.recovered.last_examination_id
         session = Session(beds, settings.grace_s, last, settings.handover_s or 0.0)
         yield store, LocalRegistry(session, store)

@@ -14,6 +14,10 @@ from ctgkit.server.session import Action, CloseExamination, OpenExamination, Ses
 from ctgkit.server.store.writer import Store
 
 HOUSEKEEPING_EVERY_S = 0.25
+NOT_READY_AFTER_S = 3.0
+"""How long the database may be silent before balancers are told, seconds."""
+REFUSES_AFTER_S = 10.0
+"""And before sensors are refused, seconds: until then they are let in once it answers."""
 
 
 class Registry(Protocol):
@@ -23,6 +27,8 @@ class Registry(Protocol):
     """Hears what was decided: examinations that opened or closed, connections to be replaced."""
     on_lost: Callable[[str], None]
     """Hears why all sensors have to be sent away: this node owns none any more."""
+    on_taken: Callable[[str, int], None]
+    """Hears of another node's connection that was taken over here: somebody may tell it."""
 
     @property
     def connected(self) -> Mapping[str, Attendance]:
@@ -54,6 +60,9 @@ class Registry(Protocol):
     def release(self, attendance: Attendance, *, lost: bool) -> None:
         """End a connection; *lost* says that the sensor didn't leave by itself."""
 
+    def displaced(self, epochs: Sequence[int]) -> None:
+        """Take note that other nodes have the sensors of these connections."""
+
     async def start(self) -> None:
         """Take over what an earlier run left."""
 
@@ -71,6 +80,7 @@ class LocalRegistry:
         self._session, self._store = session, store
         self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
         self.on_lost: Callable[[str], None] = lambda reason: None
+        self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
         self.counts: Mapping[str, int] = {}
         self.node = ("", 0)
 
@@ -96,6 +106,9 @@ class LocalRegistry:
     def release(self, attendance: Attendance, *, lost: bool) -> None:
         """End a connection."""
         self._perform(self._session.disconnect(attendance, time.monotonic(), lost=lost))
+
+    def displaced(self, epochs: Sequence[int]) -> None:
+        """Do nothing: there are no others."""
 
     async def start(self) -> None:
         """Go on with, or close, the examinations that an earlier run left open."""

@@ -1,9 +1,9 @@
 """Which results are rows of their own, and which only repeat the one stored before (M-4.3). Pure.
 
 An ML service answers each sample and predicts every 30 s: nearly all of its results repeat the one
-before, with another sample in them. Of those only the data times are kept, with the next row of the
-sensor; :func:`ctgkit.wire.repeat_result` makes them again from the samples. What differs in any
-other member (prediction, status, features, events) is a row, byte for byte as it came.
+before, with another sample in them. Of those the first and the last are rows, byte for byte as they
+came; the last has the data times of those between, which :func:`ctgkit.wire.repeat_result` makes
+again from the samples. So a row needs no other one to be understood, whichever node wrote it.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ class ResultRow(NamedTuple):
     status: str | None
     body: str
     repeated: bytes | None = None
-    """Data times of the results since the sensor's row before, which repeat that one: little-endian
-    64-bit numbers."""
+    """Data times of the results before it that say the same and are no rows: little-endian 64-bit
+    numbers."""
 
 
 def times_of(repeated: bytes) -> tuple[float, ...]:
@@ -102,12 +102,9 @@ class Repeats:
             return [*self._ended(row.sensor_id, run), row]
         if digest and digest == run.digest:
             return self._repeated(run, row, at_s)
-        if run.held is not None and run.held.sec_from_start is not None:
-            run.seconds.append(run.held.sec_from_start)
-        row = row._replace(repeated=_packed(run.seconds))
-        run.digest, run.held, run.seconds = digest, None, []
-        self._begun.pop(row.sensor_id, None)
-        return [row]
+        ended = self._ended(row.sensor_id, run)
+        run.digest = digest
+        return [*ended, row]
 
     def _repeated(self, run: _Run, row: ResultRow, at_s: float) -> list[ResultRow]:
         if run.held is None:

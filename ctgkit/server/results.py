@@ -1,11 +1,13 @@
 """What viewers are shown: the ML service's results, samples without one, and the recent past."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ctgkit.clock import utc_timestamp
+from ctgkit.errors import WireError
 from ctgkit.samples import PREDICTION_WINDOW_S, Sample, Status
 from ctgkit.server.counters import Counters
 from ctgkit.server.owed import Answered
@@ -13,6 +15,7 @@ from ctgkit.server.repeats import Repeats, ResultRow
 from ctgkit.server.settings import KeepResults
 from ctgkit.server.store.writer import Store
 from ctgkit.wire import encode_result
+from ctgkit.wire.checked import check_result
 
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
@@ -21,6 +24,13 @@ MEANWHILE_S = 60.0
 """Data time that may be stored between a sample and the reading of what came before it, seconds."""
 LATEST_MAX_BYTES = 16 << 20
 """Last results that are kept for viewers to come, together: 5,000 usual ones with a prediction."""
+
+
+class Others(Protocol):
+    """Nodes whose viewers are shown the results of this one's sensors."""
+
+    def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
+        """Queue results, each after its sensor's id; never waits."""
 
 
 class Viewers(Protocol):
@@ -66,6 +76,17 @@ class Results:
         """Sensor -> its last result with a prediction, for viewers who join later; newest last."""
         self._latest_bytes = 0
         self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
+        self._repaired_s: dict[str, float] = {}
+        """Sensor -> data time of the last sample that a repair found, seconds."""
+        self.others: Others | None = None
+        self.elsewhere: Callable[[], Mapping[str, int]] = dict
+        """Returns sensor -> open examination of those that other nodes may have."""
+
+    def begin(self, sensor_id: str, examination_id: int) -> bool:
+        """Note to which examination a sensor belongs; return whether that is a new one."""
+        before = self.examination_of.get(sensor_id)
+        self.examination_of[sensor_id] = examination_id
+        return before != examination_id
 
     def relay(self, turn: Sequence[Answered]) -> None:
         """Store results and show them byte for byte."""
@@ -83,7 +104,30 @@ class Results:
                 self._keep(sensor_id, text)
             texts.append((sensor_id, text))
         self._counters.results["relayed"] += len(texts)
+        self._publish(texts)
+
+    def _publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
         self._viewers.publish(texts)
+        if self.others is not None:
+            self.others.publish(texts)
+
+    def relay_others(self, texts: Sequence[tuple[str, bytes]]) -> None:
+        """Show results of other nodes' sensors; what is none isn't shown."""
+        shown: list[tuple[str, bytes]] = []
+        for sensor_id, text in texts:
+            try:
+                head = check_result(text)
+            except WireError:
+                self._counters.results["garbage"] += 1
+                continue
+            if head.sensor_id.lower() != sensor_id or (not text.isascii() and not _is_utf8(text)):
+                self._counters.results["garbage"] += 1
+                continue
+            if head.prediction is not None:
+                self._keep(sensor_id, text)
+            shown.append((sensor_id, text))
+        self._counters.results["others"] += len(shown)
+        self._viewers.publish(shown)
 
     def _keep_rows(self, rows: Iterable[ResultRow]) -> None:
         for row in rows:
@@ -110,16 +154,14 @@ class Results:
         self._counters.results["fallback"] += len(samples)
         self._show(samples, "error")
 
-    def show_plain(self, sample: Sample) -> None:
-        """Show a sample where there is no ML service."""
-        self._show((sample,), "ok")
+    def show_plain(self, samples: Sequence[Sample]) -> None:
+        """Show samples where there is no ML service."""
+        self._show(samples, "ok")
 
     def _show(self, samples: Sequence[Sample], status: Status) -> None:
-        if len(self._viewers):
+        if len(self._viewers) or self.others is not None:
             now = utc_timestamp()
-            self._viewers.publish(
-                [(s.sensor_id, encode_result(s, None, status, now)) for s in samples]
-            )
+            self._publish([(s.sensor_id, encode_result(s, None, status, now)) for s in samples])
 
     async def past_of(self, sensor_id: str) -> list[Sample]:
         """Return what is stored of a sensor's last ten minutes, and a bit more (PROTOCOL M-2.3)."""
@@ -142,20 +184,65 @@ class Results:
         if backfill_s <= 0:
             return
         await self._store.settled()  # what was shown before is then found there
-        for sensor_id, examination_id in sorted(self.examination_of.items()):
-            if examination_id not in self._open_examinations():
-                continue
+        opened = self._open_examinations()
+        mine = {s: e for s, e in self.examination_of.items() if e in opened}
+        for sensor_id, examination_id in sorted({**self.elsewhere(), **mine}.items()):
             if shows is not None and not shows(sensor_id):
                 continue
-            pages = self._store.recent(examination_id, sensor_id, backfill_s)
-            while True:
-                async with self._pages:
-                    rows = await anext(pages, None)
-                    if rows is None:
-                        break
-                    now = utc_timestamp()
-                    samples = (Sample(sensor_id, *row) for row in rows)
-                    texts = [encode_result(sample, None, "ok", now) for sample in samples]
+            async for texts in self._past_of(sensor_id, examination_id, backfill_s):
                 yield texts
-            if sensor_id in self._latest:
-                yield [self._latest[sensor_id]]
+
+    async def _past_of(
+        self, sensor_id: str, examination_id: int, past_s: float
+    ) -> AsyncIterator[list[bytes]]:
+        """Yield a sensor's recent samples, then its last result with a prediction."""
+        pages, some = self._store.recent(examination_id, sensor_id, past_s), False
+        while True:
+            async with self._pages:
+                rows = await anext(pages, None)
+                if rows is None:
+                    break
+                some, now = True, utc_timestamp()
+                samples = (Sample(sensor_id, *row) for row in rows)
+                texts = [encode_result(sample, None, "ok", now) for sample in samples]
+            yield texts
+        if sensor_id in self._latest:
+            yield [self._latest[sensor_id]]
+        elif some and (stored := await self._store.last_result(examination_id, sensor_id)):
+            text = stored.encode()
+            with contextlib.suppress(WireError):
+                if check_result(text).prediction is not None:
+                    self._keep(sensor_id, text)
+                    yield [text]
+
+    async def repair(self, missed_s: float) -> None:
+        """Show this node's viewers what others stored of their sensors lately.
+
+        Without a result, as the past is shown, then the last one that has a prediction. What an
+        earlier repair showed isn't shown again.
+        """
+        if not len(self._viewers):
+            return
+        for sensor_id, examination_id in sorted(self.elsewhere().items()):
+            shown_s, last_s = self._repaired_s.get(sensor_id, -1.0), -1.0
+            async for texts in self._past_of(sensor_id, examination_id, missed_s):
+                heads = [(check_result(text), text) for text in texts]
+                last_s = max([last_s, *(head.sec_from_start or 0.0 for head, _ in heads)])
+                fresh = [
+                    (sensor_id, text)
+                    for head, text in heads
+                    if head.prediction is not None or (head.sec_from_start or 0.0) > shown_s
+                ]
+                self._counters.results["repaired"] += len(fresh)
+                self._viewers.publish(fresh)
+                await asyncio.sleep(0)
+            if last_s >= 0:  # one that begins again is shown from its beginning
+                self._repaired_s[sensor_id] = last_s
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -81,11 +81,6 @@ class Session:
         self._attending: dict[str, Attendance] = {}
 
     @property
-    def beds(self) -> Mapping[str, str]:
-        """Sensor id -> bed."""
-        return self._bed_of
-
-    @property
     def connected(self) -> Mapping[str, Attendance]:
         """The connected sensors, by id."""
         return self._attending
@@ -137,7 +132,7 @@ class Session:
         if numbers is None or known != stream:
             numbers = Numbers()
             self._numbers[kind] = stream, numbers
-        attendance = Attendance(sensor_id, bed.examination_id, stream, numbers)
+        attendance = Attendance(sensor_id, bed.examination_id, stream, numbers, bed=name)
         bed.attendances.add(attendance)
         bed.lost.pop(sensor_id, None)
         bed.expires_at_s, bed.resumed = None, False
@@ -157,7 +152,7 @@ class Session:
         """
         if self._attending.get(attendance.sensor_id) is attendance:
             del self._attending[attendance.sensor_id]
-        name = self._bed_of[attendance.sensor_id]
+        name = attendance.bed
         bed = self._open.get(name)
         if bed is None or attendance not in bed.attendances:
             return []  # it was displaced

@@ -22,7 +22,8 @@ class BackendSettings:
     database: Path | Dsn
     host: str = "127.0.0.1"
     port: int = 8080
-    ml_url: str | None = "ws://127.0.0.1:8081/ws/ctg"
+    ml_url: str | tuple[str, ...] | None = "ws://127.0.0.1:8081/ws/ctg"
+    """One service, several that share the sensors, or none."""
     ml_format: MlFormat = "nested"
     ml_retry_s: float = 5.0
     grace_s: float = 0.0
@@ -31,8 +32,12 @@ class BackendSettings:
     None: 15 among nodes, 0 alone."""
     node: str = ""
     """What this process is called among others on one database; the machine's name if empty."""
+    bus: str | None = field(default=None, repr=False)
+    """Address of NATS, by which nodes show one another's results; None: there are no others."""
     lease_s: float = 10.0
     """Among nodes: after so long without a sign of life a node is declared dead."""
+    keep_days: float = 0.0
+    """Examinations that ended longer ago are removed; 0 keeps all."""
     durability: Durability = "full"
     keep_results: KeepResults = "changes"
     """Which results are rows of their own: those that differ from the sensor's last row, or all."""
@@ -46,6 +51,11 @@ class BackendSettings:
     """Samples per second and sensor; 0 for no limit."""
     audit_log: Path | None = None
     """Where to note who came, who was refused, and what was examined."""
+
+    @property
+    def ml_urls(self) -> tuple[str, ...]:
+        """The ML services."""
+        return (self.ml_url,) if isinstance(self.ml_url, str) else self.ml_url or ()
 
 
 def without_password(url: str) -> str:

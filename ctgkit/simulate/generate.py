@@ -11,9 +11,12 @@ import click
 
 from ctgkit import __version__, private
 from ctgkit.cli.options import command, json_option, option, seed_option
-from ctgkit.cli.types import RATE, SECONDS, SENSORS, OutFile
+from ctgkit.cli.progress import counted
+from ctgkit.cli.streams import DASH, or_stdout
+from ctgkit.cli.types import JSON_LINES, RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
 from ctgkit.simulate import SIGNAL_VERSION
+from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
@@ -107,22 +110,17 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
 class GenerateOptions:
     """Options of `ctgkit generate`."""
 
-    scenario: str = option(
-        "--scenario",
-        default="normal-reactive",
-        metavar="NAME|FILE",
-        help="What to simulate; `ctgkit scenario list` names them.",
-    )
+    scenario: str = scenario_option("What to simulate")
     out: Path = option(
         "--out",
-        type=OutFile(parents=True),
+        type=OutFile(parents=True, stdout=True),
         required=True,
         help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors"
-        " FILE-00.csv, …",
+        " FILE-00.csv, …; - writes CSV to standard output.",
     )
     truth: Path | None = option(
         "--truth",
-        type=OutFile(parents=True),
+        type=OutFile(parents=True, **JSON_LINES),
         help="Write the true events to FILE, as JSON lines.",
     )
     duration: float | None = option(
@@ -150,8 +148,11 @@ def generate(options: GenerateOptions) -> None:
     from ctgkit.simulate.sensor import Sensor
 
     out, truth, sensors = options.out, options.truth, options.sensors
+    to_stdout = str(out) == DASH
+    if to_stdout and sensors > 1:
+        raise click.UsageError("--out -: of one sensor only")
     try:
-        writes = format_of(out).writes
+        writes = to_stdout or format_of(out).writes
     except RecordingError as error:
         raise click.BadParameter(str(error), param_hint="--out") from error
     if not writes:
@@ -161,7 +162,7 @@ def generate(options: GenerateOptions) -> None:
     if length_s * options.rate > SAMPLES_MAX:
         reason = f"--duration times --rate is more than {SAMPLES_MAX} samples, held in memory"
         raise click.UsageError(reason)
-    for index in range(sensors):
+    for index in counted(range(sensors), "generating", "sensors", sensors):
         sensor = Sensor(
             loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
         )
@@ -174,7 +175,10 @@ def generate(options: GenerateOptions) -> None:
         }
         path = numbered(out, index, sensors)
         truth_path = numbered(truth, index, sensors) if truth else None
-        events = write_sensor(sensor, path, truth_path, about)
+        with or_stdout(path, ".csv") as held:
+            events = write_sensor(sensor, held, truth_path, about)
+        if to_stdout:
+            continue
         if options.as_json:
             click.echo(json.dumps({"file": str(path), "events": events, **about}))
         else:

@@ -20,13 +20,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def names_in(scenario: str) -> list[str]:
+    """Return the scenarios of a list with commas; a file's name may hold some.
+
+    >>> names_in("normal-reactive, late-decels-severe")
+    ['normal-reactive', 'late-decels-severe']
+    """
+    if Path(scenario).is_file():
+        return [scenario]
+    return [name.strip() for name in scenario.split(",")]
+
+
 class Repertoire:
     """Makes the source of each sensor, and keeps what is needed to tell the truth afterwards.
 
     Parameters
     ----------
     scenario : str
-        Name or TOML file; unused with a recording.
+        Name or TOML file, or several with commas between: the first sensor plays the first of
+        them, and so on, from the beginning again when there are more sensors. Unused with a
+        recording.
     recording : Path or None
         Played instead: the first sensor plays the first recording in it, and so on, from the
         beginning again when there are more sensors.
@@ -58,11 +71,13 @@ class Repertoire:
         n_sensors: int = 1,
     ) -> None:
         self._seed, self._rate_hz, self._faults = seed, rate_hz, tuple(faults)
+        self._cast: dict[int, tuple[Scenario | None, int]] = {}
+        """Sensor number -> scenario and seed that were chosen for it later."""
         self._ledgers: dict[int, Ledger] = {}
         self.sensors: dict[int, Sensor] = {}
         """Sensor number -> the simulated sensor that played last; empty with a recording."""
         self._recordings: list[Recording] = []
-        self._scenario: Scenario | None = None
+        self._scenarios: list[Scenario] = []
         if recording is not None:
             from ctgkit.recording import read_recordings
 
@@ -77,19 +92,72 @@ class Repertoire:
         else:
             from ctgkit.simulate.library import load_scenario
 
-            self._scenario = load_scenario(scenario)
+            self._scenarios = [load_scenario(name) for name in names_in(scenario)]
 
     def source(self, number: int) -> Source:
         """Return what sensor *number* plays, from its start."""
-        if self._scenario is None:
+        if self._part(number)[0] is None:
             from ctgkit.simulate.playback import RecordingSource
 
             return RecordingSource(self._recordings[number % len(self._recordings)])
-        from ctgkit.simulate.sensor import Sensor
-
-        sensor = Sensor(self._scenario, self._seed, number, self._rate_hz)
+        sensor = self._sensor(number)
         self.sensors[number] = sensor
         return sensor
+
+    def _sensor(self, number: int) -> "Sensor":
+        from ctgkit.simulate.sensor import Sensor
+
+        scenario, seed = self._part(number)
+        assert scenario is not None
+        return Sensor(scenario, seed, number, self._rate_hz)
+
+    def _part(self, number: int) -> "tuple[Scenario | None, int]":
+        """Return scenario and seed of sensor *number*; no scenario where a recording is played."""
+        n = len(self._scenarios)
+        given = self._scenarios[number % n] if n else None
+        return self._cast.get(number, (given, self._seed))
+
+    def plays(self, number: int) -> str:
+        """Return in a few words what sensor *number* plays."""
+        if not self._scenarios:
+            one = self._recordings[number % len(self._recordings)]
+            place = number % len(self._recordings) + 1
+            return (
+                f"recording {place} of {len(self._recordings)}, {len(one.sec_from_start)} samples"
+            )
+        playing = self._sensor(number).patient.scenario.id
+        return f"{playing}, seed {self._part(number)[1]}, patient {number}"
+
+    def choose(self, number: int, scenario: str | None, seed: int | None) -> None:
+        """Choose what sensor *number* plays from its next start on.
+
+        Parameters
+        ----------
+        number : int
+            Of the sensor.
+        scenario : str or None
+            One of the library; None keeps what it has.
+        seed : int or None
+            None keeps what it has.
+
+        Raises
+        ------
+        ValueError
+            For a scenario that the library doesn't have (a file is none), and for a seed where a
+            recording is played.
+        """
+        from ctgkit.errors import excerpt, near
+        from ctgkit.simulate.library import load_scenario, scenario_names
+
+        chosen, before = self._part(number)
+        if scenario is not None:
+            names = scenario_names()
+            if scenario not in names:
+                raise ValueError(f"unknown scenario {excerpt(scenario)!r}{near(scenario, names)}")
+            chosen = load_scenario(scenario)
+        if chosen is None:
+            raise ValueError("a recording has no seed")
+        self._cast[number] = chosen, before if seed is None else seed
 
     def line(self, number: int) -> Line | None:
         """Return the faults of sensor *number*, None when it has none; call :meth:`source` first.
@@ -115,7 +183,7 @@ class Repertoire:
         for number, sensor in self.sensors.items():
             about = {
                 "scenario": sensor.patient.scenario.id,
-                "seed": self._seed,
+                "seed": self._part(number)[1],
                 "sensor": number,
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,

@@ -168,7 +168,7 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
         if e.end_s > 0 and e.what not in ("outlier", "hold"):
             kind = KINDS.get(e.what, cast(Kind, e.what))
             yield Event(
-                kind=kind, id=e.id, onset_s=max(e.onset_s, 0.0), end_s=e.end_s,
+                kind=kind, id=e.id, onset_s=max(float(e.onset_s), 0.0), end_s=float(e.end_s),
                 subtype="off" if e.what == "off" else "",
             )  # fmt: skip
 

@@ -12,7 +12,9 @@ import click
 
 from ctgkit.cli.credentials import viewer_token
 from ctgkit.cli.options import argument, command, json_option, option, viewer_token_option
+from ctgkit.cli.streams import DASH, taken_from_stdin
 from ctgkit.cli.types import PAUSE, SECONDS, Speed
+from ctgkit.errors import CtgkitError, RecordingError
 from ctgkit.recording.reading_options import RatedReadingOptions
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -46,7 +48,14 @@ class WatchOptions(RatedReadingOptions):
         "--plain", is_flag=True, help="A line per sensor and second; default without a TTY."
     )
     speed: float | None = option(
-        "--speed", type=Speed(), help="Recorded seconds per second, of a recording; default 1."
+        "--speed",
+        type=Speed(),
+        help="Recorded seconds per second, of a recording; default 1. Keys + and - change it.",
+    )
+    analyse: bool | None = option(
+        "--analyze/--no-analyze",
+        default=None,
+        help="Show what our analyzer finds in a recording without results; default: in the view.",
     )
     theme: str = option(
         "--theme",
@@ -67,32 +76,30 @@ def watch(options: WatchOptions) -> int:
     """Watch the backend at URL, or play a recording: CTG strips, alarms and predictions, live.
 
     URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. FILE is a recording of any
-    format; the results that a viewer was sent are shown as recorded, else the samples alone.
-    Press ? for the keys.
+    format; the results that a viewer was sent are shown as recorded, else the samples with what
+    our analyzer finds in them. Press ? for the keys.
     """
     from ctgkit.net import eventloop
     from ctgkit.watch.feed import narrowed, viewer_url
 
     url = options.url
-    stream = None
-    if _is_file(url):
-        from ctgkit.watch.playback import messages_of, play
-
-        stream = play(messages_of(Path(url), options.reading()), options.speed or 1.0)
-    elif options.speed is not None:
+    file = _file(url)
+    if file is None and options.analyse is not None:
+        raise click.UsageError(f"--analyze is for recordings: there is no file {url}")
+    if file is None and options.speed is not None:
         raise click.UsageError(f"--speed is for recordings: there is no file {url}")
     try:
-        viewer_url(url if stream is None else DEFAULT_URL)
+        viewer_url(url if file is None else DEFAULT_URL)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URL") from error
     if options.plain and options.as_json:
         raise click.UsageError("--plain and --json exclude each other")
-    if options.beds and (stream is not None or options.sensors):
+    if options.beds and (file is not None or options.sensors):
         other = "--sensor" if options.sensors else "a recording, which knows no beds,"
         raise click.UsageError(f"--bed and {other} exclude each other")
     token = viewer_token(options.viewer_token_file)
     chosen = tuple(sensor.lower() for sensor in options.sensors)
-    if stream is None:
+    if file is None:
         url = narrowed(url, options.beds, chosen)
     backfill_s = options.backfill_s
     if not (options.plain or options.as_json) and _has_screen():
@@ -100,15 +107,21 @@ def watch(options: WatchOptions) -> int:
         eventloop.run(
             _view(
                 url,
-                options.duration_s,
+                options,
+                file,
                 backfill_s=backfill_s,
                 sensors=chosen,
                 theme=options.theme,
                 token=token,
-                stream=stream,
             )
         )
         return 0
+    stream = None
+    if file is not None:
+        from ctgkit.watch.playback import Pace, messages_of, play
+
+        messages = messages_of(file, options.reading(), analysed=bool(options.analyse))
+        stream = play(messages, Pace(options.speed or 1.0))
     return eventloop.run(
         _lines(
             url,
@@ -133,11 +146,28 @@ async def _lines(url: str, *, sensors: tuple[str, ...], **settings: Any) -> int:
     return 0 if n_results else 1
 
 
-def _is_file(url: str) -> bool:
+def _file(text: str) -> Path | None:
+    """Return the recording that is meant; None for an address.
+
+    Raises
+    ------
+    RecordingError
+        When it is the name of a file that isn't there: nobody looks it up in the DNS.
+    """
+    from ctgkit.net.addresses import names_a_file
+    from ctgkit.recording.files.registry import existing
+
+    if text == DASH:
+        return taken_from_stdin(click.get_current_context())
     try:
-        return Path(url).exists()
+        path = existing(Path(text))
+        if path.exists():
+            return path
     except (OSError, ValueError):  # a name that is too long
-        return False
+        return None
+    if names_a_file(text):
+        raise RecordingError(text, 0, "No such file or directory")
+    return None
 
 
 def _has_screen() -> bool:
@@ -146,16 +176,28 @@ def _has_screen() -> bool:
     return terminal and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
 
 
-async def _view(url: str, duration_s: float | None, **options: Any) -> None:
+async def _view(url: str, asked: WatchOptions, file: Path | None, **options: Any) -> None:
     """Run the view for a while, or until SIGTERM; the terminal is given back either way."""
     from ctgkit.watch.live import run_view
+    from ctgkit.watch.playback import Pace, load_and_play
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    if duration_s is not None:
-        loop.call_later(duration_s, stop.set)
-    await run_view(url, stop=stop, **options)
+    if asked.duration_s is not None:
+        loop.call_later(asked.duration_s, stop.set)
+    if file is not None:
+        pace = Pace(asked.speed or 1.0)
+        analysed = asked.analyse is not False
+        options["stream"] = load_and_play(file, asked.reading(), pace, analysed=analysed)
+        options["pace"] = pace
+    broken: BaseExceptionGroup[CtgkitError] | None = None
+    try:
+        await run_view(url, stop=stop, **options)
+    except* CtgkitError as group:  # a file that can't be read
+        broken = group
+    if broken is not None:
+        raise broken.exceptions[0]
 
 
 def _print(text: str) -> None:

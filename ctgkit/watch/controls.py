@@ -4,11 +4,14 @@ from typing import Literal
 
 from ctgkit.display import FHR_SCALES, PAPER_SPEEDS_CM_MIN
 from ctgkit.watch.state import THEMES, Sensor, State
+from ctgkit.watch.strip import CELLS_PER_CM
 
 _MOVES_CM = {"left": -1, "right": 1, "page_up": -10, "page_down": 10}
 """How far a key scrolls, centimetres of paper."""
 
-Action = Literal["quit", "save"]
+_PACES = {"+": "faster", "=": "faster", "-": "slower", "_": "slower"}
+
+Action = Literal["quit", "save", "faster", "slower"]
 
 
 def press(state: State, key: str) -> Action | None:
@@ -20,6 +23,8 @@ def press(state: State, key: str) -> Action | None:
         return "quit"
     elif key == "s":
         return "save"
+    elif key in _PACES:
+        return "faster" if _PACES[key] == "faster" else "slower"
     elif key in _MOVES_CM or key in ("home", "end", "n", " "):
         _move_in_time(state, key)
     elif key == "a":
@@ -72,6 +77,9 @@ def _move_in_time(state: State, key: str) -> None:
         if not len(sensor.trace):
             continue
         moved_s = sensor.edge_s + _MOVES_CM.get(key, 0) * 60 / state.speed_cm_min
+        # the oldest sample at the left edge, or all that there is: never an empty screen
+        first_s, last_s = sensor.trace.first_s, sensor.trace.last_s
+        full_s = first_s + state.strip_cells * 60 / (state.speed_cm_min * CELLS_PER_CM)
         if key == "home":
-            moved_s = sensor.trace.first_s
-        sensor.held_s = min(max(moved_s, sensor.trace.first_s), sensor.trace.last_s)
+            moved_s = full_s
+        sensor.held_s = min(max(moved_s, full_s if full_s < last_s else first_s), last_s)

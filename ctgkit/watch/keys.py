@@ -71,7 +71,7 @@ def keys_pressed(on_key: Callable[[str], None]) -> Iterator[None]:
         for name in decode_keys(typed):
             on_key(name)
 
-    tty.setcbreak(fd)
+    tty.setcbreak(fd, termios.TCSADRAIN)  # keeps what was typed while it started
     own = termios.tcgetattr(fd)
     own[6][termios.VSUSP] = b"\0"  # Ctrl-Z would leave the shell on our screen
     termios.tcsetattr(fd, termios.TCSADRAIN, own)

@@ -139,6 +139,8 @@ def _note(state: State, link: Link, connected: asyncio.Event) -> None:
     if link.phase == "live":
         connected.set()
         log.info("connected url=%s (%s)", state.source, DISCLAIMER)
+    elif link.phase == "ended":
+        log.info("end of %s", state.source)
     elif link.phase == "lost":
         log.warning("not connected, trying again: %s", link.reason)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -20,8 +21,11 @@ from ctgkit.watch.keys import keys_pressed
 from ctgkit.watch.picture import svg_picture
 from ctgkit.watch.screen import Screen
 from ctgkit.watch.state import State, fold, notify, refuse, set_link
-from ctgkit.watch.view import render
+from ctgkit.watch.view import render, strip_cells
 from ctgkit.wire import decode_result
+
+if TYPE_CHECKING:
+    from ctgkit.watch.playback import Pace
 
 FRAME_S = 0.1
 """Time between two looks at the state, seconds; a picture is drawn when it would differ."""
@@ -37,6 +41,7 @@ async def run_view(
     theme: str = "auto",
     token: str | None = None,
     stream: AsyncGenerator[Link | bytes] | None = None,
+    pace: "Pace | None" = None,
 ) -> State:
     """Show a backend's results on the terminal until *stop* is set or ``q`` is pressed.
 
@@ -56,6 +61,8 @@ async def run_view(
         Viewer token of a server that asks for one.
     stream : async generator or None
         What to show instead of the backend at *url*; see :func:`ctgkit.watch.playback.play`.
+    pace : Pace or None
+        How fast that is; keys change it.
 
     Returns
     -------
@@ -63,13 +70,18 @@ async def run_view(
         What was shown last.
     """
     stop = stop or asyncio.Event()
-    state = State(source=url, only=sensors, theme=theme)
+    state = State(
+        source=url, only=sensors, theme=theme, playing=None if pace is None else pace.speed
+    )
     clock = asyncio.get_running_loop().time
 
     def typed(key: str) -> None:
         action = press(state, key)
         if action == "quit":
             stop.set()
+        elif action in ("faster", "slower") and pace is not None:
+            state.playing = pace.change(2.0 if action == "faster" else 0.5)
+            notify(state, f"playing {state.playing:g} seconds per second", clock())
         elif action == "save":
             notify(state, save_picture(state, console, clock()), clock())
 
@@ -110,6 +122,7 @@ async def _draw(
     """Draw when the state, the size or the second has changed."""
     drawn: tuple[object, ...] = ()
     while not stop.is_set():
+        state.strip_cells = strip_cells(state, screen.size[0])
         current = (state.changes, screen.size, int(clock()))
         if current != drawn:
             screen.draw(render(state, *screen.size, clock()))

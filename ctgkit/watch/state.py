@@ -40,7 +40,8 @@ THEMES = ("auto", "light", "dark")
 NOTICE_S = 8.0
 """News stand in the footer for this long, seconds. Chosen."""
 
-LinkPhase = Literal["connecting", "live", "lost"]
+LinkPhase = Literal["connecting", "loading", "live", "lost", "ended"]
+"""``loading`` and ``ended`` are those of a recording."""
 
 
 @dataclass(slots=True)
@@ -111,6 +112,10 @@ class State:
     as_grid: bool = False
     paused: bool = False
     help: bool = False
+    strip_cells: int = 0
+    """Width of a strip on the screen, cells; the shell keeps it up to date."""
+    playing: float | None = None
+    """Recorded seconds per second; None for a backend."""
     speed_cm_min: int = PAPER_SPEEDS_CM_MIN[0]
     fhr_scale: int = 0
     theme: str = THEMES[0]
@@ -256,5 +261,8 @@ def set_link(state: State, phase: LinkPhase, reason: str = "") -> None:
         state.attempts = 0
         for sensor in state.sensors.values():
             sensor.resuming = True
+    elif phase == "ended":
+        for sensor in state.sensors.values():
+            sensor.received_s = math.inf  # whoever has finished isn't silent
     elif phase == "lost":
         state.attempts += 1

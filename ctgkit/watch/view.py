@@ -7,7 +7,7 @@ from rich.segment import Segment
 
 from ctgkit.display import DISCLAIMER, clock
 from ctgkit.errors import excerpt
-from ctgkit.watch.chart import Layout, chart
+from ctgkit.watch.chart import LABEL_CELLS, Layout, chart
 from ctgkit.watch.ink import Line, Palette, Part, line, palette
 from ctgkit.watch.state import NOTICE_S, Sensor, State
 from ctgkit.watch.values import alarm_text, large_values, number, small_values, verdict
@@ -28,10 +28,29 @@ _KEYS = (
     ("a", "acknowledge alarms"),
     ("p", "paper speed 1, 2, 3 cm/min"),
     ("r", "FHR 50-210, 30-240"),
+    ("+ -", "a recording twice as fast, half as fast"),
     ("t", "theme auto, light, dark"),
     ("s q", "save as SVG, quit"),
 )
-_LINK_SIGNS = {"live": ("●", "ok"), "connecting": ("◌", "warning")}
+_LINK_SIGNS = {
+    "live": ("●", "ok"),
+    "connecting": ("◌", "warning"),
+    "loading": ("◌", "warning"),
+    "ended": ("■", "ink+bold"),
+}
+_LINK_WORDS = {"ended": "end of the recording", "loading": "loading"}
+
+
+def strip_cells(state: State, width: int) -> int:
+    """Return the cells of a strip on a screen of this size, without its labels."""
+    if state.as_grid and len(state.sensors) > 1:
+        columns = _columns(len(state.sensors), width)
+        width = (width - columns + 1) // columns
+    return max(0, width - LABEL_CELLS)
+
+
+def _columns(sensors: int, width: int) -> int:
+    return min(max(1, width // _TILE_MIN_WIDTH), math.ceil(math.sqrt(sensors)))
 
 
 def render(
@@ -85,12 +104,16 @@ class _View:
         if self.state.link == "live":
             which = "such sensor" if self.state.only else "sensor"
             return f" Connected; no {which} has sent anything yet."
+        if self.state.link == "loading":
+            return f" Reading {excerpt(self.state.source)} ({self.state.link_reason}) …"
+        if self.state.link == "ended":
+            return " The recording is over; it holds nothing to show."
         return " No backend there yet; trying until you press q."
 
     def header(self) -> Line:
         state, sensor = self.state, self.state.focused
         sign, ink = _LINK_SIGNS.get(state.link, ("✕", "critical+bold"))
-        word: str = state.link
+        word: str = _LINK_WORDS.get(state.link, state.link)
         if state.attempts:  # between two attempts the reason stays
             sign, ink = "✕", "critical+bold"
             word = f"reconnecting ({state.attempts}): {state.link_reason}"
@@ -102,6 +125,8 @@ class _View:
         room = self.width - sum(len(text) for text, _ in right) - 1
         left = f" {sign} {word}"
         source = f"  {state.source}  {state.speed_cm_min} cm/min"
+        if state.playing is not None and state.link == "live":
+            source += "  played at once" if math.isinf(state.playing) else f"  {state.playing:g}x"
         tail = source if len(left) + len(source) < room else ""
         return self.line((left[:room], ink), (tail, "faint"), right=tuple(right))
 
@@ -159,7 +184,7 @@ class _View:
     def tiles(self, height: int) -> list[Line]:
         """Draw as many sensors as fit, in pages; the page with the focus is shown."""
         sensors = list(self.state.sensors.values())
-        columns = min(max(1, self.width // _TILE_MIN_WIDTH), math.ceil(math.sqrt(len(sensors))))
+        columns = _columns(len(sensors), self.width)
         rows = min(max(1, height // _TILE_MIN_HEIGHT), math.ceil(len(sensors) / columns))
         first = self.state.focus % len(sensors) // (columns * rows) * columns * rows
         size = (self.width - columns + 1) // columns, height // rows

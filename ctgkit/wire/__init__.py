@@ -14,7 +14,7 @@ from ctgkit.wire.names import (
     SUBPROTOCOL,
     TOKEN_HEADER,
 )
-from ctgkit.wire.replies import Ack, Reject, decode_reply, encode_ack, encode_reject
+from ctgkit.wire.replies import Ack, Reject, decode_reply, encode_ack, encode_reject, plain_ack
 from ctgkit.wire.results import (
     Result,
     ResultHead,
@@ -64,6 +64,7 @@ __all__ = [
     "encode_result",
     "encode_sample",
     "is_error_result",
+    "plain_ack",
     "repeat_result",
     "without_sample",
 ]

@@ -1,5 +1,7 @@
 """What a backend checks in a result before it relays the bytes as they came (PROTOCOL M-4.1)."""
 
+from typing import Annotated
+
 import msgspec
 
 from ctgkit.errors import WireError, excerpt
@@ -12,22 +14,29 @@ class _Values(msgspec.Struct, frozen=True, gc=False):
     spasms: float | None = None
 
 
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 class _Prediction(msgspec.Struct, frozen=True, gc=False):
-    hypoxia_probability: float | None = None
+    hypoxia_probability: _Share | None = None
     hypoxia_risk: str | None = None
     alerts: list[str] | None = None
-    confidence: float | None = None
+    confidence: _Share | None = None
     recommendations: list[str] | None = None
 
 
 class CheckedResult(msgspec.Struct, frozen=True, gc=False):
-    """A result whose members have the right types; further ones are ignored."""
+    """A result whose members have the right types; further ones are ignored.
+
+    Any text is a status: one that viewers don't know is theirs to judge. Without one a result says
+    nothing, and a service that leaves it out is taken for faulty.
+    """
 
     sensor_id: str = msgspec.field(name="sensorID")
-    sec_from_start: float | None = msgspec.field(name="secFromStart", default=None)
-    data: _Values | None = None
+    sec_from_start: float = msgspec.field(name="secFromStart")
+    data: _Values
+    status: str
     prediction: _Prediction | None = None
-    status: str | None = None
 
 
 _decoder = msgspec.json.Decoder(CheckedResult)
@@ -39,7 +48,7 @@ def check_result(frame: bytes | str) -> CheckedResult:
     Raises
     ------
     WireError
-        When it is not an object with a ``sensorID``, or a member has the wrong type.
+        When a member is missing or has the wrong type.
     """
     result = read_typed(_decoder, frame)
     if not result.sensor_id:

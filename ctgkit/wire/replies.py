@@ -33,6 +33,20 @@ def encode_reject(error: WireError) -> bytes:
     return _encoder.encode(Reject(f"{error.code}: {error.where}: {error.reason}", error.seq))
 
 
+def plain_ack(frame: bytes) -> int | None:
+    """Return the number of an acknowledgement as servers usually write it, or None.
+
+    Of anything else :func:`decode_reply` says what it is.
+
+    >>> plain_ack(b'{"ack":17}'), plain_ack(b'{"ack": 17}'), plain_ack(b'{"ack":-1}')
+    (17, None, None)
+    """
+    digits = frame[7:-1]
+    if len(digits) > 19 or not digits.isdigit() or frame[:7] != b'{"ack":' or frame[-1:] != b"}":
+        return None
+    return int(digits)
+
+
 def decode_reply(frame: bytes | str) -> Ack | Reject:
     """Decode what a ``ctgkit.v1`` server sends to a sensor.
 

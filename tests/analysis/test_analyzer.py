@@ -11,6 +11,7 @@ from ctgkit.analysis.features import Features, Minute, compute
 from ctgkit.analysis.guideline import Verdict
 from ctgkit.analysis.risk import MODEL, probability
 from ctgkit.analysis.variability import Variability
+from ctgkit.events import Event
 from tests.analysis.signals import bump, contraction, feed, noise
 
 
@@ -170,6 +171,16 @@ def test_an_acute_bradycardia_is_told_within_minutes():
     assert 900 + 170 < first <= 900 + 240
     assert all(a.figo.level == "pathological" for a in analyses if a.at_s > 900 + 360)
     assert next(a.at_s for a in analyses if a.prediction.hypoxia_probability > 0.5) <= 900 + 390
+    critical = next(a.at_s for a in analyses if a.prediction.hypoxia_risk == "critical")
+    assert 900 + 240 < critical <= 900 + 360  # 4 of 5 min below 80
+
+
+@pytest.mark.parametrize("floor_bpm", [84, 105])
+def test_a_heart_rate_that_is_low_but_not_below_80_is_not_critical(floor_bpm):
+    t_s, fhr_bpm, toco = labour(30, late=False)
+    fhr_bpm = fhr_bpm - bump(t_s, 900, 40, 2000, 1, 140 - floor_bpm).clip(max=140 - floor_bpm)
+    analyses = feed(Analyzer(), t_s, np.maximum(fhr_bpm, 80), toco)
+    assert "critical" not in {a.prediction.hypoxia_risk for a in analyses}
 
 
 def test_a_sensor_takes_less_than_a_megabyte():
@@ -220,13 +231,32 @@ def test_unknown_stays_unknown():
     assert values["signal_quality"] == "poor"
 
 
+def test_a_prolonged_deceleration_is_with_every_contraction_that_peaks_inside_it():
+    contractions = [
+        Event(kind="contraction", id=f"uc-{n}", onset_s=at, peak_s=at + 40, end_s=at + 80, size=30)
+        for n, at in enumerate(range(100, 1700, 200))
+    ]
+    long = Event(kind="deceleration", id="dec-1", subtype="prolonged", onset_s=330, end_s=800,
+                 size=40, linked_contraction="uc-1")  # fmt: skip
+    minutes = [Minute(60.0 * n, 140.0, 1.0, 1.0, resting_tone=10.0) for n in range(30)]
+    values = compute(minutes, [*contractions, long], 1800, 140.0).values
+    assert values["late_or_prolonged_share_30min"] == pytest.approx(3 / 8, abs=0.01)
+    assert values["variable_share_30min"] == 0
+    short = msgspec.structs.replace(long, end_s=448)
+    values = compute(minutes, [*contractions, short], 1800, 140.0).values
+    assert values["late_or_prolonged_share_30min"] == pytest.approx(1 / 8, abs=0.01)
+
+
 @pytest.mark.parametrize(("values", "level", "low", "high"), [
     ({}, "normal", 0, 0.3),
     ({}, "pathological", 0.5, 0.52),
     ({"signal_quality": "poor"}, "pathological", 0, 0.3),
     ({"deceleration_area_60min_bpm": 99.0}, "normal", 0.5, 0.9),
+    ({"below_80_share_5min": 0.79}, "normal", 0.1, 0.3),
+    ({"below_80_share_5min": 0.8}, "normal", 0.81, 0.81),
+    ({"below_80_share_5min": None, "below_80_share_10min": 0.6}, "pathological", 0.81, 0.81),
 ])  # fmt: skip
-def test_a_pathological_class_is_high_risk_and_nothing_else_bounds_it(values, level, low, high):
+def test_a_class_or_a_rate_below_80_bounds_the_risk_and_nothing_else(values, level, low, high):
     assert low <= probability(Features(values), Verdict("figo", level)) <= high
 
 

@@ -28,6 +28,12 @@ def test_the_least_height_of_an_acceleration(size, found):
     assert len(find(bump(T_S, 400, 5, 40, 5, size))) == found
 
 
+@pytest.mark.parametrize(("level_bpm", "found"), [(79, 0), (81, 1)])
+def test_a_rise_from_the_floor_of_a_bradycardia_is_no_acceleration(level_bpm, found):
+    signal = level_bpm + bump(T_S, 400, 15, 20, 15, 30)
+    assert len(zones(signal, fill(signal), np.full(1200, float(level_bpm)))) == found
+
+
 @pytest.mark.parametrize(("size", "found"), [(8.9, 0), (9.5, 1)])
 def test_the_least_depth_of_a_deceleration(size, found):
     assert len(find(-bump(T_S, 400, 5, 40, 5, size))) == found

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctgkit.analysis.plateau import LEVELS_BPM, STEP_BINS, Plateaus
+from ctgkit.analysis.plateau import FLANK_SHARE, LEVELS_BPM, STEP_BINS, Plateaus, steadiness
 
 
 def course(mean_bpm, weight=None, window=240):
@@ -64,6 +64,14 @@ def test_two_levels_that_share_the_time_are_doubted():
     others = [other for _, other in course(bins((10, 140), *cycles(10, (1, 120), (1, 140))))]
     assert any(other is not None for other in others[20:])
     assert [other for _, other in course(bins((20, 140)))][4:] == [None] * 36
+
+
+def test_where_the_heart_rate_stays_counts_more_than_where_it_passes():
+    u_shape = 140 - 40 * (1 - np.cos(2 * np.pi * np.arange(24) / 24)) / 2
+    counts = steadiness(np.concatenate((np.full(12, 140.0), u_shape, np.full(12, 140.0))))
+    assert counts[:8] == pytest.approx(np.ones(8))
+    assert counts[16:20].max() < FLANK_SHARE + 0.2  # half way down
+    assert counts.size == 48
 
 
 @settings(max_examples=25, deadline=None)

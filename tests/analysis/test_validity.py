@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ctgkit.analysis.validity import Reason, captured_s, judge
+from ctgkit.analysis.validity import Reason, below_share, captured_s, judge
 
 N = 480
 
@@ -73,3 +73,9 @@ def test_the_mothers_pulse_lies_between_two_steps(level, seconds):
     signal = flat()
     signal[200:300] = level
     assert captured_s(signal) == seconds
+
+
+def test_the_share_below_a_limit_is_of_the_signal_that_is_there():
+    signal = np.concatenate((np.full(60, 70.0), np.full(40, 80.0), np.full(50, np.nan)))
+    assert below_share(signal, 80) == 0.6
+    assert below_share(np.concatenate((signal, np.full(60, np.nan))), 80) is None

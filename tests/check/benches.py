@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.connection import target_of
+from ctgkit.check.launched import Launched
 from ctgkit.check.probe import run_bench
 from ctgkit.check.rig import BenchSettings
 from ctgkit.check.run import run_checks
@@ -20,7 +23,10 @@ from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.naive.backend import start
 
-TOKENS = {f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}": f"token-{n}" for n in range(2)}
+ROOT = Path(__file__).parent.parent.parent
+TOKENS = {f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}": f"kJ3xQ9vT7mZ2pL5w-{n}" for n in range(2)}
+OTHER_BED = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1dff", "w5Lp2Zm7Tv9Qx3Jk-3"
+VIEWER_TOKEN = "8hR4tY6uE1oC0nV-viewers"
 LIMIT = 30
 _ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
 """Below those that the system gives to outgoing connections, which would take them meanwhile."""
@@ -76,11 +82,17 @@ async def judge(
     excused=(),
     allowed=None,
     launched=None,
+    timeout_s=1.5,
     **more,
 ):
     """Run checks against a backend."""
     settings = BenchSettings(
-        target=target_of(url), sensors=sensors, store=store, timeout_s=1.5, redial_s=3.0, **more
+        target=target_of(url),
+        sensors=sensors,
+        store=store,
+        timeout_s=timeout_s,
+        redial_s=2 * timeout_s,
+        **more,
     )
     async with run_bench(settings, ml_port and ("127.0.0.1", ml_port), launched) as bench:
         return await run_checks(bench, checks, excused=dict.fromkeys(excused, ""), allowed=allowed)
@@ -129,6 +141,73 @@ async def judge_mutant(directory, bug, checks, **more):
         )
 
 
+def judge_process(directory, fault, checks, **more):
+    """Run checks against the naive backend in a process of its own, which they start and stop."""
+    port = free_port()
+    config, entries = naive_config(directory, "process", port=port, sync="NORMAL")
+    Path(config["store"]).touch()
+    file = directory / "config.json"
+    file.write_text(json.dumps(config))
+    command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file), *fault.split()])
+    launched = Launched(
+        f"env PYTHONPATH={ROOT} {command}",
+        target_of(f"http://127.0.0.1:{port}"),
+        directory / "run.log",
+        None,
+        20.0,
+    )
+    judging = judge(
+        f"http://127.0.0.1:{port}",
+        entries,
+        checks,
+        ml_port=urlsplit(config["ml"]).port,
+        store=Path(config["store"]),
+        launched=launched,
+        **more,
+    )
+    return asyncio.run(judging)
+
+
+def judge_reference(directory, fault, checks, *, grace_s=0.0, **more):
+    """Run checks against `ctgkit serve` with a fault planted in it, in a process of its own."""
+    port = free_port()
+    config, entries = naive_config(directory, "reference")
+    stranger = SensorEntry(id=OTHER_BED[0], token=OTHER_BED[1], bed="other")
+    entries = (*entries, stranger)
+    text = f'viewer_token = "{VIEWER_TOKEN}"\n' + "".join(
+        f'[[sensors]]\nid = "{s.id}"\ntoken = "{s.token}"\nbed = "{s.bed}"\n'
+        + (f'control = "{s.control}"\n' if s.control else "")
+        for s in entries
+    )
+    file = directory / "ctgkit.toml"
+    file.write_text(text)
+    file.chmod(0o600)
+    serve = ["serve", "--config", str(file), "--host", "0.0.0.0", "--port", str(port)]
+    serve += ["--ml", config["ml"], "--ml-retry", "0.5", "--store", f"sqlite:///{config['store']}"]
+    serve += ["--grace", str(grace_s), "--max-connections", str(LIMIT)]
+    planted = ["tests.check.reference", *fault.split(), "--"] if fault else ["ctgkit"]
+    launched = Launched(
+        f"env PYTHONPATH={ROOT} {shlex.join([sys.executable, '-m', *planted, *serve])}",
+        target_of(f"http://127.0.0.1:{port}"),
+        directory / "run.log",
+        None,
+        30.0,
+    )
+    judging = judge(
+        f"http://127.0.0.1:{port}",
+        entries,
+        checks,
+        ml_port=urlsplit(config["ml"]).port,
+        store=Path(config["store"]),
+        launched=launched,
+        grace_s=grace_s,
+        viewer_token=VIEWER_TOKEN,
+        max_connections=LIMIT,
+        **more,
+    )
+    return asyncio.run(judging)
+
+
 async def judge_service(url, checks, ml_format="nested"):
     """Run checks against an ML service."""
     async with asyncio.TaskGroup() as tasks:
@@ -143,6 +222,15 @@ SLOW = {
     "V-2.2/each",
     "V-2.3/others",
     "V-2.3/closed",
+    "V-2.3/patient",
+    "V-2.2/answered",
+    "V-2.2/once",
+    "V-2.2/in-time",
+    "V-2.1/left",
+    "M-4.2/twins",
+    "M-4.2/number",
+    "M-2.3/discarded",
+    "M-1.1/brief",
     "V-2.4/aborts",
     "M-1.1/persists",
     "M-1.1/pace",

@@ -14,12 +14,9 @@ WHY_NONE = {
     "S-7.1": "about sensors; `ctgkit serve` and `proxy` disturb one, nothing judges it yet",
     "S-7.2": "about sensors",
     "S-7.3": "about sensors",
-    "M-2.3": "a backend MAY; its answers are discarded, so nobody sees them",
     "M-4.3": "what is stored of results has no table in D",
-    "V-2.5": "a backend MAY",
     "H-1.4": "a backend MAY",
     "H-3.1": "about sensors",
-    "S-5.5": "needs a second port; `tests/server` does it",
 }
 
 

@@ -125,9 +125,13 @@ def test_our_backend_passes(ours):
 
 
 def test_nothing_is_skipped_but_what_needs_another_address(ours):
-    """With the ML side, the database, controls and the limit, all can be judged."""
-    skipped = {v.check.clause: v.actual for v in ours if v.outcome == "skipped"}
-    assert skipped.keys() == {"V-1.2", "H-2.3", *NEEDS_RUN}, skipped
+    """With the ML side, the database, controls and the limit, all can be judged.
+
+    Two beds and a grace period are test_mutants'.
+    """
+    skipped = {v.check.id: v.actual for v in ours if v.outcome == "skipped"}
+    others = skipped.keys() - {"S-5.2/beds", "S-5.3/rejoins"}
+    assert {i.partition("/")[0] for i in others} == {"V-1.2", "H-2.3", *NEEDS_RUN}, skipped
 
 
 @pytest.mark.slow
@@ -158,9 +162,11 @@ async def test_without_ml_side_and_database_viewers_are_the_witness(tmp_path):
     entries = sensors()
     settings = BackendSettings(sensors=entries, database=tmp_path / "ctg.db", port=0, ml_url=None)
     async with run_backend(settings) as backend:
-        verdicts = await judge(backend.url, entries, BACKEND.select(["S-4.8", "M-2"], strict=False))
+        verdicts = await judge(
+            backend.url, entries, BACKEND.select(["S-4.8", "M-2.2"], strict=False)
+        )
     outcomes = {v.check.clause: v.outcome for v in verdicts}
-    assert outcomes == {"S-4.8": "pass", "M-2.1": "skipped", "M-2.2": "skipped"}
+    assert outcomes == {"S-4.8": "pass", "M-2.2": "skipped"}
     assert {v.actual for v in verdicts if v.outcome == "skipped"} == {"needs --ml-listen"}
 
 
@@ -288,7 +294,8 @@ async def test_nobody_dials_the_ml_side(tmp_path):
         checks = BACKEND.select(["M-1.1", "M-2.1"], strict=False)
         verdicts = await judge(backend.url, entries, checks, ml_port=free_port())
     assert failed(verdicts) == {"M-1.1/path"}
-    assert {v.outcome for v in verdicts if v.check.id != "M-1.1/path"} == {"not judged"}
+    others = [v for v in verdicts if v.check.id != "M-1.1/path" and "run" not in v.check.needs]
+    assert {v.outcome for v in others} == {"not judged"}
     assert exit_code(verdicts[1:], strict=False) == 1
 
 
@@ -323,7 +330,7 @@ def test_profiles_name_checks_that_exist():
 async def test_a_profile_turns_failures_into_warnings(tmp_path):
     """What the original decides otherwise warns; other bugs still fail."""
     checks = BACKEND.select(["S-2.1", "S-1.3/wrong-token"], strict=False)
-    lenient = {"S-2.1/foreign", "S-2.1/null"}
+    lenient = {"S-2.1/foreign", "S-2.1/null", "S-2.1/near"}
     found = await judge_mutant(tmp_path, "lets every origin in", checks, excused=lenient)
     assert {v.check.id for v in found if v.outcome == "warn"} == lenient
     assert not [v for v in found if v.outcome == "fail"]

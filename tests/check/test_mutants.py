@@ -13,19 +13,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from ctgkit.check.backend.catalogue import BACKEND
-from ctgkit.check.connection import target_of
-from ctgkit.check.launched import Launched
 from tests.check.benches import (
     explain,
     failed,
     free_port,
-    judge,
     judge_mutant,
+    judge_process,
     naive_config,
     quick_checks,
 )
@@ -97,32 +94,6 @@ def test_a_fault_among_all_checks(tmp_path, fault):
     """The same with the whole catalogue."""
     found = asyncio.run(judge_mutant(tmp_path, fault, BACKEND.select((), strict=False)))
     assert failed(found) == FAULTS.get(fault, set()), explain(found)
-
-
-def judge_process(directory, fault, checks):
-    """Run checks against the naive backend in a process of its own, which they start and stop."""
-    port = free_port()
-    config, entries = naive_config(directory, "process", port=port, sync="NORMAL")
-    Path(config["store"]).touch()
-    file = directory / "config.json"
-    file.write_text(json.dumps(config))
-    command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file), *fault.split()])
-    launched = Launched(
-        f"env PYTHONPATH={ROOT} {command}",
-        target_of(f"http://127.0.0.1:{port}"),
-        directory / "run.log",
-        None,
-        20.0,
-    )
-    judging = judge(
-        f"http://127.0.0.1:{port}",
-        entries,
-        checks,
-        ml_port=urlsplit(config["ml"]).port,
-        store=Path(config["store"]),
-        launched=launched,
-    )
-    return asyncio.run(judging)
 
 
 PROCESS_CHECKS = [c for c in BACKEND.checks.values() if "run" in c.needs]

@@ -23,7 +23,7 @@ def preload():
 
 def child(case, out, err):
     os.environ.update(case["env"])
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(case.get("stdin") or os.devnull, os.O_RDONLY), 0)
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
     sys.argv = ["ctgkit", *case["argv"]]

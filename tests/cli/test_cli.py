@@ -121,7 +121,7 @@ def test_precedence_of_options(tmp_path, monkeypatch):
     CliRunner().invoke(
         cli, ["serve", "--grace", "1"], auto_envvar_prefix="CTGKIT", catch_exceptions=False
     )
-    wanted = {"grace": 1.0, "port": 2, "ml_retry": 3.0, "ml": "ws://127.0.0.1:8081/ws/ctg"}
+    wanted = {"grace": 1.0, "port": 2, "ml_retry": 3.0, "ml": ("ws://127.0.0.1:8081/ws/ctg",)}
     assert {name: seen[name] for name in wanted} == wanted
 
 

@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.net import connection
-from ctgkit.net.connection import FRAMES_PER_TURN, SLICE_BYTES, BoundedConnection
+from ctgkit.net.connection import FRAMES_PER_TURN, SLICE_BYTES
+from ctgkit.net.newcomers import BoundedConnection
 from ctgkit.proxy.parties import Parties
 from ctgkit.proxy.passage import Report, faulty_relay
 from ctgkit.recording.passage import recording_relay

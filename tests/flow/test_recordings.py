@@ -52,7 +52,8 @@ async def assert_demo_stores(system, recording, name):
     system.assert_sound(database)
     summary = json.loads(demo.out)
     assert summary["sent"] == summary["stored"] == len(expected)
-    assert summary["results"] + summary["unanswered"] == len(expected)
+    # at this speed a busy machine's analyzer may be late: such a sample counts as unanswered first
+    assert summary["results"] <= len(expected) <= summary["results"] + summary["unanswered"]
     assert summary["seen_by_viewer"] == len(expected)
     with open_reader(database) as reader:
         answered = [json.loads(body) for body in reader.predictions(1)]

@@ -5,8 +5,8 @@ import asyncio
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
-from ctgkit.net import connection as bounded
-from ctgkit.net.connection import BoundedConnection
+from ctgkit.net import connection, newcomers
+from ctgkit.net.newcomers import BoundedConnection
 from ctgkit.net.server import listen
 
 
@@ -17,8 +17,8 @@ async def answer(connection):
 
 async def test_the_slowest_make_room_for_others(monkeypatch):
     """Whoever says nothing is dropped once there are too many such; those who speak are not."""
-    monkeypatch.setattr(bounded, "NEWCOMERS_MAX", 20)
-    monkeypatch.setattr(bounded, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(newcomers, "NEWCOMERS_MAX", 20)
+    monkeypatch.setattr(newcomers, "PATIENCE_S", 0.1)
     async with serve(answer, "127.0.0.1", 0, create_connection=BoundedConnection) as server:
         port = server.sockets[0].getsockname()[1]
         async with connect(f"ws://127.0.0.1:{port}") as early:
@@ -37,7 +37,7 @@ async def test_the_slowest_make_room_for_others(monkeypatch):
 
 async def test_a_crowd_in_a_hurry_is_let_in(monkeypatch):
     """Sensors that all come back at once are no attack."""
-    monkeypatch.setattr(bounded, "NEWCOMERS_MAX", 5)
+    monkeypatch.setattr(newcomers, "NEWCOMERS_MAX", 5)
     async with serve(answer, "127.0.0.1", 0, create_connection=BoundedConnection) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         crowd = await asyncio.gather(*(connect(url) for _ in range(20)))
@@ -47,7 +47,7 @@ async def test_a_crowd_in_a_hurry_is_let_in(monkeypatch):
 
 async def test_pings_whose_pongs_nobody_reads(monkeypatch):
     """Their sender is dropped before they fill the memory; others notice nothing."""
-    monkeypatch.setattr(bounded, "UNREAD_PONGS_MAX_BYTES", 1 << 17)
+    monkeypatch.setattr(connection, "UNREAD_PONGS_MAX_BYTES", 1 << 17)
     (listener,) = listen("127.0.0.1", 0)
     async with serve(answer, sock=listener, create_connection=BoundedConnection) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -132,7 +132,7 @@ async def test_analyzer_and_hostile_text(tmp_path, browser):
         await send(s, quarters(0, 60))
         await tab.until(shows("■ critical · risk critical 86%"))
         await tab.until(shows("<img src=x onerror=alert(1)>"))
-        await tab.until(shows("contractions/10 min"))
+        await tab.until(shows("contraction/10 min"))
         assert await tab.run("document.images.length") == 0
         await tab.until(f"{columns_with('deceleration')}.length > 3")
         assert tab.complaints == []

@@ -376,3 +376,41 @@ def test_a_simulations_truth_has_a_baseline_too(recording, tmp_path):
     truth.write_text(json.dumps(event) + "\n" + json.dumps(more) + "\n")
     run(recording, "--events", truth, "--baseline", "--out", out)
     assert len(lines_of(out, "baseline")) == 1
+
+
+def test_the_page_is_used(recording, tmp_path):
+    """At 1 cm/min two rows stand on an upright A4; a bar of 5 cm is 5 cm on paper."""
+    rows = "".join(f"{n / 4},140,10\n" for n in range(75 * 240))
+    (tmp_path / "long.csv").write_text("sec,bpm,uterus\n" + rows)
+    out = tmp_path / "x.pdf"
+    assert "3 sheets" in run(tmp_path / "long.csv", "--out", out)
+    boxes = re.findall(r"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", out.read_bytes().decode("latin-1"))
+    assert [float(v) for v in boxes[0]] == pytest.approx([21 * PT_PER_CM, 29.7 * PT_PER_CM])
+    run(tmp_path / "long.csv", "--out", tmp_path / "x.svg")
+    bar = lines_of(tmp_path / "x.svg", "scale")[0]
+    assert abs(bar[1, 0] - bar[0, 0]) == pytest.approx(5 * PT_PER_CM, abs=0.01)
+    assert "5 cm, 5 min" in texts_of(tmp_path / "x.svg")
+
+
+def test_minutes_are_heavier_than_the_rest_of_the_grid(recording, tmp_path):
+    """A minute is what people count."""
+    run(recording, "--out", tmp_path / "x.svg")
+    widths = {}
+    for group in ET.parse(tmp_path / "x.svg").iter(f"{SVG}g"):
+        if group.get("id") in ("fine", "minutes", "values"):
+            found = re.findall(r"stroke-width: ([\d.]+)", ET.tostring(group).decode())
+            widths[group.get("id")] = max(map(float, found))
+    assert widths["minutes"] > 1.5 * widths["values"] > 1.5 * widths["fine"]
+
+
+def test_whose_trace_it_is(tmp_path):
+    """Sensor, examination and beginning, where the file knows them."""
+    samples = [
+        {"uuid": "0c7f1e4a-5b8d-4f52-9b39-6f5d8e1a7c23", "sec_from_start": n / 4, "bpm": 140.0,
+         "uterus": 9.0, "spasms": 0.0} for n in range(400)
+    ]  # fmt: skip
+    document = {"examination": {"id": 12}, "samples": samples, "results": []}
+    (tmp_path / "exam.json").write_text(json.dumps(document))
+    run(tmp_path / "exam.json", "--out", tmp_path / "x.svg")
+    said = texts_of(tmp_path / "x.svg")
+    assert "sensor 0c7f1e4a-5b8d-4f52-9b39-6f5d8e1a7c23 · examination 12" in said

@@ -129,7 +129,7 @@ async def test_url_moves_a_shipped_profile(system):
     async with listening() as heard:
         code, out, err = await ended(
             system, "sensor", "--profile", "value-lines", "--url", heard.url,
-            "--duration", 2, "--speed", "max", "--sensor-id", sensor_id.upper(),
+            "--duration", 2, "--speed", "max", "--seed", 0, "--sensor-id", sensor_id.upper(),
         )  # fmt: skip
     assert code == 0, err
     times = [float(text.split(",")[0]) for path, text in heard.lines if path.endswith("/bpm")]

@@ -6,6 +6,7 @@ import textwrap
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,3 +209,41 @@ def test_clock_times_agree(start_s, second):
         body = json.loads(one.body)
         ms = datetime.fromisoformat(body["iso"]).timestamp() * 1000
         assert round(ms) == pytest.approx(body["ms"], abs=1)
+
+
+names = ("fhr", "toco", "spasms", "t", "t_ms", "epoch_s", "epoch_ms", "iso", "id", "seq", "signal")
+leaves = (
+    st.sampled_from([f"{{{name}}}" for name in names])
+    | st.sampled_from(["bed-{id}", "{t:.2f} s", "{{}}", "x", ""])
+    | st.integers(-9, 9) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+)  # fmt: skip
+
+
+def trees(leaves):
+    return st.dictionaries(
+        st.text(max_size=5),
+        st.recursive(leaves, lambda t: st.lists(t) | st.dictionaries(texts, t), max_leaves=8),
+        max_size=6,
+    )  # fmt: skip
+
+
+@given(
+    samples, trees(leaves), trees(leaves | st.sampled_from(["{samples}", "{fhr[]}", "{iso[]}"])),
+    st.sampled_from(["null", "skip", -1, "lost"]), st.sampled_from(["sample", "channel", "batch"]),
+    st.sampled_from(["", '\n[headers]\nX-At = "{iso}"', "\n[channel.fhr]\nscale = 0.5"]),
+)  # fmt: skip
+def test_one_pass_of_the_encoder_writes_what_the_plain_way_does(given, tree, batch, gap, per, more):
+    """The same bytes, addresses and headers, or the same complaint, from any tree."""
+    profile = parse_profile(f'url = "http://h/{{seq}}"\n[body]\nt = "{{t}}"{more}', "p.toml")
+    body, url = (batch, profile.url) if per == "batch" else (tree, "http://h/")
+    changes = {"body": body, "sample": tree, "gap": gap, "per": per, "url": url}
+    profile = msgspec.structs.replace(profile, **changes)
+
+    def made(*, structs):
+        try:
+            renderer = Renderer(profile, "p.toml", structs=structs)
+            return renderer.render(given, Session("s", 1e9))
+        except ConfigError as error:
+            return str(error)
+
+    assert made(structs=True) == made(structs=False)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from ctgkit import run_backend
 from ctgkit.config import new_sensors, write_config
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.sensor import Sensor
@@ -262,3 +263,56 @@ async def test_samples_never_acknowledged_are_an_error(tmp_path, env, sensors):
     assert code == 3
     assert json.loads(out)["unacked"] == 4
     assert "4 samples were never taken or acknowledged" in err
+
+
+async def test_several_patients_in_one_command(tmp_path, env, sensors):
+    """Each sensor plays the scenario in its place; the log says who is who."""
+    backend = Backend()
+    names = ("late-decels-severe", "normal-reactive", "tachysystole")
+    common = ("--duration", "60", "--speed", "max", "--truth", "t.jsonl")
+    async with running(backend) as url:
+        mixed = ("--url", url, "--scenario", ",".join(names))
+        code, _, err = await run(*mixed, *common, cwd=tmp_path, env=env)
+        assert code == 0, err
+        for number, (one, name) in enumerate(zip(sensors, names, strict=True)):
+            assert f"sensor {one.id}  bed default  {name}, seed 0, patient {number}" in err
+            about = json.loads((tmp_path / f"t-{number}.jsonl").read_text().splitlines()[0])
+            assert (about["scenario"], about["sensor"]) == (name, number)
+            own = Sensor(load_scenario(name), 0, number, 4.0)
+            expected = np.nan_to_num(own.render(0, 240).chunk.fhr_bpm)
+            sent = [m["data"]["BPMChild"] or 0 for i, m in backend.received if i == one.id]
+            assert np.array_equal(sent, expected)
+        code, _, err = await run(*mixed, "--sensors", "2", cwd=tmp_path, env=env)
+        assert (code, "--scenario names 3, --sensors 2" in err) == (2, True)
+
+
+async def test_sensors_of_separate_processes_differ(tmp_path, env, sensors):
+    """Without --seed it is made from the id: told, the same each time, and another for another."""
+    backend = Backend()
+    seeds = []
+    async with running(backend) as url:
+        for one in (*sensors[:2], sensors[0]):
+            named = ("--url", url, "--sensor-id", one.id, "--duration", "60", "--speed", "max")
+            _, _, err = await run(*named, cwd=tmp_path, env=env)
+            seeds += [int(err.partition("normal-reactive, seed ")[2].partition(",")[0])]
+        _, _, err = await run(*named, "--seed", "7", cwd=tmp_path, env=env)
+    assert seeds[0] == seeds[2] != seeds[1]
+    assert "seed 7, patient 0" in err
+    played = [[m["data"] for i, m in backend.received if i == one.id] for one in sensors[:2]]
+    assert played[0][:240] != played[1][:240]
+
+
+async def test_a_sensor_that_was_taken_over_says_what_to_do(tmp_path, env, sensors):
+    """It happens to whoever starts `ctgkit sensor` in two terminals."""
+    async with run_backend(sensors) as real:
+        url = real.url.replace("http", "ws", 1) + "/ws/sensor"
+        first = await start("--url", url, cwd=tmp_path, env=env)
+        await until(lambda: real.health()["sensors"] == 1, "the first sensor")
+        second = await start("--url", url, "--duration", "1", cwd=tmp_path, env=env)
+        code, _, err = await finish(first)
+        await finish(second)
+    assert code == 3
+    last = err.splitlines()[-1]
+    assert f"sensor {sensors[0].id} connected a second time" in last
+    assert "--sensor-id" in last
+    assert "--sensors" in last

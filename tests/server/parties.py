@@ -1,11 +1,13 @@
 """The other parties of a backend under test: a sensor, a viewer, an ML service, in this process."""
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 from ctgkit.config import SensorEntry
 from ctgkit.server.app import run_backend
@@ -65,6 +67,14 @@ async def acked(connection, seq):
             return others
         if "ack" not in reply:
             others.append(reply)
+
+
+async def closed_with(connection):
+    """Read until it is closed; return the code."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await connection.recv()
+    return connection.close_code
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from ctgkit.errors import ConfigError
 from ctgkit.server import app, door
 from ctgkit.server.store.reader import open_reader
+from ctgkit.watch.feed import narrowed, viewer_url
 from tests.server.parties import (
     SENSORS,
     acked,
@@ -122,10 +123,21 @@ async def test_results_are_stored_and_relayed_byte_for_byte(path):
     assert results(path) == said
 
 
+REQUIRED = ("sensorID", "secFromStart", "data", "status")
+
+
 async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
-    """Only results with a sensor of ours reach viewers."""
-    good = result({"sensorID": SENSORS[0].id.upper(), "secFromStart": 1.0})
+    """Only whole results about a sensor of ours reach viewers (PROTOCOL M-4.1)."""
+    told = {"sensorID": SENSORS[0].id.upper(), "secFromStart": 1.0}
+    told["data"] = {"BPMChild": 140.5, "uterus": None, "spasms": 0}
+    good = result(told)
+    whole = json.loads(good)
+    without = [{k: v for k, v in whole.items() if k != member} for member in REQUIRED]
     rubbish = [
+        *map(json.dumps, without),
+        json.dumps(whole | {"status": 7}),
+        json.dumps(whole | {"prediction": {"hypoxia_probability": 62}}),
+        json.dumps(whole | {"prediction": {"alerts": "none"}}),
         "no json",
         "[]",
         '{"sensorID": 5}',
@@ -145,7 +157,7 @@ async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
         await s.send(message(1))
         assert json.loads(await v.recv())["status"] == "error"  # the sample behind the error
         assert await v.recv() == good
-        assert backend.counters.results["garbage"] == 6
+        assert backend.counters.results["garbage"] == len(rubbish) - 2
         assert backend.counters.results["error"] == 1
     assert results(path) == [good]
 
@@ -505,3 +517,20 @@ async def test_a_viewer_may_ask_for_a_part(path):
         for query, v in viewers.items():
             heard = [json.loads(await v.recv()) for _ in parts[query]]
             assert {h["secFromStart"] for h in heard} <= {0.75}, query
+
+
+async def test_watch_asks_for_a_part(path):
+    """`ctgkit watch --bed`: the backend sends no more than that."""
+    async with (
+        backend_on(path) as backend,
+        connect(narrowed(backend.url, beds=("two",))) as bed,
+        connect(viewer_url(narrowed(backend.url, sensors=(SENSORS[0].id[:8],)))) as beginning,
+        sensor(backend) as one,
+        sensor(backend, 2) as three,
+    ):
+        await until(lambda: backend.health()["viewers"] == 2)
+        await one.send(message(1))
+        assert json.loads(await beginning.recv())["sensorID"] == SENSORS[0].id
+        await three.send(message(1))
+        assert json.loads(await bed.recv())["sensorID"] == SENSORS[2].id
+        assert json.loads(await beginning.recv())["sensorID"] == SENSORS[2].id

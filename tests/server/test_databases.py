@@ -1,6 +1,7 @@
 """Databases as a whole: what refuses them, reading both kinds, copying one into the other."""
 
 import asyncio
+import contextlib
 import csv
 import importlib
 import itertools
@@ -14,17 +15,30 @@ from contextlib import closing
 import click
 import pytest
 from click.testing import CliRunner
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from ctgkit.cli.main import cli
 from ctgkit.dsn import Dsn
 from ctgkit.errors import CtgkitError
+from ctgkit.wire import SUBPROTOCOL, TOKEN_HEADER
+from tests.flow.processes import until
 from tests.postgres import PASSWORD, asked, query
-from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, sensor
+from tests.server.parties import (
+    SENSORS,
+    acked,
+    backend_on,
+    closed_with,
+    message,
+    ml_service,
+    sensor,
+    ws,
+)
 
 for name in (
-    "server.exam", "server.databases", "recording.files.original", "recording.inspect_command",
-    "recording.convert_command", "recording.files.postgres", "server.store.sqlite_side",
-    "server.store.postgres.side", "server.store.postgres.opening",
+    "server.exam", "server.databases", "server.registering", "recording.files.original",
+    "recording.inspect_command", "recording.convert_command", "recording.files.postgres",
+    "server.store.sqlite_side", "server.store.postgres.side", "server.store.postgres.opening",
 ):  # fmt: skip
     importlib.import_module(f"ctgkit.{name}")
 """Commands run in threads here, and pytest's importer can't (CPython issue 106905)."""
@@ -74,7 +88,7 @@ async def fill(database, **settings):
 
     async with (
         ml_service(answer) as url,
-        backend_on(database, ml_url=url, ml_retry_s=0.1, ml_format="flat", **settings) as backend,
+        backend_on(database, ml_url=url, ml_retry_s=0.1, **settings) as backend,
     ):
         await backend.ml_connected()
         async with sensor(backend) as one, sensor(backend, 2) as two:
@@ -84,6 +98,11 @@ async def fill(database, **settings):
                     await connection.send(message(seq, sec, data=data))
             await acked(one, 2)
             await acked(two, 2)
+            relayed = backend.counters.results
+            await until(
+                lambda: relayed["relayed"] + relayed["fallback"] >= backend.stored,
+                "what is new is answered",
+            )
         async with sensor(backend, 1, v1=False) as plain:
             await plain.send(message(None, sec=7.0))
 
@@ -266,3 +285,144 @@ async def test_convert_paper_and_check_read_an_address(postgres, tmp_path):
     assert json.loads(said)["format"] == "database"
     code, _, err = await away("convert", there, out, "--exam", "9", "--force")
     assert (code, "no examination 9; it has 1, 2, 3" in err) == (4, True)
+
+
+async def age(where, days, numbers):
+    """Let examinations have ended so many days ago."""
+    if isinstance(where, str):
+        sql = "UPDATE examinations SET end_time = end_time - make_interval(days => $1)"
+        await query(where, f"{sql} WHERE id = ANY ($2)", days, numbers)
+        return
+    with closing(sqlite3.connect(where)) as db:
+        for number in numbers:
+            sql = "UPDATE examinations SET end_time = strftime('%Y-%m-%dT%H:%M:%fZ', end_time, ?)"
+            db.execute(f"{sql} WHERE id = ?", (f"-{days} days", number))
+        db.commit()
+
+
+def listed(address):
+    code, out, err = ctgkit("exam", "list", "--json", "--store", address)
+    assert code == 0, err
+    return [(row["id"], row["samples"]) for row in map(json.loads, out.splitlines())]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_is_old_is_removed(postgres, tmp_path, kind):
+    """By hand, after a question, and by serve; what is open stays, the rest keeps its rows."""
+    where = tmp_path / "a.db" if kind == "sqlite" else await postgres.database()
+    database, address = (where, f"sqlite:///{where}") if kind == "sqlite" else (Dsn(where), where)
+    await fill(database)
+    await fill(database)
+    before = await asyncio.to_thread(listed, address)
+    assert [number for number, _ in before] == [1, 2, 3, 4, 5, 6]
+    code, _, err = await away("exam", "delete", 2, "--store", address)
+    assert (code, "--yes" in err) == (2, True)
+    code, _, err = await away("exam", "delete", 2, 99, "--store", address, "--yes")
+    assert (code, "no examination 99" in err) == (1, True)
+    assert await asyncio.to_thread(listed, address) == before
+    assert (await away("exam", "delete", 2, "--store", address, "--yes"))[0] == 0
+    await age(where, 40, [1, 4])
+    await age(where, 20, [3])
+    code, out, _ = await away("exam", "prune", "--keep-days", 30, "--store", address, "--yes")
+    assert (code, out.split(" samples")[0]) == (
+        0,
+        "deleted 2 of 2 examinations with 3",
+    )  # 4: sent again
+    assert (await away("exam", "prune", "--keep-days", 30, "--store", address, "--yes"))[0] == 1
+    async with backend_on(database, keep_days=10.0) as backend, sensor(backend) as one:
+        await one.send(message(50))
+        await acked(one, 50)
+        code, _, err = await away("exam", "delete", 7, "--store", address, "--yes")
+        assert (code, "is open" in err) == (1, True)
+        async with asyncio.timeout(20):
+            while 3 in [number for number, _ in await asyncio.to_thread(listed, address)]:
+                await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(listed, address) == [*before[4:], (7, 1)]
+    left = "SELECT count(*) FROM {} WHERE examination_id < 5"
+    for table in ("predictions", "parts"):
+        if kind == "sqlite":
+            with closing(sqlite3.connect(where)) as db:
+                assert db.execute(left.format(table)).fetchall() == [(0,)]
+                assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        else:
+            assert await query(where, left.format(table)) == [(0,)]
+
+
+async def test_whole_partitions_go_at_once(postgres):
+    """A thousand old examinations are one TRUNCATE; the partition in use is never one."""
+    there = await postgres.database()
+    await fill(Dsn(there))
+    await query(there, "SELECT setval('examinations_id_seq', 1002)")
+    await fill(Dsn(there))
+    await age(there, 40, [1, 2, 3, 1003, 1004])
+    removed = [await query(there, "SELECT ctgkit_prune(30)") for _ in range(4)]
+    assert removed == [[(3,)], [(1,)], [(1,)], [(0,)]]
+    assert await asyncio.to_thread(listed, there) == [(1005, 1)]
+    assert await query(there, "SELECT count(*) FROM samples_0") == [(0,)]
+    assert await query(there, "SELECT count(*) FROM streams") == [(0,)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_sensors_live_in_the_database(postgres, tmp_path, kind):
+    """Added, changed and removed beside a running serve, which sees it; tokens are shown once."""
+    where = tmp_path / "a.db" if kind == "sqlite" else await postgres.database()
+    database, address = (where, f"sqlite:///{where}") if kind == "sqlite" else (Dsn(where), where)
+
+    async def run(*arguments):
+        code, out, err = await away("sensors", *arguments, "--store", address, "--json")
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    (early,) = await run("add", "--bed", "nine")
+    async with backend_on(database) as backend:
+
+        def connected(entry):
+            return connect(
+                ws(backend, f"/ws/sensor?sensor_id={entry['id']}"),
+                additional_headers={TOKEN_HEADER: entry["token"]}, subprotocols=[SUBPROTOCOL],
+            )  # fmt: skip
+
+        async def let_in(entry):
+            async with asyncio.timeout(20):
+                while True:
+                    with contextlib.suppress(InvalidStatus):
+                        return await connected(entry)
+                    await asyncio.sleep(0.05)
+
+        (late,) = await run("add", "--bed", "nine", "--control", "127.0.0.1:9001")
+        for entry in (early, late):
+            line = await let_in(entry)
+            await line.send(message(0))
+            await acked(line, 0)
+            if entry is early:
+                await line.close()
+        (new,) = await run("rotate-token", late["id"])
+        assert new["token"] != late["token"]
+        assert await closed_with(line) == 1008
+        with pytest.raises(InvalidStatus, match="401"):
+            await connected(late)
+        line = await let_in(new)
+        await run("remove", late["id"])
+        assert await closed_with(line) == 1008
+        with pytest.raises(InvalidStatus, match="401"):
+            await connected(new)
+        async with sensor(backend) as one:  # of the file
+            await one.send(message(0))
+            await acked(one, 0)
+    rows = await run("list")
+    assert [(r["id"], r["bed"]) for r in rows if r["source"] == "database"] == [
+        (early["id"], "nine")
+    ]
+    assert {r["id"] for r in rows if r["source"] == "file"} == {s.id for s in SENSORS}
+    code, _, err = await away("sensors", "remove", late["id"], "--store", address)
+    assert (code, "lives in this database" in err) == (1, True)
+    code, _, err = await away("sensors", "add", "--sensor-id", early["id"], "--store", address)
+    assert (code, "there already" in err) == (1, True)
+    # every token that was printed is printed nowhere else
+    tokens = [early["token"], late["token"], new["token"]]
+    if kind == "sqlite":
+        held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    else:
+        rows = await query(where, "SELECT sensors::text FROM sensors")
+        held = str(rows).encode()
+    assert not any(token.encode() in held for token in tokens)

@@ -45,8 +45,9 @@ QUERIES = ("", "?count=1", "?count=0", "?count=1e9", "?count=x", "?x=1", "?count
 @pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: one.name)
 def test_every_answer_is_in_the_document(backend, one, method, query):
     item = DOCUMENT["paths"][one.path]
+    path = one.path.format(sensor=backend.credentials[0].id, examination=1)
     for headers in ({}, {"Authorization": "Bearer viewer-token-of-24-bytes"}):
-        status, kind, body = ask(backend, method, one.path + query, **headers)
+        status, kind, body = ask(backend, method, path + query, **headers)
         operation = item.get(method.lower())
         if operation is None:
             assert status == 405

@@ -24,7 +24,7 @@ def answer(path):
 
 def test_everything_the_page_asks_for_is_there():
     """Links, imports and icons lead to files that are served."""
-    wanted = re.findall(r'(?:href|src)="([^"]+)"', FILES["index.html"])
+    wanted = re.findall(r'(?:href|src)="(/[^"]+)"', FILES["index.html"])
     for name, text in FILES.items():
         if name.endswith(".js"):
             wanted += [f"/page/{f}" for f in re.findall(r'from "\./([^"]+)"', text)]
@@ -56,8 +56,10 @@ def test_numbers_and_colours_come_from_display():
     assert {k: a["delay_s"] for k, a in numbers["alarms"].items()} == {
         kind: rule.delay_s for kind, rule in ALARMS.items()
     }
-    assert not re.search(r"#[0-9a-f]{3,8}\b(?![^{]*\{)|rgb|hsl", FILES["page.css"])
-    used = set(re.findall(r"var\(--(\w+)\)", FILES["page.css"]))
+    assert not re.search(
+        r"#[0-9a-f]{3,8}\b(?![^{]*\{)|rgb|hsl", FILES["page.css"] + FILES["tiles.css"]
+    )
+    used = set(re.findall(r"var\(--(\w+)\)", FILES["page.css"] + FILES["tiles.css"]))
     assert used <= set(COLOURS)
     for colour in COLOURS.values():
         assert colour.light in FILES["colours.css"]

@@ -40,7 +40,7 @@ class Server:
         self.store = await self._stack.enter_async_context(open_store(self.path, "normal", digests))
         recovered = self.store.recovered
         self.session = Session(BEDS, self._grace_s, recovered.last_examination_id)
-        self.store.on_late = self.forwarded.append
+        self.store.on_late = self.forwarded.extend
         self._writer = asyncio.get_running_loop().create_task(self.store.run())
         self._perform(self.session.recover(recovered.open_examinations, self.now_s))
 

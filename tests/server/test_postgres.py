@@ -1,22 +1,36 @@
 """PostgreSQL as the store: one node, and several on one database, with a real server."""
 
 import asyncio
-import contextlib
 import json
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 from ctgkit.samples import Sample
+from ctgkit.server.registry import LocalRegistry
+from ctgkit.server.session import Session
 from ctgkit.server.settings import BackendSettings
+from ctgkit.server.store.sqlite import open_store
 from ctgkit.server.store.writer import Group, Question
 from tests.conftest import TIME_FACTOR
 from tests.flow.processes import ask, until
 from tests.postgres import query
-from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, sensor, viewer
+from tests.server.parties import (
+    SENSORS,
+    acked,
+    backend_on,
+    closed_with,
+    message,
+    ml_service,
+    sensor,
+    viewer,
+)
 
 BEDS = {s.id: s.bed for s in SENSORS}
 COUNT = "SELECT count(*), count(DISTINCT (sensor_id, stream_id, seq)) FROM samples"
@@ -27,9 +41,9 @@ async def node_on(dsn, name="a", **more):
     """Run a store and a registry as one node, without sockets."""
     from ctgkit.server.store.postgres.opening import open_postgres
 
-    settings = BackendSettings(sensors=SENSORS, database=Dsn(dsn), node=name, **more)
+    chosen = BackendSettings(sensors=SENSORS, database=Dsn(dsn), node=name, **more)
     digests = {s.id: bytes(32) for s in SENSORS}
-    async with open_postgres(settings.database, settings, digests, BEDS) as (store, registry):
+    async with open_postgres(chosen.database, chosen, digests, BEDS) as (store, registry):
         tasks = [asyncio.ensure_future(part) for part in (store.run(), registry.run())]
         await registry.start()
         try:
@@ -75,13 +89,6 @@ def put(store, hears, *seqs, **values):
 
 async def claimed(registry, number=0, stream=None, *, numbered=True):
     return Hears(await registry.claim(SENSORS[number].id, stream, numbered=numbered))
-
-
-async def closed_with(connection):
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            await connection.recv()
-    return connection.close_code
 
 
 async def test_what_is_acknowledged_is_in_the_database(postgres):
@@ -329,3 +336,100 @@ async def test_old_partitions_need_not_be_made_by_hand(postgres):
         dsn, "SELECT tableoid::regclass::text, examination_id FROM samples ORDER BY 2"
     )
     assert found == [("samples_1", 1000), ("samples_1", 1001)]
+
+
+async def test_a_commit_that_takes_too_long_is_asked_for_again(postgres, monkeypatch):
+    """It isn't cancelled: the connection goes, the same group is asked for, and is written once."""
+    import asyncpg
+
+    from ctgkit.server.store.postgres import engine
+
+    monkeypatch.setattr(engine, "COMMIT_DEADLINE_S", 0.3)
+    dsn = await postgres.database()
+    async with node_on(dsn) as (store, registry):
+        hears = await claimed(registry)
+        put(store, hears, 0)
+        await store.written()
+        lock = await asyncpg.connect(dsn)
+        async with lock.transaction():
+            await lock.execute("LOCK TABLE samples IN ACCESS EXCLUSIVE MODE")
+            put(store, hears, 1, 2)
+            await until(lambda: registry.counts["ambiguous"] > 1, "it is asked for again")
+            assert hears.acks == [0]
+        await lock.close()
+        await until(lambda: hears.acks[-1:] == [2], "it is acknowledged")
+        put(store, hears, 3)
+        await store.written()
+        assert store.degraded == ""
+    assert (await query(dsn, COUNT))[0] == (4, 4)
+
+
+class Both:
+    """The same ward twice: a registry alone, and one with a database that others could share."""
+
+    def __init__(self, where):
+        self.where = where
+        self.lines = [{}, {}]
+
+    async def come(self, number, stream):
+        entry = SENSORS[number]
+        for (_, registry), lines in zip(self.where, self.lines, strict=True):
+            attendance = await registry.claim(entry.id, stream, numbered=True)
+            lines[number] = Hears(attendance)
+
+    async def leave(self, number):
+        for (store, registry), lines in zip(self.where, self.lines, strict=True):
+            if number in lines:
+                registry.release(lines.pop(number).attendance, lost=False)
+                await store.written()
+        waiting = self.where[1][1]._waiting
+        await until(lambda: not waiting.releases, "it was let go")
+
+    async def send(self, number, first, bpm):
+        for (store, _), lines in zip(self.where, self.lines, strict=True):
+            if number in lines:
+                put(store, lines[number], first, first + 1, bpm=bpm)
+                await store.written()
+
+    def assert_equal(self):
+        local, shared = (
+            (
+                {n: (h.attendance.examination_id, h.acks[-1:]) for n, h in lines.items()},
+                sorted(registry.connected), dict(registry.open_examinations()), store.stored,
+                store.conflicts,
+            )
+            for (store, registry), lines in zip(self.where, self.lines, strict=True)
+        )  # fmt: skip
+        assert local == shared
+
+
+NUMBER = st.integers(0, 2)
+STEP = st.one_of(
+    st.tuples(st.just("come"), NUMBER, st.sampled_from([None, "x", "y"])),
+    st.tuples(st.just("leave"), NUMBER),
+    st.tuples(st.just("send"), NUMBER, st.integers(0, 6), st.sampled_from([140.0, 90.0])),
+)
+
+
+@settings(max_examples=8)
+@given(steps=st.lists(STEP, min_size=8, max_size=20))
+def test_both_registries_answer_alike(postgres, steps):
+    """Who is connected, which examination, what is stored, acknowledged, in conflict."""
+
+    async def live():
+        digests = {s.id: bytes(32) for s in SENSORS}
+        with tempfile.TemporaryDirectory() as folder:
+            async with (
+                open_store(Path(folder) / "x.db", "normal", digests) as store,
+                node_on(await postgres.database(), handover_s=0.0) as shared,
+            ):
+                registry = LocalRegistry(Session(BEDS, 0.0), store)
+                writer = asyncio.ensure_future(store.run())
+                both = Both([(store, registry), shared])
+                for name, *arguments in steps:
+                    await getattr(both, name)(*arguments)
+                    both.assert_equal()
+                store.stop()
+                await writer
+
+    asyncio.run(live())

@@ -90,6 +90,22 @@ def test_a_run_ends_in_time():
     assert (ended.examination_id, ended.sec_from_start, begun.examination_id) == (1, 71.0, 2)
 
 
+def test_rows_of_two_nodes_may_lie_between_one_another():
+    """A sensor that moved: what the older node still held is written after the newer one's."""
+    older, newer = Repeats(keep_all=False), Repeats(keep_all=False)
+    samples = [(Sample("a", n / 4, 140.0, 1.0, 0.0), "t") for n in range(40)]
+    rows = play(older, [n / 4 for n in range(10)])
+    rows += play(newer, [n / 4 for n in range(10, 20)], SAID[1])
+    rows += older.end()
+    rows += play(newer, [5.0, 5.25, 5.5], SAID[1])
+    rows += newer.end()
+    series = Series(lambda: iter(samples))
+    got = [json.loads(t) for row in rows for t in series.take(row.body, row.repeated)]
+    assert sorted((t["secFromStart"], t["status"]) for t in got) == [
+        (n / 4, "ok" if n < 10 else "warning") for n in range(23)
+    ]
+
+
 def test_samples_far_back_and_missing_ones():
     """A result of a sample that was stored long before is found; of one that isn't stored, left."""
     samples = [(Sample("a", n / 4, 100.0 + n % 50, None, None), "t") for n in range(9_000)]
@@ -128,7 +144,7 @@ async def test_a_backend_stores_changes_and_exports_all(tmp_path, keep):
     assert [bare(t) for t in read] == [bare(t) for t in heard]
     rows = [body for (body,) in sqlite3.connect(path).execute("SELECT body FROM predictions")]
     assert set(rows) <= set(heard)
-    assert len(rows) == (40 if keep == "all" else 4)
+    assert len(rows) == (40 if keep == "all" else 6)
     marked = [json.loads(t).get("repeated", False) for t in read]
     assert marked.count(True) == 40 - len(rows)
 

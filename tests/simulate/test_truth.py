@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import ctgkit
+from ctgkit.simulate.generate import truth_lines
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import MASK_BITS, Sensor
 
@@ -181,3 +183,18 @@ def test_segments_name_level_and_variability():
     assert {e.subtype for e in events if e.kind == "baseline"} == {"tachycardia"}
     events = events_of("reduced-variability", hours=0.5)
     assert {e.subtype for e in events if e.kind == "variability"} == {"reduced"}
+
+
+@pytest.mark.parametrize("index", range(0, 12, 2))
+def test_every_truth_can_be_written(index):
+    """Whatever happens to a patient: numbers of numpy's own types are none of JSON's."""
+    sensor = Sensor(load_scenario("intrapartum-cohort"), seed=0, index=index, duration_s=1800)
+    sensor.seek(sensor.n_samples)
+    assert truth_lines(sensor, {}).count(b"\n") > 1
+
+
+def test_a_text_is_a_path_too(tmp_path):
+    """In Python, as people write it."""
+    trace = ctgkit.generate("normal-reactive", duration_s=60)
+    ctgkit.write_recording(trace, str(tmp_path / "t.csv"))
+    assert len(ctgkit.read_recording(str(tmp_path / "t.csv")).fhr_bpm) == 240

@@ -21,7 +21,7 @@ def test_pause_holds_the_edge_and_scrolling_moves_it():
     press(state, "left")
     assert state.focused.edge_s == 40.0
     press(state, "home")
-    assert state.focused.edge_s == 0.0
+    assert state.focused.edge_s == 0.0  # on a screen without room
     press(state, "page_down")
     assert state.focused.edge_s == 199.0
     press(state, "end")
@@ -70,3 +70,26 @@ def test_help_closes_with_any_key():
     assert not state.help
     press(state, "?")
     assert press(state, "q") == "quit"
+
+
+def test_home_shows_a_full_screen():
+    """The oldest sample stands at the left edge, not alone at the right one; so far back and no
+    further also with the arrows."""
+    state = folded(*(result(float(t)) for t in range(3600)))
+    state.strip_cells = 100  # twenty minutes at 1 cm/min
+    press(state, "home")
+    assert state.focused.edge_s == 1200.0
+    press(state, "left")
+    assert state.focused.edge_s == 1200.0
+    press(state, "p")
+    press(state, "home")
+    assert state.focused.edge_s == 600.0
+    state.strip_cells = 1000  # more than there is
+    press(state, "home")
+    assert state.focused.edge_s == 3599.0
+
+
+def test_keys_for_the_pace_are_the_shells():
+    """The state doesn't play anything."""
+    state = folded(result(1.0))
+    assert [press(state, key) for key in "+=-_"] == ["faster", "faster", "slower", "slower"]

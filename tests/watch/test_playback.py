@@ -1,12 +1,15 @@
 """`ctgkit watch FILE`: a recording instead of a backend."""
 
 import json
+import math
 import subprocess
 import sys
 
+import ctgkit
 from ctgkit.recording.format import VERSION, Header, Line
 from ctgkit.recording.journal import JournalWriter
 from ctgkit.samples import Prediction, Sample
+from ctgkit.watch.playback import FASTEST, SLOWEST, Pace, play
 from ctgkit.wire import encode_result
 
 
@@ -59,3 +62,47 @@ def test_mistakes_are_named(tmp_path):
     assert (done.returncode, "Traceback" in done.stderr) == (4, False)
     assert "bad.csv" in done.stderr
     assert watch("--speed", "2", cwd=tmp_path).returncode == 2
+
+
+def test_a_recording_is_analysed_when_asked(tmp_path):
+    """What `ctgkit ml` would have said, and without the option nothing: scripts rely on that."""
+    trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=900)
+    ctgkit.write_recording(trace, tmp_path / "trace.csv")
+    done = watch("trace.csv", "--speed", "max", "--json", "--analyze", cwd=tmp_path)
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    kinds = {event["kind"] for one in shown for event in one.get("events") or ()}
+    assert {"deceleration", "contraction"} <= kinds
+    assert shown[-1]["prediction"]["hypoxia_risk"]
+    plain = watch("trace.csv", "--speed", "max", "--json", cwd=tmp_path)
+    assert not any("events" in json.loads(line) for line in plain.stdout.splitlines())
+
+
+async def test_the_pace_changes_while_it_plays():
+    """An hour of data needs no hour; the order stays, and the end is told."""
+    pace = Pace(1.0)
+    messages = [(float(at_s), str(at_s).encode()) for at_s in range(3600)]
+    got = []
+    async for item in play(messages, pace):
+        got.append(item)
+        while pace.speed < 1024.0:
+            pace.change(2.0)
+        if len(got) == 100:
+            pace.speed = math.inf
+            pace.change(1.0)  # nothing changes any more
+    assert got[0].phase == "live"
+    assert got[-1].phase == "ended"
+    assert got[1:-1] == [message for _, message in messages]
+
+
+def test_the_pace_has_bounds():
+    """However often somebody presses a key."""
+    pace = Pace(1.0)
+    assert [pace.change(2.0) for _ in range(20)][-1] == FASTEST
+    assert [pace.change(0.5) for _ in range(40)][-1] == SLOWEST
+
+
+def test_the_end_of_a_recording_is_told(tmp_path):
+    """In the log where lines are written; in the view see test_state.py."""
+    (tmp_path / "t.csv").write_text("sec,bpm\n" + "".join(f"{n},140\n" for n in range(10)))
+    done = watch("t.csv", "--speed", "max", "--plain", cwd=tmp_path)
+    assert "end of t.csv" in done.stderr.splitlines()[-1]

@@ -217,3 +217,25 @@ UC                                                            ├──●──
   0 ⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⡅⡀⡀⡀⡀⠒⠒⠒⠒⠒⠒⠒⠒⠋⡀⡅⡀⡀⡀⠈⠓⠒⠒⠒⠒⠒⠒⠒⠒⠒⠂
                                                       0:00      0:02      0:04
  ? help  q quit  space pause  ← → scroll        Test tool, not a medical device""".splitlines()
+
+
+def test_the_end_of_a_recording_is_no_silence():
+    """The header says that it is over; nobody is called silent for that."""
+    state = monitored(SENSOR)
+    state.playing = 8.0
+    set_link(state, "live")
+    assert "8x" in text_of(state, 100)[0]
+    set_link(state, "ended")
+    shown = text_of(state, 100, now_s=1e6)
+    assert "end of the recording" in shown[0]
+    assert "8x" not in shown[0]
+    assert not any("silent" in line for line in shown)
+
+
+def test_reading_a_file_is_told():
+    """Its name and size, where a backend would be waited for."""
+    state = State(source="labour.csv")
+    set_link(state, "loading", "12.3 MB")
+    shown = "\n".join(text_of(state))
+    assert "Reading labour.csv (12.3 MB)" in shown
+    assert "backend" not in shown

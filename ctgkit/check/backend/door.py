@@ -3,7 +3,8 @@
 import asyncio
 import statistics
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import quote
 
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
@@ -61,6 +62,11 @@ async def wrong_token(bench: Bench) -> None:
     expect(await bench.handshake(bench.sensor_path(), [(TOKEN_HEADER, "wrong")]), 401)
 
 
+@CHECKS.add("S-1.3/others", "Another sensor's token gets 401", needs="pair")
+async def token_of_another(bench: Bench) -> None:
+    expect(await bench.handshake(bench.sensor_path(), [bench.token(1)]), 401)
+
+
 @CHECKS.add("S-1.3/no-token", "No token, or an empty one, gets 401", needs="sensor")
 async def no_token(bench: Bench) -> None:
     expect(await bench.handshake(bench.sensor_path()), 401)
@@ -70,7 +76,7 @@ async def no_token(bench: Bench) -> None:
 @CHECKS.add("S-1.3/near", "The token with a character less or more gets 401", needs="sensor")
 async def nearly_right_token(bench: Bench) -> None:
     name, token = bench.token()
-    for wrong in (token[:-1], token + "x", token[:1]):
+    for wrong in {token[:-1], token + "x", token[:1], token.swapcase()} - {token, ""}:
         expect(await bench.handshake(bench.sensor_path(), [(name, wrong)]), 401)
 
 
@@ -198,6 +204,14 @@ async def foreign_origin(bench: Bench) -> None:
     await _from_origin(bench, FOREIGN_ORIGIN[1], 403)
 
 
+@CHECKS.add(
+    "S-2.1/near", "An origin that begins or ends like a loopback one gets 403", needs="sensor"
+)
+async def nearly_loopback_origin(bench: Bench) -> None:
+    for name in ("localhost.attacker.example", "127.0.0.1.attacker.example", "notlocalhost"):
+        await _from_origin(bench, f"http://{name}", 403)
+
+
 @CHECKS.add("S-2.1/null", "The origin null gets 403", needs="sensor")
 async def null_origin(bench: Bench) -> None:
     await _from_origin(bench, "null", 403)
@@ -228,6 +242,12 @@ async def foreign_host(bench: Bench) -> None:
     expect(await bench.handshake("/ws", bench.viewer_headers(), host=host), 403)
 
 
+@CHECKS.add("S-2.2/near", "A Host that begins or ends like a loopback name gets 403")
+async def nearly_loopback_host(bench: Bench) -> None:
+    for name in ("localhost.attacker.example", "127.0.0.1.attacker.example", "notlocalhost"):
+        expect(await bench.http("/api/health", host=f"{name}:{bench.target.port}"), 403)
+
+
 @CHECKS.add("S-2.2/loopback", "A loopback name is a good Host")
 async def loopback_host(bench: Bench) -> None:
     expect(await bench.http("/api/health", host=f"localhost:{bench.target.port}"), 200)
@@ -251,6 +271,36 @@ async def too_many(bench: Bench) -> None:
             raise Mismatch(
                 f"HTTP 503 for connection {limit + 1} of {limit}", f"HTTP {response.status}"
             )
+
+
+@CHECKS.add("S-2.3/together", "Sensors and viewers count together", needs="limit sensor")
+async def counted_together(bench: Bench) -> None:
+    async with _full_house(bench):
+        response = await bench.handshake("/ws", bench.viewer_headers())
+        if response.status != 503:
+            limit = bench.settings.max_connections
+            raise Mismatch(
+                f"HTTP 503 for a viewer beside one sensor and {limit - 1} viewers of {limit}",
+                f"HTTP {response.status}",
+            )
+
+
+@CHECKS.add("S-2.3/takeover", "A sensor's second connection counts once", needs="limit sensor")
+async def takeover_in_a_full_house(bench: Bench) -> None:
+    async with _full_house(bench):
+        expect(await bench.handshake(bench.sensor_path(), [bench.token()]), 101)
+
+
+@asynccontextmanager
+async def _full_house(bench: Bench) -> AsyncIterator[None]:
+    """Connect one sensor and as many viewers as there is room for."""
+    await bench.canary.leave()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(bench.sensor())
+        with arranging("as many connections as the limit allows (S-2.3/limit)"):
+            for number in range(2, bench.settings.max_connections + 1):
+                await _admit(bench, stack, number)
+        yield
 
 
 async def _admit(bench: Bench, stack: AsyncExitStack, number: int) -> None:

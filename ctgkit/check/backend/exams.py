@@ -2,15 +2,17 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ctgkit.check.backend.takeover import end_of, stored_in
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import until
 from ctgkit.check.messages import sample
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
+CLOCK_MAX_S = 600.0
+"""What a backend's clock may differ from ours, seconds: less than between any two time zones."""
 
 
 @CHECKS.add("S-5.1/belongs", "A stored sample belongs to an examination", needs="sensor store")
@@ -100,16 +102,48 @@ async def row_of_a_sample(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "D-2/times", "start_time and end_time are texts, ISO 8601", needs="sensor store", level="SHOULD"
+    "D-1/lower", "The UUID is stored in lower case, however the sensor spells it",
+    needs="sensor store",
+)  # fmt: skip
+async def uuid_in_lower_case(bench: Bench) -> None:
+    path = f"/ws/sensor?sensor_id={bench.own_id.upper()}"
+    with arranging("a sensor with its id in upper case is let in (S-1.1/case)"):
+        async with bench.line(path, [bench.token()]) as sensor:
+            sec, text = bench.fresh()
+            await sensor.send(text)
+            await until(
+                lambda: bench.examination_of(sec), "its sample is stored", lambda: "it isn't",
+                bench.timeout_s,
+            )  # fmt: skip
+    if (got := bench.db.row_at(sec)["uuid"]) != bench.own_id:
+        raise Mismatch(f"ctg.uuid is {bench.own_id!r}", repr(got))
+
+
+@CHECKS.add(
+    "D-2/times",
+    "start_time and end_time are texts, UTC in ISO 8601",
+    needs="sensor store",
+    level="SHOULD",
 )
 async def times_of_an_examination(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
-    start, _ = bench.db.examination(examination) or (None, None)
-    try:
-        datetime.fromisoformat(str(start))
-    except ValueError:
-        raise Mismatch("examinations.start_time is ISO 8601", repr(start)) from None
+    times = bench.db.examination(examination) or (None, None)
+    for column, text in zip(("start_time", "end_time"), times, strict=True):
+        if text is None and column == "end_time":
+            continue  # S-5.3, or it has a grace period
+        wanted = f"examinations.{column} is a text in ISO 8601, UTC: about {_now():%FT%TZ}"
+        try:
+            at = datetime.fromisoformat(text)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise Mismatch(wanted, repr(text)) from None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        if abs((_now() - at).total_seconds()) > CLOCK_MAX_S:
+            raise Mismatch(wanted, repr(text))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @CHECKS.add("S-5.2/opens", "A sensor that comes alone opens an examination", needs="sensor store")
@@ -132,6 +166,31 @@ async def joins(bench: Bench) -> None:
 
 
 @CHECKS.add(
+    "S-5.2/beds", "Sensors of two beds have examinations of their own", needs="sensor beds store"
+)
+async def beds_apart(bench: Bench) -> None:
+    other = bench.settings.in_another_bed
+    assert other is not None
+    async with bench.sensor() as first, bench.sensor(other) as second:
+        found = [await stored_in(bench, first), await stored_in(bench, second)]
+        if found[0] == found[1]:
+            raise Mismatch("an examination for each bed", f"{found[0]} for both")
+
+
+@CHECKS.add(
+    "S-5.3/rejoins",
+    "Within the grace period a returning sensor rejoins its examination",
+    needs="sensor grace store",
+)
+async def rejoins(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        before = await stored_in(bench, sensor)
+    async with bench.sensor() as sensor:
+        if (after := await stored_in(bench, sensor)) != before:
+            raise Mismatch(f"the sensor is in examination {before} again", f"in {after}")
+
+
+@CHECKS.add(
     "S-5.3/closed", "When its last sensor has left, an examination ends", needs="sensor store"
 )
 async def closed(bench: Bench) -> None:
@@ -143,6 +202,23 @@ async def closed(bench: Bench) -> None:
         lambda: "it has none",
         bench.timeout_s + bench.settings.grace_s,
     )
+
+
+@CHECKS.add(
+    "S-5.3/vanished",
+    "When its last sensor has vanished without a word, an examination ends",
+    needs="sensor store",
+)
+async def closed_after_a_loss(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        sensor.connection.transport.abort()
+        await until(
+            lambda: end_of(bench, examination),
+            f"examination {examination} has an end_time",
+            lambda: "it has none",
+            bench.timeout_s + bench.settings.grace_s,
+        )
 
 
 @CHECKS.add(

@@ -69,6 +69,26 @@ async def method(bench: Bench) -> None:
             )
 
 
+@CHECKS.add("H-1.3/switch", "POST switches no sensors: 405", needs="control")
+async def post_switches_nothing(bench: Bench) -> None:
+    async with _controls(bench) as controls:
+        headers = [*bench.viewer_headers(), ("Content-Length", "0")]
+        response = await bench.http("/api/sensors/start", headers, method="POST")
+        if response.status != 405 or controls.calls:
+            raise Mismatch(
+                "HTTP 405, and no sensor is turned on",
+                f"HTTP {response.status}, {len(controls.called('/api/on'))} turned on",
+            )
+
+
+@CHECKS.add("H-1.5/switch", "HEAD switches no sensors", needs="control")
+async def head_switches_nothing(bench: Bench) -> None:
+    async with _controls(bench) as controls:
+        await bench.http("/api/sensors/start", bench.viewer_headers(), method="HEAD")
+        if controls.calls:
+            raise Mismatch("no sensor is turned on", f"{len(controls.called('/api/on'))} are")
+
+
 @CHECKS.add("H-1.5/head", "HEAD is answered as GET is, without a body", level="SHOULD")
 async def head(bench: Bench) -> None:
     for page in ("/api/health", "/livez"):
@@ -81,6 +101,16 @@ async def head(bench: Bench) -> None:
 @CHECKS.add("H-1.3/unknown", "Unknown paths are 404")
 async def unknown_path(bench: Bench) -> None:
     expect(await bench.http("/api/no-such-path"), 404)
+
+
+@CHECKS.add("H-1.3/below", "Paths below known ones are 404")
+async def below_known_paths(bench: Bench) -> None:
+    for path in ("/api/health/x", "/livez/x"):
+        expect(await bench.http(path), 404)
+    for path in ("/ws/other", "/ws/sensor/x", "/wsx"):
+        response = await bench.handshake(path, bench.viewer_headers())
+        if response.status != 404:
+            raise Mismatch(f"HTTP 404 for {path}", f"HTTP {response.status}")
 
 
 class Controls:
@@ -156,10 +186,12 @@ async def start(bench: Bench) -> None:
                 'the answer to start has a "sensor" with uuid, ip, connected',
                 repr(response.body[:120]),
             )
-        if len(controls.called("/api/on")) != 1:
-            raise Mismatch(
-                "one control address gets GET /api/on", f"{len(controls.called('/api/on'))} did"
-            )
+        on = controls.called("/api/on")
+        if len(on) != 1:
+            raise Mismatch("one control address gets GET /api/on", f"{len(on)} did")
+        turned_on = bench.settings.sensors[on.pop()].id
+        if str(named["uuid"]).lower() != turned_on or named["connected"] is not True:
+            raise Mismatch(f"uuid {turned_on}, connected true", f"{str(named)[:120]}")
 
 
 @CHECKS.add("H-2.1/count", "start?count=2 starts two", needs="control")

@@ -14,6 +14,8 @@ from ctgkit.net.client import NotConnected, dial
 
 CHECKS = Catalogue()
 SAMPLE_EVERY_S = 1.0
+ALLOWED, FLOOD = 900, 5000
+"""Frames that say nothing: 1,000 at once are allowed, and 100 a second."""
 P = TypeVar("P", bound=Pinged)
 
 
@@ -61,6 +63,31 @@ async def _of_both(bench: Bench, kind: type[P], judge: Callable[[P], Awaitable[N
 @CHECKS.add("C-2.1/pong", "Pings of sensors and viewers are answered", needs="sensor")
 async def pongs(bench: Bench) -> None:
     await _of_both(bench, Pinged, lambda one: answers_pings(one, bench.timeout_s))
+
+
+@CHECKS.add("C-2.5/allowed", "900 pings and short frames at once close nobody", needs="sensor")
+async def within_the_budget(bench: Bench) -> None:
+    async with bench.sensor() as sensor, bench.viewer() as viewer:
+        for line in (sensor, viewer):
+            for _ in range(ALLOWED // 2):
+                await line.connection.ping()
+        await viewer.send(*["hello"] * (ALLOWED // 2))
+        for who, line in (("sensor", sensor), ("viewer", viewer)):
+            await line.settle()
+            if line.code is not None:
+                raise Mismatch(f"the {who} stays connected", line.seen())
+
+
+@CHECKS.add(
+    "C-2.5/flood", "Who sends thousands of pings at once is closed with 1008",
+    needs="sensor", level="SHOULD",
+)  # fmt: skip
+async def beyond_the_budget(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(FLOOD):
+                await sensor.connection.ping()
+        await sensor.closed(1008)
 
 
 @CHECKS.add(

@@ -1,10 +1,13 @@
 """What a viewer that joins later gets of the past: clause V-3."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from ctgkit.check.backend.takeover import end_of
 from ctgkit.check.backend.viewers import gets, gets_about, shown
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
+from ctgkit.check.connection import until
 from ctgkit.check.messages import (
     PREDICTION,
     excerpt,
@@ -41,6 +44,57 @@ async def backfill_is_bounded(bench: Bench) -> None:
         await gets_about(late, secs[-2])
         if old := [sec for sec in secs[:2] if shown(late, sec)]:
             raise Mismatch("the last 10 s", f"a sample {secs[-1] - old[0]:g} s old")
+
+
+@CHECKS.add("V-3.1/bad", "A backfill that is no number of seconds is 400", level="SHOULD")
+async def bad_backfill(bench: Bench) -> None:
+    for text in ("x", "nan", "1e"):
+        response = await bench.handshake(f"/ws?backfill={text}", bench.viewer_headers())
+        if response.status != 400:
+            raise Mismatch(f"HTTP 400 for ?backfill={text}", f"HTTP {response.status}")
+
+
+@CHECKS.add(
+    "V-3.1/sensors", "The past is each sensor's own last S seconds",
+    needs="witness pair", level="SHOULD",
+)  # fmt: skip
+async def past_of_each(bench: Bench) -> None:
+    """Let a second sensor be an hour ahead in its own data time."""
+    async with _with_past(bench, (0, 1)) as secs, bench.sensor(1) as other:
+        ahead = bench.leap(3600) + 3600
+        async with bench.viewer("?backfill=0.001") as early:
+            await other.send(sample(ahead))
+            with arranging("the second sensor's sample is shown"):
+                await gets_about(early, ahead)
+        async with bench.viewer("?backfill=10") as late:
+            await gets_about(late, ahead)
+            for sec in secs:
+                await gets_about(late, sec)
+
+
+@CHECKS.add(
+    "V-3.1/closed", "The past of an examination that has ended isn't shown",
+    needs="sensor store", level="SHOULD",
+)  # fmt: skip
+async def past_of_what_ended(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        sec, text = bench.fresh()
+        began_s = asyncio.get_running_loop().time()
+        await sensor.send(text)
+        with arranging("the sample is stored"):
+            examination = await until(
+                lambda: bench.examination_of(sec) or 0, "it is", lambda: "it isn't", bench.timeout_s
+            )
+        await bench.quiet.commits(began_s)
+    with arranging("its examination ends (S-5.3)"):
+        await until(
+            lambda: end_of(bench, examination), "it ends", lambda: "it doesn't",
+            bench.timeout_s + bench.settings.grace_s,
+        )  # fmt: skip
+    async with bench.viewer("?backfill=600") as late:
+        await late.settle()
+        if shown(late, sec):
+            raise Mismatch(f"nothing about {sec:g} s", excerpt(shown(late, sec)[0]))
 
 
 @CHECKS.add("V-3.1/live", "After the past come new results", needs="witness", level="SHOULD")

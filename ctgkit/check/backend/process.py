@@ -1,8 +1,9 @@
 """The backend's process starts, stops, and dies: clauses C, S-5.4, S-6.6. All need ``--run``."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
 from ctgkit.check.backend.takeover import end_of, stored_in
@@ -12,6 +13,7 @@ from ctgkit.check.messages import parsed
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
+TRICKLE_S = 0.007
 EXIT_MAX_S = 10.0
 """How long a backend may take to stop, or to see that it can't start, seconds."""
 
@@ -59,6 +61,79 @@ async def stops(bench: Bench) -> None:
 
 
 @CHECKS.add(
+    "C-1.2/peers",
+    "It ends within 10 s of SIGTERM whatever its peers do",
+    needs="run sensor",
+)
+async def stops_despite_peers(bench: Bench) -> None:
+    """Leave a half request, a kept connection, and a viewer and a sensor that don't read."""
+    with arranging("it stops on SIGTERM (C-1.2/exit)"):
+        async with _restarted_after(bench):
+            await _stop(bench)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_restarted_after(bench))
+        for line in (bench.sensor(), bench.viewer()):
+            (await stack.enter_async_context(line)).connection.transport.pause_reading()
+        for text in ("GET / HTTP/1.1\r\nHost: ", "", _kept(bench)):
+            _, writer = await bench.target.open()
+            stack.push_async_callback(_drop, writer)
+            writer.write(text.encode())
+        await _stop(bench)
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+def _kept(bench: Bench) -> str:
+    return f"GET /api/health HTTP/1.1\r\nHost: {bench.target.authority}\r\n\r\n"
+
+
+@CHECKS.add(
+    "S-5.5/second",
+    "A backend that is started a second time leaves the first one's examination open",
+    needs="run sensor store",
+)
+async def second_start(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        await bench.process.second(EXIT_MAX_S)
+        if (end := end_of(bench, examination)) is not None:
+            raise Mismatch(
+                f"examination {examination} is open, its sensor is connected", f"it ended at {end}"
+            )
+
+
+@CHECKS.add(
+    "M-1.1/later",
+    "A backend that starts without its ML service dials it until it is there",
+    needs="run ml",
+)
+async def service_comes_later(bench: Bench) -> None:
+    bench.ml.up = False
+    try:
+        async with _restarted_after(bench):
+            await bench.canary.leave()
+            await bench.process.kill()
+            if not await bench.process.start():
+                raise Mismatch("it starts without its ML service", bench.process.excerpt())
+            tried = len(bench.ml.paths)
+            await until(
+                lambda: len(bench.ml.paths) > tried,
+                "it dials", lambda: "it doesn't", bench.settings.patience_s,
+            )  # fmt: skip
+            bench.ml.up = True
+            await until(
+                lambda: bench.ml.linked,
+                "it connects once the service is there", lambda: "it doesn't",
+                bench.settings.patience_s,
+            )  # fmt: skip
+    finally:
+        bench.ml.up = True
+
+
+@CHECKS.add(
     "C-1.1/closed", "A backend that stops closes its connections with 1001", needs="run sensor"
 )
 async def closes_with_1001(bench: Bench) -> None:
@@ -76,7 +151,9 @@ async def closes_with_1001(bench: Bench) -> None:
 async def stores_what_it_read(bench: Bench) -> None:
     async with _restarted_after(bench), bench.sensor() as sensor:
         samples = [bench.fresh() for _ in range(20)]
-        await sensor.send(*(text for _, text in samples))
+        for _, text in samples:  # some are on their way to the database when it is told to stop
+            await sensor.send(text)
+            await asyncio.sleep(TRICKLE_S)
         await sensor.settle()  # it has read them
         bench.process.signal(signal.SIGTERM)
         await bench.process.ended(EXIT_MAX_S)
@@ -126,6 +203,27 @@ async def crash(bench: Bench) -> None:
             )
 
 
+@CHECKS.add(
+    "S-5.4/alone",
+    "After kill -9 an examination whose sensors stay away is closed",
+    needs="run sensor store",
+)
+async def interrupted(bench: Bench) -> None:
+    async with bench.sensor() as sensor:
+        examination = await stored_in(bench, sensor)
+        await bench.canary.leave()
+        await bench.process.kill()
+    with arranging("the backend starts again after kill -9"):
+        if not await bench.process.start():
+            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+    await until(
+        lambda: end_of(bench, examination),
+        f"examination {examination} has an end_time",
+        lambda: "it has none",
+        bench.timeout_s + bench.settings.grace_s,
+    )
+
+
 @CHECKS.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run sensor")
 async def starts_again(bench: Bench) -> None:
     async with bench.sensor() as sensor:
@@ -154,7 +252,7 @@ async def acknowledged_survives(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-6.6/resent",
-    "After kill -9 what was not acknowledged can be sent again, and is stored once",
+    "After kill -9 everything can be sent again, and is stored once",
     needs="run v1 store",
 )
 async def resent_after_a_crash(bench: Bench) -> None:
@@ -164,12 +262,11 @@ async def resent_after_a_crash(bench: Bench) -> None:
         await acked(sensor, sent[0][0])
         await bench.canary.leave()
         await bench.process.kill()
-        known = max(acks(sensor))
     with arranging("the backend starts again after kill -9"):
         if not await bench.process.start():
             raise Mismatch("it starts after kill -9", bench.process.excerpt())
     async with bench.sensor(v1=True) as sensor:
-        await sensor.send(*(text for seq, text in sent if seq > known))
+        await sensor.send(*(text for _, text in sent))  # it has lost the acknowledgements too
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[0][0])
     wanted = sorted(parsed(text)["secFromStart"] for _, text in sent)

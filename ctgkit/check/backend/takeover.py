@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Line, until
 from ctgkit.check.rig import Bench
 
@@ -15,6 +15,16 @@ async def takeover(bench: Bench) -> None:
     async with bench.sensor() as older, bench.sensor() as newer:
         await older.closed(4409)
         newer.must_live()
+
+
+@CHECKS.add("S-1.1/takeover", "In upper case it is the same sensor: it takes over", needs="sensor")
+async def takeover_in_upper_case(bench: Bench) -> None:
+    with arranging("a second connection takes over (S-1.4/closed)"):
+        async with bench.sensor() as older, bench.sensor():
+            await older.closed(4409)
+    path = f"/ws/sensor?sensor_id={bench.own_id.upper()}"
+    async with bench.sensor() as older, bench.line(path, [bench.token()]):
+        await older.closed(4409)
 
 
 @CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")

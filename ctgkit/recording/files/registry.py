@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ctgkit import private
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError, excerpt, printable
+from ctgkit.errors import MissingExtra, RecordingError, excerpt, printable
 from ctgkit.recording import Recording
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
 from ctgkit.recording.files.plausible import checked
@@ -87,6 +87,17 @@ def format_of(path: Path, name: str | None = None) -> Format:
     raise RecordingError(str(path), 0, f"unknown format; known are {known}")
 
 
+def ending_of(name: str | None) -> str:
+    """Return the ending that files of a format usually have; empty for none."""
+    return next((one.suffixes[0] for one in FORMATS if one.name == name), "")
+
+
+def existing(path: Path) -> Path:
+    """Return the file that *path* means: itself, or as WFDB names records, with ``.hea``."""
+    header = path.with_name(path.name + ".hea")
+    return header if path.name and not path.exists() and header.is_file() else path
+
+
 def _is_bare(path: Path) -> bool:
     return not path.suffix and not path.is_file()
 
@@ -114,8 +125,7 @@ def _lacking(found: Format, path: Path | Dsn, error: ModuleNotFoundError) -> Exc
     """Return what to raise where a library is missing."""
     if not found.extra or (error.name or "").startswith("ctgkit"):
         return error
-    reason = f'{found.name} needs {error.name}: pip install "ctgkit[{found.extra}]"'
-    return RecordingError(str(path), 0, reason)
+    return MissingExtra(f"{path}: {found.name}", error.name or found.extra, found.extra)
 
 
 def read(
@@ -125,6 +135,8 @@ def read(
     name: str | None = None,
 ) -> Iterator[Recording]:
     """Read a file; see :func:`ctgkit.recording.read_recordings`."""
+    if isinstance(path, Path):
+        path = existing(path)
     if isinstance(path, Path) and not path.exists():
         raise RecordingError(str(path), 0, "No such file or directory")
     options = options or ReadOptions()

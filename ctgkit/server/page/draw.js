@@ -1,11 +1,15 @@
 // A strip onto a canvas.
 import { DISPLAY } from "./display.js";
-import { columns, inSight, labels, marks, rulings, strokes, times, xOf, yOf } from "./strip.js";
+import {
+  clock, columns, inSight, labels, marks, nearest, rulings, strokes, thinned, times, xOf, yOf,
+} from "./strip.js";
+import { t } from "./words.js";
 
 const FONT = "11px system-ui, sans-serif";
 
-// Draw a sensor's strip as the plan of strip.js says; colours maps names of ctgkit.display.
-export function draw(context, plan, sensor, colours) {
+// Draw a sensor's strip as the plan of strip.js says; colours maps names of ctgkit.display. At
+// cursor_s, unless it is null, a line shows the values.
+export function draw(context, plan, sensor, colours, cursor_s = null) {
   context.fillStyle = colours.paper;
   context.fillRect(0, 0, plan.width, plan.height);
   drawPaper(context, plan, colours);
@@ -16,8 +20,10 @@ export function draw(context, plan, sensor, colours) {
   drawTrace(context, plan, plan.fhr, sensor.t_s, sensor.fhr_bpm, DISPLAY.max_step_bpm, colours.fhr);
   drawTrace(context, plan, plan.toco, sensor.t_s, sensor.toco, Infinity, colours.toco);
   drawMarks(context, plan, sensor.events.values(), colours);
+  drawNotes(context, plan, sensor.notes, colours);
   context.restore();
   drawTexts(context, plan, colours);
+  if (cursor_s !== null) drawCursor(context, plan, sensor, colours, cursor_s);
 }
 
 function line(context, colour, width, x0, y0, x1, y1) {
@@ -44,12 +50,14 @@ function drawPaper(context, plan, colours) {
   for (const y of [low, high]) line(context, colours.limit, 1.2, plan.left, y, plan.width, y);
 }
 
-function drawTrace(context, plan, panel, t_s, values, max_step, colour) {
+function drawTrace(context, plan, panel, all_s, all, max_step, colour) {
+  const [from, to] = inSight(plan, all_s);
+  const { t_s, values, first: begin, end, gap_s } = thinned(plan, all_s, all, from, to);
   context.strokeStyle = context.fillStyle = colour;
   context.lineWidth = 1.4;
   context.lineJoin = "round";
   context.beginPath();
-  for (const [first, last] of strokes(t_s, values, max_step, ...inSight(plan, t_s))) {
+  for (const [first, last] of strokes(t_s, values, max_step, begin, end, gap_s)) {
     context.moveTo(xOf(plan, t_s[first]), yOf(panel, values[first]));
     for (let n = first + 1; n <= last; n++) {
       context.lineTo(xOf(plan, t_s[n]), yOf(panel, values[n]));
@@ -80,6 +88,48 @@ function drawMarks(context, plan, events, colours) {
     context.fillStyle = colours[kind];
     context.fillText(sign + letter, peak, y + 1);
   }
+}
+
+// A flag on the time axis, with as much of the text as there is room for.
+function drawNotes(context, plan, notes, colours) {
+  context.font = FONT;
+  context.textAlign = "left";
+  context.textBaseline = "top";
+  const seen = notes.filter(({ sec }) => sec >= plan.start_s && sec <= plan.edge_s);
+  for (const { sec, text } of seen) {
+    const x = xOf(plan, sec);
+    line(context, colours.ink, 1, x, 0, x, plan.axis);
+    const words = `⚑ ${text.length > 40 ? `${text.slice(0, 39)}…` : text}`;
+    const width = context.measureText(words).width + 6;
+    const left = Math.max(plan.left, Math.min(x, plan.width - width));
+    context.fillStyle = colours.paper;
+    context.fillRect(left, 1, width, 14);
+    context.fillStyle = colours.ink;
+    context.fillText(words, left + 3, 2);
+  }
+}
+
+function drawCursor(context, plan, sensor, colours, cursor_s) {
+  const x = xOf(plan, cursor_s);
+  if (x < plan.left || x > plan.width) return;
+  line(context, colours.ink, 1, x, 0, x, plan.axis);
+  const n = nearest(sensor.t_s, cursor_s, Math.max(DISPLAY.gap_s, 1 / plan.px_per_s));
+  const said = (values, unit) =>
+    n < 0 || Number.isNaN(values[n]) ? `--- ${unit}` : `${Number(values[n].toFixed(1))} ${unit}`;
+  const words = [
+    clock(cursor_s, true), said(sensor.fhr_bpm, t("FHR bpm")), said(sensor.toco, t("toco")),
+  ].join(" · ");
+  context.font = FONT;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  const width = context.measureText(words).width + 10;
+  const left = x + 6 + width > plan.width ? x - 6 - width : x + 6;
+  context.fillStyle = colours.paper;
+  context.fillRect(left, plan.fhr.bottom - 20, width, 18);
+  context.strokeStyle = colours.faint;
+  context.strokeRect(left, plan.fhr.bottom - 20, width, 18);
+  context.fillStyle = colours.ink;
+  context.fillText(words, left + 5, plan.fhr.bottom - 11);
 }
 
 function drawTexts(context, plan, colours) {

@@ -1,107 +1,72 @@
-// The shell: socket, clock, buttons. What is decided stands in state.js, alarms.js, strip.js.
-import { ASK_TOKEN } from "./access.js";
+// The shell: what is shown, where the address says, and the frame loop.
+import { askJson, keepToken } from "./api.js";
 import { Card } from "./card.js";
 import { DISPLAY } from "./display.js";
-import { State, decode } from "./state.js";
+import { Link } from "./link.js";
+import { Overview } from "./overview.js";
+import { listenToKeys } from "./keys.js";
+import { LAYOUTS, SORTS } from "./ward.js";
+import { State } from "./state.js";
+import { chooseLanguage, chosenLanguage, t, translate } from "./words.js";
 
-const BACKFILL_S = 3600;
-const FRAME_MS = 200;
+const FRAME_MS = 33;
+const STRIPS_AT_ONCE = 2; // more are drawn less often
+const SLOW_EVERY = 6;
+const NARROW_PX = 640;
+const USUAL_PORT = "8080";
 
 const state = new State();
-const cards = new Map();
 const $ = (id) => document.getElementById(id);
 const now_s = () => performance.now() / 1000;
-let token = sessionStorage.getItem("ctgkit-token") ?? "";
-let focused = null; // a sensor's id
 let changed = true;
-
-function connect() {
-  if (ASK_TOKEN && !token) {
-    state.lost(4401, "access token required");
-    showLink();
-    return;
-  }
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const socket = new WebSocket(`${scheme}://${location.host}/ws?backfill=${BACKFILL_S}`);
-  socket.addEventListener("open", () => {
-    if (token) socket.send(JSON.stringify({ token }));
-    state.linked(now_s());
-    showLink();
-  });
-  socket.addEventListener("message", (message) => take(message.data));
-  socket.addEventListener("close", ({ code, reason }) => {
-    const retry_s = state.lost(code, reason);
-    if (retry_s === null) token = "";
-    else setTimeout(connect, 1000 * retry_s);
-    showLink();
-  });
-}
-
-function take(text) {
-  changed = true;
-  let result;
-  try {
-    result = decode(text);
-  } catch (error) {
-    state.unreadable += 1;
-    console.warn("unreadable result", error);
-    return;
-  }
-  const sensor = state.fold(result, now_s());
-  if (sensor && !cards.has(sensor.id)) addCard(sensor);
-}
-
-function addCard(sensor) {
-  const touch = () => { changed = true; };
-  const card = new Card(sensor, $("sensor"), () => focusOn(sensor.id), touch);
-  cards.set(sensor.id, card);
-  $("sensors").append(card.element);
-  $("overview").append(card.button);
-  focusOn(focused);
-}
-
-function focusOn(id) {
-  focused = id;
-  changed = true;
-  $("sensors").classList.toggle("focused", cards.size === 1 || id !== null);
-  $("all").setAttribute("aria-pressed", id === null);
-  for (const [other, card] of cards) {
-    card.element.hidden = id !== null && other !== id;
-    card.button.setAttribute("aria-pressed", other === id);
-  }
-}
+const touch = () => { changed = true; };
+const link = new Link(state, now_s, touch);
+const overview = new Overview(state, touch);
 
 function showLink() {
   const words = {
-    connecting: "◌ connecting",
-    live: "● live",
-    lost: `✕ connection lost (${state.reason}); trying again, attempt ${state.attempts}`,
-    refused: `✕ ${state.reason}`,
+    connecting: () => `◌ ${t("connecting")}`,
+    live: () => (state.loading ? `◌ ${t("loading the past")}` : `● ${t("live")}`),
+    lost: () =>
+      `✕ ${t("connection lost ({reason}); trying again, attempt {n}", { reason: state.reason, n: state.attempts })}`,
+    refused: () => `✕ ${t(state.reason)}`,
   };
-  $("link").textContent = words[state.link];
+  const said = words[state.link]();
+  if ($("link").textContent !== said) $("link").textContent = said;
   $("link").dataset.link = state.link;
   $("access").hidden = state.link !== "refused";
-  changed = true;
 }
 
 function showNotes() {
   const notes = [];
-  if (!cards.size && state.link === "live") notes.push("No sensor has sent anything yet.");
-  if (state.unreadable) notes.push(`${state.unreadable} unreadable results`);
-  if (state.beyond) notes.push(`only the first ${DISPLAY.max_sensors} sensors are shown`);
-  $("notes").textContent = notes.join(" · ");
+  if (!state.sensors.size && state.link === "live" && !state.loading) {
+    notes.push(t("No sensor has sent anything yet."));
+  }
+  if (overview.empty) notes.push(t("Nobody matches the filter."));
+  if (link.trouble) notes.push(t("the backend could not be reached ({reason})", { reason: link.trouble }));
+  if (state.unreadable) notes.push(t("{n} unreadable results", { n: state.unreadable }));
+  if (state.beyond) notes.push(t("only the first {n} sensors are shown", { n: DISPLAY.max_sensors }));
+  const said = notes.join(" · ");
+  if ($("notes").textContent !== said) $("notes").textContent = said;
 }
 
 async function order(verb) {
   $("answer").textContent = "…";
   try {
-    const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    const response = await fetch(`/api/sensors/${verb}`, { headers });
-    const answer = await response.json();
-    $("answer").textContent = answer.error ? `✕ ${answer.error}` : answer.message;
+    const answer = await askJson(`/api/sensors/${verb}`);
+    $("answer").textContent = answer.message;
   } catch (error) {
-    $("answer").textContent = `✕ the backend could not be reached (${error.message})`;
+    const hint = error.status === 400 && link.startHint && link.startHint + urlOption();
+    $("answer").textContent = error.status
+      ? `✕ ${error.message}${hint ? ` · ${t("start it first: {command}", { command: hint })}` : ""}`
+      : `✕ ${t("the backend could not be reached ({reason})", { reason: error.message })}`;
   }
+}
+
+// Where the sensors' usual address isn't ours.
+function urlOption() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  return location.port === USUAL_PORT ? "" : ` --url ${scheme}://${location.host}/ws/sensor`;
 }
 
 function palette() {
@@ -111,44 +76,69 @@ function palette() {
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`)]));
 }
 
-let shown_s = 0;
+let [shown_s, turn] = [0, 0];
 function frame() {
   setTimeout(() => requestAnimationFrame(frame), FRAME_MS);
   const t_s = now_s();
-  if (changed || t_s - shown_s > 1) {
-    changed = false;
-    shown_s = t_s;
-    state.settle(t_s);
-    const scale = DISPLAY.fhr_scales[$("range").value];
-    const colours = palette();
-    for (const card of cards.values()) card.showTexts(t_s);
-    showNotes(); // texts first: they may move the strips
-    for (const card of cards.values()) card.showStrip(scale, Number($("speed").value), colours);
-    const alarms = [...state.sensors.values()].filter((s) => s.alarms.open.length).length;
-    document.title = `${alarms ? `⚠ ${alarms} ` : ""}CTGKit`;
-  }
+  if (!changed && t_s - shown_s <= 1) return;
+  turn += 1;
+  if (overview.busy(STRIPS_AT_ONCE) && turn % SLOW_EVERY) return;
+  changed = false;
+  shown_s = t_s;
+  state.settle(t_s);
+  showLink();
+  showNotes(); // texts first: they may move the strips
+  const scale = DISPLAY.fhr_scales[$("range").value];
+  overview.show(t_s, scale, Number($("speed").value), palette());
+  const alarms = [...state.sensors.values()].filter((s) => s.alarms.open.length).length;
+  document.title = `${alarms ? `⚠ ${alarms} ` : ""}CTGKit`;
 }
 
-function choose(select, texts) {
-  select.replaceChildren(...texts.map(([value, text]) => new Option(text, value)));
-  select.addEventListener("change", () => { changed = true; });
+// A choice that is remembered: texts() gives [value, text] in the chosen language.
+function choose(id, texts) {
+  const select = $(id);
+  const kept = localStorage.getItem(`ctgkit-${id}`);
+  const fill = () => {
+    const value = select.value || kept;
+    select.replaceChildren(...texts().map(([key, text]) => new Option(text, key)));
+    if ([...select.options].some((option) => option.value === value)) select.value = value;
+  };
+  fill();
+  select.addEventListener("change", () => {
+    localStorage.setItem(`ctgkit-${id}`, select.value);
+    touch();
+  });
+  return fill;
 }
 
-choose($("speed"), DISPLAY.speeds_cm_min.map((speed) => [speed, `${speed} cm/min`]));
-choose($("range"), DISPLAY.fhr_scales.map(({ lo, hi }, n) => [n, `${lo}–${hi} bpm`]));
-$("disclaimer").textContent = DISPLAY.disclaimer;
+const refill = [
+  choose("speed", () => DISPLAY.speeds_cm_min.map((n) => [n, t("{n} cm/min", { n })])),
+  choose("range", () => DISPLAY.fhr_scales.map(({ lo, hi }, n) => [n, t("{lo}–{hi} bpm", { lo, hi })])),
+  choose("layout", () => LAYOUTS.map((layout) => [layout, t(layout)])),
+  choose("sort", () => SORTS.map((sort) => [sort, t(sort)])),
+];
+translate(document);
+$("language").value = chosenLanguage();
+$("language").addEventListener("change", () => {
+  chooseLanguage($("language").value);
+  for (const fill of refill) fill();
+  $("disclaimer").textContent = t(DISPLAY.disclaimer);
+  overview.retranslate();
+  touch();
+});
+$("disclaimer").textContent = t(DISPLAY.disclaimer);
 $("start").addEventListener("click", () => order("start"));
 $("stop").addEventListener("click", () => order("stop"));
-$("all").addEventListener("click", () => focusOn(null));
+$("filter").addEventListener("input", touch);
 $("access").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = $("token").value;
-  sessionStorage.setItem("ctgkit-token", token);
-  connect();
+  keepToken($("token").value);
+  link.connect();
 });
-addEventListener("scroll", () => { changed = true; }, { passive: true });
-new ResizeObserver(() => { changed = true; }).observe(document.body);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { changed = true; });
-showLink();
-connect();
+for (const id of ["settings", "ward-tools"]) $(id).open = innerWidth > NARROW_PX;
+listenToKeys(overview, touch);
+addEventListener("scroll", touch, { passive: true });
+new ResizeObserver(touch).observe(document.body);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", touch);
+link.connect();
 requestAnimationFrame(frame);

@@ -1,9 +1,9 @@
 // What the page knows: results and the connection go in, the state changes.
 // No DOM, clock or socket: wall time comes in as seconds of any steady clock.
-import { Alarms } from "./alarms.js";
 import { DISPLAY } from "./display.js";
+import { joinedPoints } from "./past.js";
+import { Sensor, drawnEvents, isNumber } from "./sensor.js";
 
-export const HISTORY_S = 4 * 3600; // data time kept per sensor
 const SETTLE_S = 5; // wall time after connecting in which results may repeat the past
 const RETRY_MAX_S = 5;
 const RISKS = ["low", "medium", "high", "critical"];
@@ -26,17 +26,15 @@ export function decode(text) {
     toco: within(data.uterus, DISPLAY.toco_limits) ?? within(data.spasms, DISPLAY.toco_limits),
     status: excerpt(result.status),
     prediction: readPrediction(result.prediction),
-    figo: excerpt(result.figo?.class ?? result.features?.figo_class),
-    events: Array.isArray(result.events) ? result.events.filter(isDrawn) : [],
+    figo: result.figo || result.features ? excerpt(result.figo?.class ?? result.features?.figo_class) : null,
+    baseline_bpm: result.features ? within(result.features.baseline_bpm, DISPLAY.fhr_limits_bpm) : null,
+    explained: Boolean(result.figo || result.features), // what isn't said again still holds
+    events: drawnEvents(result.events),
   };
 }
 
 function excerpt(text) {
   return String(text ?? "").slice(0, TEXT_MAX_CHARS);
-}
-
-function isNumber(value) {
-  return typeof value === "number" && Number.isFinite(value);
 }
 
 // Values beyond their physical limits are shown as no signal.
@@ -58,95 +56,6 @@ function readPrediction(said) {
   };
 }
 
-function isDrawn(event) {
-  return (
-    typeof event?.kind === "string" &&
-    Object.hasOwn(DISPLAY.event_signs, event.kind) &&
-    isNumber(event.onset_s) &&
-    isNumber(event.end_s)
-  );
-}
-
-export class Sensor {
-  t_s = [];
-  fhr_bpm = []; // NaN without signal
-  toco = []; // NaN where not measured
-  events = new Map();
-  alarms = new Alarms();
-  status = "";
-  prediction = null;
-  figo = "";
-  received_s = -Infinity; // wall time of the newest result
-  resuming = false; // no result came since the connection was made
-
-  constructor(id) {
-    this.id = id;
-  }
-
-  get name() {
-    return this.id.slice(0, 8);
-  }
-
-  get last_s() {
-    return this.t_s.at(-1) ?? 0;
-  }
-
-  isSilent(now_s) {
-    return now_s - this.received_s > DISPLAY.stale_after_s;
-  }
-
-  // Share of samples with a heart rate lately; NaN before the first sample.
-  quality() {
-    const first = lowerBound(this.t_s, this.last_s - DISPLAY.quality_window_s);
-    const recent = this.fhr_bpm.slice(first);
-    return recent.filter((v) => !Number.isNaN(v)).length / recent.length;
-  }
-
-  // Contractions in the last 10 minutes; null where nobody tells.
-  contractions() {
-    const all = [...this.events.values()].filter((e) => e.kind === "contraction");
-    const since_s = this.last_s - DISPLAY.contractions_over_s;
-    return all.length ? all.filter((e) => e.end_s > since_s).length : null;
-  }
-
-  cutFrom(t_s) {
-    const first = lowerBound(this.t_s, t_s);
-    for (const channel of [this.t_s, this.fhr_bpm, this.toco]) channel.length = first;
-    if (!first) this.events.clear();
-  }
-
-  append(result) {
-    this.t_s.push(result.t_s);
-    this.fhr_bpm.push(result.fhr_bpm ?? NaN);
-    this.toco.push(result.toco ?? NaN);
-    if (this.t_s[0] < result.t_s - 1.1 * HISTORY_S) {
-      const old = lowerBound(this.t_s, result.t_s - HISTORY_S);
-      for (const channel of [this.t_s, this.fhr_bpm, this.toco]) channel.splice(0, old);
-    }
-  }
-
-  keepEvents(events) {
-    for (const event of events) {
-      this.events.set(event.id || `${event.kind} ${event.onset_s}`, event);
-      if (this.events.size > DISPLAY.max_events) {
-        this.events.delete(this.events.keys().next().value);
-      }
-    }
-  }
-}
-
-// Index of the first of the increasing times that is not before t_s.
-export function lowerBound(times, t_s) {
-  let lo = 0;
-  let hi = times.length;
-  while (lo < hi) {
-    const middle = (lo + hi) >> 1;
-    if (times[middle] < t_s) lo = middle + 1;
-    else hi = middle;
-  }
-  return lo;
-}
-
 export class State {
   sensors = new Map();
   link = "connecting"; // connecting, live, lost, or refused: the access token is missing or wrong
@@ -155,30 +64,73 @@ export class State {
   connected_s = -Infinity;
   unreadable = 0;
   beyond = 0; // results of sensors that are too many to show
+  loading = false; // the past is asked for beside the socket
+  ward = new Map(); // id -> {name, bed, control}, as the backend's configuration says
 
   // Take in one result at wall time now_s; return its sensor, or null when it isn't shown.
   fold(result, now_s) {
-    let sensor = this.sensors.get(result.id);
+    const sensor = this.sensor(result.id);
     if (!sensor) {
-      if (this.sensors.size >= DISPLAY.max_sensors) {
-        this.beyond += 1;
-        return null;
-      }
-      sensor = new Sensor(result.id);
-      this.sensors.set(result.id, sensor);
+      this.beyond += 1;
+      return null;
     }
     sensor.received_s = now_s;
     if (this.#makePlace(sensor, result.t_s, now_s)) {
       sensor.append(result);
-      sensor.alarms.judge(result.t_s, result.fhr_bpm, result.status === "critical");
+      if (sensor.filled) {
+        sensor.alarms.judge(result.t_s, result.fhr_bpm, result.status === "critical");
+      }
     }
     if (result.prediction || result.t_s >= sensor.last_s) {
       sensor.status = result.status;
       sensor.prediction = result.prediction;
-      sensor.figo = result.figo;
+      if (result.explained || !result.prediction) {
+        sensor.figo = result.figo ?? "";
+        sensor.baseline_bpm = result.baseline_bpm;
+      }
     }
     sensor.keepEvents(result.events);
     return sensor;
+  }
+
+  // Return a sensor, made when it is new; null when there are too many.
+  sensor(id) {
+    const known = this.sensors.get(id);
+    if (known || this.sensors.size >= DISPLAY.max_sensors) return known ?? null;
+    const sensor = new Sensor(id);
+    sensor.filled = !this.loading;
+    sensor.label = this.ward.get(id)?.name ?? "";
+    sensor.bed = this.ward.get(id)?.bed ?? "";
+    sensor.control = this.ward.get(id)?.control ?? false;
+    this.sensors.set(id, sensor);
+    return sensor;
+  }
+
+  // Take in an answer about the past, unpacked; later ones reach further back.
+  fill(parts) {
+    for (const { id, examination, bed, pages, next, fell } of parts) {
+      const sensor = this.sensor(id);
+      if (!sensor || !pages.length) continue;
+      sensor.bed ||= bed ?? "";
+      sensor.fill(joinedPoints(pages), examination);
+      sensor.earlier = fell ? null : next;
+      sensor.fell = fell ? next : null;
+    }
+  }
+
+  // Take in the events and notes of examinations; what the analyzer says now is newer.
+  mark(examinations) {
+    for (const { id, events, notes } of examinations) {
+      for (const sensor of this.sensors.values()) {
+        if (sensor.examination === id) sensor.mark(events[sensor.id], notes);
+      }
+    }
+  }
+
+  // No more of the past will come.
+  loaded(now_s) {
+    this.loading = false;
+    for (const sensor of this.sensors.values()) sensor.settle(now_s);
   }
 
   // Make the trace end before t_s; false when the sample comes too late for that.
@@ -207,11 +159,18 @@ export class State {
     }
   }
 
-  linked(now_s) {
+  // Note a new connection; whether the past comes beside it, or is repeated through it.
+  linked(now_s, beside = false) {
     this.link = "live";
     this.attempts = 0;
     this.connected_s = now_s;
-    for (const sensor of this.sensors.values()) sensor.resuming = true;
+    this.loading = beside;
+    for (const sensor of this.sensors.values()) {
+      sensor.live_s = null;
+      sensor.resuming = !beside;
+      sensor.filled = !beside;
+      if (beside) sensor.received_s = now_s;
+    }
   }
 
   // Note a closed connection; return after how many seconds to try again, null for never.

@@ -1,26 +1,27 @@
 // Samples -> strokes on CTG paper. No canvas: numbers in, numbers out.
 import { DISPLAY } from "./display.js";
-import { lowerBound } from "./state.js";
+import { lowerBound } from "./sensor.js";
 
 const LABELS_PX = 34; // room for the numbers on the left
 const LANE_PX = 13; // one row of marks
 const LETTER_ROOM_PX = 26;
 const AXIS_PX = 18;
-const LABEL_EVERY_MIN = [1, 2, 5, 10, 20, 60];
+const LABEL_EVERY_MIN = [1, 2, 5, 10, 20, 60, 120, 240, 480, 1440];
+const COLUMN_EVERY_S = [60, 300, 600, 1800, 3600, 7200, 21600];
 const LABEL_ROOM_PX = 56;
 
 // Whether a line may join two neighbouring samples (ctgkit.display.joined).
-export function joined(t0_s, value0, t1_s, value1, max_step) {
-  return Math.abs(value1 - value0) <= max_step && t1_s - t0_s <= DISPLAY.gap_s;
+export function joined(t0_s, value0, t1_s, value1, max_step, gap_s = DISPLAY.gap_s) {
+  return Math.abs(value1 - value0) <= max_step && t1_s - t0_s <= gap_s;
 }
 
 // Return the strokes of a channel as [first, last] indices; a lone sample is [n, n].
-export function strokes(t_s, values, max_step, first = 0, end = t_s.length) {
+export function strokes(t_s, values, max_step, first = 0, end = t_s.length, gap_s = undefined) {
   const found = [];
   for (let n = first; n < end; n++) {
     if (Number.isNaN(values[n])) continue;
     const stroke = found.at(-1);
-    if (stroke?.[1] === n - 1 && joined(t_s[n - 1], values[n - 1], t_s[n], values[n], max_step)) {
+    if (stroke?.[1] === n - 1 && joined(t_s[n - 1], values[n - 1], t_s[n], values[n], max_step, gap_s)) {
       stroke[1] = n;
     } else {
       found.push([n, n]);
@@ -60,6 +61,10 @@ export function xOf(plan, t_s) {
   return plan.left + (t_s - plan.start_s) * plan.px_per_s;
 }
 
+export function timeAt(plan, x) {
+  return plan.start_s + (x - plan.left) / plan.px_per_s;
+}
+
 // Values beyond the scale stick to its edge.
 export function yOf({ scale, top, bottom }, value) {
   const share = (scale.hi - value) / (scale.hi - scale.lo);
@@ -71,6 +76,35 @@ export function inSight(plan, t_s) {
   const first = lowerBound(t_s, plan.start_s);
   const end = lowerBound(t_s, plan.edge_s + 1e-9);
   return [Math.max(0, first - 1), Math.min(t_s.length, end + 1)];
+}
+
+// Index of the sample nearest to a time; -1 where none is near.
+export function nearest(t_s, at_s, within_s) {
+  const n = lowerBound(t_s, at_s);
+  const found = n > 0 && (n === t_s.length || at_s - t_s[n - 1] < t_s[n] - at_s) ? n - 1 : n;
+  return found < t_s.length && Math.abs(t_s[found] - at_s) <= within_s ? found : -1;
+}
+
+// Where many samples share a pixel, keep the least and the largest of each; else all of them.
+export function thinned(plan, t_s, values, first, end) {
+  if (end - first < 4 * plan.width) return { t_s, values, first, end, gap_s: DISPLAY.gap_s };
+  const thin = { t_s: [], values: [], first: 0, gap_s: Math.max(DISPLAY.gap_s, 2 / plan.px_per_s) };
+  for (let n = first; n < end; ) {
+    const x = Math.floor((t_s[n] - plan.start_s) * plan.px_per_s);
+    let [lo, hi] = [-1, -1];
+    const begin = n;
+    for (; n < end && Math.floor((t_s[n] - plan.start_s) * plan.px_per_s) === x; n++) {
+      if (Number.isNaN(values[n])) continue;
+      if (lo < 0 || values[n] < values[lo]) lo = n;
+      if (hi < 0 || values[n] > values[hi]) hi = n;
+    }
+    const kept = lo < 0 ? [begin] : lo === hi ? [lo] : [Math.min(lo, hi), Math.max(lo, hi)];
+    for (const k of kept) {
+      thin.t_s.push(t_s[k]);
+      thin.values.push(values[k]);
+    }
+  }
+  return { ...thin, end: thin.t_s.length };
 }
 
 // Horizontal lines as {value, y, heavy}; the finest that are at least 5 pixels apart.
@@ -101,18 +135,20 @@ export function labels(panel, limits = []) {
 // Vertical lines as {t_s, x, heavy}, heavy on the minute.
 export function columns(plan) {
   const fine_s = (60 * DISPLAY.grid_cm) / plan.speed_cm_min;
-  const step_s = fine_s * plan.px_per_s >= 5 ? fine_s : 60;
+  const steps = fine_s < 60 ? [fine_s, ...COLUMN_EVERY_S] : COLUMN_EVERY_S;
+  const step_s = steps.find((step) => step * plan.px_per_s >= 5) ?? 86400;
+  const heavy_s = COLUMN_EVERY_S.find((step) => step > step_s) ?? 86400;
   return multiples(plan.start_s, plan.edge_s, step_s).map((t_s) => ({
     t_s,
     x: xOf(plan, t_s),
-    heavy: t_s % 60 === 0,
+    heavy: t_s % (step_s < 60 ? 60 : heavy_s) === 0 || (step_s === 60 && fine_s >= 60),
   }));
 }
 
 // Texts of the time axis as {x, text}.
 export function times(plan) {
   const minute_px = 60 * plan.px_per_s;
-  const every = LABEL_EVERY_MIN.find((n) => n * minute_px >= LABEL_ROOM_PX) ?? 60;
+  const every = LABEL_EVERY_MIN.find((n) => n * minute_px >= LABEL_ROOM_PX) ?? 1440;
   const shown = multiples(Math.max(0, plan.start_s), plan.edge_s, 60 * every);
   return shown.map((t_s) => ({ x: xOf(plan, t_s), text: clock(t_s) }));
 }

@@ -103,12 +103,46 @@ class Reader:
     def samples(self, examination_id: int) -> Iterator[dict[str, Any]]:
         """Yield an examination's samples in the order in which they were stored."""
         for row in self._db.execute(schema.SELECT_SAMPLES, (examination_id,)):
-            sample = dict(row)
-            for name, types in _SAMPLE_TYPES.items():
-                if not isinstance(sample[name], types):
-                    found = excerpt(repr(sample[name]))
-                    raise StoreError(str(self._path), f"{name} of a stored sample is {found}")
-            yield sample
+            yield self._checked(dict(row))
+
+    def page(
+        self, examination_id: int, sensor_id: str, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return some samples, of one sensor or all, and where the next ones begin.
+
+        Parameters
+        ----------
+        examination_id : int
+            Whose.
+        sensor_id : str
+            Empty for all.
+        after : int
+            0, or what the page before said.
+        limit : int
+            How many at most.
+
+        Returns
+        -------
+        samples : list of dict
+            In the order in which they were stored.
+        following : int or None
+            What to give as *after*; None at the end.
+        """
+        first = self._db.execute(schema.SELECT_FIRST_ROW, (examination_id,)).fetchone()[0] or 1
+        place = (max(after, first - 1), examination_id, examination_id, sensor_id, sensor_id)
+        rows = self._db.execute(schema.SELECT_SAMPLES_PAGE, (*place, limit + 1)).fetchall()
+        page = [dict(row) for row in rows[:limit]]
+        following = page[-1]["id"] if len(rows) > limit else None
+        for sample in page:
+            del sample["id"]
+        return [self._checked(sample) for sample in page], following
+
+    def _checked(self, sample: dict[str, Any]) -> dict[str, Any]:
+        for name, types in _SAMPLE_TYPES.items():
+            if not isinstance(sample[name], types):
+                found = excerpt(repr(sample[name]))
+                raise StoreError(str(self._path), f"{name} of a stored sample is {found}")
+        return sample
 
     def predictions(self, examination_id: int) -> Iterator[str]:
         """Yield an examination's results: as they came, and those that repeat a stored one.

@@ -106,9 +106,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " NOT NULL)",
         "INSERT INTO counted VALUES (0, 0)",
     ),
-    # Data times of the results between a sensor's row before this one and this one, which repeat
-    # that row (server/repeats.py).
+    # Data times of the results before this one that say the same and are no rows of their own
+    # (server/repeats.py).
     ("ALTER TABLE predictions ADD COLUMN repeated BLOB",),
+    # Sensors that live here and not in ctgkit.toml; of the others `bed` is NULL.
+    ("ALTER TABLE sensors ADD COLUMN bed TEXT", "ALTER TABLE sensors ADD COLUMN control TEXT"),
 )
 COUNTS_SINCE = 3
 """The schema that began to store counts."""
@@ -118,7 +120,7 @@ _RESULTS = "count(*) + coalesce(sum(length(repeated)), 0) / 8"
 """How many results rows of ``predictions`` stand for."""
 EXPECTED_COLUMNS = (
     "SELECT id, bed, status, start_time, end_time, updated_at FROM examinations LIMIT 0",
-    "SELECT id, uuid, token_digest FROM sensors LIMIT 0",
+    "SELECT id, uuid, token_digest, bed, control FROM sensors LIMIT 0",
     "SELECT id, examination_id, sensor_id, stream_id, seq, sec_from_start, uuid, bpm, uterus,"
     " spasms, created_at FROM ctg LIMIT 0",
     "SELECT id, examination_id, sensor_id, sec_from_start, status, body, repeated FROM predictions"
@@ -128,13 +130,17 @@ EXPECTED_COLUMNS = (
 """What fails at once, and not in the middle of a run, when somebody changed a table."""
 
 
+SELECT_NOW = f"SELECT {_NOW}"
+"""Asked once per transaction: as a default it would be computed, and written out, for each row."""
+
+
 @cache
 def insert_samples(rows: int) -> str:
     """Return the statement that stores *rows* samples, and drops those that are there."""
     return f"""
-        INSERT INTO ctg (examination_id, sensor_id, stream_id, seq,
+        INSERT INTO ctg (created_at, examination_id, sensor_id, stream_id, seq,
             sec_from_start, uuid, bpm, uterus, spasms)
-        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
+        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
         ON CONFLICT (examination_id, sensor_id, stream_id, seq) DO NOTHING
     """
 
@@ -162,9 +168,17 @@ INTERRUPT_EXAMINATION = f"""
 """
 INSERT_SENSOR = """
     INSERT INTO sensors (uuid, token_digest) VALUES (?, ?) ON CONFLICT (uuid)
-    DO UPDATE SET token_digest = coalesce(excluded.token_digest, token_digest)
+    DO UPDATE SET token_digest = coalesce(excluded.token_digest, token_digest) WHERE bed IS NULL
 """
-"""A sensor whose token isn't configured any more keeps the digest that is stored."""
+"""A sensor whose token isn't configured any more, or that lives here, keeps its digest."""
+KNOWN_SENSORS = "SELECT uuid, id, token_digest, bed, control FROM sensors WHERE bed IS NOT NULL"
+ALL_SENSORS = "SELECT uuid, bed, control, token_digest IS NOT NULL FROM sensors ORDER BY bed, uuid"
+PUT_SENSOR = """
+    INSERT INTO sensors (uuid, token_digest, bed, control) VALUES (?, ?, ?, ?) ON CONFLICT (uuid)
+    DO UPDATE SET token_digest = excluded.token_digest, bed = excluded.bed,
+        control = excluded.control
+"""
+REMOVE_SENSOR = "UPDATE sensors SET token_digest = NULL, bed = NULL, control = NULL WHERE uuid = ?"
 SELECT_SENSORS = "SELECT uuid, id, token_digest FROM sensors"
 SELECT_LAST_EXAMINATION = "SELECT coalesce(max(id), 0) FROM examinations"
 SELECT_OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL ORDER BY id"
@@ -225,6 +239,7 @@ SELECT_NEWEST = """
 SELECT_NEXT_STREAM = """
     SELECT min(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id >= ?
 """
+SELECT_FIRST_ROW = "SELECT min(id) FROM ctg WHERE examination_id = ?"
 SELECT_PAGE = """
     SELECT sec_from_start, bpm, uterus, spasms, seq, id FROM ctg
     WHERE examination_id = ? AND sensor_id = ? AND stream_id = ? AND seq >= ? AND seq <= ?
@@ -302,8 +317,17 @@ SELECT_SAMPLES = """
     SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE examination_id = ? ORDER BY +id
 """
+SELECT_SAMPLES_PAGE = """
+    SELECT id, uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
+    FROM ctg WHERE id > ? AND id <= (SELECT max(id) FROM ctg WHERE examination_id = ?)
+        AND +examination_id = ? AND (? = '' OR uuid = ?)
+    ORDER BY id LIMIT ?
+"""
 SELECT_PREDICTIONS = """
     SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
+"""
+SELECT_LAST_RESULT = """
+    SELECT body FROM predictions WHERE examination_id = ? AND sensor_id = ? ORDER BY id DESC LIMIT 1
 """
 SELECT_SAMPLES_OF = """
     SELECT sec_from_start, bpm, uterus, spasms, created_at FROM ctg
@@ -324,7 +348,7 @@ COPY_EXAMINATIONS = """
             SELECT max(id) FROM ctg WHERE examination_id = e.id)) END
     FROM examinations e ORDER BY e.id
 """
-COPY_SENSORS = "SELECT uuid, token_digest, NULL, NULL FROM sensors ORDER BY id"
+COPY_SENSORS = "SELECT uuid, token_digest, bed, control FROM sensors ORDER BY id"
 COPY_STREAMS = """
     SELECT s.id, v.uuid, s.name FROM streams s JOIN sensors v ON v.id = s.sensor_id ORDER BY s.id
 """
@@ -338,7 +362,7 @@ COPY_RESULTS = """
     WHERE p.examination_id = ? ORDER BY +p.id
 """
 COPY_SENSOR = """
-    INSERT INTO sensors (uuid, token_digest) SELECT ?1, ?2 WHERE true ON CONFLICT (uuid) DO NOTHING
+    INSERT OR IGNORE INTO sensors (uuid, token_digest, bed, control) VALUES (?, ?, ?, ?)
 """
 COPY_STREAM = "INSERT OR IGNORE INTO streams (id, sensor_id, name) VALUES (?, ?, ?)"
 COPY_EXAMINATION = """
@@ -361,4 +385,56 @@ COPY_PARTS = """
     FROM ctg c LEFT JOIN streams t ON t.id = c.stream_id
     WHERE c.examination_id = ? AND c.seq IS NOT NULL
     GROUP BY c.sensor_id, t.name IS NOT NULL, c.stream_id
+"""
+
+# The live page (server/store/archive.py)
+
+SELECT_SENSOR_KEY = "SELECT id FROM sensors WHERE uuid = ?"
+SELECT_SENSOR_NAME = "SELECT uuid FROM sensors WHERE id = ?"
+SELECT_RESULT_BEFORE = """
+    SELECT id FROM predictions WHERE examination_id = ? AND id <= ? ORDER BY id DESC
+    LIMIT 1 OFFSET ?
+"""
+SELECT_WITH_EVENTS = """
+    SELECT id, body FROM predictions WHERE examination_id = ? AND id BETWEEN ? AND ?
+    AND length(body) <= 65536 AND instr(body, '"events"') ORDER BY id DESC
+"""
+SEARCH_EXAMINATIONS = (
+    SELECT_EXAMINATIONS.replace("FROM", ", e.notes <> '' AS has_notes FROM")
+    + """
+    WHERE e.id <= :before AND (:search = '' OR CAST(e.id AS TEXT) = :search
+        OR instr(folded(e.bed), :search) OR instr(folded(e.notes), :search)
+        OR instr(e.start_time, upper(:search)) = 1
+        OR EXISTS (SELECT 1 FROM parts p JOIN sensors s ON s.id = p.sensor_id
+            WHERE p.examination_id = e.id AND instr(s.uuid, :search)))
+    ORDER BY e.id DESC LIMIT :limit
+"""
+)
+"""``folded`` is Python's: SQLite's lower() knows no Cyrillic."""
+SELECT_NOTES = "SELECT notes FROM examinations WHERE id = ?"
+ADD_NOTE = """
+    UPDATE examinations SET notes = notes || :line WHERE id = :id AND length(notes) <= :room
+"""
+
+# Removal (`ctgkit exam delete|prune`, `serve --keep-days`)
+
+REMOVE_SAMPLES = """
+    DELETE FROM ctg WHERE id IN (SELECT id FROM ctg WHERE examination_id = ? LIMIT ?)
+"""
+REMOVE_PREDICTIONS = """
+    DELETE FROM predictions WHERE id IN (
+        SELECT id FROM predictions WHERE examination_id = ? LIMIT ?)
+"""
+REMOVE_EXAMINATION = (
+    "DELETE FROM streams WHERE id IN (SELECT stream_id FROM parts WHERE examination_id = ?1)"
+    " AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.stream_id = streams.id"
+    " AND p.examination_id <> ?1)",
+    "DELETE FROM parts WHERE examination_id = ?1",
+    "DELETE FROM counts WHERE examination_id = ?1",
+    "DELETE FROM examinations WHERE id = ?1",
+)
+SELECT_OVER = "SELECT 1 FROM examinations WHERE id = ? AND end_time IS NOT NULL"
+SELECT_OLD = """
+    SELECT id FROM examinations
+    WHERE end_time IS NOT NULL AND julianday(end_time) < julianday('now') - ? ORDER BY id LIMIT 1
 """

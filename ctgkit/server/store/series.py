@@ -31,10 +31,9 @@ class Series:
         self._window: deque[bytes] = deque()
         self._seen: dict[bytes, deque[Stored]] = {}
         self._bounded = True
-        self._last = ""
 
     def take(self, body: str, repeated: bytes | None) -> Iterator[str]:
-        """Yield the results up to a stored one, and that one."""
+        """Yield those that a stored one stands for, and that one."""
         for second in times_of(repeated or b""):
             found = self._find(second)
             if found is not None:  # else the sample itself isn't stored any more
@@ -42,8 +41,7 @@ class Series:
                 sample = Sample(
                     sample.sensor_id, second, sample.fhr_bpm, sample.uterus, sample.spasms
                 )
-                yield repeat_result(self._last, sample, at).decode()
-        self._last = body
+                yield repeat_result(body, sample, at).decode()
         yield body
 
     def _find(self, second: float) -> Stored | None:

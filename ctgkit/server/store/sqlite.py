@@ -13,10 +13,13 @@ from typing import TypeVar
 import aiosqlite
 
 from ctgkit.errors import ConfigError, StoreError
+from ctgkit.server.roster import Known
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
+from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
+from ctgkit.server.store.removal import remove_old
 from ctgkit.server.store.transaction import Transaction
 from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Store, Written
 
@@ -30,6 +33,8 @@ RESTART_TIMEOUT_S = 0.1
 LOG_CUT_FACTOR, LOG_WARN_FACTOR = 2, 4
 """A log that many times over its usual size is cut when its readers have left, and mentioned while
 they haven't."""
+REMOVED_AT_ONCE = 10
+"""Pieces of old examinations that are removed one after another, each second: 20,000 rows."""
 COUNT_MAX_ROWS = 50_000
 """Rows counted at a time for `exam list`, some 20 ms. Chosen: what a second brings at most."""
 
@@ -66,9 +71,11 @@ class SqliteEngine:
         path: Path,
         thread: _Thread,
         reader: aiosqlite.Connection,
-        keys: Mapping[str, int],
+        keys: dict[str, int],
         recovered: Recovered,
+        keep_days: float = 0.0,
     ) -> None:
+        self._keep_days = keep_days
         self._path, self._thread, self._reader = path, thread, reader
         self._keys, self.recovered = keys, recovered
         self._maintained = -1
@@ -88,8 +95,30 @@ class SqliteEngine:
             async for rows in recent_pages(self._reader, examination_id, key, past_s):
                 yield [(r[0], r[1], r[2], r[3]) for r in rows if _is_reading(r)]
 
+    async def known(self) -> list[Known]:
+        """Return the sensors that live in the database; learn the keys of new ones."""
+        with self._errors(reading=True):
+            rows = await self._reader.execute_fetchall(schema.KNOWN_SENSORS)
+        known = []
+        for uuid, key, digest, bed, control in rows:
+            texts = isinstance(uuid, str) and isinstance(bed, str)
+            if texts and isinstance(digest, bytes) and isinstance(control, str | None):
+                self._keys.setdefault(uuid, key)
+                known.append(Known(uuid, digest, bed, control))
+        return known
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+        where = (examination_id, self._keys[sensor_id])
+        with self._errors(reading=True):
+            rows = list(await self._reader.execute_fetchall(schema.SELECT_LAST_RESULT, where))
+        return rows[0][0] if rows and isinstance(rows[0][0], str) else None
+
     async def maintain(self, stored: int) -> None:
         """Count what is new, and move committed pages from the log, away from the writer."""
+        if self._keep_days:
+            with self._errors(reading=True):
+                await self._remove_old()
         if stored == self._maintained and not self._is_behind:
             return
         with self._errors(reading=True):
@@ -97,6 +126,13 @@ class SqliteEngine:
             held = await self._checkpoint()
         self._is_behind = uncounted or held
         self._maintained = stored
+
+    async def _remove_old(self) -> None:
+        """Remove what is older than it is kept; between two pieces groups are written."""
+        for _ in range(REMOVED_AT_ONCE):
+            if not await self._thread.run(lambda db: remove_old(db, self._keep_days)):
+                return
+            self._is_behind = True
 
     async def _checkpoint(self) -> bool:
         """Move what can be moved; return whether a reader holds the rest."""
@@ -154,7 +190,10 @@ async def _one(db: aiosqlite.Connection, sql: str) -> sqlite3.Row:
 
 @contextlib.asynccontextmanager
 async def open_store(
-    path: Path, durability: Durability, sensors: Mapping[str, bytes | None]
+    path: Path,
+    durability: Durability,
+    sensors: Mapping[str, bytes | None],
+    keep_days: float = 0.0,
 ) -> AsyncIterator[Store]:
     """Open, own, migrate and read a database; close it at the end.
 
@@ -167,6 +206,8 @@ async def open_store(
     sensors : mapping of str to bytes or None
         The configured sensors, and the digests of their tokens where these are known: they are
         stored. Tokens are not.
+    keep_days : float
+        Examinations that ended longer ago are removed; 0 keeps all.
 
     Raises
     ------
@@ -191,9 +232,11 @@ async def open_store(
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
+            archive = Archive(path)
+            stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(SqliteEngine(path, thread, reader, keys, recovered))
+        yield Store(SqliteEngine(path, thread, reader, keys, recovered, keep_days), archive)
 
 
 def _real(path: Path) -> Path:

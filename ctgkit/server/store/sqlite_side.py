@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ctgkit.errors import StoreError, excerpt
+from ctgkit.server.roster import Known
 from ctgkit.server.store import schema
 from ctgkit.server.store.copying import Examination, Result, Row, Sensor, Stream, interrupted
 from ctgkit.server.store.owner import owned
+from ctgkit.server.store.removal import beside
 from ctgkit.server.store.sqlite import prepare
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ class SqliteSide:
     def prepare(self, sensors: list[Sensor], streams: list[Stream]) -> None:
         """Know what rows refer to."""
         with self._db:
-            self._db.executemany(schema.COPY_SENSOR, [sensor[:2] for sensor in sensors])
+            self._db.executemany(schema.COPY_SENSOR, sensors)
             keys = self._keys()
             self._db.executemany(
                 schema.COPY_STREAM, [(s.id, keys[s.uuid], s.name) for s in streams]
@@ -138,3 +140,40 @@ def migrated(path: Path) -> tuple[int, int]:
             before = db.execute("PRAGMA user_version").fetchone()[0]
     with open_side(path, fill=True):
         return before, len(schema.MIGRATIONS)
+
+
+class _Register:
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def all(self) -> list[tuple[str, str | None, str | None, bool]]:
+        rows = self._db.execute(schema.ALL_SENSORS).fetchall()
+        return [(str(row[0]), row[1], row[2], bool(row[3])) for row in rows]
+
+    def put(self, one: Known) -> None:
+        with self._db:
+            self._db.execute(schema.PUT_SENSOR, one)
+
+    def remove(self, sensor_id: str) -> None:
+        with self._db:
+            self._db.execute(schema.REMOVE_SENSOR, (sensor_id,))
+
+
+@contextlib.contextmanager
+def open_register(path: Path) -> Iterator[_Register]:
+    """Open a database's sensors; a backend may run. A missing file is made.
+
+    Raises
+    ------
+    StoreError
+        When it isn't one of ours, or cannot be written.
+    """
+    path = path.absolute()
+    try:
+        with open_side(path, fill=True):  # brings it up to date, unless a backend did
+            pass
+    except StoreError:
+        if not path.is_file():
+            raise
+    with beside(path) as db:
+        yield _Register(db)

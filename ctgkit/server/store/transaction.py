@@ -26,6 +26,8 @@ class Transaction:
         self._db, self._keys, self._group = db, keys, group
         self._streams: dict[Attendance, int] = {}
         """Keys found or made here; they hold once this is committed."""
+        self._now = ""
+        """When this began, as SQLite says it."""
 
     def write(self) -> Written:
         """Write it, all or nothing; return what became of it."""
@@ -39,6 +41,7 @@ class Transaction:
         db, group = self._db, self._group
         with db:
             db.execute("BEGIN IMMEDIATE")
+            self._now = db.execute(schema.SELECT_NOW).fetchone()[0]
             if group.opened:
                 db.executemany(schema.INSERT_EXAMINATION, group.opened)
             outcomes: list[Outcome] = []
@@ -68,9 +71,10 @@ class Transaction:
             source: self._place(source, numbered=one.seq is not None)
             for source, one in dict(samples).items()
         }
+        now = self._now
         rows = [
             (
-                *where[source], s.seq, s.sec_from_start, s.sensor_id,
+                now, *where[source], s.seq, s.sec_from_start, s.sensor_id,
                 s.fhr_bpm, s.uterus, s.spasms,
             )
             for source, s in samples
@@ -116,7 +120,7 @@ class Transaction:
     def _insert(self, source: Attendance, sample: Sample) -> None:
         place = self._place(source, numbered=sample.seq is not None)
         values = (sample.sec_from_start, sample.sensor_id, sample.fhr_bpm, sample.uterus)
-        row = (*place, sample.seq, *values, sample.spasms)
+        row = (self._now, *place, sample.seq, *values, sample.spasms)
         if self._db.execute(schema.insert_samples(1), row).rowcount != 1:
             raise sqlite3.IntegrityError("a sample that isn't there cannot be stored")
 

@@ -13,11 +13,14 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Protocol
 
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome, Turn
 from ctgkit.server.repeats import ResultRow
+from ctgkit.server.roster import Known, Roster
+from ctgkit.server.store.archive import Archive
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,13 @@ RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
 """How long a reader waits for what is queued; with a full disk it does without, seconds."""
+ROSTER_EVERY_S = 2.0
+"""How often the database is asked which sensors it knows, seconds."""
 MAINTAIN_EVERY_S = 1.0
 """Pause between an engine's chores, seconds."""
 
 _WRITING, _CHORES, _READING = "writing", "housekeeping", "reading the past"
+_ROSTER = "reading the sensors"
 
 Reading = tuple[float, float | None, float | None, float | None]
 """Data time in seconds, fhr_bpm, uterus, spasms."""
@@ -131,20 +137,26 @@ class Engine(Protocol):
     ) -> AsyncIterator[list[Reading]]:
         """Yield a sensor's stored samples of the last *past_s* seconds, oldest first, in pages."""
 
+    async def known(self) -> list[Known]:
+        """Return the sensors that live in the database."""
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+
     async def maintain(self, stored: int) -> None:
         """Do what has to be done now and then; *stored* says whether anything was written."""
 
 
 class Store:
-    """What the backend stores, over one engine."""
+    """What the backend stores, over one engine; what the live page reads is in the archive."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, archive: Archive | None = None) -> None:
+        self._engine, self.archive = engine, archive
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None
         """Called after each commit with its duration, seconds, and its number of rows."""
-        self.on_late: Callable[[Sample], None] = lambda sample: None
-        """Called with each sample that was a question, or waited for one, once it may go on."""
+        self.on_late: Callable[[Sequence[Sample]], None] = lambda samples: None
+        """Called with samples that were questions, or waited for one, once they may go on."""
         self.on_stale: Callable[[Attendance], None] = lambda attendance: None
         """Called with each connection of which nothing was stored, as it is over."""
         self.stored = self.duplicates = self.conflicts = 0
@@ -173,6 +185,14 @@ class Store:
         if len(samples) >= QUEUE_MAX_ROWS:
             self.full = True
 
+    def add_samples(self, source: Attendance, samples: Sequence[Sample]) -> None:
+        """Queue several samples of one connection that are certainly new."""
+        queued = self._queue.samples
+        queued.extend(zip(repeat(source), samples))
+        self._wake.set()
+        if len(queued) >= QUEUE_MAX_ROWS:
+            self.full = True
+
     def ask(self, source: Attendance, sample: Sample, replies: Replies) -> None:
         """Queue one sample that is stored, and acknowledged, if it isn't there already."""
         queue = self._queue
@@ -189,7 +209,7 @@ class Store:
         body: str,
         repeated: bytes | None = None,
     ) -> None:
-        """Queue one result, and the data times of those that repeat the sensor's one before it."""
+        """Queue one result, and the data times of those before it that it stands for."""
         row = ResultRow(examination_id, sensor_id, sec_from_start, status, body, repeated)
         self._queue.predictions.append(row)
         self._queue.body_bytes += len(body)
@@ -342,8 +362,8 @@ class Store:
             replies.ack(seq)
 
     def _forward(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            self.on_late(sample)
+        if samples:
+            self.on_late(samples)
 
     # Beside the writer
 
@@ -371,6 +391,25 @@ class Store:
             self._note_failed_read(_READING, error)
             return
         self._troubles.pop(_READING, "")
+
+    async def watch(self, roster: Roster, withdraw: Callable[[str], None]) -> None:
+        """Look, now and then, which sensors the database knows; tell whose tokens are void."""
+        while True:
+            try:
+                for sensor_id in roster.update(await self._engine.known()):
+                    withdraw(sensor_id)
+                self._troubles.pop(_ROSTER, "")
+            except Again as error:
+                self._note_failed_read(_ROSTER, error)
+            await asyncio.sleep(ROSTER_EVERY_S)
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored; None when reading fails."""
+        try:
+            return await self._engine.last_result(examination_id, sensor_id)
+        except Again as error:
+            self._note_failed_read(_READING, error)
+            return None
 
     def _note_failed_read(self, what: str, error: Again) -> None:
         self.read_failures += 1

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 import struct
+import time
 from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple
@@ -48,7 +49,8 @@ class Socket:
         self.limits_messages = True
         self.code = 1006
         self.heard_goodbye = False
-        self.stream = ""
+        self.budget, self.spent_at_s = 1000, 0.0
+        self.stream, self.spelt, self.bug = "", "", ""
 
     async def recv(self):
         """Return the next message; answer pings, raise Closed at the end."""
@@ -63,14 +65,16 @@ class Socket:
                 self.code = struct.unpack(">H", payload[:2])[0] if len(payload) > 1 else 1000
                 await self.close(self.code)
                 raise Closed
-            if opcode == 9:
-                await self._write(10, payload)
+            if opcode >= 9 or len(payload) < 16:
+                await self.spend()
+            if opcode == 9 and self.bug != "answers no pings":
+                await self._write(10, b"" if self.bug == "pongs without the payload" else payload)
             if opcode >= 8 or self.said_goodbye:
                 continue
             kind = opcode or kind
             pieces.append(payload)
             size += len(payload)
-            if fin:
+            if fin or self.bug == "reads frames, not messages":
                 message = b"".join(pieces)
                 if kind == 2:
                     return message
@@ -80,6 +84,15 @@ class Socket:
                     await self.close(1007)
                     raise Closed from None
 
+    async def spend(self):
+        """Take a frame that says nothing from the budget: 1,000 and 100 a second."""
+        now_s = time.monotonic()
+        self.budget = min(1000, self.budget + 100 * (now_s - self.spent_at_s)) - 1
+        self.spent_at_s = now_s
+        least = 900 if self.bug == "closes who pings often" else 0
+        if self.budget < least and self.bug != "endures floods of pings" and not self.client:
+            await self.close(1008)
+
     async def _frame(self, before):
         first, second = await self.reader.readexactly(2)
         length = second & 127
@@ -88,7 +101,7 @@ class Socket:
         elif length == 127:
             (length,) = struct.unpack(">Q", await self.reader.readexactly(8))
         if before + length > self.limit and not self.said_goodbye:
-            await self.close(1009)
+            await self.close(1008 if self.bug == "closes large frames with 1008" else 1009)
         mask = await self.reader.readexactly(4) if second & 128 else None
         payload = await self.reader.readexactly(length)
         if mask:
@@ -99,7 +112,7 @@ class Socket:
         await self._write(1, text.encode())
 
     async def send_bytes(self, data):
-        await self._write(1, data)
+        await self._write(2 if self.bug == "relays results as binary" else 1, data)
 
     async def _write(self, opcode, payload):
         if self.said_goodbye:

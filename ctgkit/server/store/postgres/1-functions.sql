@@ -269,3 +269,48 @@ BEGIN
   DELETE FROM displaced WHERE node IN (SELECT id FROM nodes WHERE NOT alive);
   RETURN QUERY SELECT * FROM ctgkit_close_expired();
 END $$;
+
+-- Remove an examination that is over; returns how many samples it had, NULL if it isn't there.
+CREATE FUNCTION ctgkit_remove(p_examination bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  gone bigint;
+BEGIN
+  PERFORM 1 FROM examinations WHERE id = p_examination AND end_time IS NOT NULL FOR UPDATE;
+  IF NOT FOUND THEN RETURN NULL; END IF;
+  DELETE FROM samples WHERE examination_id = p_examination;
+  GET DIAGNOSTICS gone = ROW_COUNT;
+  DELETE FROM predictions WHERE examination_id = p_examination;
+  PERFORM ctgkit_forget(p_examination, p_examination + 1);
+  RETURN gone;
+END $$;
+
+-- Forget examinations [p_from, p_to) whose rows are gone, and streams that nothing is left of.
+CREATE FUNCTION ctgkit_forget(p_from bigint, p_to bigint) RETURNS void LANGUAGE sql AS $$
+  WITH gone AS (
+    DELETE FROM parts WHERE examination_id >= p_from AND examination_id < p_to RETURNING stream_id)
+  DELETE FROM streams s WHERE s.id IN (SELECT stream_id FROM gone) AND NOT EXISTS (SELECT 1
+    FROM parts p WHERE p.stream_id = s.id AND NOT (examination_id >= p_from AND examination_id < p_to));
+  DELETE FROM examinations WHERE id >= p_from AND id < p_to;
+$$;
+
+-- Retention, one step: a whole partition if all of it is old, else one examination. 0: all is done.
+CREATE FUNCTION ctgkit_prune(p_keep_days float8) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  before timestamptz := clock_timestamp() - p_keep_days * interval '1 day';
+  n bigint; gone bigint;
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(17236, 4) THEN RETURN 0; END IF;  -- another node is at it
+  SELECT id / 1000 INTO n FROM examinations GROUP BY id / 1000
+    HAVING bool_and(end_time IS NOT NULL AND end_time < before)
+      AND id / 1000 < (SELECT max(id) / 1000 FROM examinations) ORDER BY 1 LIMIT 1;
+  IF FOUND THEN
+    SELECT count(*) INTO gone FROM examinations WHERE id / 1000 = n;
+    EXECUTE format('TRUNCATE %I, %I', 'samples_' || n, 'predictions_' || n);
+    PERFORM ctgkit_forget(n * 1000, (n + 1) * 1000);
+    RETURN gone;
+  END IF;
+  SELECT id INTO n FROM examinations WHERE end_time < before ORDER BY id LIMIT 1;
+  IF NOT FOUND THEN RETURN 0; END IF;
+  PERFORM ctgkit_remove(n);
+  RETURN 1;
+END $$;

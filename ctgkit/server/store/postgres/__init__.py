@@ -1,1 +1,1 @@
-"""PostgreSQL behind the writer: one truth for any number of nodes (docs/scale.md)."""
+"""PostgreSQL behind the writer: one truth for any number of nodes."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ctgkit.errors import StoreError
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Outcome
+from ctgkit.server.roster import Known
 from ctgkit.server.store.past import RATE_MAX_HZ
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import Node
@@ -46,6 +47,15 @@ _WITHOUT_NUMBER: Final = f"""
     ORDER BY created_at LIMIT $6
 """
 """No index has these in their order: they are read in larger pages."""
+_LAST_RESULT: Final = """
+    SELECT body FROM predictions WHERE examination_id = $1 AND sensor_id = $2
+    ORDER BY created_at DESC LIMIT 1
+"""
+
+_KNOWN: Final = """
+    SELECT uuid, id, token_digest, bed, control FROM sensors
+    WHERE bed IS NOT NULL AND token_digest IS NOT NULL
+"""
 
 Columns = list[list[Any]]
 
@@ -155,6 +165,17 @@ class PostgresEngine:
             return await self._reader.fetch(sql, *arguments, deadline_s=READ_DEADLINE_S)
         except StoreError as error:
             raise Again(error.reason) from error
+
+    async def known(self) -> list[Known]:
+        """Return the sensors that live in the database; learn the keys of new ones."""
+        rows = await self._read(_KNOWN)
+        self._node.keys |= {row["uuid"]: row["id"] for row in rows}
+        return [Known(r["uuid"], r["token_digest"], r["bed"], r["control"]) for r in rows]
+
+    async def last_result(self, examination_id: int, sensor_id: str) -> str | None:
+        """Return the last result of a sensor that is stored, as it came."""
+        rows = await self._read(_LAST_RESULT, examination_id, await self._node.key(sensor_id))
+        return str(rows[0][0]) if rows else None
 
     async def maintain(self, stored: int) -> None:
         """Do nothing: autovacuum does, and the registry keeps house."""

@@ -14,13 +14,11 @@ from ctgkit.server.store.postgres.node import Node
 from ctgkit.server.store.postgres.registry import PostgresRegistry
 from ctgkit.server.store.writer import Again, Recovered, Store
 
+HANDOVER_S = 15.0
+"""How long an examination whose sensor was lost stays open unless told, seconds: a sensor of a dead
+node is elsewhere within the lease."""
 LOCK_TIMEOUT_S = 2.0
 """How long anything but a group waits for others' locks, seconds."""
-
-
-HANDOVER_S = 15.0
-"""How long the examination of a sensor that was lost with its node stays open, seconds: otherwise
-each restart of a node would split every examination (PROTOCOL S-5.3)."""
 
 
 @contextlib.asynccontextmanager
@@ -43,9 +41,9 @@ async def open_postgres(
     """
     synchronous = settings.durability == "full"
     groups = Link(dsn, synchronous=synchronous)
-    claims, chores, past = (Link(dsn, lock_timeout_s=LOCK_TIMEOUT_S) for _ in range(3))
+    claims, chores, past, slow = (Link(dsn, lock_timeout_s=LOCK_TIMEOUT_S) for _ in range(4))
     async with contextlib.AsyncExitStack() as stack:
-        for link in (groups, claims, chores, past):
+        for link in (groups, claims, chores, past, slow):
             stack.push_async_callback(link.close)
         node = Node(chores, dsn, settings.node or socket.gethostname(), settings.lease_s)
         try:
@@ -60,5 +58,7 @@ async def open_postgres(
         )
         store = Store(PostgresEngine(node, groups, past, recovered))
         handover_s = HANDOVER_S if settings.handover_s is None else settings.handover_s
-        registry = PostgresRegistry(node, claims, store, beds, settings.grace_s, handover_s)
+        registry = PostgresRegistry(
+            node, claims, slow, store, beds, settings.grace_s, handover_s, settings.keep_days
+        )
         yield store, registry

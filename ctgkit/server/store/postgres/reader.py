@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -43,6 +44,17 @@ _SAMPLES: Final = f"""
     FROM samples s JOIN sensors v ON v.id = s.sensor_id
     WHERE s.examination_id = $1 ORDER BY s.created_at, s.sensor_id, s.stream_id, s.seq
 """
+_US = "(extract(epoch FROM s.created_at) * 1000000)::bigint"
+_PAGED = f"""
+    SELECT v.uuid, s.seq, s.sec_from_start, s.bpm, s.uterus, s.spasms,
+        {iso("s.created_at")} AS created_at, {_US} AS at_us
+    FROM samples s JOIN sensors v ON v.id = s.sensor_id
+    WHERE s.examination_id = $1 AND ($2 = '' OR v.uuid = $2)
+"""
+_ORDER = "ORDER BY s.created_at, s.sensor_id, s.stream_id, s.seq"
+_PAGE: Final = f"{_PAGED} AND s.created_at > $3 {_ORDER} LIMIT $4"
+_SAME: Final = f"{_PAGED} AND {_US} = $3 {_ORDER}"
+_EPOCH, _LAST_US = datetime(1970, 1, 1, tzinfo=UTC), 250_000_000_000_000_000
 _SAMPLES_OF: Final = f"""
     SELECT sec_from_start, bpm, uterus, spasms, {iso("created_at")}
     FROM samples WHERE examination_id = $1 AND sensor_id = $2 ORDER BY created_at, seq
@@ -86,6 +98,26 @@ class PostgresReader:
         """Yield an examination's samples in the order in which they were stored."""
         for row in self._db.rows(_SAMPLES, examination_id):
             yield dict(row)
+
+    def page(
+        self, examination_id: int, sensor_id: str, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return some samples, of one sensor or all (""), and what the next page comes after.
+
+        Rows that were stored in one microsecond, by several nodes, are not torn apart.
+        """
+        since = _EPOCH + timedelta(microseconds=min(after, _LAST_US))
+        rows = self._db.query(_PAGE, examination_id, sensor_id, since, limit + 1)
+        following = None
+        if len(rows) > limit:
+            kept = [row for row in rows if row["at_us"] < rows[-1]["at_us"]]
+            if not kept:  # more than a page of them
+                kept = self._db.query(_SAME, examination_id, sensor_id, rows[-1]["at_us"])
+            rows, following = kept, kept[-1]["at_us"]
+        page = [dict(row) for row in rows]
+        for sample in page:
+            del sample["at_us"]
+        return page, following
 
     def predictions(self, examination_id: int) -> Iterator[str]:
         """Yield an examination's results: as they came, and those that repeat a stored one."""

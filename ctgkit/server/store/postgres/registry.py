@@ -28,6 +28,7 @@ CLAIMS_AT_ONCE = 250
 """Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
 WRITTEN_DEADLINE_S = 1.0
 """How long a sensor that comes again waits for what came over its older connection, seconds."""
+PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
 _CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
 _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
@@ -36,6 +37,7 @@ _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
 @dataclass(frozen=True, slots=True, eq=False)
 class _Claim:
     sensor_id: str
+    bed: str
     stream: str | None
     numbered: bool
     answer: "asyncio.Future[Attendance]"
@@ -65,6 +67,8 @@ class PostgresRegistry:
         This node.
     link : Link
         For claims; the node's own is for heartbeats.
+    chores : Link
+        For what may take long.
     store : Store
         Whose groups have to be written before a sensor is let go.
     beds : mapping of str to str
@@ -72,19 +76,25 @@ class PostgresRegistry:
     grace_s, handover_s : float
         How long an examination stays open without a sensor: when it left by itself, and when it
         was lost with a node or its network, seconds.
+    keep_days : float
+        Examinations that ended longer ago are removed; 0 keeps all.
     """
 
     def __init__(
         self,
         node: Node,
         link: Link,
+        chores: Link,
         store: Store,
         beds: Mapping[str, str],
         grace_s: float,
         handover_s: float,
+        keep_days: float = 0.0,
     ) -> None:
-        self._node, self._link, self._store, self._bed_of = node, link, store, beds
+        self._node, self._link, self._chores = node, link, chores
+        self._store, self._bed_of = store, beds
         self._grace_s, self._handover_s = grace_s, handover_s
+        self._keep_days = keep_days
         self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
@@ -129,7 +139,7 @@ class PostgresRegistry:
                 async with asyncio.timeout(WRITTEN_DEADLINE_S):
                     await self._store.written()
         answer: asyncio.Future[Attendance] = asyncio.get_running_loop().create_future()
-        claim = _Claim(sensor_id, stream, numbered, answer)
+        claim = _Claim(sensor_id, self._bed_of[sensor_id], stream, numbered, answer)
         self._waiting.claims.append(claim)
         self._waiting.some.set()
         try:
@@ -167,8 +177,8 @@ class PostgresRegistry:
 
     async def _claim_some(self) -> None:
         # Who left a bed before may have ended its examination.
-        left = {self._bed_of.get(r.attendance.sensor_id) for r in self._waiting.releases}
-        ready = [c for c in self._waiting.claims if self._bed_of.get(c.sensor_id) not in left]
+        left = {r.attendance.bed for r in self._waiting.releases}
+        ready = [c for c in self._waiting.claims if c.bed not in left]
         claims = ready[:CLAIMS_AT_ONCE]
         if not claims:
             return
@@ -181,7 +191,7 @@ class PostgresRegistry:
             rows = await self._link.fetch(
                 _CLAIM, self._node.name, generation,
                 [self._node.keys[c.sensor_id] for c in claims],
-                [self._bed_of[c.sensor_id] for c in claims],
+                [c.bed for c in claims],
                 [c.stream for c in claims],
                 [c.numbered for c in claims],
                 deadline_s=DEADLINE_S,
@@ -209,10 +219,11 @@ class PostgresRegistry:
             # Nobody else may store a number of this stream now: a larger one is certainly new.
             Numbers(-1 if largest is None else largest, known=True),
             row["stream"],
+            bed=claim.bed,
             epoch=row["epoch"],
             sensor_key=self._node.keys[claim.sensor_id],
         )
-        bed, actions = self._bed_of[claim.sensor_id], list[Action]()
+        bed, actions = claim.bed, list[Action]()
         if (closed := row["closed"]) is not None:
             self._open.pop(closed, None)
             actions.append(CloseExamination(closed, bed, row["closed_interrupted"]))
@@ -298,6 +309,21 @@ class PostgresRegistry:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._converse())
             tasks.create_task(self._beat_forever())
+            if self._keep_days:
+                tasks.create_task(self._prune_forever())
+
+    async def _prune_forever(self) -> None:
+        """Remove what is older than it is kept; of several nodes one at a time does."""
+        while True:
+            try:
+                sql = "SELECT ctgkit_prune($1)"
+                (row,) = await self._chores.fetch(sql, self._keep_days, deadline_s=PRUNE_DEADLINE_S)
+                if row[0]:
+                    log.info("removed %d examinations older than %g days", row[0], self._keep_days)
+                    continue
+            except Again as error:
+                log.warning("cannot remove what is old, later: %s", error)
+            await asyncio.sleep(PRUNE_EVERY_S)
 
     async def _beat_forever(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 from ctgkit.net.postgres import Waiting, read_only, read_write
+from ctgkit.server.roster import Known
 from ctgkit.server.store.copying import Examination, Result, Row, Sensor, Stream, interrupted
 from ctgkit.server.store.postgres import schema
 from ctgkit.server.store.postgres.reader import iso
@@ -57,6 +58,14 @@ _PARTS = """
     FROM samples s LEFT JOIN streams t ON t.id = s.stream_id
     WHERE s.examination_id = $1 AND s.seq IS NOT NULL
     GROUP BY s.sensor_id, t.name IS NOT NULL, s.stream_id, s.examination_id
+"""
+_PUT_SENSOR = """
+    INSERT INTO sensors (uuid, token_digest, bed, control) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (uuid) DO UPDATE SET token_digest = excluded.token_digest, bed = excluded.bed,
+        control = excluded.control
+"""
+_REMOVE_SENSOR = """
+    UPDATE sensors SET token_digest = NULL, bed = NULL, control = NULL WHERE uuid = $1
 """
 _FINISH = """
     SELECT setval('examinations_id_seq',
@@ -188,6 +197,45 @@ def open_side(dsn: Dsn, *, fill: bool) -> Iterator[PostgresSide]:
             if not db.query("SELECT pg_try_advisory_lock(17236, 3)")[0][0]:
                 raise StoreError(str(dsn), "somebody else is copying to it")
         yield PostgresSide(db, dsn)
+
+
+class _Remover:
+    def __init__(self, db: Waiting) -> None:
+        self._db = db
+
+    def remove(self, examination_id: int) -> bool:
+        rows = self._db.query("SELECT ctgkit_remove($1)", examination_id)
+        return rows[0][0] is not None
+
+
+@contextlib.contextmanager
+def open_remover(dsn: Dsn) -> Iterator[_Remover]:
+    """Open a database to remove examinations; nodes may run."""
+    with read_write(dsn) as db:
+        _demand_schema(db, dsn)
+        yield _Remover(db)
+
+
+class _Register:
+    def __init__(self, db: Waiting) -> None:
+        self._db = db
+
+    def all(self) -> list[tuple[str, str | None, str | None, bool]]:
+        sql = "SELECT uuid, bed, control, token_digest IS NOT NULL FROM sensors ORDER BY bed, uuid"
+        return [(row[0], row[1], row[2], row[3]) for row in self._db.query(sql)]
+
+    def put(self, one: Known) -> None:
+        self._db.query(_PUT_SENSOR, *one)
+
+    def remove(self, sensor_id: str) -> None:
+        self._db.query(_REMOVE_SENSOR, sensor_id)
+
+
+@contextlib.contextmanager
+def open_register(dsn: Dsn) -> Iterator[_Register]:
+    """Open a database's sensors; nodes may run."""
+    with read_write(dsn) as db:
+        yield _Register(db)
 
 
 def _demand_schema(db: Waiting, dsn: Dsn) -> Any:

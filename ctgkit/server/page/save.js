@@ -1,0 +1,36 @@
+// What is seen, as a file: a picture, or a table.
+import { DISPLAY } from "./display.js";
+import { inSight } from "./strip.js";
+
+function save(name, blob) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function nameOf(card, suffix) {
+  const at = Math.round(card.shownUntil_s);
+  return `ctg-${card.sensor.id.replace(/[^0-9A-Za-z-]/g, "").slice(0, 36)}-${at}s.${suffix}`;
+}
+
+export function savePicture(card) {
+  card.canvas.toBlob((blob) => save(nameOf(card, "png"), blob), "image/png");
+}
+
+// Seconds, heart rate, toco; an empty cell is no signal. Not for clinical use, and it says so.
+export function csvOf(sensor, plan) {
+  const lines = [`# ${DISPLAY.disclaimer}`, "sec,bpm,toco"];
+  const [first, end] = inSight(plan, sensor.t_s);
+  const cell = (value) => (Number.isNaN(value) ? "" : `${Number(value.toFixed(2))}`);
+  for (let n = first; n < end; n++) {
+    if (sensor.t_s[n] < plan.start_s || sensor.t_s[n] > plan.edge_s) continue;
+    lines.push([sensor.t_s[n].toFixed(3), cell(sensor.fhr_bpm[n]), cell(sensor.toco[n])].join());
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+export function saveCsv(card, plan) {
+  save(nameOf(card, "csv"), new Blob([csvOf(card.sensor, plan)], { type: "text/csv" }));
+}

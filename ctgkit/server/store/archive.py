@@ -1,0 +1,177 @@
+"""What the live page reads of the database: the past in columns, marks, notes, examinations.
+
+Everything runs in a thread of its own, a page of rows at a time, each in a short transaction, so
+neither the writer nor the log that it fills waits for a viewer.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ctgkit.errors import StoreError
+from ctgkit.server.store import lookback, schema
+from ctgkit.server.store.lookback import Page, Place
+
+CACHE_KIB = 32 << 10
+"""Of sensors that send together, rows lie together: the pages of one are those of the others."""
+RESULTS_AT_ONCE = 5_000
+"""Results that are looked through for events at a time, some 10 ms."""
+RESULTS_MAX_BYTES = 4 << 20
+"""What is read of them at a time, about."""
+EXAMINATIONS_MAX = 100
+"""Examinations that are listed at a time."""
+SENSORS_MAX = 200
+"""Sensors of one examination that are named."""
+NOTES_MAX_CHARS = 64 << 10
+"""All notes of one examination together."""
+
+T = TypeVar("T")
+
+
+class Archive:
+    """One database, read beside its writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
+        self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._db.create_function("folded", 1, lambda text: str(text).casefold())
+        self._executor = ThreadPoolExecutor(1, "archive")
+
+    async def close(self) -> None:
+        """Let what was begun end, then close."""
+        await self._run(sqlite3.Connection.close)
+        self._executor.shutdown()
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do some work in the thread.
+
+        Raises
+        ------
+        StoreError
+            When the database cannot be read, or holds what we can't have written.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._db)
+        except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
+            raise StoreError(str(self._path), str(error)) from error
+
+    async def page(
+        self,
+        examination_id: int,
+        sensor_id: str,
+        bin_s: float,
+        place: Place | None,
+        rows_max: int = lookback.PAGE_ROWS,
+    ) -> Page | None:
+        """Return a page of a sensor's rows, the newest one without a place; None: there is none."""
+
+        def read(db: sqlite3.Connection) -> Page | None:
+            key = db.execute(schema.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
+            if key is None:
+                return None
+            end = place or lookback.newest_place(db, examination_id, key[0])
+            return end and lookback.read_page(db, examination_id, key[0], end, bin_s, rows_max)
+
+        return await self._run(read)
+
+    async def sensors_of(self, examination_id: int) -> list[str]:
+        """Return which sensors have rows in an examination, :data:`SENSORS_MAX` of them at most."""
+
+        def read(db: sqlite3.Connection) -> list[str]:
+            found: list[str] = []
+            key = -1
+            while len(found) < SENSORS_MAX and (
+                row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone()
+            ):
+                key = row[1]
+                named = db.execute(schema.SELECT_SENSOR_NAME, (key,)).fetchone()
+                if named and isinstance(named[0], str):
+                    found.append(named[0])
+            return found
+
+        return await self._run(read)
+
+    async def bodies_with_events(
+        self, examination_id: int, before: int | None
+    ) -> tuple[list[str], int | None]:
+        """Return results that have events, the newest first, and where to go on (None: the end)."""
+
+        def read(db: sqlite3.Connection) -> tuple[list[str], int | None]:
+            end = 2**63 - 1 if before is None else before
+            last = db.execute(
+                schema.SELECT_RESULT_BEFORE, (examination_id, end, RESULTS_AT_ONCE - 1)
+            ).fetchone()
+            low = -(2**63) if last is None else last[0]
+            bodies: list[str] = []
+            size = 0
+            for number, body in db.execute(schema.SELECT_WITH_EVENTS, (examination_id, low, end)):
+                if size > RESULTS_MAX_BYTES:
+                    return bodies, number
+                if isinstance(body, str):
+                    bodies.append(body)
+                    size += len(body)
+            return bodies, None if last is None else low - 1
+
+        return await self._run(read)
+
+    async def examinations(self, search: str, before: int | None) -> list[dict[str, Any]]:
+        """Return some examinations, the newest first.
+
+        Parameters
+        ----------
+        search : str
+            Part of the bed, of a sensor's id, of the notes, or the beginning of the start's time;
+            any case. An examination's number finds that one.
+        before : int or None
+            Only those with a smaller number.
+        """
+
+        def read(db: sqlite3.Connection) -> list[dict[str, Any]]:
+            end = 2**63 - 1 if before is None else before - 1
+            wanted = {"before": end, "search": search.casefold(), "limit": EXAMINATIONS_MAX}
+            cursor = db.execute(schema.SEARCH_EXAMINATIONS, wanted)
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return [row for row in rows if not any(isinstance(v, bytes) for v in row.values())]
+
+        return await self._run(read)
+
+    async def notes(self, examination_id: int) -> list[dict[str, Any]]:
+        """Return an examination's notes that are ours; others' text in that column isn't."""
+
+        def read(db: sqlite3.Connection) -> list[dict[str, Any]]:
+            found = db.execute(schema.SELECT_NOTES, (examination_id,)).fetchone()
+            text = found[0] if found and isinstance(found[0], str) else ""
+            return [note for line in text.splitlines() if (note := _note_of(line))]
+
+        return await self._run(read)
+
+    async def add_note(self, examination_id: int, note: dict[str, Any]) -> bool:
+        """Add a note, a line of JSON; return whether there was an examination with room for it."""
+        line = json.dumps(note, ensure_ascii=False) + "\n"
+
+        def write(db: sqlite3.Connection) -> bool:
+            wanted = {"id": examination_id, "line": line, "room": NOTES_MAX_CHARS - len(line)}
+            with db:
+                return db.execute(schema.ADD_NOTE, wanted).rowcount == 1
+
+        return await self._run(write)
+
+
+def _note_of(line: str) -> dict[str, Any] | None:
+    """Return a note as it is shown; None for a line that is none."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    sensor, sec, text = said.get("sensor"), said.get("sec"), said.get("text")
+    if not (isinstance(sensor, str) and isinstance(text, str) and isinstance(sec, int | float)):
+        return None
+    return {"sensor": sensor, "sec": float(sec), "text": text, "at": str(said.get("at", ""))}

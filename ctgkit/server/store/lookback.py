@@ -1,0 +1,185 @@
+"""Look back: a sensor's rows in pages, newest first, as the least and largest value of each bin.
+
+A page is at most :data:`PAGE_ROWS` rows that follow one another in the index and in data time; each
+begins where the one after it ended, so nothing is held or skipped between two pages, and whatever
+is stored meanwhile comes after the first. SQLite does the counting, beside the writer's thread.
+"""
+
+import itertools
+import re
+import sqlite3
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctgkit.samples import (
+    FHR_MAX_BPM,
+    FHR_MIN_BPM,
+    SEC_FROM_START_MAX_S,
+    TOCO_MAX,
+    TOCO_MIN,
+)
+
+PAGE_ROWS = 3600
+"""Rows of a page: a quarter of an hour at 4 Hz, some 5 ms of work."""
+FALL_S = 2.0
+"""Data time that falls back further than this begins a new trace, seconds (``ctgkit.display``)."""
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
+
+class Place(NamedTuple):
+    """The newest row of a page: a number of a stream, or a row without one."""
+
+    stream: int
+    numbered: bool
+    at: int
+
+    def __str__(self) -> str:
+        return f"{self.stream}{'s' if self.numbered else 'i'}{self.at}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Return the place that ``str`` wrote; ValueError for anything else.
+
+        >>> Place.parse("3s250")
+        Place(stream=3, numbered=True, at=250)
+        """
+        found = re.fullmatch(r"(\d{1,18})([si])(\d{1,18})", text, re.ASCII)
+        if found is None:
+            raise ValueError(f"{text[:40]!r} is no place")
+        return cls(int(found[1]), found[2] == "s", int(found[3]))
+
+
+class Page(NamedTuple):
+    """Some of a sensor's rows."""
+
+    place: Place
+    """Its newest row."""
+    earlier: Place | None
+    """Where the page before it ends; None at the beginning."""
+    bins: NDArray[np.int64]
+    """Numbers of the bins in which there are samples, increasing; bin n begins at n * bin_s."""
+    values: NDArray[np.float64]
+    """Per bin: least and largest heart rate (beats/min), least and largest toco; NaN: no value."""
+
+
+_OF = "FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id = ?"
+_LAST_STREAM = (
+    "SELECT max(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id < ?"
+)
+_RUNS = {True: (_OF, "seq"), False: (f"{_OF} AND seq IS NULL", "id")}
+"""Rows with numbers, and rows without: where they are, and what orders them."""
+_BEFORE = {
+    kind: f"SELECT {at} {of} AND {at} <= ? ORDER BY {at} DESC LIMIT 1 OFFSET ?"
+    for kind, (of, at) in _RUNS.items()
+}
+_RATE = f"CASE WHEN bpm BETWEEN {FHR_MIN_BPM} AND {FHR_MAX_BPM} THEN bpm END"
+_TONE = (
+    f"CASE WHEN uterus BETWEEN {TOCO_MIN} AND {TOCO_MAX} THEN uterus"
+    f" WHEN spasms BETWEEN {TOCO_MIN} AND {TOCO_MAX} THEN spasms END"
+)
+"""Text sorts above every number: what isn't one is no value."""
+_BETWEEN = f"AND sec_from_start BETWEEN 0 AND {SEC_FROM_START_MAX_S}"
+_BINS = {
+    kind: f"SELECT CAST(sec_from_start / ? AS INTEGER), min({_RATE}), max({_RATE}), min({_TONE}),"
+    f" max({_TONE}), min({at}), max({at}) {of} AND {at} BETWEEN ? AND ? {_BETWEEN}"
+    " GROUP BY 1 ORDER BY 1"
+    for kind, (of, at) in _RUNS.items()
+}
+_TIMES = {
+    kind: f"SELECT {at}, sec_from_start {of} AND {at} BETWEEN ? AND ? {_BETWEEN} ORDER BY {at}"
+    for kind, (of, at) in _RUNS.items()
+}
+
+
+def newest_place(db: sqlite3.Connection, examination_id: int, sensor: int) -> Place | None:
+    """Return where a sensor's rows end; None when there are none."""
+    return _end_of_stream_below(db, examination_id, sensor, _LAST)
+
+
+def read_page(
+    db: sqlite3.Connection,
+    examination_id: int,
+    sensor: int,
+    place: Place,
+    bin_s: float,
+    rows_max: int = PAGE_ROWS,
+) -> Page:
+    """Return the page that ends at a place.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        The database.
+    examination_id, sensor : int
+        Whose rows, by their keys.
+    place : Place
+        Where it ends.
+    bin_s : float
+        Width of a bin, seconds of data time, > 0.
+    rows_max : int
+        Rows that it may have.
+    """
+    of = (examination_id, sensor, place.stream)
+    first = _before(db, of, place, rows_max - 1)
+    low = _FIRST if first is None else first
+
+    def rows_of(sql: dict[bool, str], *more: Any) -> Any:
+        return db.execute(sql[place.numbered], more).fetchall()
+
+    rows = rows_of(_BINS, bin_s, *of, low, place.at)
+    if _falls(rows, bin_s):
+        times = rows_of(_TIMES, *of, low, place.at)
+        low = max(
+            (later[0] for before, later in itertools.pairwise(times)
+             if later[1] < before[1] - FALL_S),
+            default=low,
+        )  # fmt: skip
+        rows = rows_of(_BINS, bin_s, *of, low, place.at)
+    table = np.array([row[:5] for row in rows], dtype=float).reshape(len(rows), 5)
+    earlier = None if low == _FIRST else place._replace(at=low - 1)
+    if earlier is None or _before(db, of, earlier, 0) is None:
+        earlier = _earlier_run(db, of, place)
+    return Page(place, earlier, table[:, 0].astype(np.int64), table[:, 1:])
+
+
+def _falls(rows: list[Any], bin_s: float) -> bool:
+    """Return whether data time falls back somewhere among a page's bins."""
+    if len(rows) < 2:
+        return False
+    bins, first, last = (np.array([row[n] for row in rows]) for n in (0, 5, 6))
+    lowest_from = np.minimum.accumulate(first[::-1])[::-1]
+    beyond = np.searchsorted(bins, bins + FALL_S / bin_s + 1, side="right")
+    inside = beyond < len(bins)
+    return bool(np.any(lowest_from[beyond[inside]] < last[inside]))
+
+
+def _before(
+    db: sqlite3.Connection, of: tuple[int, int, int], place: Place, rows: int
+) -> int | None:
+    """Return what lies *rows* rows before a place; None when there aren't so many."""
+    found = db.execute(_BEFORE[place.numbered], (*of, place.at, rows)).fetchone()
+    return None if found is None else found[0]
+
+
+def _earlier_run(db: sqlite3.Connection, of: tuple[int, int, int], place: Place) -> Place | None:
+    """Return the end of the rows before a run: of a stream, those without a number come first."""
+    if place.numbered and (found := _end_of(db, of, numbered=False)):
+        return found
+    return _end_of_stream_below(db, *of)
+
+
+def _end_of_stream_below(
+    db: sqlite3.Connection, examination_id: int, sensor: int, stream: int
+) -> Place | None:
+    (below,) = db.execute(_LAST_STREAM, (examination_id, sensor, stream)).fetchone()
+    if not isinstance(below, int):
+        return None
+    of = (examination_id, sensor, below)
+    return _end_of(db, of, numbered=True) or _end_of(db, of, numbered=False)
+
+
+def _end_of(db: sqlite3.Connection, of: tuple[int, int, int], *, numbered: bool) -> Place | None:
+    last = _before(db, of, Place(of[2], numbered, _LAST), 0)
+    return None if last is None else Place(of[2], numbered, last)

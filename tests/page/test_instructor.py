@@ -1,0 +1,51 @@
+"""The instructor's part of the live page, with a real sensor behind its control address."""
+
+import pytest
+
+from tests.page.browser import CHROMIUM, chromium, tab_of
+from tests.server.test_orders import ward
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium isn't installed"),
+]
+BUTTON = "[...document.querySelectorAll('.instructor button')].find(b => b.innerText === '{}')"
+SAID = "document.querySelector('.instructor [role=status]').innerText"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as port_file:
+        yield port_file
+
+
+async def press(tab, button):
+    await tab.run(f"{BUTTON.format(button)}.click()")
+    await tab.until(f"{SAID}.length > 1")
+    return await tab.run(SAID)
+
+
+async def test_a_sensor_that_is_off_is_started_and_disturbed(tmp_path, browser):
+    """It is found under "Not connected", starts as chosen, gets an event, and stops."""
+    async with ward(tmp_path / "ctg.db") as (backend, repertoire), tab_of(browser) as tab:
+        await tab.look(1000, 800)
+        await tab.open(backend.url + "/")
+        await tab.until("!!document.querySelector('#absent a')")
+        await tab.run("document.querySelector('#absent a').click()")
+        await tab.until("!!document.querySelector('.instructor')")
+        await tab.run("document.querySelector('.instructor').open = true")
+        choice = "document.querySelectorAll('.instructor select')"
+        await tab.until(f"{choice}[0].options.length > 3")
+        await tab.run(f"{choice}[0].value = 'tachycardia-fever'")
+        await tab.run("document.querySelector('.instructor input').value = '3'")
+        said = await press(tab, "Start with it")
+        assert said == "started, scenario tachycardia-fever, seed 3"
+        await tab.until("document.querySelector('article [data-part=fhr]').innerText !== '---'")
+        await tab.run(f"{choice}[1].value = 'off'")
+        await tab.run(f"{choice}[1].dispatchEvent(new Event('change'))")
+        assert (await press(tab, "Inject now")).startswith("injected, event off · 0:")
+        assert await press(tab, "Stop") == "stopped"
+        (played,) = repertoire.sensors.values()
+        assert played.patient.scenario.id == "tachycardia-fever"
+        assert [entry.event for entry in played.log] == ["off"]
+        assert tab.complaints == []
