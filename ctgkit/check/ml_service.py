@@ -39,6 +39,10 @@ class MlSide:
     def __init__(self, pulse: Pulse | None = None) -> None:
         self._pulse = pulse or Pulse()
         self.requests: list[str] = []
+        self._at: dict[float, list[str]] = {}
+        self._sorted = 0
+        """How many of the requests are in `_at`, by their data time: of thousands each is read
+        once, however often somebody looks."""
         self.links: list[ServerConnection] = []
         self.paths: list[str] = []
         """The path of every connection that came."""
@@ -74,7 +78,12 @@ class MlSide:
 
     def requests_at(self, sec: float) -> list[str]:
         """Return the requests for one moment of data time."""
-        return [r for r in self.requests if (seen := reading(r)) and seen.sec == sec]
+        while self._sorted < len(self.requests):
+            request = self.requests[self._sorted]
+            self._sorted += 1
+            if (seen := reading(request)) and isinstance(seen.sec, int | float):
+                self._at.setdefault(seen.sec, []).append(request)
+        return self._at.get(sec, [])
 
     async def _converse(self, link: ServerConnection) -> None:
         if not self.stays:

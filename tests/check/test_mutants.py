@@ -23,10 +23,12 @@ from tests.check.benches import (
     free_port,
     judge_mutant,
     judge_process,
+    judge_reference,
     naive_config,
     quick_checks,
 )
-from tests.check.naive.faults import FAULTS, PROCESS_FAULTS
+from tests.check.naive.faults import FAULTS, GRACE_FAULTS, PROCESS_FAULTS, REFERENCE_FAULTS
+from tests.check.reference import PLANTED
 
 ROOT = Path(__file__).parent.parent.parent
 FAST = (
@@ -84,7 +86,10 @@ def test_a_fault_is_found_by_its_checks_alone(verdicts, fault):
 
 def test_there_are_sixty_faults_and_more():
     assert len(FAULTS) + len(PROCESS_FAULTS) >= 60
-    assert set().union(*FAULTS.values(), *PROCESS_FAULTS.values()) <= BACKEND.checks.keys()
+    planted = REFERENCE_FAULTS | GRACE_FAULTS
+    assert planted.keys() == PLANTED.keys()
+    every = [*FAULTS.values(), *PROCESS_FAULTS.values(), *planted.values()]
+    assert set().union(*every) <= BACKEND.checks.keys()
     assert set(FAST) <= FAULTS.keys()
 
 
@@ -121,6 +126,18 @@ def test_a_fault_of_the_process_is_found(tmp_path, fault):
     ]
     found = judge_process(tmp_path, fault, checks)
     assert failed(found) == named, explain(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["", *REFERENCE_FAULTS, *GRACE_FAULTS])
+def test_a_fault_in_the_reference_is_found(tmp_path, fault):
+    """Judged by the checks of the clauses that it breaks."""
+    named = (REFERENCE_FAULTS | GRACE_FAULTS).get(fault, {"S-1.1/enters", "V-1.2/before"})
+    clauses = {i.partition("/")[0] for i in named}
+    checks = [c for c in BACKEND.select((), strict=False) if c.clause in clauses]
+    grace_s = 1.5 if fault in GRACE_FAULTS else 0.0
+    found = judge_reference(tmp_path, fault, checks, grace_s=grace_s)
+    assert failed(found) == (named if fault else set()), explain(found)
 
 
 def test_a_lock_up_is_named_once_and_the_rest_blocked(tmp_path):
