@@ -22,7 +22,8 @@ from ctgkit.cli.options import (
     seed_option,
     store_option,
 )
-from ctgkit.cli.types import FILE_OR_STORE, SECONDS, SENSORS, File, Speed
+from ctgkit.cli.stores import FILE_OR_STORE
+from ctgkit.cli.types import SECONDS, SENSORS, File, Speed
 from ctgkit.config import SensorEntry, new_sensors
 from ctgkit.errors import StoreError
 from ctgkit.simulate.scenario_option import scenario_option

@@ -14,7 +14,8 @@ import click
 
 from ctgkit.cli.credentials import TOKEN_VARIABLE, given_token, known_sensors, viewer_token
 from ctgkit.cli.options import common_options, current_config
-from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, STORE, Address, File, OutFile, seconds, whole
+from ctgkit.cli.stores import STORE
+from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, seconds, whole
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra, Unreachable
 

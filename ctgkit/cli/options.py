@@ -29,7 +29,8 @@ from click.core import ParameterSource
 
 from ctgkit.cli import logs
 from ctgkit.cli.sources import set_variable
-from ctgkit.cli.types import PAUSE, SEED, STORE, File, OutFile
+from ctgkit.cli.stores import STORE
+from ctgkit.cli.types import PAUSE, SEED, File, OutFile
 from ctgkit.config import Config, find_config
 from ctgkit.errors import ConfigError, excerpt, near
 

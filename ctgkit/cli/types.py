@@ -6,7 +6,6 @@ digits of other scripts, names that no resolver takes, folders that don't exist.
 
 import math
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -16,7 +15,6 @@ from click.core import ParameterSource
 
 from ctgkit.cli.streams import DASH, taken_from_stdin
 from ctgkit.config import sensor_id_of
-from ctgkit.dsn import PREFIX as DSN_PREFIX
 from ctgkit.dsn import Dsn, is_dsn, read_dsn
 from ctgkit.errors import excerpt
 from ctgkit.net.addresses import checked_host, host_and_port, websocket_url
@@ -238,6 +236,22 @@ class FaultOption(click.ParamType["Fault"]):
             self.fail(f"{excerpt(str(value))}: {error}", param, ctx)
 
 
+def refuse_typed_password(
+    dsn: Dsn, param: click.Parameter | None, ctx: click.Context | None, kind: click.ParamType[Any]
+) -> None:
+    """Refuse a password on the command line."""
+    if dsn.has_password and is_typed(param, ctx):
+        reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
+        kind.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
+
+
+def is_typed(param: click.Parameter | None, ctx: click.Context | None) -> bool:
+    """Return whether a value stands on the command line, where everybody sees it."""
+    if ctx is None or param is None:
+        return False
+    return ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+
+
 class File(click.Path):
     """A file to read; it need not exist unless *exists* says so: then its reader complains."""
 
@@ -287,7 +301,7 @@ class Recorded(File):
             dsn = read_dsn(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        _hide_password(dsn, param, ctx, self)
+        refuse_typed_password(dsn, param, ctx, self)
         return dsn
 
 
@@ -334,85 +348,3 @@ class OutFile(File):
         if not os.access(path if path.exists() else folder, os.W_OK):
             self.fail(f"{path}: may not be written", param, ctx)
         return path
-
-
-STORE_PREFIX = "sqlite:///"
-
-
-def _store(text: str) -> Path:
-    path = text.removeprefix(STORE_PREFIX)
-    if path in ("", text) or "\0" in path:
-        raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH")
-    if path.startswith((":", "file:")) or "?" in path:
-        reason = "is no file's path: what was acknowledged has to be kept in one"
-        raise ValueError(f"{excerpt(path)!r} {reason}")
-    return Path(path)
-
-
-class Database(Refined["Path | Dsn"]):
-    """A database: a file of SQLite's, or the address of PostgreSQL's."""
-
-    def __init__(self) -> None:
-        super().__init__(f"{STORE_PREFIX}PATH|{DSN_PREFIX}…", _database)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return what the text means; a password in it comes from files or the environment only."""
-        meant = super().convert(value, param, ctx)
-        if isinstance(meant, Dsn):
-            _hide_password(meant, param, ctx, self)
-        return meant
-
-
-def _hide_password(
-    dsn: Dsn, param: click.Parameter | None, ctx: click.Context | None, kind: click.ParamType[Any]
-) -> None:
-    """Refuse a password on the command line."""
-    if dsn.has_password and _typed(param, ctx):
-        reason = "lists of processes would show the password: use PGPASSWORD, PGPASSFILE,"
-        kind.fail(f"{reason} a CTGKIT_… variable or ctgkit.toml", param, ctx)
-
-
-def _typed(param: click.Parameter | None, ctx: click.Context | None) -> bool:
-    """Return whether a value stands on the command line, where everybody sees it."""
-    if ctx is None or param is None:
-        return False
-    return ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-
-
-class BusAddress(Refined[str]):
-    """Addresses of NATS servers."""
-
-    def __init__(self) -> None:
-        super().__init__("nats://HOST[:PORT][/NAME]", _bus)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the address; a secret in it comes from files or the environment only."""
-        meant = str(super().convert(value, param, ctx))
-        if "@" in meant and _typed(param, ctx):
-            reason = "lists of processes would show the password: use CTGKIT_SERVE_BUS"
-            self.fail(f"{reason} or ctgkit.toml", param, ctx)
-        return meant
-
-
-def _bus(text: str) -> str:
-    one = re.compile(r"(nats|tls)://([^@/\s,]+@)?[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9_-]*)?")
-    for url in text.split(","):
-        if not one.fullmatch(url):  # it isn't shown: a password may be in it
-            raise ValueError("is not nats://[USER:PASSWORD@]HOST[:PORT][/NAME]")
-    return text
-
-
-def _database(text: str) -> Path | Dsn:
-    if is_dsn(text):
-        return read_dsn(text)
-    if not text.startswith(STORE_PREFIX):
-        raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH, nor {DSN_PREFIX}…")
-    return _store(text)
-
-
-STORE = Database()
-FILE_OR_STORE = Refined(
-    f"{STORE_PREFIX}PATH",
-    lambda text: _store(text if text.startswith(STORE_PREFIX) else STORE_PREFIX + text),
-)
-"""The same, or the mere path, for an option that took paths once."""

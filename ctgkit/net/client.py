@@ -98,18 +98,14 @@ async def dial(
         ``ws://…`` or ``wss://…``.
     kind : type or callable
         Makes the connection.
-    headers : mapping or iterable of pairs
-        Further headers: tokens.
-    offers : sequence of str
-        Subprotocols.
+    headers, offers : mapping or iterable of pairs, sequence of str
+        Further headers (tokens), and subprotocols.
     open_timeout_s, close_timeout_s : float
         For the handshake, and for the peer's answer to a close frame, seconds.
     max_bytes, max_queue : int or None
         Largest message, and messages that wait to be read; None: no bound.
-    pings : bool
-        Whether we ping, and give up a peer that doesn't answer.
-    **more
-        Passed on to :class:`websockets.asyncio.client.connect`.
+    pings, **more
+        Whether we ping, and give up a peer that doesn't answer; for ``connect`` of websockets.
 
     Raises
     ------

@@ -243,10 +243,8 @@ async def open_server(
         Called for every answer of 400 and above.
     select_subprotocol : callable or None
         As in websockets.
-    max_bytes : int
-        Largest message; a larger one closes with 1009.
-    max_queue : int
-        Messages that wait to be read.
+    max_bytes, max_queue : int
+        Largest message (a larger one closes with 1009); messages that wait to be read.
     handshake_timeout_s : float
         How long a peer may take to send its request and to get the answer, seconds.
     ping_every_s : float or None
@@ -254,31 +252,24 @@ async def open_server(
     tls : ssl.SSLContext or None
         None serves in plain.
     """
-    door = _door(answer, rules, on_refused, secure=tls is not None)
-
-    servers = [
-        await serve(
-            handle,
-            sock=sock,
-            backlog=BACKLOG,
-            create_connection=cast(type[ServerConnection], connection),
-            process_request=door,
-            process_response=_note_rejected,
-            select_subprotocol=select_subprotocol,
-            compression=None,
-            max_size=max_bytes,
-            max_queue=max_queue,
-            open_timeout=handshake_timeout_s,
-            close_timeout=CLOSE_TIMEOUT_S,
-            ping_interval=ping_every_s,
-            ping_timeout=PONG_TIMEOUT_S,
-            server_header="ctgkit",
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls else None,
-        )
-        for sock in listeners
-    ]
-    return OpenServer(servers)
+    settings: dict[str, Any] = {
+        "backlog": BACKLOG,
+        "create_connection": cast(type[ServerConnection], connection),
+        "process_request": _door(answer, rules, on_refused, secure=tls is not None),
+        "process_response": _note_rejected,
+        "select_subprotocol": select_subprotocol,
+        "compression": None,
+        "max_size": max_bytes,
+        "max_queue": max_queue,
+        "open_timeout": handshake_timeout_s,
+        "close_timeout": CLOSE_TIMEOUT_S,
+        "ping_interval": ping_every_s,
+        "ping_timeout": PONG_TIMEOUT_S,
+        "server_header": "ctgkit",
+        "ssl": tls,
+        "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S if tls else None,
+    }
+    return OpenServer([await serve(handle, sock=sock, **settings) for sock in listeners])
 
 
 def _door(answer: Answers, rules: Rules, on_refused: OnRefused, *, secure: bool) -> Answerer:

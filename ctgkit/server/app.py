@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,20 +14,18 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.config import SensorEntry
-from ctgkit.errors import excerpt
-from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, problem
+from ctgkit.net.http import Answer, Asked, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.refusals import log_refusal
 from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.server.audit import AuditLog, asked_for, configuration
-from ctgkit.server.broadcast import Broadcast
+from ctgkit.server.broadcast import Broadcast, shown
 from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Attempts,
     Gate,
     PageAsks,
-    Part,
     Reads,
     Report,
     SensorEnters,
@@ -38,7 +36,7 @@ from ctgkit.server.door import (
     select_subprotocol,
     token_digest,
 )
-from ctgkit.server.health import health_of
+from ctgkit.server.health import health_of, report
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.intake import SampleIntake
 from ctgkit.server.livepage import page_answers
@@ -55,12 +53,12 @@ from ctgkit.server.roster import Roster
 from ctgkit.server.sensors import SensorControls
 from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.settings import BackendSettings
-from ctgkit.server.store.writer import Again, Store
+from ctgkit.server.store.engine import Again
+from ctgkit.server.store.writer import Store
 from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
-HOUSEKEEPING_EVERY_S = 0.25
 WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
 CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
 LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
@@ -182,7 +180,10 @@ class Backend:
             case PageAsks(name, query):
                 return await self._page.answer(name, query)
             case Report(name):
-                return self._report(name)
+                trouble = (
+                    "stopping" if self._stopping else self._registry.trouble(NOT_READY_AFTER_S)
+                )
+                return report(name, trouble, self.health, self.counters.text)
             case Reads(name, places, query):
                 return await self._rest.answer(name, places, query)
             case Answer():
@@ -210,20 +211,6 @@ class Backend:
             case _:
                 return len(sensors) + len(self._broadcast) >= limit
 
-    def _report(self, name: str) -> Answer:
-        match name:
-            case "health":
-                return json_answer(self.health())
-            case "metrics":
-                kind = "text/plain; version=0.0.4; charset=utf-8"
-                return Answer(200, self.counters.text(), kind)
-            case "readyz" if self._stopping:
-                return Answer(503, b"stopping\n", PLAIN)
-            case "readyz" if why := self._registry.trouble(NOT_READY_AFTER_S):
-                return Answer(503, f"{why}\n".encode(), PLAIN)
-            case _:  # livez, readyz
-                return Answer(200, b"ok\n", PLAIN)
-
     def health(self) -> dict[str, object]:
         """Return what ``/api/health`` says."""
         trouble = self._store.degraded or self._registry.trouble(NOT_READY_AFTER_S)
@@ -239,20 +226,11 @@ class Backend:
             case ViewerEnters(backfill_s, admitted, part):
                 if admitted or await self._shows_token(connection):
                     self._note("connected", connection, role="viewer")
-                    shows = None if part is None else self._shown(part)
+                    shows = None if part is None else shown(part, self._beds)
                     past = self._results.past(backfill_s, shows)
                     await self._broadcast.serve(connection, past, shows)
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
-
-    def _shown(self, part: Part) -> Callable[[str], bool]:
-        """Return what says whether a sensor belongs to a part."""
-        beds = self._beds
-        if unknown := sorted(part.beds.difference(beds.values())):
-            log.info("a viewer wants bed %s: no sensor has it", excerpt(unknown[0]))
-        if strange := sorted(part.sensors.difference(beds)):
-            log.info("a viewer wants sensor %s: it is not known", strange[0])
-        return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))
 
     async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
         if sensor_id not in self._beds:  # removed since it showed its token
@@ -338,17 +316,12 @@ class Backend:
         if attendance is not None and attendance in self._sockets:
             self._tasks.create_task(self._sockets[attendance].close(*WITHDRAWN))
 
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
-            self._results.store_due(time.monotonic())
-
     # Life
 
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         roster = self._store.watch(self._roster, self._withdraw)
-        own = [self._store.maintain_forever(), self._keep_house(), roster]
+        own = [self._store.maintain_forever(), self._results.keep_house(), roster]
         parts = [*own, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
 

@@ -12,13 +12,18 @@ import contextlib
 import logging
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
+from ctgkit.errors import excerpt
 from ctgkit.net.frames import send_frames, text_frame, write_frames_unless_full
 from ctgkit.net.newcomers import BoundedConnection
+
+if TYPE_CHECKING:
+    from ctgkit.server.door import Part
 
 log = logging.getLogger(__name__)
 
@@ -182,3 +187,12 @@ async def _send(viewer: _Viewer, frames: list[bytes]) -> None:
             await send_frames(viewer.connection, frames)
     except TimeoutError:
         viewer.overflow.set()
+
+
+def shown(part: "Part", beds: Mapping[str, str]) -> Callable[[str], bool]:
+    """Return what says whether a sensor belongs to the part that a viewer wants."""
+    if unknown := sorted(part.beds.difference(beds.values())):
+        log.info("a viewer wants bed %s: no sensor has it", excerpt(unknown[0]))
+    if strange := sorted(part.sensors.difference(beds)):
+        log.info("a viewer wants sensor %s: it is not known", strange[0])
+    return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))

@@ -19,12 +19,12 @@ from ctgkit.cli.options import (
     ready_file_option,
     store_option,
 )
+from ctgkit.cli.stores import BusAddress
 from ctgkit.cli.types import (
     JSON_LINES,
     PAUSE,
     PORT,
     SENSORS,
-    BusAddress,
     File,
     Host,
     OutFile,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit.cli.options import argument, command, current_config, json_option, store_option
-from ctgkit.cli.types import STORE
+from ctgkit.cli.stores import STORE
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError, Unreachable, printable
 from ctgkit.server.exam import STORE_HELP, database_of
@@ -53,9 +53,9 @@ def migrate(options: MigrateOptions) -> None:
 
 
 async def _migrate(dsn: Dsn) -> tuple[int, int]:
+    from ctgkit.server.store.engine import Again
     from ctgkit.server.store.postgres import schema
     from ctgkit.server.store.postgres.link import Link
-    from ctgkit.server.store.writer import Again
 
     link = Link(dsn)
     try:

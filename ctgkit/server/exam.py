@@ -23,7 +23,8 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.progress import Advance, progress
-from ctgkit.cli.types import STORE, OutFile, Refined, number, whole
+from ctgkit.cli.stores import STORE
+from ctgkit.cli.types import OutFile, Refined, number, whole
 from ctgkit.config import Config
 from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError, excerpt, printable

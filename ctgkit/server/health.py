@@ -1,17 +1,37 @@
-"""What ``/api/health`` says (H-1.1)."""
+"""What ``/api/health`` and its siblings say (H-1)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ctgkit import __version__
 from ctgkit.clock import utc_timestamp
+from ctgkit.net.http import PLAIN, Answer, json_answer
 from ctgkit.server.endpoints import Health
 
 if TYPE_CHECKING:
     from ctgkit.server.bus.nats import NatsBus
     from ctgkit.server.mlpool import MlPool
     from ctgkit.server.registry import Registry
+
+
+def report(
+    name: str,
+    trouble: str,
+    health: Callable[[], dict[str, object]],
+    metrics: Callable[[], bytes],
+) -> Answer:
+    """Answer ``health``, ``metrics``, ``livez`` or ``readyz``; *trouble* is why it isn't ready."""
+    match name:
+        case "health":
+            return json_answer(health())
+        case "metrics":
+            return Answer(200, metrics(), "text/plain; version=0.0.4; charset=utf-8")
+        case "readyz" if trouble:
+            return Answer(503, f"{trouble}\n".encode(), PLAIN)
+        case _:
+            return Answer(200, b"ok\n", PLAIN)
 
 
 def health_of(

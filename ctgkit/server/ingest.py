@@ -19,7 +19,7 @@ from ctgkit.net.newcomers import BoundedConnection
 from ctgkit.samples import Sample
 from ctgkit.server.counters import Counters
 from ctgkit.server.numbering import Attendance, Outcome
-from ctgkit.server.store.writer import Replies
+from ctgkit.server.store.engine import Replies
 from ctgkit.wire import SUBPROTOCOL, decode_frame, decode_sample, encode_ack, encode_reject
 
 log = logging.getLogger(__name__)

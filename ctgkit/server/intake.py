@@ -9,7 +9,8 @@ from ctgkit.samples import Sample
 from ctgkit.server.mlpool import MlPool
 from ctgkit.server.numbering import Attendance, Turn
 from ctgkit.server.results import Results
-from ctgkit.server.store.writer import Replies, Store
+from ctgkit.server.store.engine import Replies
+from ctgkit.server.store.writer import Store
 
 
 class SampleIntake:

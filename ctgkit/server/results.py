@@ -17,6 +17,7 @@ from ctgkit.server.store.writer import Store
 from ctgkit.wire import encode_result
 from ctgkit.wire.checked import check_result
 
+HOUSEKEEPING_EVERY_S = 0.25
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
 millisecond's work, which sensors don't notice."""
@@ -132,6 +133,12 @@ class Results:
     def _keep_rows(self, rows: Iterable[ResultRow]) -> None:
         for row in rows:
             self._store.add_prediction(*row)
+
+    async def keep_house(self) -> None:
+        """Store what was held for long enough, for ever."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            self.store_due(time.monotonic())
 
     def store_due(self, at_s: float) -> None:
         """Store what of repeated results has waited long enough."""

@@ -104,17 +104,8 @@ def watch(options: WatchOptions) -> int:
     backfill_s = options.backfill_s
     if not (options.plain or options.as_json) and _has_screen():
         backfill_s = VIEW_BACKFILL_S if backfill_s is None else backfill_s
-        eventloop.run(
-            _view(
-                url,
-                options,
-                file,
-                backfill_s=backfill_s,
-                sensors=chosen,
-                theme=options.theme,
-                token=token,
-            )
-        )
+        shown = {"backfill_s": backfill_s, "sensors": chosen, "theme": options.theme}
+        eventloop.run(_view(url, options, file, **shown, token=token))
         return 0
     stream = None
     if file is not None:

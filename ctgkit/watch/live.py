@@ -32,6 +32,25 @@ FRAME_S = 0.1
 HELD_LOG_LINES = 1000
 
 
+def _keyboard(
+    state: State, console: Console, stop: asyncio.Event, pace: "Pace | None"
+) -> Callable[[str], None]:
+    """Return what carries out a key."""
+    clock = asyncio.get_running_loop().time
+
+    def typed(key: str) -> None:
+        action = press(state, key)
+        if action == "quit":
+            stop.set()
+        elif action in ("faster", "slower") and pace is not None:
+            state.playing = pace.change(2.0 if action == "faster" else 0.5)
+            notify(state, f"playing {state.playing:g} seconds per second", clock())
+        elif action == "save":
+            notify(state, save_picture(state, console, clock()), clock())
+
+    return typed
+
+
 async def run_view(
     url: str,
     *,
@@ -74,18 +93,8 @@ async def run_view(
         source=url, only=sensors, theme=theme, playing=None if pace is None else pace.speed
     )
     clock = asyncio.get_running_loop().time
-
-    def typed(key: str) -> None:
-        action = press(state, key)
-        if action == "quit":
-            stop.set()
-        elif action in ("faster", "slower") and pace is not None:
-            state.playing = pace.change(2.0 if action == "faster" else 0.5)
-            notify(state, f"playing {state.playing:g} seconds per second", clock())
-        elif action == "save":
-            notify(state, save_picture(state, console, clock()), clock())
-
     console = Console()
+    typed = _keyboard(state, console, stop, pace)
     async with asyncio.TaskGroup() as group:
         stream = stream or follow(viewer_url(url, backfill_s), token)
         reader = group.create_task(_read(state, stream, clock))

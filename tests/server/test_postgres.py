@@ -16,8 +16,8 @@ from ctgkit.samples import Sample
 from ctgkit.server.registry import LocalRegistry
 from ctgkit.server.session import Session
 from ctgkit.server.settings import BackendSettings
+from ctgkit.server.store.engine import Again, Group, Question
 from ctgkit.server.store.sqlite import open_store
-from ctgkit.server.store.writer import Again, Group, Question
 from tests.conftest import TIME_FACTOR
 from tests.flow.processes import ask, until
 from tests.postgres import query

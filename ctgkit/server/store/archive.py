@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ctgkit.errors import StoreError
-from ctgkit.server.store import lookback, schema
+from ctgkit.server.store import lookback, queries, schema
 from ctgkit.server.store.lookback import Page, Place
 
 CACHE_KIB = 32 << 10
@@ -71,7 +71,7 @@ class Archive:
         """Return a page of a sensor's rows, the newest one without a place; None: there is none."""
 
         def read(db: sqlite3.Connection) -> Page | None:
-            key = db.execute(schema.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
+            key = db.execute(queries.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
             if key is None:
                 return None
             end = place or lookback.newest_place(db, examination_id, key[0])
@@ -89,7 +89,7 @@ class Archive:
                 row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone()
             ):
                 key = row[1]
-                named = db.execute(schema.SELECT_SENSOR_NAME, (key,)).fetchone()
+                named = db.execute(queries.SELECT_SENSOR_NAME, (key,)).fetchone()
                 if named and isinstance(named[0], str):
                     found.append(named[0])
             return found
@@ -104,12 +104,12 @@ class Archive:
         def read(db: sqlite3.Connection) -> tuple[list[str], int | None]:
             end = 2**63 - 1 if before is None else before
             last = db.execute(
-                schema.SELECT_RESULT_BEFORE, (examination_id, end, RESULTS_AT_ONCE - 1)
+                queries.SELECT_RESULT_BEFORE, (examination_id, end, RESULTS_AT_ONCE - 1)
             ).fetchone()
             low = -(2**63) if last is None else last[0]
             bodies: list[str] = []
             size = 0
-            for number, body in db.execute(schema.SELECT_WITH_EVENTS, (examination_id, low, end)):
+            for number, body in db.execute(queries.SELECT_WITH_EVENTS, (examination_id, low, end)):
                 if size > RESULTS_MAX_BYTES:
                     return bodies, number
                 if isinstance(body, str):
@@ -134,7 +134,7 @@ class Archive:
         def read(db: sqlite3.Connection) -> list[dict[str, Any]]:
             end = 2**63 - 1 if before is None else before - 1
             wanted = {"before": end, "search": search.casefold(), "limit": EXAMINATIONS_MAX}
-            cursor = db.execute(schema.SEARCH_EXAMINATIONS, wanted)
+            cursor = db.execute(queries.SEARCH_EXAMINATIONS, wanted)
             names = [column[0] for column in cursor.description]
             rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
             return [row for row in rows if not any(isinstance(v, bytes) for v in row.values())]
@@ -145,7 +145,7 @@ class Archive:
         """Return an examination's notes that are ours; others' text in that column isn't."""
 
         def read(db: sqlite3.Connection) -> list[dict[str, Any]]:
-            found = db.execute(schema.SELECT_NOTES, (examination_id,)).fetchone()
+            found = db.execute(queries.SELECT_NOTES, (examination_id,)).fetchone()
             text = found[0] if found and isinstance(found[0], str) else ""
             return [note for line in text.splitlines() if (note := _note_of(line))]
 
@@ -158,7 +158,7 @@ class Archive:
         def write(db: sqlite3.Connection) -> bool:
             wanted = {"id": examination_id, "line": line, "room": NOTES_MAX_CHARS - len(line)}
             with db:
-                return db.execute(schema.ADD_NOTE, wanted).rowcount == 1
+                return db.execute(queries.ADD_NOTE, wanted).rowcount == 1
 
         return await self._run(write)
 

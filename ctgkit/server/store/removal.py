@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
-from ctgkit.server.store import schema
+from ctgkit.server.store import queries, schema
 
 ROWS_AT_ONCE = 2_000
 """Rows that one transaction removes from SQLite, some 10 ms: so long a backend has to wait."""
@@ -28,18 +28,18 @@ def remove_some(db: sqlite3.Connection, examination_id: int) -> bool:
     with db:
         db.execute("BEGIN IMMEDIATE")
         left = ROWS_AT_ONCE
-        for sql in (schema.REMOVE_SAMPLES, schema.REMOVE_PREDICTIONS):
+        for sql in (queries.REMOVE_SAMPLES, queries.REMOVE_PREDICTIONS):
             if left:
                 left -= db.execute(sql, (examination_id, left)).rowcount
         if left:
-            for sql in schema.REMOVE_EXAMINATION:
+            for sql in queries.REMOVE_EXAMINATION:
                 db.execute(sql, (examination_id,))
         return left > 0
 
 
 def remove_old(db: sqlite3.Connection, keep_days: float) -> bool:
     """Remove some rows of the first examination that is too old; return whether there was one."""
-    found = db.execute(schema.SELECT_OLD, (keep_days,)).fetchone()
+    found = db.execute(queries.SELECT_OLD, (keep_days,)).fetchone()
     if found is None:
         return False
     remove_some(db, found[0])
@@ -51,7 +51,7 @@ class _Sqlite:
         self._db = db
 
     def remove(self, examination_id: int) -> bool:
-        if self._db.execute(schema.SELECT_OVER, (examination_id,)).fetchone() is None:
+        if self._db.execute(queries.SELECT_OVER, (examination_id,)).fetchone() is None:
             return False
         while not remove_some(self._db, examination_id):
             pass

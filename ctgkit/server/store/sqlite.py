@@ -17,11 +17,12 @@ from ctgkit.server.roster import Known
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
 from ctgkit.server.store.archive import Archive
+from ctgkit.server.store.engine import Again, Group, Reading, Recovered, Written
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.removal import remove_old
 from ctgkit.server.store.transaction import Transaction
-from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Store, Written
+from ctgkit.server.store.writer import Store
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ctgkit.errors import StoreError, excerpt
 from ctgkit.server.roster import Known
-from ctgkit.server.store import schema
+from ctgkit.server.store import queries, schema
 from ctgkit.server.store.copying import Examination, Result, Row, Sensor, Stream, interrupted
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.removal import beside
@@ -28,7 +28,7 @@ class SqliteSide:
 
     def examinations(self) -> list[Examination]:
         """Return all, by ascending id; an open one as interrupted."""
-        rows = self._db.execute(schema.COPY_EXAMINATIONS).fetchall()
+        rows = self._db.execute(queries.COPY_EXAMINATIONS).fetchall()
         return [interrupted(Examination(*row[:-1]), row[-1]) for row in map(self._checked, rows)]
 
     def _checked(self, row: Any) -> Any:
@@ -38,15 +38,15 @@ class SqliteSide:
 
     def sensors(self) -> list[Sensor]:
         """Return all sensors."""
-        return [Sensor(*row) for row in self._db.execute(schema.COPY_SENSORS)]
+        return [Sensor(*row) for row in self._db.execute(queries.COPY_SENSORS)]
 
     def streams(self) -> list[Stream]:
         """Return all streams."""
-        return [Stream(*row) for row in self._db.execute(schema.COPY_STREAMS)]
+        return [Stream(*row) for row in self._db.execute(queries.COPY_STREAMS)]
 
     def samples(self, examination_id: int) -> Iterator[Row]:
         """Yield the samples of an examination in the order in which they were stored."""
-        for row in self._db.execute(schema.COPY_SAMPLES, (examination_id,)):
+        for row in self._db.execute(queries.COPY_SAMPLES, (examination_id,)):
             self._demand(row, _ROW_TYPES, examination_id)
             # Integers that somebody wrote there are the same numbers.
             sec, *values = (None if value is None else float(value) for value in row[3:7])
@@ -54,7 +54,7 @@ class SqliteSide:
 
     def results(self, examination_id: int) -> Iterator[Result]:
         """Yield its results."""
-        for row in self._db.execute(schema.COPY_RESULTS, (examination_id,)):
+        for row in self._db.execute(queries.COPY_RESULTS, (examination_id,)):
             self._demand(row, _RESULT_TYPES, examination_id)
             yield Result(*row)
 
@@ -69,10 +69,10 @@ class SqliteSide:
     def prepare(self, sensors: list[Sensor], streams: list[Stream]) -> None:
         """Know what rows refer to."""
         with self._db:
-            self._db.executemany(schema.COPY_SENSOR, sensors)
+            self._db.executemany(queries.COPY_SENSOR, sensors)
             keys = self._keys()
             self._db.executemany(
-                schema.COPY_STREAM, [(s.id, keys[s.uuid], s.name) for s in streams]
+                queries.COPY_STREAM, [(s.id, keys[s.uuid], s.name) for s in streams]
             )
 
     def _keys(self) -> dict[str, int]:
@@ -86,19 +86,19 @@ class SqliteSide:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
-                schema.COPY_EXAMINATION,
+                queries.COPY_EXAMINATION,
                 (
                     number, examination.bed, examination.status, examination.start_time,
                     examination.end_time, examination.notes,
                 ),
             )  # fmt: skip
             self._db.executemany(
-                schema.COPY_SAMPLE, ((number, keys[row.uuid], *row) for row in samples)
+                queries.COPY_SAMPLE, ((number, keys[row.uuid], *row) for row in samples)
             )
             self._db.executemany(
-                schema.COPY_RESULT, ((number, keys[row.uuid], *row[1:]) for row in results)
+                queries.COPY_RESULT, ((number, keys[row.uuid], *row[1:]) for row in results)
             )
-            self._db.execute(schema.COPY_PARTS, (number,))
+            self._db.execute(queries.COPY_PARTS, (number,))
 
     def finish(self) -> None:
         """Do nothing: ids go on after the largest."""

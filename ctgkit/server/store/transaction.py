@@ -8,7 +8,7 @@ from typing import Any
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome
 from ctgkit.server.store import schema
-from ctgkit.server.store.writer import Group, Question, Written
+from ctgkit.server.store.engine import Group, Question, Written
 
 ROWS_PER_STATEMENT = (512, 64, 8, 1)
 """Rows that one statement inserts, as many as are there. For each statement the writer's thread

@@ -9,10 +9,10 @@ from ctgkit.errors import StoreError
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Outcome
 from ctgkit.server.roster import Known
+from ctgkit.server.store.engine import Again, Group, Reading, Recovered, Written
 from ctgkit.server.store.past import RATE_MAX_HZ
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import Node
-from ctgkit.server.store.writer import Again, Group, Reading, Recovered, Written
 
 log = logging.getLogger(__name__)
 

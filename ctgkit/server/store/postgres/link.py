@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ctgkit.dsn import Dsn
 from ctgkit.errors import CtgkitError, StoreError
 from ctgkit.net.postgres import connect, line_of
-from ctgkit.server.store.writer import Again
+from ctgkit.server.store.engine import Again
 
 if TYPE_CHECKING:
     import asyncpg

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from ctgkit.dsn import Dsn
 from ctgkit.errors import Unreachable
 from ctgkit.server.settings import BackendSettings
+from ctgkit.server.store.engine import Again, Recovered
 from ctgkit.server.store.postgres import schema
 from ctgkit.server.store.postgres.engine import PostgresEngine
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import Node
 from ctgkit.server.store.postgres.registry import PostgresRegistry
-from ctgkit.server.store.writer import Again, Recovered, Store
+from ctgkit.server.store.writer import Store
 
 HANDOVER_S = 15.0
 """How long an examination whose sensor was lost stays open unless told, seconds: a sensor of a dead

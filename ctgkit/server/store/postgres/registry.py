@@ -14,9 +14,10 @@ from typing import Any
 from ctgkit.errors import StoreError
 from ctgkit.server.numbering import Attendance, Numbers
 from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
+from ctgkit.server.store.engine import Again
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import DEADLINE_S, Node
-from ctgkit.server.store.writer import Again, Store
+from ctgkit.server.store.writer import Store
 
 log = logging.getLogger(__name__)
 
