@@ -1,4 +1,4 @@
-.PHONY: help check fix test test-ambient coverage test-slow chaos fuzz bench bench-quick soak realism strips audit docs demo
+.PHONY: help check fix test test-ambient coverage test-slow chaos fuzz bench bench-quick soak realism strips audit docs wheel demo
 help:       ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 check:      ## what every commit must pass: format, lint, types, tests
@@ -40,6 +40,8 @@ strips:     ## draw docs/scenarios/*.png and docs/scenarios.md (needs matplotlib
 	python docs/make_strips.py
 docs:       ## build the documentation as a site in ./site, warnings are errors (needs the docs extra)
 	python docs/build_site.py
+wheel:      ## build and check sdist and wheel, try the wheel in each Python from 3.11 that is here
+	bash .ci/wheel
 audit:      ## known holes in the packages we depend on (asks pypi.org)
 	d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && python -m venv $$d/ours && python -m venv $$d/tool && \
 	$$d/ours/bin/pip install -q '.[fast,paper,wfdb,edf,parquet,excel,testing]' && \

@@ -100,10 +100,11 @@ class Shell:
         return int(code[1]), said.decode("utf-8", "replace")
 
     def close(self) -> None:
-        """End the shell and whatever still runs in it."""
-        with contextlib.suppress(OSError):
-            os.write(self.fd, b"kill $(jobs -p) 2>/dev/null; exit\n")
-            os.close(self.fd)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGHUP)
+        """End the shell and whatever still runs in its session."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has just ended
+                session = int(stat.read_text().rpartition(")")[2].split()[3])
+                if session == self.pid:
+                    os.kill(int(stat.parent.name), signal.SIGKILL)
+        os.close(self.fd)
         os.waitpid(self.pid, 0)

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 import tomllib
 from pathlib import Path
 
@@ -76,3 +77,15 @@ def test_it_can_be_followed_literally(tmp_path):
         shell.close()
     made = {path.name for path in (clone / "ward").iterdir()}
     assert {"ctgkit.toml", "ctgkit.db", "labour.csv", "labour.pdf", "exam.csv", "run.jsonl"} <= made
+
+
+@pytest.mark.slow
+def test_nothing_outlives_the_shell(tmp_path):
+    """Also where a line failed before the servers were stopped."""
+    shell = Shell(tmp_path)
+    _, said = shell.run("sleep 1000 & echo pid=$!")
+    shell.close()
+    stat = Path("/proc", re.search(r"pid=(\d+)", said)[1], "stat")
+    ends_s = time.monotonic() + 30
+    while stat.exists() and ") Z" not in stat.read_text():  # killed, but nobody has taken note
+        assert time.monotonic() < ends_s

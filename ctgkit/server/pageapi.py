@@ -191,6 +191,8 @@ class PageApi:
             if examination is not None
             else sorted(self._open_examinations())[:MAX_SENSORS]
         )
+        if before is None:
+            await self._store.settled()
         found = []
         for examination_id in wanted:
             bodies, following = await self._archive.bodies_with_events(examination_id, before)

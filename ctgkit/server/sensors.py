@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
 """How long one sensor may take to answer, seconds; the others don't wait for it."""
+ORDER_TIMEOUT_S = 8.0
+"""How long one may take to do what somebody told it alone, seconds: it stops when all that it
+measured is acknowledged. Below the time that a request may take in all."""
 CALLS_MAX = 100
 """Sensors that are called at a time."""
 LINE_MAX_BYTES = 1024
@@ -91,7 +94,7 @@ class SensorControls:
         query = urlencode(order.parameters)
         path = _PATHS[order.verb] + (f"?{query}" if query else "")
         try:
-            async with self._lines, asyncio.timeout(TIMEOUT_S):
+            async with self._lines, asyncio.timeout(ORDER_TIMEOUT_S):
                 status, body = await _ask(sensor.control or "", path)
         except (OSError, ValueError, EOFError) as error:  # TimeoutError is an OSError
             log.warning("sensor %s: %s: %s", sensor.id, path, str(error) or type(error).__name__)

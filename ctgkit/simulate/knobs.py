@@ -73,7 +73,7 @@ KNOBS: dict[str, Knob] = {
     "toco.breathing": Knob("units", 0, 20, 0.4, "Size (rms) of the breathing ripple."),
     "toco.breathing_per_min": Knob("/min", 8, 40, 20, "The mother's breathing rate.", fixed=True),
     "toco.noise": Knob("units", 0, 20, 0.5, "Size (rms) of belt and muscle noise."),
-    "toco.noise_slope": Knob("", 0, 6, 2.4, "Fall of that noise's power.", fixed=True),
+    "toco.noise_slope": Knob("", 0, 8, 2.4, "Fall of that noise's power.", fixed=True),
     "toco.smoothing_s": Knob("s", 0, 10, 0.5, "Length of the moving average.", fixed=True),
     "toco.drift": Knob("units", 0, 40, 2, "Size (rms) of the belt's slow drift."),
     "toco.spikes_per_h": Knob("/h", 0, 240, 4, "Movement artefacts."),

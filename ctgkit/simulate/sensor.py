@@ -274,7 +274,7 @@ class Sensor:
         belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
         mask, t_s = mask[MARGIN:], t_s[MARGIN:]
         off = (mask & MASK_BITS["off"]).astype(bool)
-        uterus, spasms = self._wire(block, belt.shown[MARGIN:], belt.contractile[MARGIN:])
+        uterus, spasms = self._wire(block, belt.shown, belt.contractile[MARGIN:])
         uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
         return Rendered(
             Chunk(t_s, shown, uterus, spasms),
@@ -329,15 +329,20 @@ class Sensor:
         return shown[MARGIN - WARM_UP :]
 
     def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
-        """Return uterus and spasms in the units of the profile (notes/signal_model.md 3)."""
+        """Return uterus and spasms in the units of the profile (notes/signal_model.md 3).
+
+        *shown* has MARGIN samples before the block, in which a shown value may begin.
+        """
         if self.patient.words["sensor.profile"] == "original":
-            tenths = np.round(10 * np.clip(14.8 + 0.4 * shown, 0, 60))
+            tenths = np.round(10 * np.clip(14.8 + 0.4 * shown[MARGIN:], 0, 60))
             hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)
             spasms = 20 + 1.5 * np.maximum(0, tenths / 10 - 28) + 0.5 * hiss
             return tenths / 10, np.round(10 * spasms) / 10
         grid = self.patient.at("toco.grid", 0.0)
         every = max(1, round(self.patient.at("toco.update_s", 0.0) * ENGINE_HZ))
-        shown = shown[np.arange(BLOCK) // every * every]
+        phase = int(every * self._streams.generator("toco.update", 0).random())
+        age = (block * BLOCK - phase + np.arange(BLOCK)) % every
+        shown = shown[MARGIN + np.arange(BLOCK) - age]
         return np.round(shown / grid) * grid, np.round(contractile * 2) / 2
 
 

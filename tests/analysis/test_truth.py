@@ -138,9 +138,9 @@ def test_events_and_baseline_of_clean_patients():
     print(figures, {k: round(f1(v), 3) for k, v in all_of_them.items()}, rmsd_bpm, typed)
     assert f1(total["acceleration"]) >= 0.90, figures
     assert f1(all_of_them["acceleration"]) >= 0.85, all_of_them
-    assert f1(total["deceleration"]) >= 0.90, figures
+    assert f1(total["deceleration"]) >= 0.93, figures
     assert f1(total["contraction"]) >= 0.95, figures
-    assert rmsd_bpm <= 3  # tachysystole alone: 6, docs/analysis.md
+    assert rmsd_bpm <= 2.7  # tachysystole alone: 5, docs/analysis.md
     assert np.isfinite(squares).mean() >= 0.95
     assert typed >= 0.85, types
 
@@ -276,5 +276,6 @@ def test_the_worst_traces_are_not_turned_upside_down(seed):
         last = report.analyses[-1]
         assert last.figo.level == "pathological", name
         assert last.prediction.hypoxia_risk in ("high", "critical"), name
-    assert np.mean(near) >= 0.85
+    print(np.mean(near), 2 * hits / (wanted + found))
+    assert np.mean(near) >= 0.88
     assert 2 * hits / (wanted + found) >= 0.85

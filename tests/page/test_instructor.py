@@ -43,7 +43,7 @@ async def test_a_sensor_that_is_off_is_started_and_disturbed(tmp_path, browser):
         await tab.until("document.querySelector('article [data-part=fhr]').innerText !== '---'")
         await tab.run(f"{choice}[1].value = 'off'")
         await tab.run(f"{choice}[1].dispatchEvent(new Event('change'))")
-        assert (await press(tab, "Inject now")).startswith("injected, event off · 0:")
+        assert (await press(tab, "Inject now")).startswith("injected, event off · ")
         assert await press(tab, "Stop") == "stopped"
         (played,) = repertoire.sensors.values()
         assert played.patient.scenario.id == "tachycardia-fever"

@@ -11,7 +11,7 @@ from ctgkit.config import SensorEntry
 from ctgkit.server.livepage import page_files
 from ctgkit.wire import SUBPROTOCOL, TOKEN_HEADER
 from tests.page.browser import CHROMIUM, chromium, tab_of
-from tests.server.parties import acked, backend_on, message, ml_service, result, ws
+from tests.server.parties import acked, backend_on, message, ml_service, result, until, ws
 
 pytestmark = [
     pytest.mark.browser,
@@ -118,6 +118,7 @@ async def test_look_back_and_marks(tmp_path, browser):
         await backend.ml_connected()
         async with sensor(backend) as s:
             await fill(s, 900)
+        await until(lambda: backend.counters.results["relayed"] > 4 * 70)
         await opened(tab, backend, width=700, height=700)
         where = "document.querySelector('.tools [role=status]').innerText"
         await tab.until(f"{where}.endsWith('0:14:59')")

@@ -16,7 +16,6 @@ from ctgkit import wire
 from ctgkit.analysis.analyzer import Analyzer
 from ctgkit.cli.main import cli
 from ctgkit.errors import CtgkitError, RecordingError
-from ctgkit.mlstub.service import members
 from ctgkit.recording import read_recording
 from ctgkit.recording.format import VERSION, Header, Line
 from ctgkit.recording.journal import JournalWriter
@@ -89,7 +88,7 @@ def test_a_recorded_stream_of_results_is_scored(folder, tmp_path):
                     analysis.prediction,
                     status_of(analysis.prediction.hypoxia_probability),
                 )
-                frame = wire.encode_result(sample, said, status, "", members(analysis))
+                frame = wire.encode_result(sample, said, status, "", analysis.members())
                 journal.write(Line(t_s, "v1", "<", frame))
         journal.write(Line(t_s, "v1", "<", b"garbage"))
     code, found = figures(folder / "case.jsonl", stream)

@@ -43,7 +43,7 @@ async def ward(path):
         def settings(url):
             return FleetSettings(
                 url=url, credentials=SENSORS[:1], make_source=repertoire.source, first_seq=1,
-                speed=200.0, control=("127.0.0.1", 0), on_control=bound.append,
+                speed=40.0, control=("127.0.0.1", 0), on_control=bound.append,
                 choose=repertoire.choose, stop=stop,
             )  # fmt: skip
 

@@ -17,7 +17,7 @@ from ctgkit.server.registry import LocalRegistry
 from ctgkit.server.session import Session
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.sqlite import open_store
-from ctgkit.server.store.writer import Group, Question
+from ctgkit.server.store.writer import Again, Group, Question
 from tests.conftest import TIME_FACTOR
 from tests.flow.processes import ask, until
 from tests.postgres import query
@@ -222,7 +222,12 @@ async def test_a_node_that_was_declared_dead_stores_and_acknowledges_nothing(pos
 
 async def test_a_silent_node_is_fenced_by_another_and_its_sensors_are_let_go(postgres):
     dsn = await postgres.database()
+
+    async def silent():
+        pass
+
     async with node_on(dsn, "quiet") as (_, registry):
+        registry._beat = silent
         await claimed(registry, 2)
         await query(dsn, "UPDATE nodes SET seen = seen - interval '1 hour' WHERE id = 'quiet'")
         # The row is the node's: who holds it is alive.
@@ -362,6 +367,28 @@ async def test_a_commit_that_takes_too_long_is_asked_for_again(postgres, monkeyp
         await store.written()
         assert store.degraded == ""
     assert (await query(dsn, COUNT))[0] == (4, 4)
+
+
+async def test_a_claim_whose_answer_was_lost_leaves_no_examination_open(postgres):
+    """The database let the sensor in, the node doesn't know: it tells the database otherwise."""
+    dsn = await postgres.database()
+    async with node_on(dsn, handover_s=0.0) as (_, registry):
+        fetch, link = registry._link.fetch, registry._link
+
+        async def lose(sql, *arguments, **more):
+            rows = await fetch(sql, *arguments, **more)
+            if "ctgkit_claim" in sql:
+                link.fetch = fetch
+                raise Again("the connection was lost")
+            return rows
+
+        link.fetch = lose
+        with pytest.raises(Again):
+            await claimed(registry)
+        async with asyncio.timeout(10 * TIME_FACTOR):
+            while await query(dsn, "SELECT 1 FROM examinations WHERE end_time IS NULL"):
+                await asyncio.sleep(0.05)
+    assert await query(dsn, "SELECT present FROM attendances") == [(False,)]
 
 
 class Both:

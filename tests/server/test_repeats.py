@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ctgkit.errors import StoreError
 from ctgkit.samples import Sample
 from ctgkit.server.repeats import HELD_MAX_CHARS, RUN_MAX, RUN_MAX_S, Repeats, ResultRow
+from ctgkit.server.store import schema
 from ctgkit.server.store.reader import open_reader
 from ctgkit.server.store.series import Series
-from tests.server.parties import backend_on, message, ml_service, result, sensor, viewer
+from tests.server.parties import SENSORS, backend_on, message, ml_service, result, sensor, viewer
 
 SAID = (
     {"prediction": None, "status": "ok"},
@@ -150,25 +151,25 @@ async def test_a_backend_stores_changes_and_exports_all(tmp_path, keep):
 
 
 async def test_what_an_earlier_version_stored_is_read(tmp_path):
-    """A database without the column, and one in which somebody damaged it."""
+    """A database that has a row for every result, before and after it is brought up to date."""
     path = tmp_path / "ctg.db"
-    async with (
-        ml_service(lambda request: [result(request)]) as url,
-        backend_on(path, ml_url=url, keep_results="all") as backend,
-        viewer(backend) as v,
-        sensor(backend) as s,
-    ):
-        await backend.ml_connected()
-        for seq in range(3):
-            await s.send(message(seq))
-            await v.recv()
+    older = schema.REPEATS_SINCE - 1
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE predictions DROP COLUMN repeated")
-        db.execute("PRAGMA user_version = 3")
-    with open_reader(path) as reader:
-        assert len(list(reader.predictions(1))) == reader.examinations()[0]["predictions"] == 3
-    async with backend_on(path):
-        pass
+        for statement in [one for step in schema.MIGRATIONS[:older] for one in step]:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {older}")
+        db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        db.execute("INSERT INTO sensors (uuid) VALUES (?)", (SENSORS[0].id,))
+        db.execute("INSERT INTO examinations (end_time) VALUES ('2026-01-01T00:00:00Z')")
+        for second in range(3):
+            body = text_of(SENSORS[0].id, float(second), SAID[0])
+            row = "(examination_id, sensor_id, sec_from_start, status, body)"
+            db.execute(f"INSERT INTO predictions {row} VALUES (1, 1, ?, 'ok', ?)", (second, body))
+    for _ in range(2):
+        with open_reader(path) as reader:
+            assert len(list(reader.predictions(1))) == reader.examinations()[0]["predictions"] == 3
+        async with backend_on(path):
+            pass
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*), count(repeated) FROM predictions").fetchone() == (3, 0)
         db.execute("UPDATE predictions SET repeated = X'00' WHERE id = 2")

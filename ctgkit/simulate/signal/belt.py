@@ -13,7 +13,8 @@ from ctgkit.simulate.signal.stream import Floats, Streams
 FULL_LEVEL = 40.0
 """Height at which a contraction counts as full strength for the fetus, units. Chosen."""
 
-_SPIKE_SLOT_S, _SHIFT_SLOT_S, _REZERO_MEMORY_S = 5.0, 20.0, 7200.0
+_SPIKE_SLOT_S, _SPIKE_REACH_S = 5.0, 10.0
+_SHIFT_SLOT_S, _REZERO_MEMORY_S = 20.0, 7200.0
 _LIFT_SLOT_S = 120.0
 _EFFORTS = 5
 
@@ -63,15 +64,18 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
 def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     if patient.never("toco.spikes_per_h"):
         return 0.0
-    first, stop = int(t_s[0] // _SPIKE_SLOT_S) - 2, int(t_s[-1] // _SPIKE_SLOT_S) + 2
+    first = int((t_s[0] - _SPIKE_REACH_S) // _SPIKE_SLOT_S)
+    stop = int((t_s[-1] + _SPIKE_REACH_S) // _SPIKE_SLOT_S) + 1
     u = streams.uniform("toco.spike", first, stop, 5)
     starts = (np.arange(first, stop) + u[:, 1]) * _SPIKE_SLOT_S
     rate = patient.at("toco.spikes_per_h", starts)
     wave = np.zeros_like(t_s)
     for i in np.flatnonzero(u[:, 0] < rate * _SPIKE_SLOT_S / 3600):
         size = (5 + 25 * u[i, 2] ** 2) * (1 if u[i, 3] < 0.75 else -1)
-        x = (t_s - starts[i]) / (0.5 + 1.5 * u[i, 4])
-        wave += size / (1 + x * x) ** 2
+        width_s = 0.5 + 1.5 * u[i, 4]
+        x = (t_s - starts[i]) / width_s
+        foot = (1 + (_SPIKE_REACH_S / width_s) ** 2) ** -2  # no step at its ends
+        wave += size * np.maximum((1 + x * x) ** -2 - foot, 0)
     return wave
 
 
@@ -89,7 +93,8 @@ def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
         size = fitted.SHIFT_SIZE * -np.log(1 - u[i, 2]) * (1 if u[i, 3] < 0.6 else -1)
         settle_s = 5 * 40 ** (u[i, 3] * 7 % 1)
         x = np.maximum(t_s - starts[i], 0) / settle_s
-        wave += np.where(t_s < starts[i], 0, size * np.exp(-x))
+        rest = np.maximum(np.exp(-x) - np.exp(-_SETTLE_S / settle_s), 0)  # no step at its end
+        wave += np.where(t_s < starts[i], 0, size * rest)
     return wave
 
 
@@ -124,6 +129,27 @@ def rezeros(
             drift = float(_drift(patient, streams, np.array([t]))[0])
             found.append(Rezero(t, target - patient.at("toco.tone", t) - drift))
     return sorted(found)
+
+
+def _in_force(
+    patient: Patient,
+    streams: Streams,
+    from_s: float,
+    to_s: float,
+    forced: list[tuple[float, float]],
+) -> list[Rezero]:
+    """Return the resets before *to_s*, back to the one that holds at *from_s*.
+
+    None is older than two hours before the first sample.
+    """
+    since_s = max(from_s, 0.0) - _REZERO_MEMORY_S
+    found = rezeros(patient, streams, since_s, to_s, forced)
+    if not forced and patient.never("toco.rezero_per_h"):
+        return found
+    while since_s > -_REZERO_MEMORY_S and (not found or found[0].t_s > from_s):
+        to_s, since_s = since_s, max(since_s - _REZERO_MEMORY_S, -_REZERO_MEMORY_S)
+        found = rezeros(patient, streams, since_s, to_s, forced) + found
+    return found
 
 
 def _lifted(
@@ -167,12 +193,13 @@ def _ripple(patient: Patient, streams: Streams, first: int, count: int) -> Float
     return noise(streams, "toco.breathing", first, count, _unit(hump))
 
 
-_TAIL = np.where(FREQUENCIES_HZ > 0.3, np.maximum(FREQUENCIES_HZ, 0.3) ** -fitted.TAIL_SLOPE, 0.0)
+_TAIL = (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2) ** (-fitted.TAIL_SLOPE / 2)
+_TAIL *= np.sinc(FREQUENCIES_HZ / ENGINE_HZ) ** 2  # monitors average over each sample's time
 _TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
 
 
-def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s: Floats) -> Floats:
-    """Return belt and muscle noise, in bouts."""
+def _belt_noise(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
+    """Return belt and muscle noise."""
     slope = patient.at("toco.noise_slope", 0.0)
     corner_hz = patient.at("toco.noise_corner_hz", 0.0)
     body = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
@@ -182,8 +209,7 @@ def _belt_noise(patient: Patient, streams: Streams, first: int, count: int, t_s:
         size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in ("noise", "noise_tail"))
         return amplitudes(size**2 * body + tail**2 * _TAIL)
 
-    restless = np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    return restless * noise(streams, "toco.noise", first, count, scale)
+    return noise(streams, "toco.noise", first, count, scale)
 
 
 def toco(
@@ -216,23 +242,23 @@ def toco(
     contractile = np.zeros(count)
     for c in contractions:
         contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
-    resets = rezeros(
-        patient, streams, float(t_s[0]) - _REZERO_MEMORY_S, float(t_s[-1]) + 0.01, forced_rezero
-    )
+    resets = _in_force(patient, streams, float(t_s[0]), float(t_s[-1]) + 0.01, forced_rezero)
     gain = patient.at("toco.gain", t_s)
     physiology = patient.at("toco.tone", t_s) + contractile
-    strength = np.minimum(contractile / FULL_LEVEL, 2.0)
-    ripple = patient.at("toco.breathing", t_s) * (1 + strength)
-    ripple = ripple * _ripple(patient, streams, first, count)
-    rough = (0.5 + strength) * _belt_noise(patient, streams, first, count, t_s)
-    mood = np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
+    unrest = patient.at("toco.breathing", t_s) * _ripple(patient, streams, first, count)
+    unrest = unrest + _belt_noise(patient, streams, first, count)
+    unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
+    unrest *= np.exp(
+        fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0)
+        + fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0)
+    )
     shown = gain * (
         physiology
         + _drift(patient, streams, t_s)
         + _offset(resets, t_s)
         + _shifts(patient, streams, t_s)
         + _spikes(patient, streams, t_s)
-        + mood * (ripple + rough)
+        + unrest
     )
     width = max(1, round(patient.at("toco.smoothing_s", 0.0) * ENGINE_HZ))
     if width > 1:

@@ -38,16 +38,19 @@ LIFTED_S = (420.0, 0.6)
 """Belt off the skin: median in s, sd of the logarithm [M]: the longest constant stretch of a
 recording is of 300 to 950 s, nearly always at zero."""
 
-SHIFT_SIZE = 14.0
-"""Mean size of a sudden belt shift, toco units [M]."""
+SHIFT_SIZE = 10.0
+"""Mean size of a sudden belt shift, units before the gain (a cohort's median: 1.5) [M: 14]."""
 
-BELT_MOOD = 0.7
+BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
-TAIL_SLOPE = 1.4
-"""Fall of the belt's fast noise above 0.3 Hz [M]."""
+BELT_TAUT = 0.3
+"""The belt's artefacts grow with this power of the contraction's height [M]."""
 
-RESTLESS = 0.8
+TAIL_SLOPE, TAIL_CORNER_HZ = 1.7, 0.35
+"""Fall of the belt's fast noise, and where it begins [M]."""
+
+RESTLESS = 0.55
 """Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
 
 EDGE_LOSS_S = 4.0

@@ -31,6 +31,7 @@ WRITTEN_DEADLINE_S = 1.0
 PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
 _CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
+_OURS = "SELECT sensor_id, epoch FROM attendances WHERE node = $1 AND generation = $2 AND present"
 _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
 
 
@@ -104,6 +105,8 @@ class PostgresRegistry:
         self._by_epoch: dict[int, Attendance] = {}
         self._open: dict[int, str] = {}
         self._waiting = _Waiting()
+        self._in_doubt = False
+        """Whether the answer to a claim was lost: the database may think that a sensor is here."""
         self._heard_s = time.monotonic()
         """When the database last answered a heartbeat."""
         self._away = False
@@ -167,12 +170,14 @@ class PostgresRegistry:
             try:
                 if waiting.releases:
                     await self._release_some()
+                if self._in_doubt:
+                    await self._let_go_strays()
                 if waiting.claims:
                     await self._claim_some()
             except Again as error:
                 log.warning("sensors have to wait: %s", error)
                 await asyncio.sleep(0.2)
-            if waiting.claims or waiting.releases:
+            if waiting.claims or waiting.releases or self._in_doubt:
                 waiting.some.set()
 
     async def _claim_some(self) -> None:
@@ -200,6 +205,7 @@ class PostgresRegistry:
                 await self._node.begin_anew(generation)
                 raise Again("this node began anew")
         except (Again, StoreError, KeyError) as error:
+            self._in_doubt = True
             for claim in claims:
                 if not claim.answer.done():
                     claim.answer.set_exception(Again(str(error)))
@@ -242,6 +248,19 @@ class PostgresRegistry:
             self.release(attendance, lost=True)
         else:
             claim.answer.set_result(attendance)
+
+    async def _let_go_strays(self) -> None:
+        """Let go the sensors that the database thinks are here, and that are not."""
+        node, generation = self._node.name, self._node.generation
+        rows = await self._link.fetch(_OURS, node, generation, deadline_s=DEADLINE_S)
+        known = self._by_epoch.keys() | {r.attendance.epoch for r in self._waiting.releases}
+        if strays := [(key, epoch) for key, epoch in rows if epoch not in known]:
+            keys, epochs = ([stray[n] for stray in strays] for n in (0, 1))
+            waits = [self._handover_s] * len(strays)
+            self._closed(
+                await self._link.fetch(_RELEASE, keys, epochs, waits, deadline_s=DEADLINE_S)
+            )
+        self._in_doubt = False
 
     async def _release_some(self) -> None:
         releases = self._waiting.releases

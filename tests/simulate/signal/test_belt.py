@@ -1,0 +1,52 @@
+"""The toco: what a belt shows, whatever the blocks are that it is rendered in."""
+
+import numpy as np
+import pytest
+
+from ctgkit.simulate import sensor as engine
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.scenario import parse_scenario
+from ctgkit.simulate.sensor import Sensor
+
+HOUR = 4 * 3600
+
+
+def toco(scenario, index=0):
+    chunk, truth = Sensor(scenario, seed=3, index=index).render(0, HOUR)
+    return chunk.uterus, chunk.spasms, truth.toco_clean
+
+
+@pytest.mark.parametrize("name", ["intrapartum-ultrasound", "intrapartum-electrode", "labour"])
+def test_there_is_no_seam_between_blocks(name, monkeypatch):
+    scenario = load_scenario(name)
+    usual = toco(scenario)
+    monkeypatch.setattr(engine, "BLOCK", 1536)
+    for one, other in zip(usual, toco(scenario), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("update_s", [0.5, 0.75, 1.75])
+def test_a_shown_value_is_held_across_the_border_of_blocks(update_s):
+    text = f"[toco]\nupdate_s = {update_s}\nnoise_tail = 5\ntone = 50\ngrid = 0.1"
+    scenario = parse_scenario("held", lambda _: f"[meta]\ntitle = 'Held'\n{text}")
+    every = round(4 * update_s)
+    phases = set()
+    for index in range(6):
+        shown = toco(scenario, index)[0]
+        changes = np.flatnonzero(np.diff(shown)) + 1
+        assert len(changes) > HOUR / every * 0.9
+        assert len({int(c) % every for c in changes}) == 1
+        phases.add(int(changes[0]) % every)
+    assert len(phases) > 1, "monitors don't all update at the same moment"
+
+
+def test_a_reset_holds_until_the_next():
+    def shown(knobs):
+        text = f"[meta]\ntitle = 'Reset'\n[toco]\ndrift = 0\nbreathing = 0\nnoise = 0\n{knobs}"
+        sensor = Sensor(parse_scenario("reset", lambda _: text), seed=3)
+        return sensor.render(4 * 61, 5 * HOUR).chunk.uterus
+
+    reset = "[[at]]\nt = 60\nforce = { event = 'rezero', size = 30 }"
+    difference = shown(reset) - shown("")
+    assert difference.min() >= 19.5  # a tone of 10, on a grid of 0.5
+    assert difference.max() <= 20.5
