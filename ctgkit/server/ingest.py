@@ -111,10 +111,13 @@ class SensorSocket:
         self._due_s = 0.0
         """When the next sample may be taken, if there is a limit; monotonic."""
         self._is_over = False
+        self._closing: asyncio.Task[None] | None = None
 
     async def read(self) -> None:
         """Read until the sensor leaves, or sends nothing but rubbish."""
         await self._connection.deliver(self._take_all)
+        if self._closing is not None:
+            await self._closing
 
     def _take_all(self, frames: Sequence[bytes]) -> Coroutine[Any, Any, None] | None:
         """Take what came together; return what has to be waited for, if anything."""
@@ -153,9 +156,10 @@ class SensorSocket:
             await self._replies_read()
         if self._bad_in_a_row >= BAD_FRAMES_MAX and not self._is_over:
             self._is_over = True
-            await self._connection.close(
-                CloseCode.POLICY_VIOLATION, f"{BAD_FRAMES_MAX} bad frames in a row"
-            )
+            reason = f"{BAD_FRAMES_MAX} bad frames in a row"
+            closing = self._connection.close(CloseCode.POLICY_VIOLATION, reason)
+            # Not waited for here: nothing is read meanwhile, so not the sensor's goodbye either.
+            self._closing = asyncio.get_running_loop().create_task(closing)
         if self._max_rate_hz:
             await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))
         if self._share >= SHARE_MAX:
