@@ -316,8 +316,6 @@ class Backend:
         if attendance is not None and attendance in self._sockets:
             self._tasks.create_task(self._sockets[attendance].close(*WITHDRAWN))
 
-    # Life
-
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         roster = self._store.watch(self._roster, self._withdraw)
