@@ -17,7 +17,7 @@ from tests.check.benches import free_port
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PRINTS = {
     "whole_system.py": "599.75 s:",
-    "check_your_backend.py": "49 pass, 4 skipped",
+    "check_your_backend.py": "53 pass, 7 skipped",
     "own_fault.py": "all in steps of 10: True",
     "own_ml_service.py": "140 bpm: ok\n160 bpm: warning",
     "own_analyzer.py": "slow heart at 13 min",

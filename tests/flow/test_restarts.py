@@ -50,7 +50,7 @@ async def test_four_terminals(system, configured, duration_s):
     assert (listed["sensors"], listed["state"]) == (3, "closed")
     state = system.directory / "XDG_STATE_HOME" / "ctgkit"
     assert (state / "credentials.toml").exists() is not configured
-    system.assert_sound(state / "ctgkit.db")
+    system.assert_sound((system.directory if configured else state) / "ctgkit.db")
 
 
 async def test_each_process_killed_and_restarted(system):

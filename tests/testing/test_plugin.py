@@ -150,7 +150,7 @@ def test_the_tests_in_the_documentation_pass(pytester):
     code = "\n".join(blocks).replace("deadline=None", "deadline=None, max_examples=10")
     pytester.makepyfile(imports + code)
     pytester.makeconftest(CONFTEST.read_text())
-    run(pytester).assert_outcomes(passed=3)
+    run(pytester).assert_outcomes(passed=4)
 
 
 def test_a_backend_that_isnt_there_is_named(pytester, monkeypatch):
