@@ -30,8 +30,8 @@ async def test_a_sensor_that_is_off_is_started_and_disturbed(tmp_path, browser):
     async with ward(tmp_path / "ctg.db") as (backend, repertoire), tab_of(browser) as tab:
         await tab.look(1000, 800)
         await tab.open(backend.url + "/")
-        await tab.until("!!document.querySelector('#absent a')")
-        await tab.run("document.querySelector('#absent a').click()")
+        there = "document.querySelector('#absent a')"  # the list may be drawn anew meanwhile
+        await tab.until(f"(a => !!a && (a.click(), true))({there})")
         await tab.until("!!document.querySelector('.instructor')")
         await tab.run("document.querySelector('.instructor').open = true")
         choice = "document.querySelectorAll('.instructor select')"

@@ -74,13 +74,15 @@ async def past_of_each(bench: Bench) -> None:
 
 @CHECKS.add(
     "V-3.1/closed", "The past of an examination that has ended isn't shown",
-    needs="sensor store", level="SHOULD",
+    needs="witness store", level="SHOULD",
 )  # fmt: skip
 async def past_of_what_ended(bench: Bench) -> None:
-    async with bench.sensor() as sensor:
+    async with bench.sensor() as sensor, bench.watch() as watch:
         sec, text = bench.fresh()
         began_s = asyncio.get_running_loop().time()
         await sensor.send(text)
+        with arranging("the sample is shown"):  # its result isn't taken for the past later
+            await watch.saw(sec)
         with arranging("the sample is stored"):
             examination = await until(
                 lambda: bench.examination_of(sec) or 0, "it is", lambda: "it isn't", bench.timeout_s
