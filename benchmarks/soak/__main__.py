@@ -80,6 +80,10 @@ async def soak(options, directory):
             f"{disturbances.silence_s:.1f} s",
         )
     )
+    told = sum(
+        log.read_text(errors="replace").count("Traceback") for log in directory.glob("*.err")
+    )
+    accounts.append(("no traceback in any log", told == 0, f"{told}"))
     return {
         "began": began.isoformat(timespec="seconds"),
         "machine": msgspec.to_builtins(machine),

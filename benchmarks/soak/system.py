@@ -1,6 +1,7 @@
 """The processes of a soak, and the accounts at its end."""
 
 import asyncio
+import dataclasses
 import json
 import random
 from collections import Counter
@@ -24,7 +25,11 @@ class Soak:
         self.system = System(directory)
         self.luck = random.Random(seed)
         self.began_s = asyncio.get_running_loop().time()
-        entries = self.system.configure(sensors + ROGUES)
+        entries = tuple(
+            dataclasses.replace(entry, bed=f"bed {n}")
+            for n, entry in enumerate(self.system.configure(sensors + ROGUES))
+        )
+        write_config(directory / "ctgkit.toml", entries, replace=True)
         self.rogues = entries[sensors:]
         self.groups = [entries[n:sensors:GROUPS] for n in range(GROUPS)]
         for number, group in enumerate(self.groups):
