@@ -54,7 +54,7 @@ async def assert_demo_stores(system, recording, name):
     assert summary["sent"] == summary["stored"] == len(expected)
     # at this speed a busy machine's analyzer may be late: such a sample counts as unanswered first
     assert summary["results"] <= len(expected) <= summary["results"] + summary["unanswered"]
-    assert summary["seen_by_viewer"] == len(expected)
+    assert summary["seen_by_viewer"] >= len(expected)  # late answers are shown as well
     with open_reader(database) as reader:
         answered = [json.loads(body) for body in reader.predictions(1)]
     assert len(answered) == summary["results"] == len(expected)
