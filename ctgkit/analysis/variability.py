@@ -38,7 +38,6 @@ near to its peak isn't that either, but the wave itself, whose rate and height w
 SINUS_VALID_MIN = 0.8
 
 Floats = NDArray[np.float64]
-_SLOTS = int(RATE_HZ)
 
 
 TREND_REACH_S, TREND_FACTOR = 10.0, 1.3
