@@ -131,7 +131,7 @@ class PageApi:
             await self._store.settled()  # the examination may have begun just now
             await self._archive.add_note(examination_id, said)
         except (StoreError, _NoArchive) as error:
-            log.error("what sensor %s was told is not kept: %s", order.sensor, error)
+            log.error("the command to sensor %s could not be recorded: %s", order.sensor, error)
         return answer
 
     async def _past(self, query: Query) -> Answer:

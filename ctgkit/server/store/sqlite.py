@@ -143,7 +143,7 @@ class SqliteEngine:
             await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
         too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
         if too_long and not self._log_is_long:
-            log.warning("somebody reads the database for long: its log has %d MB", pages >> 8)
+            log.warning("a long read keeps the write-ahead log from shrinking: %d MB", pages >> 8)
         self._log_is_long = too_long
         return bool(done < pages)
 
