@@ -78,7 +78,8 @@ class Backend:
     ) -> None:
         self._settings, self._store, self._tasks = settings, store, tasks
         self._registry = registry
-        registry.on_actions, registry.on_lost = self._perform, self._send_away
+        registry.on_actions, registry.on_lost = self._perform, self._send_all_away
+        registry.on_uneven = self._send_away
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
@@ -282,9 +283,14 @@ class Backend:
                     if older is not None:  # else its handler is about to look
                         self._tasks.create_task(older.close(CLOSE_REPLACED, "replaced"))
 
-    def _send_away(self, reason: str) -> None:
-        """Close all sensors' connections: they come again, here or to another node."""
-        for connection in self._sockets.values():
+    def _send_all_away(self, reason: str) -> None:
+        self._send_away(list(self._sockets), reason)
+
+    def _send_away(
+        self, going: Sequence[Attendance], reason: str = "another node has more room"
+    ) -> None:
+        """Close sensors' connections: they come again, here or to another node."""
+        for connection in [self._sockets[one] for one in going if one in self._sockets]:
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
     def _withdraw(self, sensor_id: str) -> None:

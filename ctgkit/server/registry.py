@@ -31,6 +31,8 @@ class Registry(Protocol):
     """Hears what was decided: examinations that opened or closed, connections to be replaced."""
     on_lost: Callable[[str], None]
     """Hears why all sensors have to be sent away: this node owns none any more."""
+    on_uneven: Callable[[Sequence[Attendance]], None]
+    """Hears which sensors should go to another node: this one has more than its share."""
     on_taken: Callable[[str, int], None]
     """Hears of another node's connection that was taken over here: somebody may tell it."""
 
@@ -90,6 +92,7 @@ class LocalRegistry:
         self._session, self._store = session, store
         self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
         self.on_lost: Callable[[str], None] = lambda reason: None
+        self.on_uneven: Callable[[Sequence[Attendance]], None] = lambda going: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
         self.counts: Mapping[str, int] = {}
         self.node = ("", 0)

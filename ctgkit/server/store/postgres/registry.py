@@ -17,6 +17,7 @@ from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamin
 from ctgkit.server.store.engine import Again
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import DEADLINE_S, Node
+from ctgkit.server.store.postgres.shares import Shares
 from ctgkit.server.store.postgres.waiting import Claim, Release, Waiting
 from ctgkit.server.store.writer import Store
 
@@ -34,6 +35,11 @@ PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
 _CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6, $7, $8)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
 _OURS = "SELECT sensor_id, epoch FROM attendances WHERE node = $1 AND generation = $2 AND present"
+_SHARES = """
+    SELECT n.id, count(a.sensor_id) FROM nodes n LEFT JOIN attendances a
+        ON a.node = n.id AND a.generation = n.generation AND a.present
+    WHERE n.alive GROUP BY n.id
+"""
 _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
 
 
@@ -78,6 +84,8 @@ class PostgresRegistry:
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
         """Hears of another node's connection that was taken over here: somebody may tell it."""
+        self.on_uneven: Callable[[Sequence[Attendance]], None] = lambda going: None
+        self._shares = Shares()
         self.counts = node.counts
         self._attending: dict[str, Attendance] = {}
         self._by_epoch: dict[int, Attendance] = {}
@@ -228,6 +236,7 @@ class PostgresRegistry:
         elif row["old_node"] is not None:
             self.counts["taken"] += 1
             self.on_taken(row["old_node"], row["old_epoch"])
+        self._shares.came(claim.sensor_id)
         self._by_epoch[attendance.epoch] = attendance
         self._attending[claim.sensor_id] = attendance
         self.on_actions(actions)
@@ -341,6 +350,7 @@ class PostgresRegistry:
                     await self._node.hold_name()
                     self._away = False
                 await self._keep_house()
+                await self._even_out()
             except Again as error:
                 silent_s = time.monotonic() - self._heard_s
                 if silent_s > self._node.lease_s and self._by_epoch:
@@ -369,6 +379,16 @@ class PostgresRegistry:
         )
         rows = await link.fetch(_OPEN, deadline_s=DEADLINE_S)
         self._open = {row[0]: row[1] for row in rows}
+
+    async def _even_out(self) -> None:
+        """Send some sensors away when this node has more than its share."""
+        counts = {row[0]: row[1] for row in await self._node.link.fetch(
+            _SHARES, deadline_s=DEADLINE_S
+        )}  # fmt: skip
+        going = self._shares.too_many(list(self._attending), counts, time.monotonic())
+        if going:
+            log.info("%d of %d sensors go: more than its share", len(going), len(self._attending))
+            self.on_uneven([self._attending[sensor_id] for sensor_id in going])
 
     async def stop(self) -> None:
         """Let go what is left and say that this node is gone."""
