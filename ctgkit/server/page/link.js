@@ -85,6 +85,7 @@ export class Link {
       const parts = await this.#past(seconds, gone);
       if (gone()) return;
       this.state.fill(parts);
+      document.documentElement.dataset.loaded = "recent";
       this.onChange();
     }
     this.state.loaded(this.now_s());
