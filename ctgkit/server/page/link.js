@@ -51,10 +51,11 @@ export class Link {
   // Ask who is who. A replay, or somebody else's backend, doesn't know: it repeats the past itself.
   async #meet() {
     try {
-      const { sensors, start_hint, past } = await askJson("/api/page/ward");
+      const { sensors, start_hint, past, paper } = await askJson("/api/page/ward");
       this.startHint = start_hint;
       this.state.ward = new Map(sensors.map((sensor) => [sensor.id, sensor]));
       this.hasPast = past;
+      document.documentElement.dataset.paper = paper ? "yes" : "";
     } catch (error) {
       if (error.status !== 404) throw error;
       this.hasPast = false;
