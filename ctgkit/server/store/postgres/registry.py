@@ -354,9 +354,7 @@ class PostgresRegistry:
             except Again as error:
                 silent_s = time.monotonic() - self._heard_s
                 if silent_s > self._node.lease_s and self._by_epoch:
-                    log.error(
-                        "no heartbeat for %.0f s, disconnecting all sensors: %s", silent_s, error
-                    )
+                    log.error("no heartbeat for %.0f s, sensors are cut off: %s", silent_s, error)
                     self._lost()
                 self._away = True
 
