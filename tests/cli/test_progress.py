@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 from types import SimpleNamespace
 
 import pytest
@@ -22,13 +23,12 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
-    os.set_blocking(master, False)
 
     def written():
-        try:
-            return os.read(master, 1 << 20).decode()
-        except BlockingIOError:
-            return ""
+        said = b""  # a terminal hands it on in pieces
+        while select.select([master], [], [], 0.2)[0]:
+            said += os.read(master, 1 << 20)
+        return said.decode()
 
     yield written, now_s
     theirs.close()
