@@ -123,7 +123,8 @@ class SensorOptions(ReadingOptions):
         type=Address(),
         section=CONNECTION,
         help="Wait for GET /api/on there (?scenario=NAME&seed=N chooses); further sensors have the"
-        " next ports. GET /api/inject?event=prolonged_deceleration forces an event.",
+        " next ports. GET /api/inject?event=prolonged_deceleration forces an event,"
+        " /api/change?knob=fhr.baseline_bpm&to=100&ramp_s=120 turns a knob.",
     )
     rate: float | None = option(
         "--rate",

@@ -303,8 +303,8 @@ class Backend:
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         roster = self._store.watch(self._roster, self._withdraw)
-        own = [self._store.maintain_forever(), self._results.keep_house(), roster]
-        parts = [*own, *self._neighbours.parts()]
+        own = [self._store.maintain_forever(), self._results.keep_house(), self._page.run()]
+        parts = [*own, roster, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
 
     async def check(self) -> None:

@@ -175,7 +175,7 @@ class Gate:
         if asked.path.startswith(PAGE_PATH):
             return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
         match name:
-            case "start_one" | "stop_one" | "inject":
+            case "start_one" | "stop_one" | "inject" | "change":
                 try:
                     return Order.of(name.removesuffix("_one"), asked.query)
                 except BadQuery as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ctgkit.display import MAX_EVENTS
+from ctgkit.display import FHR_SCALES, MAX_EVENTS, PAPER_SPEEDS_CM_MIN
 from ctgkit.errors import excerpt
 from ctgkit.server.store.lookback import Page, Place
 from ctgkit.wire import MEMBERS
@@ -20,6 +20,8 @@ SECONDS_MAX = 14_400.0
 BIN_MIN_S, BIN_MAX_S = 0.125, 3600.0
 """Narrowest and widest bin. Chosen: the fastest sensor's samples, an hour."""
 NOTE_MAX_CHARS = 400
+PAPER_MAX_S = 86_400.0
+"""Longest stretch that is printed at a time, seconds."""
 SEARCH_MAX_CHARS = 100
 NO_VALUE = 65_535
 """Stands for a bin whose samples have no value; one without samples is left out."""
@@ -90,28 +92,57 @@ class NoteQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperQuery:
+    """A stretch of one sensor's examination, to be printed."""
+
+    examination: int
+    sensor: str
+    from_s: float
+    to_s: float
+    speed_cm_min: int
+    scale: int
+    """Which of the heart rate's."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, list[str]]) -> "PaperQuery":
+        """Read it from a query; BadQuery when it is none."""
+        examination, sensor = whole(query, "examination"), first(query, "sensor").lower()
+        if examination is None or not re.fullmatch(r"[0-9a-f-]{1,60}", sensor, re.ASCII):
+            raise BadQuery("examination and sensor are needed")
+        from_s = number(query, "from", math.nan, 0.0, 366 * 86400.0)
+        to_s = number(query, "to", math.nan, from_s, from_s + PAPER_MAX_S)
+        speed = int(number(query, "speed", PAPER_SPEEDS_CM_MIN[0], 0, 9))
+        if speed not in PAPER_SPEEDS_CM_MIN:
+            raise BadQuery(f"speed is one of {', '.join(map(str, PAPER_SPEEDS_CM_MIN))} cm/min")
+        scale = int(number(query, "range", 0, 0, len(FHR_SCALES) - 1))
+        return cls(examination, sensor, from_s, to_s, speed, scale)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What one sensor shall do."""
 
     verb: str
-    """start, stop or inject."""
+    """start, stop, inject or change."""
     sensor: str
     parameters: Mapping[str, str]
-    """For the sensor: ``scenario`` and ``seed``, or ``event``, ``size`` and ``duration_s``."""
+    """For the sensor: ``scenario``, ``seed``; ``event``, ``size``, ``duration_s``; or ``knob``,
+    ``to``, ``ramp_s``."""
 
     @classmethod
     def of(cls, verb: str, query: Mapping[str, list[str]]) -> "Order":
         """Read it from a query; BadQuery when it is none."""
         found = {name: first(query, name) for name in _ORDERS[verb] if first(query, name)}
         for name, text in found.items():
-            if name in ("size", "duration_s"):
-                number(query, name, 0.0, 0.0, 1e6)
+            if name in ("size", "duration_s", "to", "ramp_s"):
+                number(query, name, 0.0, -1e6 if name == "to" else 0.0, 1e6)
             elif name == "seed":
                 whole(query, name)
-            elif not re.fullmatch(r"[a-z0-9_-]{1,60}", text, re.ASCII | re.IGNORECASE):
+            elif not re.fullmatch(r"[a-z0-9_.-]{1,60}", text, re.ASCII | re.IGNORECASE):
                 raise BadQuery(f"{name}={excerpt(text)!r} is no name")
-        if verb == "inject" and "event" not in found:
-            raise BadQuery("event is missing")
+        for name in _NEEDED.get(verb, ()):
+            if name not in found:
+                raise BadQuery(f"{name} is missing")
         return cls(verb, first(query, "sensor").lower(), found)
 
     def __str__(self) -> str:
@@ -122,7 +153,9 @@ _ORDERS = {
     "start": ("scenario", "seed"),
     "stop": (),
     "inject": ("event", "size", "duration_s"),
+    "change": ("knob", "to", "ramp_s"),
 }
+_NEEDED = {"inject": ("event",), "change": ("knob", "to")}
 
 
 def first(query: Mapping[str, list[str]], name: str) -> str:

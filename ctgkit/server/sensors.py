@@ -26,8 +26,13 @@ CALLS_MAX = 100
 LINE_MAX_BYTES = 1024
 ANSWER_MAX_BYTES = 8 * 1024
 """What is read of a sensor's answer to an order."""
-_PATHS = {"start": "/api/on", "stop": "/api/off", "inject": "/api/inject"}
-_DONE = {"start": "started", "stop": "stopped", "inject": "injected"}
+_PATHS = {
+    "start": "/api/on",
+    "stop": "/api/off",
+    "inject": "/api/inject",
+    "change": "/api/change",
+}
+_DONE = {"start": "started", "stop": "stopped", "inject": "injected", "change": "changing"}
 STARTING_S = 10.0
 """For so long a sensor that was told to start counts as running, seconds."""
 

@@ -20,7 +20,8 @@ from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
-    from ctgkit.simulate.sensor import Rendered, Sensor
+    from ctgkit.simulate.block import Rendered
+    from ctgkit.simulate.sensor import Sensor
 
 SAMPLES_MAX = 10_000_000
 """Longest signal of one sensor. Chosen: 29 days at 4 Hz, some 2 GB of memory."""

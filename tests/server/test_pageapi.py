@@ -18,6 +18,7 @@ from ctgkit.dsn import Dsn
 from ctgkit.server.pageasks import events_of, packed
 from ctgkit.server.store.archive import _TEXTS
 from ctgkit.server.store.lookback import FALL_S, Place, newest_place, read_page, taken
+from tests.conftest import TIME_FACTOR
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
 
 
@@ -287,3 +288,29 @@ def test_events_of_others_are_bounded():
     bodies = [json.dumps({"sensorID": "A", "events": [event, None]}), "[]", "{", '{"events": 1}']
     (found,) = events_of(bodies)["a"]
     assert found == {"id": "x" * 100, "kind": None, "onset_s": 1, "end_s": 2, "subtype": None}
+
+
+async def test_paper_for_the_page(tmp_path):
+    """What is seen is drawn as PDF by a process beside; others' odd events are left out."""
+    pytest.importorskip("matplotlib")
+
+    def answer(request):
+        events = [{"kind": "acceleration", "onset_s": 5, "end_s": 20, "id": "a"}, {"kind": 3}]
+        return [result(request, **({"events": events} if request["secFromStart"] == 30 else {}))]
+
+    async with (
+        ml_service(answer) as url,
+        backend_on(tmp_path / "ctg.db", ml_url=url) as backend,
+        sensor(backend) as s,
+    ):
+        await send(s, [(n / 4, 140.0) for n in range(240)])
+        assert (await asked_json(backend, "ward"))["paper"] is True
+        wanted = {"examination": 1, "sensor": SENSORS[0].id, "from": 0, "to": 60, "speed": 3}
+        async with asyncio.timeout(60 * TIME_FACTOR):
+            while (found := await asked(backend, "paper", **wanted))[0] == 202:
+                assert json.loads(found[1]) == {"status": "drawing"}
+        assert (found[0], found[1][:5]) == (200, b"%PDF-")
+        wrong = ({"speed": 4}, {"range": 9}, {"to": 1e9}, {"sensor": "x y"}, {"from": 61})
+        for change in wrong:
+            assert (await asked(backend, "paper", **wanted | change))[0] == 400, change
+        assert (await asked(backend, "paper", **wanted | {"examination": 9}))[0] == 404

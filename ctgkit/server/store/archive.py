@@ -80,7 +80,7 @@ class SqliteArchive:
     """One database, read beside its writer."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.create_function("folded", 1, lambda text: str(text).casefold())
@@ -102,7 +102,7 @@ class SqliteArchive:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._db)
         except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
-            raise StoreError(str(self._path), str(error)) from error
+            raise StoreError(str(self.path), str(error)) from error
 
     async def page(
         self,

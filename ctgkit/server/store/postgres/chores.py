@@ -20,7 +20,7 @@ async def do_chores_forever(link: Link, keep_days: float) -> None:
             while await _does_one(link, keep_days):
                 pass
         except Again as error:
-            log.warning("chores have to wait: %s", error)
+            log.warning("cannot do housekeeping, will try again: %s", error)
         await asyncio.sleep(EVERY_S)
 
 

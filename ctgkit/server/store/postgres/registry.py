@@ -164,7 +164,7 @@ class PostgresRegistry:
                 if waiting.claims:
                     await self._claim_some()
             except Again as error:
-                log.warning("sensors have to wait: %s", error)
+                log.warning("sensors cannot be admitted for now: %s", error)
                 await asyncio.sleep(0.2)
             if waiting.claims or waiting.releases or self._in_doubt:
                 waiting.some.set()
@@ -317,7 +317,7 @@ class PostgresRegistry:
         try:
             await self._keep_house()
         except Again as error:
-            log.warning("housekeeping has to wait: %s", error)
+            log.warning("housekeeping postponed: %s", error)
 
     async def run(self) -> None:
         """Claim, release, and keep house until cancelled."""
@@ -340,7 +340,7 @@ class PostgresRegistry:
             except Again as error:
                 silent_s = time.monotonic() - self._heard_s
                 if silent_s > self._node.lease_s and self._by_epoch:
-                    log.error("no heartbeat for %.0f s, all sensors go: %s", silent_s, error)
+                    log.error("no heartbeat for %.0f s, sensors are cut off: %s", silent_s, error)
                     self._lost()
                 self._away = True
 
@@ -383,4 +383,4 @@ class PostgresRegistry:
                 await self._release_some()
             await self._node.leave()
         except (Again, StoreError) as error:
-            log.warning("left without a goodbye: %s", error)
+            log.warning("could not sign off: %s", error)
