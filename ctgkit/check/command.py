@@ -143,18 +143,19 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         judging.wait_s or 30.0,
         own_database=_nobody_says_where(options["store"]),
     )
-    tell = judging.teller()
     async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
         if not options["fuzz"]:
-            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
+            with judging.telling(len(plan.checks)) as tell:
+                return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
         from ctgkit.check.fuzz import run_fuzz
 
         excused = {**plan.excused, **plan.allowed}
         verdicts = await run_fuzz(
             bench, options["fuzz"], options["seed"], options["fuzz_out"], excused
         )
+        tell_last = judging.teller()
         for verdict in verdicts:
-            tell(verdict)
+            tell_last(verdict)
         return verdicts
 
 
@@ -210,7 +211,8 @@ async def _judge_service(target: "Target", ml_format: Any, plan: Plan) -> "list[
             target=target, tasks=tasks, timeout_s=judging.timeout_s, ml_format=ml_format
         )
         await bench.learn()
-        return await run_checks(bench, plan.checks, judging.teller(), plan.excused, plan.allowed)
+        with judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
 
 
 @check.command(
