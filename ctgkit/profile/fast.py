@@ -69,7 +69,7 @@ def compile_struct(
     variables: Variables,
     where: str,
     plain: Mapping[str, str],
-    wrap: Callable[[str, Callable[[Any], str]], str] | None = None,
+    encode: Callable[[Any], bytes] | None = None,
 ) -> Getter:
     """Return a function scope -> structs for the encoder, of a tree in which nothing is left out.
 
@@ -83,14 +83,13 @@ def compile_struct(
         Named in errors.
     plain : mapping of str to str
         Variables that are attributes of a scope ``s`` or its sample ``m``, and which.
-    wrap : callable, optional
-        Expression of the structs, function value -> its name -> expression of what the function
-        is to return instead.
+    encode : callable, optional
+        The encoder, when the function is to return what it makes of them.
     """
     expression = _Expression(variables, plain)
     body = expression.of(tree, where)
-    if wrap is not None:
-        body = wrap(body, expression.name)
+    if encode is not None:
+        body = f"{expression.name(encode)}({body})"
     names = ", ".join(f"{name}={name}" for name in expression.names)  # locals are faster
     source = f"def make(s, {names}):\n    m = s.sample\n    return {body}\n"
     scope = expression.names

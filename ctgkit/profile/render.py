@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 from urllib.parse import quote
@@ -33,7 +32,8 @@ TOKEN_MIN_CHARS = 16
 _FIELDS = {"fhr": "fhr_bpm", "toco": "uterus", "spasms": "spasms"}
 _RAW = {name: attrgetter(f"sample.{field}") for name, field in _FIELDS.items()}
 _NOTHING = Sample("", 0.0, None, None, None)
-SECOND_MS = 1000
+MINUTE_MS = 60_000
+_SECONDS = tuple(f"{second:02d}" for second in range(60))
 _MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
 _encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
@@ -155,20 +155,14 @@ class Renderer:
             return slow
         return compile_struct(tree, known, where, self._plain)
 
-    def _whole(self, known: Variables) -> Getter | None:
-        """Return a function scope -> message, where messages are an address and a body."""
-        profile, url, kind = self.profile, self._url, self._kind
+    def _whole(self, known: Variables) -> tuple[str, Getter, str, str] | None:
+        """Return address, maker of bodies, method and type where messages are nothing else."""
+        profile, url = self.profile, self._url
         bare = not (self._headers or self._line or self._files or self._leaves_out)
         if not bare or profile.per != "sample" or not isinstance(url, Constant):
             return None
-        address = url.value
-
-        def message(body: str, name: Callable[[Any], str]) -> str:
-            body = f"{name(_encode)}({body})"
-            rest = f"{name(profile.method)}, (), {name(kind)}"
-            return f"{name(Outgoing)}({name(address)}, {body}, {rest})"
-
-        return compile_struct(profile.body, known, "body", self._plain, message)
+        body = compile_struct(profile.body, known, "body", self._plain, _encode)
+        return url.value, body, profile.method, self._kind
 
     def _compiled_setup(
         self, number: int, setup: Setup, known: Variables, quoted: Variables
@@ -268,18 +262,14 @@ class Renderer:
         session : Session
             Its ``seq`` counts on.
         """
-        session.samples, bare = samples, self._bare
+        session.samples = samples
         made: list[Outgoing | None] = []
-        one = self._one
+        one, bare = self._one, self._bare
         try:
             if bare is not None:
-                if len(samples) == 1:  # as sensors send them
-                    session.sample = samples[0]
-                    message = bare(session)
-                    session.seq += 1
-                    return [message]
+                url, body, method, kind = bare
                 for session.sample in samples:
-                    made.append(bare(session))
+                    made.append(Outgoing(url, body(session), method, (), kind))
                     session.seq += 1
                 return made  # type: ignore[return-value]  # none is left out
             if self._per == "batch":
@@ -352,29 +342,21 @@ def _headers(headers: list[tuple[str, Getter]], scope: Session) -> tuple[tuple[s
 
 
 def _clock() -> Getter:
-    """Return a function scope -> the clock time of its sample, whose second is that of several."""
-    last = -SECOND_MS, ""  # one pair: windows are rendered in several threads
+    """Return a function scope -> the clock time of its sample, whose minute is that of many."""
+    last = -MINUTE_MS, ""  # one pair: windows are rendered in several threads
 
     def iso(scope: Session) -> str:
         nonlocal last
-        known_ms, shown = last
+        known_ms, minute = last
         ms = int((scope.start_epoch_s + scope.sample.sec_from_start) * 1000 + 0.5) - known_ms
-        if not 0 <= ms < SECOND_MS:
-            second, ms = divmod(ms + known_ms, SECOND_MS)
-            shown = _second_shown(second)
-            last = second * SECOND_MS, shown
-        return shown + _MILLISECONDS[ms]
+        if not 0 <= ms < MINUTE_MS:
+            number, ms = divmod(ms + known_ms, MINUTE_MS)
+            minute = f"{EPOCH + timedelta(minutes=number):%Y-%m-%dT%H:%M:}"
+            last = number * MINUTE_MS, minute
+        second, ms = divmod(ms, 1000)
+        return minute + _SECONDS[second] + _MILLISECONDS[ms]
 
     return iso
-
-
-@lru_cache(maxsize=64)
-def _minute_shown(minute: int) -> str:
-    return f"{EPOCH + timedelta(minutes=minute):%Y-%m-%dT%H:%M:}"
-
-
-def _second_shown(second: int) -> str:
-    return f"{_minute_shown(second // 60)}{second % 60:02d}"
 
 
 def _rows(file: File, line: Getter, scope: Session) -> str:
