@@ -52,10 +52,10 @@ FAULTS = {
     "counts bad frames for ever": {"S-4.9/in-a-row"},
     "takes frames of any size": {"S-4.10/larger", "S-4.10/fragments"},
     "limits frames, not messages": {"S-4.10/fragments"},
-    "drops what goes back in time": {"S-4.11/reordered", "S-4.11/back"},
+    "drops what goes back in time": {"S-4.11/reordered", "S-4.11/back", "S-6.5/stream"},
     # examinations
     "stores twice": {"S-5.1/stored-once"},
-    "mixes sensors": {"S-5.1/own-rows"},
+    "mixes sensors": {"S-5.1/own-rows", "S-5.1/together"},
     "an examination per sensor": {"S-5.2/joins"},
     "never ends examinations": {f"S-5.3/{n}" for n in ("closed", "vanished", "next")},
     "ends with the first who leaves": {"S-5.3/last", "S-5.3/first", "S-1.4/older-leaves"},
@@ -66,10 +66,16 @@ FAULTS = {
     "acknowledges before it commits": {"S-6.3/committed"},
     "acknowledgements go down": {"S-6.3/rising"},
     "acknowledges one too many": {"S-6.3/ack"},
-    "rejects in silence": {"S-6.4/numbered", "S-6.4/unreadable", "S-6.2/seq", "S-6.2/range"},
+    "rejects in silence": {
+        *(f"S-6.4/{n}" for n in ("numbered", "unreadable", "first")),
+        *(f"S-6.2/{n}" for n in ("seq", "range", "integer")),
+        "S-6.5/conflict",
+    },
     "rejects without number": {"S-6.4/numbered", "S-6.5/conflict"},
     "stores resent samples again": {"S-6.5/once", "S-6.5/earlier", "S-6.7/named", "S-6.5/conflict"},
-    "drops a restarted sensor's data": {f"S-6.5/{n}" for n in ("restarted", "stream", "conflict")},
+    "drops a restarted sensor's data": {
+        f"S-6.5/{n}" for n in ("restarted", "stream", "conflict", "lower")
+    },
     "acknowledges other values": {f"S-6.5/{n}" for n in ("restarted", "stream", "conflict")},
     "knows no streams": {"S-6.5/stream"},
     "takes any stream name": {"S-6.7/bad-name"},
