@@ -84,7 +84,7 @@ FAULTS = {
     "health without status": {"H-1.1/health", "H-1.1/degraded"},
     "has no metrics": {"H-1.2/metrics"},
     "405 without Allow": {"H-1.3/method"},
-    "knows every page": {"H-1.3/unknown"},
+    "knows every page": {"H-1.3/unknown", "H-1.3/below"},
     "ignores count": {"H-2.1/count"},
     "starts all at once": {"H-2.1/start"},
     "believes every start": {"H-2.1/fails"},
