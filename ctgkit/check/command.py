@@ -19,6 +19,11 @@ from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, sec
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra, Unreachable
 
+STAYS_THERE = (
+    "what the checks send stays in the database of {url}; to leave nothing behind, let --run start"
+    " a backend of its own"
+)
+
 if TYPE_CHECKING:
     from ctgkit.check.checks import Check, Verdict
     from ctgkit.check.connection import Target
@@ -252,6 +257,8 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         judging.wait_s or 30.0,
         own_database=_nobody_says_where(options["store"]),
     )
+    if not launched:
+        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
     async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
         if not options["fuzz"]:
             with judging.telling(len(plan.checks)) as tell:
