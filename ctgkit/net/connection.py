@@ -350,7 +350,7 @@ class FairConnection(Connection):
                 self.closings["flood"] += 1
                 if self.closings["flood"].bit_count() > 1:  # 1st, 2nd, 4th …: the log isn't flooded
                     return
-            log.warning("closed with 1008: floods with empty frames peer=%s", self.remote_address)
+            log.warning("closed with 1008: a flood of empty frames peer=%s", self.remote_address)
 
     def eof_received(self) -> None:
         """Parse what still waits, then end (only TLS ends while something waits)."""

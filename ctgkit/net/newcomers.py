@@ -94,9 +94,7 @@ def _unless_broken(
             response = await response
         if connection.protocol.eof_sent:
             if not connection.transport.is_closing():  # otherwise it was us, or is known already
-                log.info(
-                    "request dropped: it broke off meanwhile peer=%s", connection.remote_address
-                )
+                log.info("request dropped: the client hung up peer=%s", connection.remote_address)
             connection.transport.abort()
             await connection.wait_closed()
         return response

@@ -108,6 +108,8 @@ class SensorSocket:
         self._turn = self._share = 0
         """Samples taken since others had their turn, and since the writer took what there was."""
         self._pending = intake.pending()
+        self._has_asked = False
+        """Whether the store was waited for once, which knows the stream's numbers since."""
         self._due_s = 0.0
         """When the next sample may be taken, if there is a limit; monotonic."""
         self._is_over = False
@@ -144,7 +146,13 @@ class SensorSocket:
             or (self._connection.paused and self._reads)
             or self._attendance.displaced
             or bool(self._max_rate_hz)
+            or self._is_asking()
         )
+
+    def _is_asking(self) -> bool:
+        """Return whether the first number is looked up: those after it needn't be, once it is."""
+        numbers = self._attendance.numbers
+        return bool(numbers.waiting) and not (numbers.known or self._has_asked)
 
     async def _wait(self) -> None:
         """Wait for the writer, the sensor, the others, or the clock."""
@@ -162,6 +170,9 @@ class SensorSocket:
             self._closing = asyncio.get_running_loop().create_task(closing)
         if self._max_rate_hz:
             await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))
+        if self._is_asking():
+            await self._intake.written()
+            self._has_asked = True
         if self._share >= SHARE_MAX:
             await self._intake.written()
             self._turn = self._share = 0
@@ -174,7 +185,8 @@ class SensorSocket:
         if (queued := self._intake.pending()) is not self._pending:
             self._pending, self._share = queued, 0  # what came before is being written, or is
         sensor_id, numbered, start = self._attendance.sensor_id, self._numbered, at
-        end = at + 1 if self._max_rate_hz else len(frames)
+        is_first = numbered and not self._attendance.numbers.known
+        end = at + 1 if self._max_rate_hz or is_first else len(frames)
         samples: list[Sample] = []
         while at < end:
             sample = decode_sample(frames[at], sensor_id)

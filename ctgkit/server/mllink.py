@@ -191,13 +191,15 @@ class MlLink:
                     except asyncio.CancelledError:
                         await _leave(connection)
                         raise
-                    log.warning("ML service lost url=%s", self._shown_url)
+                    log.warning("connection to the ML service lost url=%s", self._shown_url)
             except NotConnected as error:
                 if error.reason != self._refused_as:
                     self._refused_as = error.reason
-                    log.warning("ML service not reached url=%s: %s", self._shown_url, error.reason)
+                    log.warning(
+                        "cannot reach the ML service url=%s: %s", self._shown_url, error.reason
+                    )
             except ConnectionClosed as error:
-                log.warning("ML service lost url=%s: %s", self._shown_url, error)
+                log.warning("connection to the ML service lost url=%s: %s", self._shown_url, error)
             finally:
                 if self.connected.is_set() and self.away_since_s is None:
                     self.away_since_s = time.monotonic()

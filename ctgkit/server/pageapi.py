@@ -116,9 +116,11 @@ class PageApi:
             for s in self._sensors
         ]
         hint = start_hint(self._sensors)
-        past = self._store.archive is not None
+        archive = self._store.archive
+        past = archive is not None
+        paper = archive is not None and archive.path is not None and can_print()
         said = {"sensors": known, "start_hint": hint, "past": past}
-        return json_answer(said | {"paper": past and can_print()})
+        return json_answer(said | {"paper": paper})
 
     async def _instructor(self, query: Query) -> Answer:
         """Return what our own sensors can be told: scenarios, and events with their ranges."""
@@ -139,7 +141,7 @@ class PageApi:
             await self._store.settled()  # the examination may have begun just now
             await self._archive.add_note(examination_id, said)
         except (StoreError, _NoArchive) as error:
-            log.error("what sensor %s was told is not kept: %s", order.sensor, error)
+            log.error("the command to sensor %s could not be recorded: %s", order.sensor, error)
         return answer
 
     async def _past(self, query: Query) -> Answer:
@@ -217,6 +219,8 @@ class PageApi:
         if not can_print():
             return problem(404, "the paper extra isn't installed: pip install 'ctgkit[paper]'")
         archive = self._archive
+        if archive.path is None:
+            return problem(404, "with this database, the live page can't print")
         if wanted.sensor not in await archive.sensors_of(wanted.examination):
             return problem(404, "there is no such examination, or no such sensor in it")
         await self._store.settled()

@@ -4,7 +4,7 @@ import io
 import os
 import pty
 import re
-from contextlib import suppress
+import select
 from types import SimpleNamespace
 
 import pytest
@@ -24,14 +24,12 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
-    os.set_blocking(master, False)
 
     def written():
-        found = b""
-        with suppress(BlockingIOError):
-            while True:  # a terminal gives a page at a time
-                found += os.read(master, 1 << 20)
-        return found.decode()
+        said = b""  # a terminal hands it on in pieces
+        while select.select([master], [], [], 0.2)[0]:
+            said += os.read(master, 1 << 20)
+        return said.decode()
 
     yield written, now_s
     theirs.close()

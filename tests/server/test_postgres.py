@@ -134,6 +134,48 @@ async def test_a_sensor_that_comes_to_another_node_goes_on_there(postgres):
     assert await query(dsn, "SELECT count(*) FROM examinations") == [(1,)]
 
 
+async def test_of_two_connections_the_one_that_came_last_stays(postgres):
+    """Whichever the database hears of first (S-1.4): here of the older one a while later."""
+    dsn = await postgres.database()
+    async with backend_on(Dsn(dsn), node="a") as a, backend_on(Dsn(dsn), node="b") as b:
+        link, may_go = a._registry._link, asyncio.Event()
+        fetch = link.fetch
+
+        async def held_up(sql, *arguments, **more):
+            if "ctgkit_claim" in sql:
+                await may_go.wait()
+            return await fetch(sql, *arguments, **more)
+
+        link.fetch = held_up
+        async with sensor(a) as older, sensor(b) as newer:
+            await newer.send(message(0))
+            await acked(newer, 0)
+            may_go.set()
+            assert await closed_with(older) == 4409
+            await newer.send(message(1))
+            await acked(newer, 1)
+            assert (a.health()["sensors"], b.health()["sensors"]) == (0, 1)
+            async with sensor(a) as newest:  # and one that comes now has it
+                assert await closed_with(newer) == 4409
+                await newest.send(message(2))
+                await acked(newest, 2)
+    assert await query(dsn, "SELECT count(*) FROM examinations") == [(1,)]
+
+
+async def test_a_clock_that_was_set_keeps_no_sensor_out(postgres):
+    """A node's idea of the database's clock counts only where it can be right."""
+    dsn = await postgres.database()
+    async with node_on(dsn, "a") as (_, at_a), node_on(dsn, "b") as (_, at_b):
+        ahead_s = 3600.0
+        for registry in (at_a, at_b, at_a):
+            clock = registry._node.clock
+            clock._low_s, clock._high_s = clock._low_s + ahead_s, clock._high_s + ahead_s
+            await claimed(registry)
+            await query(dsn, "UPDATE attendances SET arrived_at = arrived_at + interval '1 hour'")
+            ahead_s = -7200.0
+        assert await query(dsn, "SELECT node FROM attendances") == [("a",)]
+
+
 async def test_both_connections_send_and_nothing_is_stored_twice(postgres):
     dsn = await postgres.database()
     async with node_on(dsn, "a") as (store_a, at_a), node_on(dsn, "b") as (store_b, at_b):

@@ -54,8 +54,7 @@ async def silent(bench: Bench) -> None:
         await watch.saw(sec)
         if "ml" not in bench.lacks:  # its result may not come here
             async with bench.viewer() as viewer:
-                later, text = bench.fresh()
-                await sensor.send(text)
+                later = await bench.sends(sensor)
                 with arranging("a viewer gets the sensor's result"):
                     await gets_about(viewer, later)
         await sensor.settle()
@@ -74,7 +73,7 @@ async def other_subprotocol(bench: Bench) -> None:
 @CHECKS.add("S-6.2/seq", "Under ctgkit.v1 a sample without seq is rejected", needs="v1")
 async def seq_required(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
-        await sensor.send(bench.fresh()[1])
+        await bench.sends(sensor)
         await until(lambda: errors(sensor), '{"error": …}', sensor.seen, sensor.timeout_s)
 
 

@@ -33,8 +33,7 @@ async def viewer_is_unheard(bench: Bench) -> None:
         await viewer.send(said)
         await viewer.settle()
         async with bench.sensor() as sensor:
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             await watch.saw(sec)
         await other.settle()
         if said in (t if isinstance(t, str) else t.decode() for t in other.received):
@@ -56,8 +55,7 @@ async def no_viewer_token(bench: Bench) -> None:
 async def nothing_before_the_token(bench: Bench) -> None:
     async with bench.line("/ws?backfill=60", ()) as viewer, bench.watch() as watch:
         async with bench.sensor() as sensor:
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             await watch.saw(sec)
         await asyncio.sleep(0.2)
         if viewer.received:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 
-from ctgkit.check.backend.samples import BAD_FRAMES_MAX, arrives, none_but
+from ctgkit.check.backend.samples import BAD_FRAMES_MAX, arrives, none_but, still_heard
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.messages import STREAM_HEADER, sample
 from ctgkit.check.rig import Bench
@@ -70,13 +70,7 @@ async def largest_array(bench: Bench) -> None:
 async def longer_array(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         await sensor.send(_array(LONG_SEC, ARRAY_MAX + 1))
-        sec, text = bench.fresh()
-        await sensor.send(text)
-        try:
-            await watch.saw(sec)
-        finally:
-            sensor.must_live()
-        none_but(watch, sec)
+        none_but(watch, await still_heard(bench, watch, sensor))
 
 
 @CHECKS.add("S-4.9/each", "Bad frames are counted for each connection by itself", needs="sensor")
