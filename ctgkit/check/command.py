@@ -277,7 +277,8 @@ async def _judge_sensor(
     launched = Launched(command, target, options["run_log"], None, 5.0) if command else None
     bench = SensorBench(plan.judging.timeout_s, launched, control)
     async with bench.serving(target.host, target.port):
-        return await run_checks(bench, plan.checks, plan.judging.teller(), {}, plan.allowed)
+        with plan.judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
 
 
 def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":
