@@ -1,9 +1,11 @@
 """``ctgkit bench``."""
 
+import asyncio
 import contextlib
 import importlib.util
 import json
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ from ctgkit.cli.options import (
     option,
     viewer_token_option,
 )
+from ctgkit.cli.progress import progress
 from ctgkit.cli.types import PAUSE, RATE, SECONDS, Address, OutFile, Refined, Url, number, whole
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra
@@ -44,6 +47,7 @@ FIRST_SENSORS = 50
 INVENTED_MAX = 10_000
 SENSORS_MAX = 10_000_000
 ATTEMPTS = 2
+PROGRESS_EVERY_S = 0.25
 """A level that failed is measured once more: a stall of the machine is not the backend's."""
 DESCRIPTORS_SPARE = 64
 DESCRIPTORS_MAX = 10_240
@@ -210,13 +214,14 @@ async def _measure_levels(backend: "Backend", options: BenchOptions) -> "list[Ju
 
     async def holds(sensors: int) -> bool:
         for _ in range(ATTEMPTS):
-            level = await measure(
-                backend,
-                sensors,
-                rate_hz=options.rate_hz,
-                warm_up_s=options.warm_up_s,
-                window_s=options.window_s,
-            )
+            async with _shown(sensors, options):
+                level = await measure(
+                    backend,
+                    sensors,
+                    rate_hz=options.rate_hz,
+                    warm_up_s=options.warm_up_s,
+                    window_s=options.window_s,
+                )
             levels.append(judge(level, options.max_p99_ms))
             click.echo(row(levels[-1]), err=options.as_json)
             if levels[-1].verdict == "held":
@@ -233,6 +238,26 @@ async def _measure_levels(backend: "Backend", options: BenchOptions) -> "list[Ju
         while True:
             sensors = steps.send(await holds(sensors))
     return levels
+
+
+@contextlib.asynccontextmanager
+async def _shown(sensors: int, options: BenchOptions) -> AsyncIterator[None]:
+    """Show on a terminal how many samples of a level are due, and when it ends."""
+    per_s = sensors * options.rate_hz
+    total = per_s * (options.warm_up_s + options.window_s)
+
+    async def show() -> None:
+        with progress(f"{sensors} sensors", "samples", round(total)) as advance:
+            for _ in range(int(total / per_s / PROGRESS_EVERY_S)):
+                await asyncio.sleep(PROGRESS_EVERY_S)
+                advance(round(per_s * PROGRESS_EVERY_S))
+
+    async with asyncio.TaskGroup() as tasks:
+        showing = tasks.create_task(show())
+        try:
+            yield
+        finally:
+            showing.cancel()
 
 
 def _sensors(options: BenchOptions) -> tuple[SensorEntry, ...]:

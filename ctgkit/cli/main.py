@@ -150,7 +150,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, handlers=[logs.Lines(sys.stderr)])
     logs.use(os.environ.get(logs.VARIABLE, ""))
     logging.getLogger("websockets").setLevel(logging.WARNING)  # its INFO repeats ours
     for stream in (sys.stdout, sys.stderr):  # a locale without our signs is no reason to stop

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit.cli.options import argument, command, current_config, json_option, store_option
+from ctgkit.cli.progress import progress, say
 from ctgkit.cli.stores import STORE
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError, Unreachable, printable
@@ -98,12 +99,16 @@ def copy_(options: CopyOptions) -> None:
             "examination": one.id, "samples": held.samples, "predictions": held.results,
             "checksum": held.shown, "copied": copied,
         }  # fmt: skip
-        click.echo(json.dumps(found) if options.as_json else _as_line(found))
+        say(json.dumps(found) if options.as_json else _as_line(found))
 
     if isinstance(options.target, Dsn):
         migrate_postgres(options.target)
-    with _side(options.source) as source, _side(options.target, fill=True) as target:
-        copied = copy(source, target, tell)
+    with (
+        _side(options.source) as source,
+        _side(options.target, fill=True) as target,
+        progress("copying", "samples", 2 * source.count()) as advance,  # all are read back
+    ):
+        copied = copy(source, target, tell, advance)
     click.echo(f"{copied} examinations copied to {options.target}", err=True)
 
 
@@ -153,8 +158,12 @@ def check_(options: CheckOptions) -> int:
     from ctgkit.server.store.copying import compare
 
     different = 0
-    with _side(options.left) as left, _side(options.right) as right:
-        for number, one, other in compare(left, right):
+    with (
+        _side(options.left) as left,
+        _side(options.right) as right,
+        progress("comparing", "samples", left.count() + right.count()) as advance,
+    ):
+        for number, one, other in compare(left, right, advance):
             different += one != other
             if options.as_json:
                 shown = {
@@ -165,9 +174,9 @@ def check_(options: CheckOptions) -> int:
                     for name, held in (("left", one), ("right", other))
                 }  # fmt: skip
                 equal = {"examination": number, "equal": one == other}
-                click.echo(json.dumps(equal | shown))
+                say(json.dumps(equal | shown))
             else:
-                click.echo(f"examination {number}: {_compared(one, other)}")
+                say(f"examination {number}: {_compared(one, other)}")
     return 1 if different else 0
 
 

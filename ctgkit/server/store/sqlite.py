@@ -16,7 +16,7 @@ from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.roster import Known
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
-from ctgkit.server.store.archive import Archive
+from ctgkit.server.store.archive import SqliteArchive
 from ctgkit.server.store.engine import Again, Group, Reading, Recovered, Written
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
@@ -235,7 +235,7 @@ async def open_store(
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
-            archive = Archive(path)
+            archive = SqliteArchive(path)
             stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error

@@ -15,6 +15,7 @@ from ctgkit.server.numbering import Attendance, Numbers
 from ctgkit.server.registry import Replaced
 from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.store.engine import Again
+from ctgkit.server.store.postgres.chores import do_chores_forever
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import DEADLINE_S, Node
 from ctgkit.server.store.postgres.shares import Shares
@@ -31,7 +32,6 @@ CLAIMS_AT_ONCE = 250
 """Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
 WRITTEN_DEADLINE_S = 1.0
 """How long a sensor that comes again waits for what came over its older connection, seconds."""
-PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
 _CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6, $7, $8)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
 _OURS = "SELECT sensor_id, epoch FROM attendances WHERE node = $1 AND generation = $2 AND present"
@@ -324,21 +324,7 @@ class PostgresRegistry:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._converse())
             tasks.create_task(self._beat_forever())
-            if self._keep_days:
-                tasks.create_task(self._prune_forever())
-
-    async def _prune_forever(self) -> None:
-        """Remove what is older than it is kept; of several nodes one at a time does."""
-        while True:
-            try:
-                sql = "SELECT ctgkit_prune($1)"
-                (row,) = await self._chores.fetch(sql, self._keep_days, deadline_s=PRUNE_DEADLINE_S)
-                if row[0]:
-                    log.info("removed %d examinations older than %g days", row[0], self._keep_days)
-                    continue
-            except Again as error:
-                log.warning("cannot remove old examinations, will try again: %s", error)
-            await asyncio.sleep(PRUNE_EVERY_S)
+            tasks.create_task(do_chores_forever(self._chores, self._keep_days))
 
     async def _beat_forever(self) -> None:
         while True:
@@ -354,9 +340,7 @@ class PostgresRegistry:
             except Again as error:
                 silent_s = time.monotonic() - self._heard_s
                 if silent_s > self._node.lease_s and self._by_epoch:
-                    log.error(
-                        "no heartbeat for %.0f s, disconnecting all sensors: %s", silent_s, error
-                    )
+                    log.error("no heartbeat for %.0f s, sensors are cut off: %s", silent_s, error)
                     self._lost()
                 self._away = True
 
