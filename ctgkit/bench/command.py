@@ -80,13 +80,13 @@ class BenchOptions:
     counts: tuple[int, ...] | None = option(
         "--sensors",
         type=Refined("N,N,…", _counts),
-        help="Measure these numbers of sensors.  [default: search for the knee]",
+        help="Numbers of sensors to measure.  [default: search for the knee]",
     )
     max_p99_ms: float = option(
         "--max-p99-ms",
         type=number("MS", 0, 1e6, above=True),
         default=MAX_P99_MS,
-        help="Bound that 99 of 100 samples must keep.",
+        help="Limit on the p99 latency.",
     )
     min_sensors: int | None = option(
         "--min-sensors",
@@ -117,7 +117,7 @@ class BenchOptions:
         "--ml-listen",
         type=Address(),
         section="Measurement",
-        help="Act as the backend's ML service there, one that answers at once.",
+        help="Act as the backend's ML service there and answer at once.",
     )
     sensor_id: str | None = sensor_id_option(
         "Use only this sensor.", section="Connection", aliases=["--id"]
@@ -127,7 +127,7 @@ class BenchOptions:
         "--any-id",
         is_flag=True,
         section="Connection",
-        help="Invent sensors, all with the same token, for a backend that lets anybody in.",
+        help="Make up sensor ids, all with the same token, for a backend that accepts any id.",
     )
     viewer_token_file: Path | None = viewer_token_option()
     plot: Path | None = option(
@@ -144,16 +144,16 @@ class BenchOptions:
     example="ctgkit bench http://127.0.0.1:8080 --max-p99-ms 25 --min-sensors 500",
 )
 def bench(options: BenchOptions) -> int:
-    """Find how many sensors the backend at URL carries.
+    """Find how many sensors the backend at URL can handle.
 
-    The knee is the largest number of sensors whose samples reach a viewer with a p99 latency
-    within the bound, none lost. Latency counts from the time a sample was due. Where no viewer
-    shows samples, acknowledgements count, else pings. When the load generator itself is the
-    bottleneck it says so instead.
+    The knee is the largest number of sensors whose samples all reach a viewer with a p99 latency
+    within the limit. Latency is measured from the time at which a sample was due. If no viewer
+    shows samples, acknowledgements are timed instead; failing that, pings. If the load generator
+    itself is the bottleneck, it says so instead of giving a result.
 
-    Use credentials that no real sensor uses meanwhile. It leaves behind what it sent: every level
-    is an examination with all its samples. Exit code 1 when no level holds or --min-sensors isn't
-    reached, 3 when the backend can't be reached.
+    Use credentials that no real sensor is using. The data stays in the backend: every level leaves
+    an examination with all its samples. Exit code 1 if every level fails or --min-sensors is not
+    reached, 3 if the backend cannot be reached.
     """
     from ctgkit.bench.report import as_dict, tail
     from ctgkit.net.eventloop import run
