@@ -30,10 +30,11 @@ def judging_options(command: Any) -> Any:
         ),
         click.option(
             "--profile",
-            type=click.Choice(["specification", "ancestor"]),
             default="specification",
             show_default=True,
-            help="ancestor: what the original system decides otherwise is a warning.",
+            metavar="NAME|FILE.toml",
+            help="ancestor: what the original system decides otherwise is a warning. A profile of"
+            " `ctgkit profile`: the clauses that don't depend on PROTOCOL's shapes.",
         ),
         click.option(
             "--allow",
