@@ -232,7 +232,7 @@ class PageApi:
             if before is None:
                 break
         events = (await asyncio.to_thread(events_of, said)).get(wanted.sensor, [])
-        return await self._printer.pdf(archive.path, wanted, events)
+        return await self._printer.pdf(archive.place, wanted, events)
 
     async def _examinations(self, query: Query) -> Answer:
         search, before = first(query, "search")[:SEARCH_MAX_CHARS].strip(), whole(query, "before")

@@ -88,7 +88,7 @@ class PostgresArchive:
     """One database, read beside its writer, over a connection of its own."""
 
     def __init__(self, link: Link, dsn: Dsn) -> None:
-        self._link, self._dsn = link, dsn
+        self._link, self.place = link, dsn
         self._folded: str | None = None
         """What compares in any alphabet; a database's own rules may know ASCII only."""
 
@@ -96,7 +96,7 @@ class PostgresArchive:
         try:
             return await self._link.fetch(sql, *values, deadline_s=DEADLINE_S)
         except Again as error:
-            raise StoreError(str(self._dsn), str(error)) from error
+            raise StoreError(str(self.place), str(error)) from error
 
     async def _taken(self, steps: Steps[T]) -> T:
         try:
