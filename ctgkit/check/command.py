@@ -1,113 +1,36 @@
 """``ctgkit check``."""
 
 import asyncio
-import functools
 import importlib.util
 import os
-import time
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.check.options import RUN_LOG, Plan, carry_out, judging_options
 from ctgkit.cli.credentials import TOKEN_VARIABLE, given_token, known_sensors, viewer_token
-from ctgkit.cli.options import common_options, current_config
+from ctgkit.cli.options import current_config
 from ctgkit.cli.stores import STORE
-from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, seconds, whole
+from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, whole
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra, Unreachable
 
+STAYS_THERE = (
+    "what the checks send stays in the database of {url}; to leave nothing behind, let --run start"
+    " a backend of its own"
+)
+
 if TYPE_CHECKING:
-    from ctgkit.check.checks import Check, Verdict
+    from ctgkit.check.checks import Verdict
     from ctgkit.check.connection import Target
     from ctgkit.check.output import Judging
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
 def check() -> None:
-    """Judge anybody's backend or ML service by PROTOCOL.md, clause by clause."""
-
-
-def _judging(command: Any) -> Any:
-    """Add the options that all judging commands have."""
-    for option in (
-        click.option(
-            "--only", multiple=True, metavar="ID", help="A check, a clause, or its beginning: S-4."
-        ),
-        click.option("--list", "listing", is_flag=True, help="List checks without running them."),
-        click.option(
-            "--strict", is_flag=True, help="Abuse it too, and count a broken SHOULD as a failure."
-        ),
-        click.option(
-            "--profile",
-            type=click.Choice(["specification", "ancestor"]),
-            default="specification",
-            show_default=True,
-            help="ancestor: what the original system decides otherwise is a warning.",
-        ),
-        click.option(
-            "--allow",
-            multiple=True,
-            metavar="ID[=REASON]",
-            help="A known deviation, a check or a clause: a warning, never a failure.",
-        ),
-        click.option(
-            "--allow-file",
-            type=File(exists=True),
-            help="File of known deviations: per line an ID and the reason.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option(
-            "--junit",
-            type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
-            help="Write JUnit XML too.",
-        ),
-        click.option(
-            "--html",
-            type=OutFile(holds="HTML", suffixes=(".html",)),
-            help="Write the report as one HTML page too.",
-        ),
-        click.option(
-            "--wait",
-            "wait_s",
-            type=PAUSE,
-            default=0.0,
-            metavar="S",
-            help="Wait so long for the target to come up; with --run 30 s if not given.",
-        ),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=seconds(0.1),
-            default=3.0,
-            show_default=True,
-            metavar="S",
-            help="How long to wait for each thing that is expected.",
-        ),
-    ):
-        command = option(command)
-    return common_options(_with_judging(command))
-
-
-_MEMBERS = (
-    "only", "listing", "strict", "profile", "allow", "allow_file", "as_json", "junit", "html",
-    "wait_s", "timeout_s",
-)  # fmt: skip
-
-
-def _with_judging(command: Any) -> Any:
-    """Gather these options into one argument, ``judging``."""
-
-    @functools.wraps(command)
-    def gathered(**options: Any) -> Any:
-        from ctgkit.check.output import Judging
-
-        judging = Judging(**{name: options.pop(name) for name in _MEMBERS})
-        return command(**options, judging=judging)
-
-    return gathered
+    """Judge anybody's backend, ML service or sensor by PROTOCOL.md, clause by clause."""
 
 
 @check.command(epilog="Example: ctgkit check backend http://127.0.0.1:8080 --only S-4 --json")
@@ -159,13 +82,7 @@ def _with_judging(command: Any) -> Any:
     type=File(),
     help="This file appears when CMD is ready; default: when its port answers.",
 )
-@click.option(
-    "--run-log",
-    type=OutFile(),
-    default=Path("ctgkit-check-run.log"),
-    show_default=True,
-    help="Gets what CMD writes to stdout and stderr.",
-)
+@RUN_LOG
 @click.option(
     "--fuzz",
     type=whole("N", 1, 1_000_000),
@@ -180,7 +97,7 @@ def _with_judging(command: Any) -> Any:
     show_default=True,
     help="Where the shortest failing history goes, as a recording.",
 )
-@_judging
+@judging_options
 def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     """Judge the backend at URL.
 
@@ -198,37 +115,16 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     if judging.listing:
         return judging.list_checks(checks)
     target = _target(url, ("/ws/sensor", "/ws"))
-    plan = _Plan(
+    plan = Plan(
         checks=checks,
         excused=ANCESTOR if judging.ancestor else {},
         allowed=judging.allowed(BACKEND),
         judging=judging,
     )
-    return _carry_out(target.web_url, _judge_backend(target, plan, options), judging)
+    return carry_out(target.web_url, _judge_backend(target, plan, options), judging)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What to ask, and what is no failure."""
-
-    checks: "Sequence[Check]"
-    excused: "Mapping[str, str]"
-    allowed: "Mapping[str, str]"
-    judging: "Judging"
-
-
-def _carry_out(shown: str, judge: "Coroutine[Any, Any, list[Verdict]]", judging: "Judging") -> int:
-    from ctgkit.net.eventloop import run
-
-    began_s = time.monotonic()
-    try:
-        verdicts = run(judge)
-    except asyncio.CancelledError:  # SIGTERM, while there was a backend to stop
-        raise click.Abort from None
-    return judging.report(shown, verdicts, time.monotonic() - began_s)
-
-
-async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any]) -> "list[Verdict]":
+async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) -> "list[Verdict]":
     from ctgkit.check.launched import Launched
     from ctgkit.check.probe import run_bench
     from ctgkit.check.rig import BenchSettings
@@ -252,18 +148,21 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         judging.wait_s or 30.0,
         own_database=_nobody_says_where(options["store"]),
     )
-    tell = judging.teller()
+    if not launched:
+        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
     async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
         if not options["fuzz"]:
-            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
+            with judging.telling(len(plan.checks)) as tell:
+                return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
         from ctgkit.check.fuzz import run_fuzz
 
         excused = {**plan.excused, **plan.allowed}
         verdicts = await run_fuzz(
             bench, options["fuzz"], options["seed"], options["fuzz_out"], excused
         )
+        tell_last = judging.teller()
         for verdict in verdicts:
-            tell(verdict)
+            tell_last(verdict)
         return verdicts
 
 
@@ -282,7 +181,7 @@ def _nobody_says_where(store: Path | None) -> bool:
     type=click.Choice(["nested", "flat"]),
     help="Shape of the requests.  [default: nested; flat for --profile ancestor]",
 )
-@_judging
+@judging_options
 def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
     """Judge the ML service at URL.
 
@@ -296,17 +195,17 @@ def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
     if judging.listing:
         return judging.list_checks(checks)
     target = _target(url)
-    plan = _Plan(
+    plan = Plan(
         checks=checks,
         excused=ANCESTOR_ML if judging.ancestor else {},
         allowed=judging.allowed(SERVICE),
         judging=judging,
     )
     ml_format = ml_format or ("flat" if judging.ancestor else "nested")
-    return _carry_out(target.socket_url, _judge_service(target, ml_format, plan), judging)
+    return carry_out(target.socket_url, _judge_service(target, ml_format, plan), judging)
 
 
-async def _judge_service(target: "Target", ml_format: Any, plan: _Plan) -> "list[Verdict]":
+async def _judge_service(target: "Target", ml_format: Any, plan: Plan) -> "list[Verdict]":
     from ctgkit.check.connection import answers
     from ctgkit.check.run import run_checks
     from ctgkit.check.service.rig import ServiceBench
@@ -319,7 +218,67 @@ async def _judge_service(target: "Target", ml_format: Any, plan: _Plan) -> "list
             target=target, tasks=tasks, timeout_s=judging.timeout_s, ml_format=ml_format
         )
         await bench.learn()
-        return await run_checks(bench, plan.checks, judging.teller(), plan.excused, plan.allowed)
+        with judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
+
+
+@check.command(
+    epilog='Example: ctgkit check sensor --listen 127.0.0.1:8080 --run "./sensor --port 8080"'
+)
+@click.option(
+    "--listen",
+    type=Address(),
+    default="127.0.0.1:8080",
+    show_default=True,
+    help="Be the sensor's backend there.",
+)
+@click.option("--control", type=Address(), help="The sensor's control address, to judge H-3.")
+@click.option(
+    "--run",
+    "run_command",
+    metavar="CMD",
+    help="Start the sensor with this command and stop it in the end; without it start it yourself.",
+)
+@RUN_LOG
+@judging_options
+def sensor(
+    listen: tuple[str, int],
+    control: tuple[str, int] | None,
+    judging: "Judging",
+    **options: Any,
+) -> int:
+    """Judge a sensor: be the backend that it dials, and see what it does.
+
+    It has to send samples all the time, some a second. Any id and token are let in. It is refused,
+    cut off and ignored, and some of it takes its time: two minutes. Exit code 1 when a check
+    failed or none could be made.
+    """
+    from ctgkit.check.connection import Target
+    from ctgkit.check.sensor.catalogue import SENSOR
+
+    checks = judging.selected(SENSOR)
+    if judging.listing:
+        return judging.list_checks(checks)
+    plan = Plan(checks=checks, excused={}, allowed=judging.allowed(SENSOR), judging=judging)
+    target = Target(False, *listen, "/ws/sensor")
+    controlled = Target(False, *control, "") if control else None
+    judge = _judge_sensor(target, controlled, plan, options)
+    return carry_out(f"sensor at {target.socket_url}", judge, judging)
+
+
+async def _judge_sensor(
+    target: "Target", control: "Target | None", plan: Plan, options: dict[str, Any]
+) -> "list[Verdict]":
+    from ctgkit.check.launched import Launched
+    from ctgkit.check.run import run_checks
+    from ctgkit.check.sensor.rig import SensorBench
+
+    command = options["run_command"]
+    launched = Launched(command, target, options["run_log"], None, 5.0) if command else None
+    bench = SensorBench(plan.judging.timeout_s, launched, control)
+    async with bench.serving(target.host, target.port):
+        with plan.judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
 
 
 def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":

@@ -45,6 +45,7 @@ FAULTS = {
     "takes true for a number": {"S-4.8/toco-bool"},
     "dies on invalid JSON": {
         *(f"S-4.8/{name}" for name in ("json", "utf8", "empty", "deep", "digits")),
+        *("S-4.8/comma", "S-4.8/trailing"),
         "S-6.4/unreadable",
     },
     "endures any rubbish": {"S-4.9/hundred", "S-4.5/empty"},
