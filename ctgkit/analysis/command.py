@@ -36,8 +36,8 @@ class AnalyzeOptions(ChoosingOptions):
     files: tuple[Path | Dsn, ...] = argument(
         type=Recorded(), nargs=-1, required=True, metavar="FILE..."
     )
-    guideline: str = guideline_option("Classify by it.")
-    lag_s: int = lag_option("Report events and baseline as they look S seconds later.")
+    guideline: str = guideline_option("Guideline for the classification.")
+    lag_s: int = lag_option("Report events and baseline as they are known S seconds later.")
     lang: Literal["en", "ru"] = option(
         "--lang",
         type=click.Choice(["en", "ru"]),
@@ -59,7 +59,7 @@ class AnalyzeOptions(ChoosingOptions):
         "--explain",
         is_flag=True,
         section=OUTPUT,
-        help="Show what class, alerts, risk, baseline and every event rest on.",
+        help="Show the evidence for class, alerts, risk, baseline and every event.",
     )
 
 
@@ -67,9 +67,9 @@ class AnalyzeOptions(ChoosingOptions):
 def analyze(options: AnalyzeOptions) -> None:
     """Analyse recordings: baseline, events, class, alerts and their evidence.
 
-    FILE is a recording of any format that `ctgkit convert` reads. The result is what
-    `ctgkit ml` would have said live. Of several files, of twins, or of several sensors, each is
-    analysed: with --json one object per line. A test tool, not a medical device.
+    FILE is a recording of any format that `ctgkit convert` reads. The result is what `ctgkit ml`
+    would have reported live. Several files, twins, or several sensors, are analysed separately:
+    --json then prints one object per line. A test tool, not a medical device.
     """
     files, results = options.files, []
     if len(files) > 1 and Path("-") in files:

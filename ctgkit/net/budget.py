@@ -1,8 +1,14 @@
-"""How many frames that say nothing a peer may send. This module performs no I/O."""
+"""What a peer may send that says nothing, and leave unread. This module performs no I/O."""
 
 IDLE_FRAMES_MAX, IDLE_FRAMES_PER_S = 1_000, 100.0
 """Frames that say nothing which a peer may send at once, and per second in the long run. Chosen:
 a ping per sample at 8.33 Hz is twelve times less, and a thousand cost 5 ms."""
+MESSAGE_MIN_BYTES = 16
+"""A data frame below this says nothing: the shortest message of the protocol is longer."""
+FLOODER_CLOSES_S = 1.0
+"""How long a peer that is closed for flooding may take to hang up, seconds."""
+UNREAD_PONGS_MAX_BYTES = 1 << 20
+"""Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
 
 
 class Budget:

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import CONNECTING, OPEN, Side
 
-from ctgkit.net.budget import Budget
+from ctgkit.net.budget import FLOODER_CLOSES_S, MESSAGE_MIN_BYTES, UNREAD_PONGS_MAX_BYTES, Budget
 from ctgkit.net.messages import only_message, other_frames, whole_messages
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,6 @@ UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
 LARGE_BYTES = 1024
 """Messages of this size are worth adding up."""
-MESSAGE_MIN_BYTES = 16
-"""A data frame below this says nothing: the shortest message of the protocol is longer."""
-FLOODER_CLOSES_S = 1.0
-"""How long a peer that is closed for flooding may take to hang up, seconds."""
-UNREAD_PONGS_MAX_BYTES = 1 << 20
-"""Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
 
 
 class FairConnection(Connection):
@@ -161,15 +155,14 @@ class FairConnection(Connection):
     def _takes_alone(self, data: bytes) -> bool:
         """Hand over a message that came alone, unless something is before it."""
         protocol = self.protocol
-        if self._rest or self._owed or self._held is not None or self.recv_messages.frames.queue:
+        if self._rest or self._owed or self._held is not None or len(self.recv_messages.frames):
             return False
         if protocol.state is not OPEN or protocol.extensions or protocol.debug:
             return False
         longest = self._longest or self._measured()
         message = only_message(data, masked=self._is_masked)
-        if message is None or protocol.current_size is not None:
-            return False
-        if not self.message_min_bytes <= len(message) <= longest:
+        fits = message and self.message_min_bytes <= len(message) <= longest
+        if not message or not fits or protocol.current_size is not None:
             return False
         self._hand_over([message], data[0])
         if self._is_full():
