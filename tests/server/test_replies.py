@@ -118,7 +118,7 @@ async def test_who_reads_only_at_the_end_is_acknowledged(tmp_path, monkeypatch):
         writer.close()
 
 
-async def test_one_acknowledgement_stands_for_several_where_the_sensor_agrees(tmp_path, monkeypatch):
+async def test_one_acknowledgement_stands_for_several(tmp_path, monkeypatch):
     """It waits for others, until the sensor pings or 64 numbers wait; then nothing is missing."""
     monkeypatch.setattr(ingest, "GROUPED_ACK_S", 3600.0)
     monkeypatch.setattr(ingest, "PROMPT_S", 0.0)
