@@ -148,9 +148,9 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         judging.wait_s or 30.0,
         own_database=_nobody_says_where(options["store"]),
     )
-    if not launched:
-        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
     async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
+        if not launched:
+            click.echo(STAYS_THERE.format(url=target.web_url), err=True)
         if not options["fuzz"]:
             with judging.telling(len(plan.checks)) as tell:
                 return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
