@@ -63,18 +63,18 @@ class DemoOptions:
     duration: float | None = option(
         "--duration",
         type=SECONDS,
-        help="Data time to play; default: until you quit, or 600 where nobody watches.",
+        help="Seconds of data to play; default: until you quit, or 600 without the live view.",
     )
     speed: float | None = option(
         "--speed",
         type=Speed(),
-        help="Data seconds per second, or max; default: 10, or max where nobody watches.",
+        help="Data seconds per second, or max; default: 10, or max without the live view.",
     )
     no_watch: bool = option(
-        "--no-watch", is_flag=True, help="No live view: progress, then a summary."
+        "--no-watch", is_flag=True, help="Show progress and a summary instead of the live view."
     )
     store: Path | None = store_option(
-        "Keep the database in this file; default: a temporary one.",
+        "Keep the database in this file; default: a temporary file.",
         section=OUTPUT,
         type=FILE_OR_STORE,
         aliases=["--db"],
@@ -92,8 +92,8 @@ class DemoOptions:
 def demo(options: DemoOptions) -> int:
     """Run everything at once: backend, ML stub, fake sensors and a live view.
 
-    Without a terminal (or with --no-watch, --json) it plays ten minutes of data, or the whole
-    recording, as fast as it can, and prints what happened. A test tool, not a medical device.
+    Without a terminal (or with --no-watch or --json) it plays ten minutes of data, or the whole
+    recording, as fast as possible, and prints what happened. A test tool, not a medical device.
     """
     from ctgkit.net import eventloop
     from ctgkit.simulate.repertoire import Repertoire

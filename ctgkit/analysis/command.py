@@ -31,8 +31,8 @@ class AnalyzeOptions(ChoosingOptions):
     """Options of `ctgkit analyze`."""
 
     file: Path | Dsn = argument(type=Recorded())
-    guideline: str = guideline_option("Classify by it.")
-    lag_s: int = lag_option("Report events and baseline as they look S seconds later.")
+    guideline: str = guideline_option("Guideline for the classification.")
+    lag_s: int = lag_option("Report events and baseline as they are known S seconds later.")
     lang: Literal["en", "ru"] = option(
         "--lang",
         type=click.Choice(["en", "ru"]),
@@ -53,7 +53,7 @@ class AnalyzeOptions(ChoosingOptions):
         "--explain",
         is_flag=True,
         section=OUTPUT,
-        help="Show what class, alerts, risk, baseline and every event rest on.",
+        help="Show the evidence for class, alerts, risk, baseline and every event.",
     )
 
 
@@ -61,8 +61,8 @@ class AnalyzeOptions(ChoosingOptions):
 def analyze(options: AnalyzeOptions) -> None:
     """Analyse a recording: baseline, events, class, alerts and their evidence.
 
-    FILE is a recording of any format that `ctgkit convert` reads. The result is what
-    `ctgkit ml` would have said live. Of twins, or of several sensors, each is analysed: with --json
+    FILE is a recording of any format that `ctgkit convert` reads. The result is what `ctgkit ml`
+    would have reported live. Twins, or several sensors, are analysed separately: --json then prints
     one object per line. A test tool, not a medical device.
     """
     from ctgkit.analysis.analyzer import AnalyzerSettings

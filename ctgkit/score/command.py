@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ctgkit.score.service import PlaySettings
 
 ALL = "all"
-PLAYING, THRESHOLDS = "Playing to an ML service", "Thresholds, which fail the run"
+PLAYING, THRESHOLDS = "Playing to an ML service", "Thresholds that fail the run"
 F1_NAMES = (
     "acceleration", "deceleration", "contraction", "early", "late", "variable", "prolonged",
 )  # fmt: skip
@@ -52,26 +52,26 @@ class ScoreOptions:
         required=False, type=File(exists=True, dir_okay=True, stdin=True)
     )
     lag_s: int = lag_option(
-        "Without RESULTS: take our analyzer's report as it looks S seconds later."
+        "Without RESULTS: use the report that ctgkit's analyzer gives S seconds later."
     )
     url: str | None = option(
         "--ml",
         type=Url("", as_is=True),
         section=PLAYING,
-        help="Play scenarios to this ML service; http:// with --profile.",
+        help="Play scenarios to this ML service; http:// needs --profile.",
     )
     profile: str | None = option(
         "--profile",
         metavar="NAME|FILE.toml",
         section=PLAYING,
-        help="How an ML service behind HTTP is asked (docs/profiles.md).",
+        help="Profile that describes the requests to an ML service over HTTP (docs/profiles.md).",
     )
     scenarios: str = option(
         "--scenarios",
         default=ALL,
         metavar="all|NAME,…",
         section=PLAYING,
-        help="What to play: shipped scenarios, or TOML files.",
+        help="Scenarios to play: shipped ones or TOML files.",
     )
     duration_s: float | None = option(
         "--duration",
@@ -92,75 +92,75 @@ class ScoreOptions:
         type=click.Choice(["nested", "flat", "both"]),
         default="nested",
         section=PLAYING,
-        help="Shape of the requests.",
+        help="Format of the requests.",
     )
     timeout_s: float = option(
         "--timeout",
         type=seconds(0.1),
         default=10.0,
         section=PLAYING,
-        help="Give up when the service owes answers and is silent for S seconds.",
+        help="Give up if answers are due and the service sends nothing for S seconds.",
     )
     max_time_s: float | None = option(
         "--max-time",
         type=seconds(1.0),
         section=PLAYING,
-        help="Send no more after S seconds, and score what was played.",
+        help="Stop sending after S seconds and score what was played.",
     )
     resume: Path | None = option(
         "--resume",
         type=OutFile(),
         section=PLAYING,
-        help="Keep what is finished in FILE, and go on from there.",
+        help="Save finished scenarios in FILE, and continue from it next time.",
     )
     min_f1: tuple[tuple[str, float], ...] = option(
         "--min-f1",
         type=Refined("[KIND=]X", _least_f1),
         multiple=True,
         section=THRESHOLDS,
-        help="Least F1 of every kind of events, or of KIND (repeatable).",
+        help="Minimum F1 of every kind of event, or of KIND (repeatable).",
     )
     min_type_accuracy: float | None = option(
         "--min-type-accuracy",
         type=SHARE,
         section=THRESHOLDS,
-        help="Least share of decelerations whose type is right.",
+        help="Minimum share of decelerations with the right type.",
     )
     max_baseline_rmsd: float | None = option(
         "--max-baseline-rmsd",
         type=number("BPM", 0, 1000),
         section=THRESHOLDS,
-        help="Largest error of the baseline (root mean square).",
+        help="Maximum error of the baseline (root mean square).",
     )
     max_delay_s: float | None = option(
         "--max-delay-s",
         type=PAUSE,
         section=THRESHOLDS,
-        help="Largest median delay, from an event's onset to the result that reports it.",
+        help="Maximum median delay from an event's onset to the result that reports it.",
     )
     max_false_alarms_per_h: float | None = option(
         "--max-false-alarms-per-h",
         type=number("N", 0, 1e6),
         section=THRESHOLDS,
-        help="Most alarms per hour that the truth does not call for.",
+        help="Maximum number of alarms per hour that the truth does not call for.",
     )
     min_alarm_sensitivity: float | None = option(
         "--min-alarm-sensitivity",
         type=SHARE,
         section=THRESHOLDS,
-        help="Least share of the alarms that the truth calls for.",
+        help="Minimum share of the alarms called for by the truth that were raised.",
     )
     min_auc: float | None = option(
         "--min-auc",
         type=SHARE,
         section=THRESHOLDS,
-        help="Least AUC of the probability (or the status) alone.",
+        help="Minimum AUC of the probability (or the status) alone.",
     )
     against: Path | None = option(
         "--against",
         type=File(exists=True),
         section=OUTPUT,
-        help="Compare with an earlier run's --json, recording by recording.",
+        help="Compare with the --json output of an earlier run, recording by recording.",
     )
     junit: Path | None = option(
         "--junit",
@@ -178,12 +178,12 @@ class ScoreOptions:
 def score(options: ScoreOptions) -> int:
     """Score an analyzer's results against the truth.
 
-    TRUTH is a file that `generate --truth` or `sensor --truth` wrote, a recording that holds
-    truth, zones drawn by experts (JSON), or a folder of these. RESULTS is a report of `analyze
-    --json`, a recorded stream of results, or a folder of these; without it our own analyzer
-    reads the recording that holds the truth or lies beside it. With --ml, scenarios are played to
-    a service instead. Exit code 1 when a threshold is broken, something has no results, or
-    nothing was scored. A test tool, not a medical device.
+    TRUTH is a file written by `generate --truth` or `sensor --truth`, a recording that contains
+    truth, zones drawn by experts (JSON), or a folder of these. RESULTS is a report from `analyze
+    --json`, a recorded stream of results, or a folder of these; without it, ctgkit's own analyzer
+    reads the recording that contains the truth or is next to it. With --ml, scenarios are played to
+    a service instead. Exit code 1 if a threshold is not met, a recording has no results, or nothing
+    was scored. A test tool, not a medical device.
     """
     from ctgkit.score.limits import Limits, exit_code, judge
     from ctgkit.score.report import as_dict, junit, text

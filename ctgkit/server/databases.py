@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: ctgkit store copy sqlite:///ctg.db postgresql://db/ctg")
 def store() -> None:
-    """Make, copy and compare databases."""
+    """Create, copy and compare databases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +37,10 @@ class MigrateOptions:
 
 @command(MigrateOptions, parent=store, example="ctgkit store migrate --store postgresql://db/ctg")
 def migrate(options: MigrateOptions) -> None:
-    """Make the tables, or bring them up to date; nothing is ever taken away.
+    """Create the tables or bring them up to date; nothing is ever removed.
 
-    Nodes of the release before go on working meanwhile. `serve` does the same with an empty
-    database, and with SQLite.
+    Nodes of the previous release keep working during the migration. `serve` does the same for an
+    empty database, and always for SQLite.
     """
     database = database_of(current_config(), options.store)
     if isinstance(database, Dsn):
@@ -83,10 +83,11 @@ _CHECK_EXAMPLE = "ctgkit store check sqlite:///a.db postgresql://db/ctg"
 
 @command(CopyOptions, parent=store, name="copy", example=_COPY_EXAMPLE)
 def copy_(options: CopyOptions) -> None:
-    """Copy a database into an empty one, SQLite or PostgreSQL, each examination with a checksum.
+    """Copy a database into an empty one (SQLite or PostgreSQL), with a checksum per examination.
 
-    No backend may use either meanwhile. After an interruption the same command goes on: what is
-    there is compared, the rest copied. Examinations that are open are copied as interrupted.
+    No backend may use either database during the copy. After an interruption, run the same command
+    again: what is already there is compared, and the rest is copied. Open examinations are copied
+    as interrupted.
     """
     from ctgkit.server.store.copying import copy
 
@@ -151,7 +152,8 @@ class CheckOptions:
 def check_(options: CheckOptions) -> int:
     """Compare two databases, examination by examination; exit code 1 when they differ.
 
-    Checksums are of what is stored, not of how: the same for SQLite and PostgreSQL.
+    The checksums cover the stored data, not its encoding, so they are the same for SQLite and
+    PostgreSQL.
     """
     from ctgkit.server.store.copying import compare
 
@@ -204,7 +206,7 @@ class NodesOptions:
 
 @command(NodesOptions, name="list", parent=nodes, example="ctgkit nodes list --json")
 def list_(options: NodesOptions) -> None:
-    """List the nodes: whether they live, how long they were silent, how many sensors they have."""
+    """List the nodes with their state, seconds of silence and number of sensors."""
     database = database_of(current_config(), options.store)
     if not isinstance(database, Dsn):
         raise StoreError(str(database), "has no nodes: one process owns a file of SQLite's")

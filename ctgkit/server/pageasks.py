@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ctgkit.display import FHR_SCALES, MAX_EVENTS, PAPER_SPEEDS_CM_MIN
 from ctgkit.errors import excerpt
 from ctgkit.net.query import BadQuery, Query, first, number, whole
@@ -163,6 +161,8 @@ def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
     bins]``. Then, for each page, four arrays of little-endian uint16, one number per bin: least and
     largest heart rate, least and largest toco.
     """
+    import numpy as np
+
     head, body = [], []
     for about, pages in parts:
         described = []
@@ -179,6 +179,8 @@ def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
 def _runs(page: Page) -> list[list[int]]:
     if not len(page.bins):
         return []
+    import numpy as np
+
     starts = np.flatnonzero(np.diff(page.bins, prepend=page.bins[0] - 2) != 1)
     lengths = np.diff(starts, append=len(page.bins))
     return [[int(b), int(n)] for b, n in zip(page.bins[starts], lengths, strict=True)]

@@ -125,10 +125,10 @@ class GenerateOptions:
         help="Write the true events to FILE, as JSON lines.",
     )
     duration: float | None = option(
-        "--duration", type=SECONDS, help="Data time; default: the scenario's own duration."
+        "--duration", type=SECONDS, help="Seconds of data; default: the scenario's own duration."
     )
     sensors: int = option(
-        "--sensors", type=SENSORS, default=1, help="Number of sensors; each is another patient."
+        "--sensors", type=SENSORS, default=1, help="Number of sensors; each is a different patient."
     )
     rate: float = option("--rate", type=RATE, default=4.0, help="Samples/s.")
     seed: int = seed_option("the scenario")
@@ -142,7 +142,7 @@ class GenerateOptions:
 def generate(options: GenerateOptions) -> None:
     """Write a scenario's signal and truth to files.
 
-    The samples of sensor i are those that `ctgkit sensor` sends with the same scenario and seed.
+    The samples of sensor i are the ones that `ctgkit sensor` sends with the same scenario and seed.
     """
     from ctgkit.recording.files.registry import format_of
     from ctgkit.simulate.library import load_scenario
