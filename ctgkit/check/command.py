@@ -186,9 +186,9 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         max_connections=options["max_connections"] or 0,
     )
     launched = _launched(options, target, judging)
-    if not launched:
-        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
     async with run_bench(settings, options["ml_listen"], launched, judging.wait_s) as bench:
+        if not launched:
+            click.echo(STAYS_THERE.format(url=target.web_url), err=True)
         if not options["fuzz"]:
             with judging.telling(len(plan.checks)) as tell:
                 return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
