@@ -253,7 +253,11 @@ def test_wire_names_live_in_one_module():
 
 ONE_WAY = {
     "websockets.asyncio.client.connect": {"net/client.py"},
-    "websockets.asyncio.server.serve": {"net/server.py", "check/ml_service.py", "check/sensor/rig.py"},
+    "websockets.asyncio.server.serve": {
+        "net/server.py",
+        "check/ml_service.py",
+        "check/sensor/rig.py",
+    },
     "websockets.sync": set(),
 }
 """What opens sockets -> who may. The checker's own servers are witnesses that share nothing."""

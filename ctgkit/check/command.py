@@ -17,6 +17,11 @@ from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, who
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra, Unreachable
 
+STAYS_THERE = (
+    "what the checks send stays in the database of {url}; to leave nothing behind, let --run start"
+    " a backend of its own"
+)
+
 if TYPE_CHECKING:
     from ctgkit.check.checks import Verdict
     from ctgkit.check.connection import Target
@@ -145,6 +150,8 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         judging.wait_s or 30.0,
         own_database=_nobody_says_where(options["store"]),
     )
+    if not launched:
+        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
     async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
         if not options["fuzz"]:
             with judging.telling(len(plan.checks)) as tell:
@@ -273,7 +280,8 @@ async def _judge_sensor(
     launched = Launched(command, target, options["run_log"], None, 5.0) if command else None
     bench = SensorBench(plan.judging.timeout_s, launched, control)
     async with bench.serving(target.host, target.port):
-        return await run_checks(bench, plan.checks, plan.judging.teller(), {}, plan.allowed)
+        with plan.judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
 
 
 def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
-from ctgkit.display import clock
-
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -103,7 +101,9 @@ class _Line:
         rate = self._done / (now_s - self._began_s)
         text = f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.1f} {self._unit}/s"
         if self._total and rate > 0:
-            text += f" · {clock(max(0.0, self._total - self._done) / rate)} left"
+            from ctgkit.display import clock  # NumPy: not for --help
+
+            text += f" · {clock(max(0.0, self._total - self._done) / rate, seconds=True)} left"
         shown.update(shown.task_ids[0], completed=self._done, rate=text, refresh=True)
 
     def _show(self) -> "Progress":

@@ -16,18 +16,16 @@ from ctgkit.display import MAX_SENSORS
 from ctgkit.errors import StoreError
 from ctgkit.net.addresses import host_and_port, is_loopback
 from ctgkit.net.http import NOT_FOUND, Answer, json_answer, problem
+from ctgkit.net.query import BadQuery, Query, first, whole
 from ctgkit.samples import RATE_HZ
 from ctgkit.server.pageasks import (
     SEARCH_MAX_CHARS,
-    BadQuery,
     NoteQuery,
     Order,
     PaperQuery,
     PastQuery,
     events_of,
-    first,
     packed,
-    whole,
 )
 from ctgkit.server.printout import Printer, can_print
 from ctgkit.server.store.archive import Archive
@@ -42,8 +40,6 @@ MARKS_PAGES_MAX = 50
 """Requests that the page makes for the marks of one examination, at most."""
 WAITING_MAX = 64
 """Requests at a time; a page makes two."""
-
-Query = Mapping[str, list[str]]
 
 
 class _NoArchive(Exception):
@@ -120,9 +116,11 @@ class PageApi:
             for s in self._sensors
         ]
         hint = start_hint(self._sensors)
-        past = self._store.archive is not None
+        archive = self._store.archive
+        past = archive is not None
+        paper = archive is not None and archive.path is not None and can_print()
         said = {"sensors": known, "start_hint": hint, "past": past}
-        return json_answer(said | {"paper": past and can_print()})
+        return json_answer(said | {"paper": paper})
 
     async def _instructor(self, query: Query) -> Answer:
         """Return what our own sensors can be told: scenarios, and events with their ranges."""
@@ -221,6 +219,8 @@ class PageApi:
         if not can_print():
             return problem(404, "the paper extra isn't installed: pip install 'ctgkit[paper]'")
         archive = self._archive
+        if archive.path is None:
+            return problem(404, "with this database, the live page can't print")
         if wanted.sensor not in await archive.sensors_of(wanted.examination):
             return problem(404, "there is no such examination, or no such sensor in it")
         await self._store.settled()

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ctgkit.display import FHR_SCALES, MAX_EVENTS, PAPER_SPEEDS_CM_MIN
 from ctgkit.errors import excerpt
+from ctgkit.net.query import BadQuery, Query, first, number, whole
 from ctgkit.server.store.lookback import Page, Place
 from ctgkit.wire import MEMBERS
 
@@ -34,10 +33,6 @@ _DRAWN = ("kind", "subtype", "onset_s", "end_s", "peak_s", "tier", "id")
 """What the page needs of an event."""
 
 
-class BadQuery(ValueError):
-    """A request for the page that can't be read; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class PastQuery:
     """Some of the past: of all open examinations, or of one sensor in one."""
@@ -49,7 +44,7 @@ class PastQuery:
     before: Place | None
 
     @classmethod
-    def of(cls, query: Mapping[str, list[str]]) -> "PastQuery":
+    def of(cls, query: Query) -> "PastQuery":
         """Read it from a query; BadQuery when it is none."""
         examination, sensor = whole(query, "examination"), first(query, "sensor")
         if (examination is None) != (not sensor):
@@ -80,7 +75,7 @@ class NoteQuery:
     text: str
 
     @classmethod
-    def of(cls, query: Mapping[str, list[str]]) -> "NoteQuery":
+    def of(cls, query: Query) -> "NoteQuery":
         """Read it from a query; BadQuery when it is none."""
         examination, sensor = whole(query, "examination"), first(query, "sensor").lower()
         text = " ".join(first(query, "text").split())
@@ -104,7 +99,7 @@ class PaperQuery:
     """Which of the heart rate's."""
 
     @classmethod
-    def of(cls, query: Mapping[str, list[str]]) -> "PaperQuery":
+    def of(cls, query: Query) -> "PaperQuery":
         """Read it from a query; BadQuery when it is none."""
         examination, sensor = whole(query, "examination"), first(query, "sensor").lower()
         if examination is None or not re.fullmatch(r"[0-9a-f-]{1,60}", sensor, re.ASCII):
@@ -130,7 +125,7 @@ class Order:
     ``to``, ``ramp_s``."""
 
     @classmethod
-    def of(cls, verb: str, query: Mapping[str, list[str]]) -> "Order":
+    def of(cls, verb: str, query: Query) -> "Order":
         """Read it from a query; BadQuery when it is none."""
         found = {name: first(query, name) for name in _ORDERS[verb] if first(query, name)}
         for name, text in found.items():
@@ -158,35 +153,6 @@ _ORDERS = {
 _NEEDED = {"inject": ("event",), "change": ("knob", "to")}
 
 
-def first(query: Mapping[str, list[str]], name: str) -> str:
-    """Return a parameter, "" when it is absent."""
-    return query.get(name, [""])[0]
-
-
-def number(
-    query: Mapping[str, list[str]], name: str, default: float, low: float, high: float
-) -> float:
-    """Return a number in a range; NaN as the default makes it required."""
-    text = first(query, name)
-    try:
-        found = float(text) if text else default
-    except ValueError:
-        found = math.nan
-    if not low <= found <= high:
-        raise BadQuery(f"{name}={excerpt(text)!r} is not a number from {low:g} to {high:g}")
-    return found
-
-
-def whole(query: Mapping[str, list[str]], name: str) -> int | None:
-    """Return a positive whole number; None when it is absent."""
-    text = first(query, name)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise BadQuery(f"{name}={excerpt(text)!r} is not a whole number")
-    return int(text)
-
-
 def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
     """Return pages as the page of the browser reads them.
 
@@ -195,6 +161,8 @@ def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
     bins]``. Then, for each page, four arrays of little-endian uint16, one number per bin: least and
     largest heart rate, least and largest toco.
     """
+    import numpy as np
+
     head, body = [], []
     for about, pages in parts:
         described = []
@@ -211,6 +179,8 @@ def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
 def _runs(page: Page) -> list[list[int]]:
     if not len(page.bins):
         return []
+    import numpy as np
+
     starts = np.flatnonzero(np.diff(page.bins, prepend=page.bins[0] - 2) != 1)
     lengths = np.diff(starts, append=len(page.bins))
     return [[int(b), int(n)] for b, n in zip(page.bins[starts], lengths, strict=True)]

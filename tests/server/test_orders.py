@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ctgkit.net.query import BadQuery
 from ctgkit.sensor.fleet import run_fleet
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.server.pageapi import start_hint
-from ctgkit.server.pageasks import BadQuery, Order
+from ctgkit.server.pageasks import Order
 from ctgkit.simulate.repertoire import Repertoire
 from tests.server.parties import SENSORS, backend_on, until, ws
 

@@ -39,6 +39,9 @@ class Archive(Protocol):
     Each raises StoreError when the database cannot be read, or holds what we can't have written.
     """
 
+    path: Path | None
+    """The file, where it is one: `ctgkit paper` reads it beside us."""
+
     async def page(
         self,
         examination_id: int,
@@ -80,7 +83,7 @@ class SqliteArchive:
     """One database, read beside its writer."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path | None = path
         self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.create_function("folded", 1, lambda text: str(text).casefold())

@@ -9,10 +9,7 @@ drives the steps that are returned here: this module performs no I/O.
 import itertools
 import re
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ctgkit.samples import (
     FHR_MAX_BPM,
@@ -21,6 +18,10 @@ from ctgkit.samples import (
     TOCO_MAX,
     TOCO_MIN,
 )
+
+if TYPE_CHECKING:
+    import numpy as np  # a third of the backend's start: only those who look back pay for it
+    from numpy.typing import NDArray
 
 PAGE_ROWS = 3600
 """Rows of a page: a quarter of an hour at 4 Hz, some 5 ms of work."""
@@ -59,9 +60,9 @@ class Page(NamedTuple):
     """Its newest row."""
     earlier: Place | None
     """Where the page before it ends; None at the beginning."""
-    bins: NDArray[np.int64]
+    bins: "NDArray[np.int64]"
     """Numbers of the bins in which there are samples, increasing; bin n begins at n * bin_s."""
-    values: NDArray[np.float64]
+    values: "NDArray[np.float64]"
     """Per bin: least and largest heart rate (beats/min), least and largest toco; NaN: no value."""
 
 
@@ -160,6 +161,8 @@ def read_page(
     rows_max : int
         Rows that it may have.
     """
+    import numpy as np
+
     of = (examination_id, sensor, place.stream)
     first = yield from _before(sql, of, place, rows_max - 1)
     low = _FIRST if first is None else first
@@ -183,6 +186,8 @@ def _falls(rows: list[Any], bin_s: float) -> bool:
     """Return whether data time falls back somewhere among a page's bins."""
     if len(rows) < 2:
         return False
+    import numpy as np
+
     bins, first, last = (np.array([row[n] for row in rows]) for n in (0, 5, 6))
     lowest_from = np.minimum.accumulate(first[::-1])[::-1]
     beyond = np.searchsorted(bins, bins + FALL_S / bin_s + 1, side="right")

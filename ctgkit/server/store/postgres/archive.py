@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from ctgkit.dsn import Dsn
@@ -89,6 +90,7 @@ class PostgresArchive:
 
     def __init__(self, link: Link, dsn: Dsn) -> None:
         self._link, self._dsn = link, dsn
+        self.path: Path | None = None
         self._folded: str | None = None
         """What compares in any alphabet; a database's own rules may know ASCII only."""
 
