@@ -164,6 +164,10 @@ def test_bad_replies_say_what_is_wrong(status, body, reason):
         ('url = "http://h/"\ntext = "x"\n[reply]', "probability"),
         ('url = "http://h/"\ntext = "x"\n[reply]\nprobability = "p"', "begins with /"),
         ('url = "http://h/"\ntext = "x"\nbatch_s = 0', "batch_s"),
+        (
+            'url = "http://h/"\ntext = "x"\n[[setup]]\nurl = "http://h/"\ncapture = { a = "b" }',
+            r"setup\[0\]\.capture\.a: 'b' is no JSON pointer",
+        ),
         ('url = "http://h/"\ntext = "x"\nnope = 1', "nope"),
         ("x = " + "[" * 5000, "p.toml"),
         ("x = " + "9" * 5000, "p.toml"),
