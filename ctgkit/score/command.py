@@ -262,6 +262,7 @@ def _read(truth: Path, results: Path | None, lag_s: int, jobs: int | None) -> "l
 
 def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.net.eventloop import run
+    from ctgkit.profile.library import profile_digest
     from ctgkit.score import progress
     from ctgkit.score.scoring import Played
     from ctgkit.score.service import PlaySettings, play, play_in_turn
@@ -279,7 +280,13 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     )
     file = options.resume
     speed = "max" if options.speed == math.inf else options.speed
-    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": speed}
+    asked = {
+        "service": url,
+        "profile": options.profile and profile_digest(options.profile),
+        "seed": settings.seed,
+        "duration_s": settings.duration_s,
+        "speed": speed,
+    }
     done = {} if file is None else progress.load(file, asked)
 
     def keep(scores: "dict[str, Score]") -> None:
