@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ctgkit.simulate import block
 from ctgkit.simulate import sensor as engine
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.scenario import parse_scenario
@@ -20,7 +21,8 @@ def toco(scenario, index=0):
 def test_there_is_no_seam_between_blocks(name, monkeypatch):
     scenario = load_scenario(name)
     usual = toco(scenario)
-    monkeypatch.setattr(engine, "BLOCK", 1536)
+    for module in (engine, block):
+        monkeypatch.setattr(module, "BLOCK", 1536)
     for one, other in zip(usual, toco(scenario), strict=True):
         np.testing.assert_array_equal(one, other)
 
