@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.measure import Options, as_markdown, as_text, machine
 
 PARTS = ("startup", "ingest", "store", "latency", "fanout", "fleet", "memory", "scale", "signal",
-         "analysis", "flood", "profile", "postgres", "bus")  # fmt: skip
+         "analysis", "flood", "profile", "postgres", "bus", "page")  # fmt: skip
 
 
 def main():

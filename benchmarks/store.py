@@ -27,7 +27,7 @@ GROUPS = (100, QUEUE_MAX_ROWS)
 def sample_rows(count, key):
     """Return rows of one sensor."""
     now = "2026-01-01T00:00:00.000Z"
-    return [(now, 1, key, 1, n, n / 4, SENSOR, 140.25, 10.0, 0.0) for n in range(count)]
+    return [(now, 1, key, 1, SENSOR, n / 4, 140.25, 10.0, 0.0, n) for n in range(count)]
 
 
 async def through_store(path, count, group):

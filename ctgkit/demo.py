@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import logging
 import sys
@@ -23,9 +24,9 @@ from ctgkit.cli.options import (
     store_option,
 )
 from ctgkit.cli.stores import FILE_OR_STORE
-from ctgkit.cli.types import SECONDS, SENSORS, File, Speed
+from ctgkit.cli.types import SECONDS, SENSORS, File, Speed, whole
 from ctgkit.config import SensorEntry, new_sensors
-from ctgkit.errors import StoreError
+from ctgkit.errors import MissingExtra, StoreError
 from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ VIEW_SPEED = 10.0
 """Data seconds per second where somebody watches: the first prediction comes after 30 s."""
 SUMMARY_DURATION_S = 600.0
 """Data time played where nobody watches, seconds: enough for eleven predictions per sensor."""
+NODES_DURATION_S, NODES_SPEED_MAX = 300.0, 50.0
+"""The same with several nodes: time for some of them to die, one after another; a pace at which
+that is seen."""
 SETTLE_TIMEOUT_S = 60.0
 """How long the last results may take to reach the viewer, seconds."""
 PROGRESS_EVERY_S = 2.0
@@ -59,21 +63,27 @@ class DemoOptions:
     duration: float | None = option(
         "--duration",
         type=SECONDS,
-        help="Data time to play; default: until you quit, or 600 where nobody watches.",
+        help="Seconds of data to play; default: until you quit, or 600 without the live view.",
     )
     speed: float | None = option(
         "--speed",
         type=Speed(),
-        help="Data seconds per second, or max; default: 10, or max where nobody watches.",
+        help="Data seconds per second, or max; default: 10, or max without the live view.",
     )
     no_watch: bool = option(
-        "--no-watch", is_flag=True, help="No live view: progress, then a summary."
+        "--no-watch", is_flag=True, help="Show progress and a summary instead of the live view."
     )
     store: Path | None = store_option(
-        "Keep the database in this file; default: a temporary one.",
+        "Keep the database in this file; default: a temporary file.",
         section=OUTPUT,
         type=FILE_OR_STORE,
         aliases=["--db"],
+    )
+    nodes: int | None = option(
+        "--nodes",
+        type=whole("N", 2, 9),
+        help="Run N backends on a temporary PostgreSQL (and NATS, if installed); PostgreSQL has to"
+        " be installed. Kill one: the others take over its sensors.",
     )
     as_json: bool = json_option("Print the summary as JSON; no live view.")
 
@@ -82,8 +92,8 @@ class DemoOptions:
 def demo(options: DemoOptions) -> int:
     """Run everything at once: backend, ML stub, fake sensors and a live view.
 
-    Without a terminal (or with --no-watch, --json) it plays ten minutes of data, or the whole
-    recording, as fast as it can, and prints what happened. A test tool, not a medical device.
+    Without a terminal (or with --no-watch or --json) it plays ten minutes of data, or the whole
+    recording, as fast as possible, and prints what happened. A test tool, not a medical device.
     """
     from ctgkit.net import eventloop
     from ctgkit.simulate.repertoire import Repertoire
@@ -96,6 +106,8 @@ def demo(options: DemoOptions) -> int:
     if logging.getLogger().level == logging.INFO:
         logging.getLogger().setLevel(logging.WARNING)  # three services' chatter; -v brings it back
     make_source = Repertoire(options.scenario, options.recording, options.seed).source
+    if options.nodes:
+        return _demo_of_nodes(options, options.nodes, make_source, watching=watching)
     with tempfile.TemporaryDirectory(prefix="ctgkit-demo-") as directory:
         summary = eventloop.run(
             _demo(
@@ -110,6 +122,29 @@ def demo(options: DemoOptions) -> int:
     summary["database"] = str(options.store) if options.store else None
     summary["simulated"] = options.recording is None
     click.echo(json.dumps(summary) if options.as_json else _as_text(summary))
+    return 0 if summary["complete"] else 1
+
+
+def _demo_of_nodes(
+    options: DemoOptions, nodes: int, make_source: "Callable[[int], Source]", *, watching: bool
+) -> int:
+    from ctgkit.cluster.show import cluster_text, show_cluster
+    from ctgkit.net import eventloop
+
+    if options.store:
+        raise click.UsageError("--nodes has a database of its own: --store doesn't go with it")
+    if importlib.util.find_spec("asyncpg") is None:
+        raise MissingExtra("--nodes", "asyncpg", "postgres")
+    speed = min(options.speed or VIEW_SPEED, NODES_SPEED_MAX)
+    duration_s = options.duration or (float("inf") if watching else NODES_DURATION_S)
+    summary = eventloop.run(
+        show_cluster(
+            nodes, options.sensors, make_source, speed=speed, duration_s=duration_s,
+            watching=watching,
+        )
+    )  # fmt: skip
+    summary["simulated"] = options.recording is None
+    click.echo(json.dumps(summary) if options.as_json else cluster_text(summary))
     return 0 if summary["complete"] else 1
 
 

@@ -4,12 +4,13 @@ This module performs no I/O. FIGO 2015 is the FIGO consensus on intrapartum feta
 (Ayres-de-Campos et al., Int J Gynaecol Obstet 2015;131:13-24).
 """
 
-from typing import Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ctgkit.samples import GAP_S
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DISCLAIMER = "Test tool, not a medical device"
 
@@ -145,8 +146,8 @@ def clock(t_s: float, *, seconds: bool = False) -> str:
 
 
 def joined(
-    t_s: NDArray[np.float64], values: NDArray[np.float64], max_step: float
-) -> NDArray[np.bool_]:
+    t_s: "NDArray[np.float64]", values: "NDArray[np.float64]", max_step: float
+) -> "NDArray[np.bool_]":
     """Tell which neighbouring samples a line may join: never over a gap.
 
     Parameters
@@ -166,9 +167,12 @@ def joined(
 
     Examples
     --------
+    >>> import numpy as np
     >>> t_s = np.array([0.0, 1.0, 2.0, 5.0, 6.0])
     >>> joined(t_s, np.array([140.0, 142.0, np.nan, 140.0, 190.0]), 30.0).tolist()
     [True, False, False, False]
     """
+    import numpy as np
+
     steps: NDArray[np.bool_] = np.abs(np.diff(values)) <= max_step  # False where either is NaN
     return steps & (np.diff(t_s) <= GAP_S)

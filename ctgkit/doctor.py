@@ -46,14 +46,14 @@ class Finding:
 class DoctorOptions:
     """Options of `ctgkit doctor`."""
 
-    as_json: bool = json_option("One JSON object per thing that was looked at.")
+    as_json: bool = json_option("One JSON object per finding.")
 
 
 @command(DoctorOptions, example="ctgkit doctor --json")
 def doctor(options: DoctorOptions) -> int:
-    """Say what this machine has: versions, extras, ports, permissions, database, clock.
+    """Check this machine: versions, extras, ports, permissions, database, clock.
 
-    Nothing is changed or made. Exit code 1 when something would keep a command from working.
+    Nothing is changed or created. Exit code 1 if a problem would keep a command from working.
     """
     found = list(examine(current_config()))
     for one in found:
@@ -154,7 +154,8 @@ def _database(config: Config) -> Finding:
             if not where.exists():
                 return Finding("database", state, f"{text}; made at the first start")
         with opened(where) as reader:
-            text += f", {len(reader.examinations())} examinations"
+            held = len(reader.examinations())
+            text += f", {held} examination{'s' * (held != 1)}"
     except CtgkitError as error:
         return Finding("database", "problem", str(error))
     return Finding("database", state, text)

@@ -21,8 +21,9 @@ class SchemaOptions:
 def schema(options: SchemaOptions) -> None:
     """Print the contract: WebSockets as AsyncAPI 3.0, HTTP as OpenAPI 3.1, messages as JSON Schema.
 
-    They are made from the types that decode and encode the messages and from the table of paths
-    that the backend serves, so they describe this version. PROTOCOL.md says what they cannot.
+    The documents are generated from the types that encode and decode the messages and from the
+    table of paths that the backend serves, so they describe this version. PROTOCOL.md contains what
+    they cannot express.
     """
     from ctgkit.server.endpoints import openapi
     from ctgkit.wire.schema import asyncapi, json_schema

@@ -24,6 +24,7 @@ import click
 import ctgkit
 from ctgkit import api
 from ctgkit.check.backend.catalogue import BACKEND
+from ctgkit.check.sensor.catalogue import SENSOR
 from ctgkit.check.service.catalogue import SERVICE
 from ctgkit.cli.main import SECTIONS, cli
 from ctgkit.faults.schema import KINDS, listing, meaning_of
@@ -200,7 +201,11 @@ def _faults() -> str:
 
 def _checks() -> str:
     text = f"# Checks\n\n{NOTE}"
-    for title, catalogue in (("Of a backend", BACKEND), ("Of an ML service", SERVICE)):
+    for title, catalogue in (
+        ("Of a backend", BACKEND),
+        ("Of an ML service", SERVICE),
+        ("Of a sensor", SENSOR),
+    ):
         rows = [(f"`{one.id}`", one.level, one.title) for one in catalogue.select((), strict=True)]
         text += f"\n## {title}\n\n{_table(('check', 'level', 'what'), rows)}\n"
     return (

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import sys
 import urllib.request
 
 import pytest
@@ -12,6 +13,10 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("CTGKIT_HYPOTHESIS", "same"))
 """A red test is about the change, not about the day; `make fuzz` draws new examples."""
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+"""Hundreds of processes of ours would each compile the package anew."""
 
 urllib.request.getproxies = dict
 """The tests' own clients talk to this machine; processes of ours keep the environment's proxies."""

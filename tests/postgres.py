@@ -84,10 +84,8 @@ class Cluster:
         assert done.returncode == 0, done.stderr
 
     def start(self):
-        settings = self.settings | {
-            "port": self.port, "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": self.folder,
-        }  # fmt: skip
+        fixed = {"port": self.port, "unix_socket_directories": self.folder}
+        settings = {"listen_addresses": "127.0.0.1"} | self.settings | fixed
         options = [word for k, v in settings.items() for word in ("-c", f"{k}={v}")]
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(

@@ -6,6 +6,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.shell import Shell, command_of, own_network, sh_lines
@@ -30,9 +31,51 @@ def test_the_russian_one_has_the_same_commands():
 
 
 def test_both_lead_to_the_same_places():
-    """Links and pictures, in order."""
-    links = [re.findall(r"\]\(([^)]+)\)", text)[1:] for text in (README, RUSSIAN)]
-    assert links[0] == links[1]
+    """Links and pictures, in order; in Russian to the Russian page where there is one."""
+    ours, theirs = (re.findall(r"\]\(([^)]+)\)", text)[1:] for text in (README, RUSSIAN))
+    in_russian = [link.replace("docs/", "docs/ru/", 1) for link in ours]
+    there = [(ROOT / link).exists() for link in in_russian]
+    pairs = zip(in_russian, ours, there, strict=True)
+    assert theirs == [russian if exists else link for russian, link, exists in pairs]
+    assert sum(there) > 3
+
+
+BLOCK = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "ru").rglob("*.md")), ids=str)
+def test_a_russian_page_shows_what_the_english_one_does(page):
+    """The same commands and files in the same order; of a tutorial all of them."""
+    inner = page.relative_to(ROOT / "docs" / "ru")
+    english = BLOCK.findall((ROOT / "docs" / inner).read_text())
+    russian = BLOCK.findall(page.read_text())
+    left = iter(english)
+    assert all(block in left for block in russian), "another order, or another command"
+    assert russian
+    if inner.parts[0] == "tutorials":
+        assert russian == english
+
+
+RUSSIAN_PAGES = [ROOT / "README.ru.md", *sorted((ROOT / "docs" / "ru").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", RUSSIAN_PAGES, ids=lambda page: page.name)
+def test_options_named_in_russian_exist(page):
+    """What stands in backquotes and begins with -- is an option of some command."""
+    from ctgkit.cli.main import SECTIONS, cli
+
+    def options(group, names):
+        for name in names:
+            found = group.get_command(click.Context(group), name)
+            if isinstance(found, click.Group):
+                yield from options(found, found.list_commands(click.Context(found)))
+            for one in found.params:
+                yield from one.opts
+
+    known = set(options(cli, [name for names in SECTIONS.values() for name in names]))
+    known |= {"--ctgkit-url"}  # pytest's
+    named = re.findall(r"`[^`\n]*?(--[a-z][a-z-]+)", BLOCK.sub("", page.read_text()))
+    assert set(named) <= known
 
 
 def test_what_is_installed_exists():

@@ -21,9 +21,9 @@ from ctgkit.wire import SENSOR_ID_PARAMETER, SUBPROTOCOL, TOKEN_HEADER
 HEALTH_TIMEOUT_S = 3.0
 RESULT_MAX_BYTES = 1 << 20
 
-SeenAt = Literal["viewer", "ack", "pong"]
+SeenAt = Literal["viewer", "ack", "pong", "answer"]
 """Where a sample shows up again: at a viewer, as an acknowledgement, or not at all; then a ping
-that follows it tells when the backend had read so far."""
+that follows it tells when the backend had read so far. With a profile over HTTP: its answer."""
 
 
 class Line(ClientConnection):

@@ -1,12 +1,16 @@
 """``ctgkit bench``."""
 
+import asyncio
 import contextlib
+import functools
 import importlib.util
 import json
+import logging
 import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -26,6 +30,7 @@ from ctgkit.cli.options import (
     option,
     viewer_token_option,
 )
+from ctgkit.cli.progress import progress
 from ctgkit.cli.types import PAUSE, RATE, SECONDS, Address, OutFile, Refined, Url, number, whole
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra
@@ -35,8 +40,11 @@ from ctgkit.samples import RATE_HZ
 
 if TYPE_CHECKING:
     from ctgkit.bench.backend import Backend
-    from ctgkit.bench.knee import Judged
+    from ctgkit.bench.knee import Judged, Level
     from ctgkit.bench.report import Findings
+
+Measure = Callable[..., Awaitable["Level"]]
+"""Number of sensors, and the times by name -> what happened."""
 
 MAX_P99_MS = 50.0
 """Chosen: a fifth of the time between two samples at 4 Hz, which no viewer sees."""
@@ -44,6 +52,7 @@ FIRST_SENSORS = 50
 INVENTED_MAX = 10_000
 SENSORS_MAX = 10_000_000
 ATTEMPTS = 2
+PROGRESS_EVERY_S = 0.25
 """A level that failed is measured once more: a stall of the machine is not the backend's."""
 DESCRIPTORS_SPARE = 64
 DESCRIPTORS_MAX = 10_240
@@ -71,13 +80,13 @@ class BenchOptions:
     counts: tuple[int, ...] | None = option(
         "--sensors",
         type=Refined("N,N,…", _counts),
-        help="Measure these numbers of sensors.  [default: search for the knee]",
+        help="Numbers of sensors to measure.  [default: search for the knee]",
     )
     max_p99_ms: float = option(
         "--max-p99-ms",
         type=number("MS", 0, 1e6, above=True),
         default=MAX_P99_MS,
-        help="Bound that 99 of 100 samples must keep.",
+        help="Limit on the p99 latency.",
     )
     min_sensors: int | None = option(
         "--min-sensors",
@@ -99,11 +108,16 @@ class BenchOptions:
         section="Measurement",
         help="Run each level for S seconds before it is measured.",
     )
+    profile: str | None = option(
+        "--profile",
+        metavar="NAME|FILE.toml",
+        help="Send what this profile makes of samples; URL is where, as for `ctgkit sensor`.",
+    )
     ml_listen: tuple[str, int] | None = option(
         "--ml-listen",
         type=Address(),
         section="Measurement",
-        help="Act as the backend's ML service there, one that answers at once.",
+        help="Act as the backend's ML service there and answer at once.",
     )
     sensor_id: str | None = sensor_id_option(
         "Use only this sensor.", section="Connection", aliases=["--id"]
@@ -113,7 +127,7 @@ class BenchOptions:
         "--any-id",
         is_flag=True,
         section="Connection",
-        help="Invent sensors, all with the same token, for a backend that lets anybody in.",
+        help="Make up sensor ids, all with the same token, for a backend that accepts any id.",
     )
     viewer_token_file: Path | None = viewer_token_option()
     plot: Path | None = option(
@@ -130,33 +144,22 @@ class BenchOptions:
     example="ctgkit bench http://127.0.0.1:8080 --max-p99-ms 25 --min-sensors 500",
 )
 def bench(options: BenchOptions) -> int:
-    """Find how many sensors the backend at URL carries.
+    """Find how many sensors the backend at URL can handle.
 
-    The knee is the largest number of sensors whose samples reach a viewer with a p99 latency
-    within the bound, none lost. Latency counts from the time a sample was due. Where no viewer
-    shows samples, acknowledgements count, else pings. When the load generator itself is the
-    bottleneck it says so instead.
+    The knee is the largest number of sensors whose samples all reach a viewer with a p99 latency
+    within the limit. Latency is measured from the time at which a sample was due. If no viewer
+    shows samples, acknowledgements are timed instead; failing that, pings. If the load generator
+    itself is the bottleneck, it says so instead of giving a result.
 
-    Use credentials that no real sensor uses meanwhile. It leaves behind what it sent: every level
-    is an examination with all its samples. Exit code 1 when no level holds or --min-sensors isn't
-    reached, 3 when the backend can't be reached.
+    Use credentials that no real sensor is using. The data stays in the backend: every level leaves
+    an examination with all its samples. Exit code 1 if every level fails or --min-sensors is not
+    reached, 3 if the backend cannot be reached.
     """
-    from ctgkit.bench.backend import Backend, socket_base
     from ctgkit.bench.report import as_dict, tail
-
-    try:
-        base = socket_base(options.url)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="URL") from error
-    _check_plot(options.plot)
-    backend = Backend(
-        base=base,
-        sensors=_sensors(options),
-        viewer_token=viewer_token(options.viewer_token_file),
-    )
     from ctgkit.net.eventloop import run
 
-    findings = run(_bench(backend, options))
+    _check_plot(options.plot)
+    findings = run(_foreign(options) if options.profile else _bench(_backend(options), options))
     if options.plot:
         from ctgkit.bench.picture import draw
 
@@ -169,12 +172,56 @@ def bench(options: BenchOptions) -> int:
     return 0 if findings.knee.sensors >= (options.min_sensors or 1) else 1
 
 
+def _backend(options: BenchOptions) -> "Backend":
+    from ctgkit.bench.backend import Backend, socket_base
+
+    try:
+        base = socket_base(options.url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="URL") from error
+    token = viewer_token(options.viewer_token_file)
+    return Backend(base=base, sensors=_sensors(options), viewer_token=token)
+
+
+async def _foreign(options: BenchOptions) -> "Findings":
+    """Measure a service that speaks what a profile says."""
+    from ctgkit.bench.foreign import ForeignBackend, measure, probe
+    from ctgkit.bench.machine import this_machine
+    from ctgkit.bench.report import Findings
+    from ctgkit.profile.library import load_profile, read_secrets
+
+    given = {
+        "--sensor-id": options.sensor_id, "--token-file": options.token_file,
+        "--any-id": options.any_id, "--ml-listen": options.ml_listen,
+        "--viewer-token-file": options.viewer_token_file,
+    }  # fmt: skip
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"{name} cannot be combined with --profile")
+    # The other side's refusals are counted in the table; thousands of sensors would log the same.
+    logging.getLogger("ctgkit.profile.links").setLevel(logging.ERROR)
+    web = load_profile(str(options.profile)).profile.url.startswith("http")
+    url = options.url.replace("ws", "http", 1) if web else options.url
+    renderer = load_profile(str(options.profile), url)
+    most = _most(max(options.counts or (1,)), options)
+    backend = ForeignBackend(renderer, read_secrets(renderer.profile, renderer.where))
+    await probe(backend, options.rate_hz)
+    findings = Findings(
+        target=renderer.profile.url,
+        seen_at="answer" if backend.is_web else "pong",
+        acks=False,
+        backend={},
+        machine=this_machine(),
+        settings=_settings(options) | {"profile": options.profile},
+    )
+    return await _found(findings, functools.partial(measure, backend), most, options)
+
+
 async def _bench(backend: "Backend", options: BenchOptions) -> "Findings":
-    from ctgkit.bench.knee import find_knee
-    from ctgkit.bench.load import probe
+    from ctgkit.bench.load import measure, probe
     from ctgkit.bench.machine import this_machine
     from ctgkit.bench.mlecho import ml_echo
-    from ctgkit.bench.report import Findings, head
+    from ctgkit.bench.report import Findings
 
     machine = this_machine()
     async with contextlib.AsyncExitStack() as stack:
@@ -187,36 +234,50 @@ async def _bench(backend: "Backend", options: BenchOptions) -> "Findings":
             acks=backend.acks,
             backend=backend.health,
             machine=machine,
-            settings={
-                "rate_hz": options.rate_hz,
-                "warm_up_s": options.warm_up_s,
-                "window_s": options.window_s,
-                "max_p99_ms": options.max_p99_ms,
-                "ml_listen": options.ml_listen and authority(*options.ml_listen),
-            },
+            settings=_settings(options),
         )
-        click.echo("\n".join(head(findings)), err=options.as_json)
-        levels = await _measure_levels(backend, options)
+        most = len(backend.sensors)
+        return await _found(findings, functools.partial(measure, backend), most, options)
+
+
+def _settings(options: BenchOptions) -> dict[str, Any]:
+    return {
+        "rate_hz": options.rate_hz,
+        "warm_up_s": options.warm_up_s,
+        "window_s": options.window_s,
+        "max_p99_ms": options.max_p99_ms,
+        "ml_listen": options.ml_listen and authority(*options.ml_listen),
+    }
+
+
+async def _found(
+    findings: "Findings", measure: Measure, most: int, options: BenchOptions
+) -> "Findings":
+    """Return the findings with the levels and the knee; tell them as they are known."""
+    from ctgkit.bench.knee import find_knee
+    from ctgkit.bench.report import head
+
+    click.echo("\n".join(head(findings)), err=options.as_json)
+    levels = await _measure_levels(measure, most, options)
     return msgspec.structs.replace(findings, levels=tuple(levels), knee=find_knee(levels))
 
 
-async def _measure_levels(backend: "Backend", options: BenchOptions) -> "list[Judged]":
+async def _measure_levels(measure: Measure, most: int, options: BenchOptions) -> "list[Judged]":
     """Measure the levels that were asked for, or search; tell each as it is known."""
     from ctgkit.bench.knee import judge, search
-    from ctgkit.bench.load import measure
     from ctgkit.bench.report import row
 
     levels: list[Judged] = []
 
     async def holds(sensors: int) -> bool:
         for _ in range(ATTEMPTS):
-            level = await measure(
-                backend,
-                sensors,
-                rate_hz=options.rate_hz,
-                warm_up_s=options.warm_up_s,
-                window_s=options.window_s,
-            )
+            async with _shown(sensors, options):
+                level = await measure(
+                    sensors,
+                    rate_hz=options.rate_hz,
+                    warm_up_s=options.warm_up_s,
+                    window_s=options.window_s,
+                )
             levels.append(judge(level, options.max_p99_ms))
             click.echo(row(levels[-1]), err=options.as_json)
             if levels[-1].verdict == "held":
@@ -227,7 +288,7 @@ async def _measure_levels(backend: "Backend", options: BenchOptions) -> "list[Ju
         for sensors in options.counts:
             await holds(sensors)
         return levels
-    steps = search(FIRST_SENSORS, len(backend.sensors))
+    steps = search(FIRST_SENSORS, most)
     with contextlib.suppress(StopIteration):
         sensors = next(steps)
         while True:
@@ -235,14 +296,40 @@ async def _measure_levels(backend: "Backend", options: BenchOptions) -> "list[Ju
     return levels
 
 
-def _sensors(options: BenchOptions) -> tuple[SensorEntry, ...]:
-    """Return the sensors that may be used, as many as are wanted at least."""
-    asked, threshold = max(options.counts or (1,)), options.min_sensors or 1
-    if options.counts and asked < threshold:
+@contextlib.asynccontextmanager
+async def _shown(sensors: int, options: BenchOptions) -> AsyncIterator[None]:
+    """Show on a terminal how many samples of a level are due, and when it ends."""
+    per_s = sensors * options.rate_hz
+    total = per_s * (options.warm_up_s + options.window_s)
+
+    async def show() -> None:
+        with progress(f"{sensors} sensors", "samples", round(total)) as advance:
+            for _ in range(int(total / per_s / PROGRESS_EVERY_S)):
+                await asyncio.sleep(PROGRESS_EVERY_S)
+                advance(round(per_s * PROGRESS_EVERY_S))
+
+    async with asyncio.TaskGroup() as tasks:
+        showing = tasks.create_task(show())
+        try:
+            yield
+        finally:
+            showing.cancel()
+
+
+def _most(wanted: int, options: BenchOptions) -> int:
+    """Return how many sensors this process can be."""
+    if options.counts and max(options.counts) < (options.min_sensors or 1):
         raise click.UsageError("--min-sensors is more than all of --sensors")
-    wanted, most = max(asked, threshold), _descriptors() - DESCRIPTORS_SPARE
+    most = _descriptors() - DESCRIPTORS_SPARE
     if wanted > most:
         raise click.UsageError(f"this process may open only {most} connections (ulimit -n)")
+    return most
+
+
+def _sensors(options: BenchOptions) -> tuple[SensorEntry, ...]:
+    """Return the sensors that may be used, as many as are wanted at least."""
+    wanted = max(*(options.counts or (1,)), options.min_sensors or 1)
+    most = _most(wanted, options)
     if options.any_id:
         token = given_token(options.token_file)
         invented = max(wanted, min(most, INVENTED_MAX))

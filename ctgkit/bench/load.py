@@ -8,7 +8,6 @@ import random
 import time
 from array import array
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from websockets.frames import Frame, Opcode
@@ -16,7 +15,7 @@ from websockets.protocol import State
 
 from ctgkit.bench.backend import Backend, Line, SeenAt
 from ctgkit.bench.knee import Level
-from ctgkit.bench.schedule import Ledger, Schedule, quantile
+from ctgkit.bench.schedule import Ledger, Schedule, milliseconds
 from ctgkit.errors import Unreachable, WireError
 from ctgkit.net.client import NotConnected
 from ctgkit.samples import Sample
@@ -280,17 +279,17 @@ class _Run:
             sensors=schedule.sensors,
             due=ledger.due,
             samples_per_s=round((len(seen_s) if judged else len(self._lateness_s)) / window_s, 1),
-            p50_ms=_ms(seen_s, 0.5),
-            p99_ms=_ms(seen_s, 0.99),
-            p999_ms=_ms(seen_s, 0.999),
-            max_ms=_ms(seen_s, 1.0),
+            p50_ms=milliseconds(seen_s, 0.5),
+            p99_ms=milliseconds(seen_s, 0.99),
+            p999_ms=milliseconds(seen_s, 0.999),
+            max_ms=milliseconds(seen_s, 1.0),
             held_back=self._held_back,
             lost=ledger.missing if judged else self._held_back,
             unacked=self._unacked(),
             rejected=self._rejected,
             cut=sum(line.state is not State.OPEN for line in self._lines),
             viewer_closed=f"{viewer.close_code} {viewer.close_reason}" if viewer and closed else "",
-            lateness_p99_ms=_ms(sorted(self._lateness_s), 0.99) or 0.0,
+            lateness_p99_ms=milliseconds(sorted(self._lateness_s), 0.99) or 0.0,
             generator_cpu=round(self._cpu, 3),
             statuses=dict(self._statuses),
         )
@@ -304,7 +303,3 @@ class _Run:
                     leaving.create_task(line.close())
         for line in lines:
             line.transport.abort()
-
-
-def _ms(ordered_s: Sequence[float], share: float) -> float | None:
-    return round(1e3 * quantile(ordered_s, share), 3) if ordered_s else None

@@ -19,6 +19,7 @@ BAR_AXIS = 2.0
 _PLACES = {
     "viewer": "at a viewer",
     "ack": "as an acknowledgement (no viewer shows samples; try --ml-listen)",
+    "answer": "as an answer, 2xx",
     "pong": "nowhere: latency is that of a ping behind a sample, and loss can't be judged",
 }
 _VERDICTS = {"held": "holds", "failed": "FAILS", "generator": "generator"}

@@ -97,3 +97,8 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     (99, 3.0)
     """
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def milliseconds(ordered_s: Sequence[float], share: float) -> float | None:
+    """Return a quantile of ascending seconds in milliseconds, None when there are none."""
+    return round(1e3 * quantile(ordered_s, share), 3) if ordered_s else None

@@ -104,8 +104,7 @@ class Canary:
             return
         with contextlib.suppress(Mismatch):  # the next look says what is wrong
             async with bench.sensor() as sensor:
-                sec, text = bench.fresh()
-                await sensor.send(text)
+                sec = await bench.sends(sensor)
                 await until_rest(
                     lambda: bool(bench.ml.requests_at(sec)), bench.pulse, self._patience_s
                 )
@@ -123,8 +122,7 @@ class Canary:
         bench = self._bench
         try:
             async with bench.watch() as watch, bench.sensor() as sensor:
-                sec, text = bench.fresh()
-                await sensor.send(text)
+                sec = await bench.sends(sensor)
                 if not await self._arrives(watch, sec):
                     return f"a valid sample no longer arrives {watch.where}"
                 if viewer is None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Level = Literal["MUST", "SHOULD"]
+TIMED = 2
+"""Tries of a check in which 2 s of a backend decide."""
 Outcome = Literal["pass", "warn", "fail", "skipped", "not judged", "blocked"]
 Run = Callable[[Any], Awaitable[None]]
 
@@ -65,6 +67,8 @@ class Check:
     """Abuse, or minutes rather than moments: only with ``--strict``, or when named."""
     needs: tuple[str, ...] = ()
     """What the bench must have for it, as its ``lacks`` names it."""
+    tries: int = 1
+    """How often it is made before it fails: where seconds matter, a busy machine may cost some."""
 
     @property
     def clause(self) -> str:
@@ -107,6 +111,7 @@ class Catalogue:
         needs: str = "",
         level: Level = "MUST",
         strict: bool = False,
+        tries: int = 1,
     ) -> Callable[[Run], Run]:
         """Return a decorator that adds a function as a check; *needs* are words."""
 
@@ -120,6 +125,7 @@ class Catalogue:
                 level=level,
                 strict=strict,
                 needs=tuple(needs.split()),
+                tries=tries,
             )
             return run
 

@@ -1,113 +1,39 @@
 """``ctgkit check``."""
 
 import asyncio
-import functools
+import contextlib
 import importlib.util
 import os
-import time
-from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ctgkit.check.options import RUN_LOG, Plan, carry_out, judging_options
 from ctgkit.cli.credentials import TOKEN_VARIABLE, given_token, known_sensors, viewer_token
-from ctgkit.cli.options import common_options, current_config
+from ctgkit.cli.options import current_config
 from ctgkit.cli.stores import STORE
-from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, seconds, whole
+from ctgkit.cli.types import PAUSE, SEED, SENSOR_ID, Address, File, OutFile, whole
 from ctgkit.config import SensorEntry
 from ctgkit.errors import MissingExtra, Unreachable
+
+STAYS_THERE = (
+    "what the checks send stays in the database of {url}; to leave nothing behind, let --run start"
+    " a backend of its own"
+)
 
 if TYPE_CHECKING:
     from ctgkit.check.checks import Check, Verdict
     from ctgkit.check.connection import Target
+    from ctgkit.check.launched import Launched
     from ctgkit.check.output import Judging
+    from ctgkit.profile.render import Renderer
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
 def check() -> None:
-    """Judge anybody's backend or ML service by PROTOCOL.md, clause by clause."""
-
-
-def _judging(command: Any) -> Any:
-    """Add the options that all judging commands have."""
-    for option in (
-        click.option(
-            "--only", multiple=True, metavar="ID", help="A check, a clause, or its beginning: S-4."
-        ),
-        click.option("--list", "listing", is_flag=True, help="List checks without running them."),
-        click.option(
-            "--strict", is_flag=True, help="Abuse it too, and count a broken SHOULD as a failure."
-        ),
-        click.option(
-            "--profile",
-            type=click.Choice(["specification", "ancestor"]),
-            default="specification",
-            show_default=True,
-            help="ancestor: what the original system decides otherwise is a warning.",
-        ),
-        click.option(
-            "--allow",
-            multiple=True,
-            metavar="ID[=REASON]",
-            help="A known deviation, a check or a clause: a warning, never a failure.",
-        ),
-        click.option(
-            "--allow-file",
-            type=File(exists=True),
-            help="File of known deviations: per line an ID and the reason.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        click.option(
-            "--junit",
-            type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
-            help="Write JUnit XML too.",
-        ),
-        click.option(
-            "--html",
-            type=OutFile(holds="HTML", suffixes=(".html",)),
-            help="Write the report as one HTML page too.",
-        ),
-        click.option(
-            "--wait",
-            "wait_s",
-            type=PAUSE,
-            default=0.0,
-            metavar="S",
-            help="Wait so long for the target to come up; with --run 30 s if not given.",
-        ),
-        click.option(
-            "--timeout",
-            "timeout_s",
-            type=seconds(0.1),
-            default=3.0,
-            show_default=True,
-            metavar="S",
-            help="How long to wait for each thing that is expected.",
-        ),
-    ):
-        command = option(command)
-    return common_options(_with_judging(command))
-
-
-_MEMBERS = (
-    "only", "listing", "strict", "profile", "allow", "allow_file", "as_json", "junit", "html",
-    "wait_s", "timeout_s",
-)  # fmt: skip
-
-
-def _with_judging(command: Any) -> Any:
-    """Gather these options into one argument, ``judging``."""
-
-    @functools.wraps(command)
-    def gathered(**options: Any) -> Any:
-        from ctgkit.check.output import Judging
-
-        judging = Judging(**{name: options.pop(name) for name in _MEMBERS})
-        return command(**options, judging=judging)
-
-    return gathered
+    """Check any backend, ML service or sensor against PROTOCOL.md, clause by clause."""
 
 
 @check.command(epilog="Example: ctgkit check backend http://127.0.0.1:8080 --only S-4 --json")
@@ -115,19 +41,21 @@ def _with_judging(command: Any) -> Any:
 @click.option(
     "--sensor-id",
     type=SENSOR_ID,
-    help="A sensor that the backend knows and nobody uses; default: the configuration's.",
+    help="A sensor that the backend knows and nothing else is using; default: from the"
+    " configuration.",
 )
 @click.option(
     "--token-file",
     type=File(exists=True),
-    help=f"File with its token; default ${TOKEN_VARIABLE}, then the configuration.",
+    help=f"File with the token of --sensor-id; default: ${TOKEN_VARIABLE}, then the configuration.",
 )
 @click.option(
     "--ml-listen",
     type=Address(),
-    help="Be the backend's ML service there; without it the clauses about it are skipped.",
+    help="Act as the backend's ML service there; without it the clauses about the ML service are"
+    " skipped.",
 )
-@click.option("--store", type=STORE, help="The backend's database, to read back what it stored.")
+@click.option("--store", type=STORE, help="The backend's database, to check what it stored.")
 @click.option(
     "--grace",
     "grace_s",
@@ -139,55 +67,49 @@ def _with_judging(command: Any) -> Any:
 @click.option(
     "--viewer-token-file",
     type=File(exists=True),
-    help="File with the viewers' token; default: the configuration's.",
+    help="File with the viewer token; default: the token in the configuration.",
 )
 @click.option(
     "--max-connections",
     type=whole("N", 1, 1000),
     metavar="N",
-    help="The backend's limit, to check what happens beyond.",
+    help="The backend's connection limit, to check what happens beyond it.",
 )
 @click.option(
     "--run",
     "run_command",
     metavar="CMD",
-    help="Start the backend with this command and stop it in the end; needed to judge how it"
+    help="Start the backend with this command and stop it at the end; needed to check how it"
     " starts, stops and survives kill -9.",
 )
 @click.option(
     "--run-ready-file",
     type=File(),
-    help="This file appears when CMD is ready; default: when its port answers.",
+    help="File that CMD creates once it is ready; default: ready when its port answers.",
 )
-@click.option(
-    "--run-log",
-    type=OutFile(),
-    default=Path("ctgkit-check-run.log"),
-    show_default=True,
-    help="Gets what CMD writes to stdout and stderr.",
-)
+@RUN_LOG
 @click.option(
     "--fuzz",
     type=whole("N", 1, 1_000_000),
     metavar="N",
-    help="Instead of the checks, play N random histories and shrink one that fails.",
+    help="Instead of the checks, play N random histories and shrink the first that fails.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of --fuzz.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of --fuzz.")
 @click.option(
     "--fuzz-out",
     type=OutFile(),
     default=Path("ctgkit-fuzz.jsonl"),
     show_default=True,
-    help="Where the shortest failing history goes, as a recording.",
+    help="File for the shortest failing history, as a recording.",
 )
-@_judging
+@judging_options
 def backend(url: str | None, judging: "Judging", **options: Any) -> int:
-    """Judge the backend at URL.
+    """Check the backend at URL.
 
-    It connects as sensors and viewers, sends good and bad samples, and says which clause is kept.
-    Use credentials that no real sensor uses meanwhile. Exit code 1 when a check failed, none
-    could be made, or one that you gave the means for could not be judged; 3 when nothing answers
-    at URL.
+    It connects as sensors and viewers, sends good and bad samples, and reports which clauses are
+    met. Use credentials that no real sensor is using. Exit code 1 if a check failed, if no check
+    could be made, or if one could not be decided although you gave the options it needs; 3 if
+    nothing answers at URL.
     """
     from ctgkit.check.backend.catalogue import BACKEND
     from ctgkit.check.profile import ANCESTOR
@@ -197,39 +119,60 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     checks = judging.selected(BACKEND)
     if judging.listing:
         return judging.list_checks(checks)
+    if judging.abroad:
+        return _backend_abroad(url, judging, checks, options)
     target = _target(url, ("/ws/sensor", "/ws"))
-    plan = _Plan(
+    plan = Plan(
         checks=checks,
         excused=ANCESTOR if judging.ancestor else {},
         allowed=judging.allowed(BACKEND),
         judging=judging,
     )
-    return _carry_out(target.web_url, _judge_backend(target, plan, options), judging)
+    return carry_out(target.web_url, _judge_backend(target, plan, options), judging)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What to ask, and what is no failure."""
+def _backend_abroad(
+    url: str | None, judging: "Judging", checks: "Sequence[Check]", options: dict[str, Any]
+) -> int:
+    """Judge a backend that speaks what a profile says."""
+    from ctgkit.check.backend.catalogue import BACKEND
+    from ctgkit.check.foreign import checks_for
+    from ctgkit.profile.library import load_profile
 
-    checks: "Sequence[Check]"
-    excused: "Mapping[str, str]"
-    allowed: "Mapping[str, str]"
-    judging: "Judging"
+    for name in ("sensor_id", "token_file", "ml_listen", "store", "fuzz", "viewer_token_file"):
+        if options[name]:
+            shown = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{shown} cannot be combined with a profile of another wire")
+    renderer = load_profile(str(judging.abroad), url)
+    plan = Plan(
+        checks=checks_for(checks), excused={}, allowed=judging.allowed(BACKEND), judging=judging
+    )
+    judge = _judge_abroad(renderer, plan, options)
+    return carry_out(renderer.profile.url, judge, judging)
 
 
-def _carry_out(shown: str, judge: "Coroutine[Any, Any, list[Verdict]]", judging: "Judging") -> int:
-    from ctgkit.net.eventloop import run
+async def _judge_abroad(
+    renderer: "Renderer", plan: Plan, options: dict[str, Any]
+) -> "list[Verdict]":
+    from ctgkit.check.connection import answers
+    from ctgkit.check.foreign import ForeignBench
+    from ctgkit.check.run import run_checks
+    from ctgkit.profile.library import read_secrets
 
-    began_s = time.monotonic()
-    try:
-        verdicts = run(judge)
-    except asyncio.CancelledError:  # SIGTERM, while there was a backend to stop
-        raise click.Abort from None
-    return judging.report(shown, verdicts, time.monotonic() - began_s)
+    judging, target = plan.judging, _target(renderer.profile.url.partition("{")[0])
+    secrets = read_secrets(renderer.profile, renderer.where)
+    launched = _launched(options, target, judging)
+    async with contextlib.AsyncExitStack() as stack:
+        if launched:
+            await stack.enter_async_context(launched.running())
+        bench = ForeignBench(target, renderer, secrets, judging.timeout_s, launched)
+        if not await answers(target, judging.wait_s):
+            raise Unreachable(renderer.profile.url, "nothing listens there")
+        with judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
 
 
-async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any]) -> "list[Verdict]":
-    from ctgkit.check.launched import Launched
+async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) -> "list[Verdict]":
     from ctgkit.check.probe import run_bench
     from ctgkit.check.rig import BenchSettings
     from ctgkit.check.run import run_checks
@@ -244,7 +187,32 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )
-    launched = options["run_command"] and Launched(
+    launched = _launched(options, target, judging)
+    async with run_bench(settings, options["ml_listen"], launched, judging.wait_s) as bench:
+        if not launched:
+            click.echo(STAYS_THERE.format(url=target.web_url), err=True)
+        if not options["fuzz"]:
+            with judging.telling(len(plan.checks)) as tell:
+                return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
+        from ctgkit.check.fuzz import run_fuzz
+
+        excused = {**plan.excused, **plan.allowed}
+        verdicts = await run_fuzz(
+            bench, options["fuzz"], options["seed"], options["fuzz_out"], excused
+        )
+        tell_last = judging.teller()
+        for verdict in verdicts:
+            tell_last(verdict)
+        return verdicts
+
+
+def _launched(options: dict[str, Any], target: "Target", judging: "Judging") -> "Launched | None":
+    """Return the backend's process, where the user said how to start it."""
+    from ctgkit.check.launched import Launched
+
+    if not options["run_command"]:
+        return None
+    return Launched(
         options["run_command"],
         target,
         options["run_log"],
@@ -252,19 +220,6 @@ async def _judge_backend(target: "Target", plan: _Plan, options: dict[str, Any])
         judging.wait_s or 30.0,
         own_database=_nobody_says_where(options["store"]),
     )
-    tell = judging.teller()
-    async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
-        if not options["fuzz"]:
-            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
-        from ctgkit.check.fuzz import run_fuzz
-
-        excused = {**plan.excused, **plan.allowed}
-        verdicts = await run_fuzz(
-            bench, options["fuzz"], options["seed"], options["fuzz_out"], excused
-        )
-        for verdict in verdicts:
-            tell(verdict)
-        return verdicts
 
 
 def _nobody_says_where(store: Path | None) -> bool:
@@ -282,31 +237,32 @@ def _nobody_says_where(store: Path | None) -> bool:
     type=click.Choice(["nested", "flat"]),
     help="Shape of the requests.  [default: nested; flat for --profile ancestor]",
 )
-@_judging
+@judging_options
 def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
-    """Judge the ML service at URL.
+    """Check the ML service at URL.
 
     It connects as a backend, plays minutes of data in a moment, and checks every answer. Exit code
-    1 when a check failed or none could be made, 3 when nothing answers at URL.
+    1 if a check failed or no check could be made, 3 if nothing answers at URL.
     """
     from ctgkit.check.profile import ANCESTOR_ML
     from ctgkit.check.service.catalogue import SERVICE
 
+    judging.no_abroad()
     checks = judging.selected(SERVICE)
     if judging.listing:
         return judging.list_checks(checks)
     target = _target(url)
-    plan = _Plan(
+    plan = Plan(
         checks=checks,
         excused=ANCESTOR_ML if judging.ancestor else {},
         allowed=judging.allowed(SERVICE),
         judging=judging,
     )
     ml_format = ml_format or ("flat" if judging.ancestor else "nested")
-    return _carry_out(target.socket_url, _judge_service(target, ml_format, plan), judging)
+    return carry_out(target.socket_url, _judge_service(target, ml_format, plan), judging)
 
 
-async def _judge_service(target: "Target", ml_format: Any, plan: _Plan) -> "list[Verdict]":
+async def _judge_service(target: "Target", ml_format: Any, plan: Plan) -> "list[Verdict]":
     from ctgkit.check.connection import answers
     from ctgkit.check.run import run_checks
     from ctgkit.check.service.rig import ServiceBench
@@ -319,7 +275,69 @@ async def _judge_service(target: "Target", ml_format: Any, plan: _Plan) -> "list
             target=target, tasks=tasks, timeout_s=judging.timeout_s, ml_format=ml_format
         )
         await bench.learn()
-        return await run_checks(bench, plan.checks, judging.teller(), plan.excused, plan.allowed)
+        with judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
+
+
+@check.command(
+    epilog='Example: ctgkit check sensor --listen 127.0.0.1:8080 --run "./sensor --port 8080"'
+)
+@click.option(
+    "--listen",
+    type=Address(),
+    default="127.0.0.1:8080",
+    show_default=True,
+    help="Address at which to act as the sensor's backend.",
+)
+@click.option("--control", type=Address(), help="The sensor's control address, to check H-3.")
+@click.option(
+    "--run",
+    "run_command",
+    metavar="CMD",
+    help="Start the sensor with this command and stop it at the end; without it, start the sensor"
+    " yourself.",
+)
+@RUN_LOG
+@judging_options
+def sensor(
+    listen: tuple[str, int],
+    control: tuple[str, int] | None,
+    judging: "Judging",
+    **options: Any,
+) -> int:
+    """Check a sensor, by acting as the backend that it connects to.
+
+    The sensor has to send a few samples per second throughout. Any id and token are accepted. The
+    checks refuse, disconnect and ignore it; the run takes about two minutes. Exit code 1 if a check
+    failed or no check could be made.
+    """
+    from ctgkit.check.connection import Target
+    from ctgkit.check.sensor.catalogue import SENSOR
+
+    judging.no_abroad()
+    checks = judging.selected(SENSOR)
+    if judging.listing:
+        return judging.list_checks(checks)
+    plan = Plan(checks=checks, excused={}, allowed=judging.allowed(SENSOR), judging=judging)
+    target = Target(False, *listen, "/ws/sensor")
+    controlled = Target(False, *control, "") if control else None
+    judge = _judge_sensor(target, controlled, plan, options)
+    return carry_out(f"sensor at {target.socket_url}", judge, judging)
+
+
+async def _judge_sensor(
+    target: "Target", control: "Target | None", plan: Plan, options: dict[str, Any]
+) -> "list[Verdict]":
+    from ctgkit.check.launched import Launched
+    from ctgkit.check.run import run_checks
+    from ctgkit.check.sensor.rig import SensorBench
+
+    command = options["run_command"]
+    launched = Launched(command, target, options["run_log"], None, 5.0) if command else None
+    bench = SensorBench(plan.judging.timeout_s, launched, control)
+    async with bench.serving(target.host, target.port):
+        with plan.judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
 
 
 def _target(url: str | None, endings: Sequence[str] = ()) -> "Target":

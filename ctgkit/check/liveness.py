@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import Connection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
@@ -46,7 +47,7 @@ class Mute(Pinged):
         self.protocol.send_frame = send  # type: ignore[method-assign]
 
 
-async def answers_pings(connection: ClientConnection, timeout_s: float) -> None:
+async def answers_pings(connection: Connection, timeout_s: float) -> None:
     """Raise a Mismatch unless a ping comes back with its payload."""
     try:
         async with asyncio.timeout(timeout_s):

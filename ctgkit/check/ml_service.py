@@ -71,6 +71,11 @@ class MlSide:
             link.transport.abort()
             await link.wait_closed()
 
+    async def fall(self) -> None:
+        """Be down until :meth:`behave`."""
+        self.up = False
+        await self.drop()
+
     async def say(self, text: str | bytes) -> None:
         """Send a message that nobody asked for."""
         for link in self.links:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from ctgkit.check.report import (
     summary,
     unjudged,
 )
+from ctgkit.cli.progress import progress, say
+
+Tell = Callable[[Verdict], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,18 @@ class Judging:
     def ancestor(self) -> bool:
         """Whether the original system is judged."""
         return self.profile == "ancestor"
+
+    @property
+    def abroad(self) -> str | None:
+        """The profile of another wire, if there is one."""
+        return None if self.profile in ("specification", "ancestor") else self.profile
+
+    def no_abroad(self) -> None:
+        """Refuse a profile of another wire where only our own is judged."""
+        if self.abroad:
+            raise click.BadParameter(
+                f"{self.profile!r} is neither specification nor ancestor", param_hint="--profile"
+            )
 
     def selected(self, catalogue: Catalogue) -> list[Check]:
         """Return the checks that are asked for."""
@@ -74,7 +90,19 @@ class Judging:
             click.echo("\n".join(catalogue_lines(checks)))
         return 0
 
-    def teller(self) -> Callable[[Verdict], None]:
+    @contextmanager
+    def telling(self, checks: int) -> Iterator[Tell]:
+        """Print verdicts as they fall, and on a terminal how many of the checks are made."""
+        tell = self.teller()
+        with progress("checking", "checks", checks) as advance:
+
+            def told(verdict: Verdict) -> None:
+                tell(verdict)
+                advance(1)
+
+            yield told
+
+    def teller(self) -> Tell:
         """Return what prints a verdict as it falls; what isn't judged is folded in the end."""
         plain = bool(os.environ.get("NO_COLOR"))
         forced = True if os.environ.get("FORCE_COLOR") and not plain else None
@@ -85,13 +113,13 @@ class Judging:
             outcome = "FAIL" if verdict.outcome == "fail" else verdict.outcome
             name = f"{verdict.check.id:19}"
             shown = outcome if plain else click.style(outcome, fg=COLOURS[verdict.outcome])
-            click.echo(
+            say(
                 f"{name} {shown}{' ' * (8 - len(outcome))}{verdict.check.title}",
                 err=self.as_json,
                 color=forced,
             )
             for line in details(verdict):
-                click.echo(f"{'':28}{line}", err=self.as_json)
+                say(f"{'':28}{line}", err=self.as_json)
 
         return tell
 

@@ -167,6 +167,12 @@ class Bench:
         sec = self.sec()
         return sec, sample(sec, **changes)  # type: ignore[arg-type]
 
+    async def sends(self, sensor: Line) -> float:
+        """Have a sensor send a new valid sample; return its data time."""
+        sec, text = self.fresh()
+        await sensor.send(text)
+        return sec
+
     # Connections
 
     def sensor_path(self, number: int = 0) -> str:
@@ -321,8 +327,7 @@ class Bench:
         while loop.time() < deadline_s and links == self.ml.links:
             with contextlib.suppress(Mismatch):  # whatever is wrong, the checks will say it
                 async with self.sensor() as line:
-                    sec, text = self.fresh()
-                    await line.send(text)
+                    sec = await self.sends(line)
                     asked = lambda sec=sec: self.ml.requests_at(sec)  # noqa: E731
                     await until(asked, "", str, self.timeout_s)
                     break

@@ -136,7 +136,7 @@ async def _judge(judged: Judged, check: Check) -> Verdict:
     counts = True
     outcome = "pass"
     try:
-        await _while_it_moves(judged, check)
+        await _tried(judged, check)
     except Skip as skip:
         outcome, actual = "skipped", str(skip)
     except NotJudged as unjudged:
@@ -161,6 +161,15 @@ async def _judge(judged: Judged, check: Check) -> Verdict:
         counts=counts,
         seconds=loop.time() - began_s,
     )
+
+
+async def _tried(judged: Judged, check: Check) -> None:
+    """Make a check, and once more where it depends on seconds."""
+    for _ in range(check.tries - 1):
+        with contextlib.suppress(Mismatch):
+            return await _while_it_moves(judged, check)
+        await judged.prepare()
+    return await _while_it_moves(judged, check)
 
 
 async def _while_it_moves(judged: Judged, check: Check) -> None:

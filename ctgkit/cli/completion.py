@@ -21,7 +21,7 @@ class CompletionOptions:
 
 @command(CompletionOptions, example="ctgkit completion bash >> ~/.bashrc")
 def completion(options: CompletionOptions) -> None:
-    """Print what makes a shell complete commands, options and scenarios.
+    """Print a script that makes a shell complete commands, options and scenarios.
 
     bash: append it to ~/.bashrc; zsh: to ~/.zshrc; fish: write it to
     ~/.config/fish/completions/ctgkit.fish.

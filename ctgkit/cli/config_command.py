@@ -20,7 +20,7 @@ _SECRETS = re.compile(r"(?<=://)[^@/\s]+@")
 
 @click.group(epilog="Example: ctgkit config show serve")
 def config() -> None:
-    """Show what applies, and where it came from."""
+    """Show the settings in effect and where each was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +29,17 @@ class ShowOptions:
 
     names: tuple[str, ...] = argument(metavar="[COMMAND]…", nargs=-1)
     every: bool = option(
-        "--all", is_flag=True, section=OUTPUT, help="Defaults too, without COMMAND."
+        "--all", is_flag=True, section=OUTPUT, help="Without COMMAND: show defaults as well."
     )
     as_json: bool = json_option("One JSON object per option.")
 
 
 @command(ShowOptions, name="show", parent=config, example="ctgkit config show serve")
 def show(options: ShowOptions) -> int:
-    """Show the options of COMMAND, or what is set for any, and where each value came from.
+    """Show the options of COMMAND, or everything that is set, and where each value comes from.
 
-    Looked at in this order: the command line, CTGKIT_<COMMAND>_<OPTION>, ./ctgkit.toml, the user's
-    ctgkit.toml, the default. Tokens are never shown. Exit code 4 when a value can't be used.
+    The order of precedence is: the command line, CTGKIT_<COMMAND>_<OPTION>, ./ctgkit.toml, the
+    user's ctgkit.toml, the default. Tokens are never shown. Exit code 4 if a value cannot be used.
     """
     root = click.get_current_context().find_root()
     found = current_config()

@@ -25,7 +25,7 @@ def token_file_option(of: str = "--sensor-id", **more: Any) -> Any:
     return option(
         "--token-file",
         type=File(exists=True),
-        help=f"File with the token of {of}; default ${TOKEN_VARIABLE}, then the configuration.",
+        help=f"File with the token of {of}; default: ${TOKEN_VARIABLE}, then the configuration.",
         **more,
     )
 

@@ -3,12 +3,22 @@
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
+from ctgkit.cli.progress import clear
 from ctgkit.errors import printable
 
 FORMATS = ("text", "json")
 VARIABLE = "CTGKIT_LOG_FORMAT"
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes the log, not into a line of progress."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        clear()
+        super().emit(record)
 
 
 class OneLine(logging.Formatter):

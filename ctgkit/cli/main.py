@@ -30,40 +30,55 @@ SECTIONS = {
     "Simulate": {
         "sensor": ("ctgkit.sensor.command:sensor", "Run one or many fake sensors."),
         "generate": ("ctgkit.simulate.generate:generate", "Write a scenario's signal to files."),
-        "scenario": ("ctgkit.simulate.scenario_command:scenario", "List, show, check scenarios."),
-        "profile": ("ctgkit.profile.command:profile", "List, show, check profiles of other wires."),
+        "scenario": (
+            "ctgkit.simulate.scenario_command:scenario",
+            "List, show and check scenarios.",
+        ),
+        "profile": ("ctgkit.profile.command:profile", "List, show and check wire profiles."),
     },
-    "Look": {
+    "View": {
         "watch": ("ctgkit.watch.command:watch", "Watch a backend live in the terminal."),
         "paper": ("ctgkit.paper.command:paper", "Print a recording on CTG paper, true to scale."),
     },
     "Record and replay": {
-        "record": ("ctgkit.recording.command:record", "Record a viewer stream, or as a proxy."),
-        "replay": ("ctgkit.replay.command:replay", "Play a recording, as sensors or as a backend."),
-        "proxy": ("ctgkit.proxy.command:proxy", "Let things go wrong between two parties."),
+        "record": ("ctgkit.recording.command:record", "Record a viewer stream or proxied traffic."),
+        "replay": ("ctgkit.replay.command:replay", "Play a recording as sensors or as a backend."),
+        "proxy": ("ctgkit.proxy.command:proxy", "Inject faults between client and server."),
     },
-    "Judge": {
-        "check": ("ctgkit.check.command:check", "Check any backend or ML service."),
+    "Test": {
+        "check": (
+            "ctgkit.check.command:check",
+            "Check a backend, ML service or sensor.",
+        ),
         "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
-        "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend carries."),
+        "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend can handle."),
     },
     "Data": {
-        "analyze": ("ctgkit.analysis.command:analyze", "Events, baseline, class of a recording."),
-        "inspect": ("ctgkit.recording.inspect_command:inspect", "Say what a recording is."),
+        "analyze": (
+            "ctgkit.analysis.command:analyze",
+            "Find a recording's events, baseline and class.",
+        ),
+        "inspect": ("ctgkit.recording.inspect_command:inspect", "Describe a recording file."),
         "convert": ("ctgkit.recording.convert_command:convert", "Convert recordings."),
         "schema": (
             "ctgkit.schema:schema",
             "Print the contract as AsyncAPI, OpenAPI or JSON Schema.",
         ),
-        "exam": ("ctgkit.server.exam:exam", "Read back what a backend stored."),
-        "sensors": ("ctgkit.server.registering:sensors", "Sensors that live in the database."),
-        "store": ("ctgkit.server.databases:store", "Make, copy and compare databases."),
-        "nodes": ("ctgkit.server.databases:nodes", "List backends that share a database."),
+        "exam": ("ctgkit.server.exam:exam", "Read and manage stored examinations."),
+        "sensors": (
+            "ctgkit.server.registering:sensors",
+            "Manage the sensors stored in the database.",
+        ),
+        "store": ("ctgkit.server.databases:store", "Create, copy and compare databases."),
+        "nodes": ("ctgkit.server.databases:nodes", "List the backends that share a database."),
     },
-    "This program": {
-        "config": ("ctgkit.cli.config_command:config", "Show every option, and who set it."),
-        "doctor": ("ctgkit.doctor:doctor", "Say what this machine lacks."),
-        "completion": ("ctgkit.cli.completion:completion", "Complete names in your shell."),
+    "Setup and help": {
+        "config": ("ctgkit.cli.config_command:config", "Show every option and where it was set."),
+        "doctor": ("ctgkit.doctor:doctor", "Check this machine for missing requirements."),
+        "completion": (
+            "ctgkit.cli.completion:completion",
+            "Print a completion script for your shell.",
+        ),
         "help": ("ctgkit.cli.helping:help_", "Show what a command does."),
     },
 }
@@ -122,8 +137,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"auto_envvar_prefix": "CTGKIT", "help_option_names": ["-h", "--help"]},
-    epilog="A test tool, not a medical device. Every option is also CTGKIT_<COMMAND>_<OPTION>, and"
-    " a key of ctgkit.toml.",
+    epilog="A test tool, not a medical device. Every option can also be set as"
+    " CTGKIT_<COMMAND>_<OPTION> or in ctgkit.toml.",
 )
 @click.version_option(__version__, prog_name="ctgkit")
 def cli() -> None:
@@ -135,7 +150,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, handlers=[logs.Lines(sys.stderr)])
     logs.use(os.environ.get(logs.VARIABLE, ""))
     logging.getLogger("websockets").setLevel(logging.WARNING)  # its INFO repeats ours
     for stream in (sys.stdout, sys.stderr):  # a locale without our signs is no reason to stop

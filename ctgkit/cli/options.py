@@ -10,7 +10,7 @@ A command declares its settings as a frozen dataclass; each field is an option o
     def serve(settings: Settings) -> None: ...
 
 Each option is also an environment variable and a key of ``ctgkit.toml``, by its long name. Older
-names are aliases: they work everywhere and are shown nowhere.
+names are aliases: they still work everywhere but are not shown in the help.
 """
 
 import json
@@ -248,7 +248,7 @@ def common_params() -> list[click.Parameter]:
             is_eager=True,
             expose_value=False,
             callback=_load_config,
-            help="Configuration file; default ./ctgkit.toml, then the user's.",
+            help="Configuration file; default: ./ctgkit.toml, then the user's.",
         ),
         Option(
             ["-v", "verbosity"],
@@ -275,7 +275,7 @@ def common_params() -> list[click.Parameter]:
             is_eager=True,
             expose_value=False,
             callback=_set_log_format,
-            help=f"Lines of the log; default: ${logs.VARIABLE}, or text.",
+            help=f"Format of log lines; default: ${logs.VARIABLE}, or text.",
         ),
     ]
 
@@ -310,7 +310,7 @@ def ready_file_option(help_text: str) -> Any:
 def seed_option(what: str, **more: Any) -> Any:
     """Return ``--seed``."""
     attributes = {"default": 0, "show_default": True} | more
-    text = f"Random seed of {what}; the same one gives the same bytes."
+    text = f"Random seed of {what}; the same seed gives the same bytes."
     return option("--seed", **{"type": SEED, "help": text} | attributes)
 
 
@@ -321,7 +321,7 @@ def connect_timeout_option() -> Any:
         type=PAUSE,
         default=10.0,
         section="Connection",
-        help="Give up when the first connection isn't made within S seconds. A connection that is"
+        help="Give up if the first connection is not made within S seconds. A connection that is"
         " lost later is retried indefinitely.",
     )
 
@@ -333,8 +333,8 @@ def viewer_token_option(section: str = "Connection", aliases: Sequence[str] = ()
         type=File(exists=True),
         aliases=aliases,
         section=section,
-        help="File with the viewer token, for a backend on another machine; default: the"
-        " configuration's.",
+        help="File with the viewer token, for a backend on another machine; default: the token in"
+        " the configuration.",
     )
 
 
@@ -349,7 +349,7 @@ def simulated_option() -> Any:
         "--simulated/--not-simulated",
         default=None,
         section=OUTPUT,
-        help="Mark the data as simulated or not; default: as the source says.",
+        help="Mark the data as simulated or not; default: as in the source.",
     )
 
 

@@ -1,6 +1,7 @@
 """Progress of what takes longer than a moment: on a terminal a line with rate and time left.
 
-Nothing is written where stderr is no terminal, and nothing before :data:`QUIET_S` have passed.
+Nothing is written where stderr is no terminal, and nothing before :data:`QUIET_S` have passed. What
+is written meanwhile takes the line away first: :func:`say` does, and the log.
 """
 
 import contextlib
@@ -10,7 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import click
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -48,6 +51,18 @@ def progress(what: str, unit: str, total: float | None = None) -> Iterator[Advan
         line.close()
 
 
+def say(text: str, **how: Any) -> None:
+    """Write a line as ``click.echo`` does, not into a line of progress."""
+    clear()
+    click.echo(text, **how)
+
+
+def clear() -> None:
+    """Take the lines of progress away until they are drawn again."""
+    for line in list(_Line.drawn):
+        line.close()
+
+
 def counted(things: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
     """Yield *things*, showing how many of them were taken."""
     with progress(what, unit, total) as advance:
@@ -64,6 +79,9 @@ def _has_terminal() -> bool:
 
 class _Line:
     """A line at the bottom of the terminal; it appears late and leaves nothing behind."""
+
+    drawn: ClassVar[list["_Line"]] = []
+    """Those on the terminal now."""
 
     def __init__(self, what: str, unit: str, total: float | None) -> None:
         self._what, self._unit, self._total = what, unit, total
@@ -82,28 +100,35 @@ class _Line:
         shown = self._shown or self._show()
         rate = self._done / (now_s - self._began_s)
         text = f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.1f} {self._unit}/s"
+        if self._total and rate > 0:
+            from ctgkit.display import clock  # NumPy: not for --help
+
+            text += f" · {clock(max(0.0, self._total - self._done) / rate, seconds=True)} left"
         shown.update(shown.task_ids[0], completed=self._done, rate=text, refresh=True)
 
     def _show(self) -> "Progress":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as TimeLeft
 
         self._shown = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
-            TextColumn("left" if self._total else ""),
-            TimeLeft(),
             console=Console(file=sys.stderr),
             transient=True,
             auto_refresh=False,
+            redirect_stdout=False,  # data stay where they belong
+            redirect_stderr=False,
         )
         self._shown.add_task(self._what, total=self._total, rate="")
         self._stack.enter_context(self._shown)
+        _Line.drawn.append(self)
         return self._shown
 
     def close(self) -> None:
         """Take the line away."""
         self._stack.close()
+        self._shown = None
+        if self in _Line.drawn:
+            _Line.drawn.remove(self)

@@ -26,24 +26,26 @@ class MlOptions:
         "--host", type=Host(), default="127.0.0.1", help="Address of the interface to listen on."
     )
     port: int = option("--port", type=PORT, default=8081, help="Port; 0 picks a free one.")
-    guideline: str = guideline_option("Classify by it; FIGO is always evaluated as well.")
+    guideline: str = guideline_option(
+        "Guideline for the classification; FIGO is always evaluated as well."
+    )
     script_file: Path | None = option(
         "--script",
         type=File(exists=True),
-        help="TOML file of rules: canned, late, wrong or no answers (docs/ml-script.md).",
+        help="TOML file of rules for canned, late, wrong or missing answers (docs/ml-script.md).",
     )
     lang: Literal["en", "ru"] | None = option(
         "--lang",
         type=click.Choice(["en", "ru"]),
         section="Answers",
-        help="Language of alerts and recommendations; default en, ru for the original profile.",
+        help="Language of alerts and recommendations; default: en, or ru for the original profile.",
     )
     profile: Literal["ctgkit", "original"] = option(
         "--profile",
         type=click.Choice(["ctgkit", "original"]),
         default="ctgkit",
         section="Answers",
-        help="original: exactly the fields and the confidence of the original ML service.",
+        help="original: send exactly the fields of the original ML service, with its confidence.",
     )
     idle_s: float = option(
         "--idle",

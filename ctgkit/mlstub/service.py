@@ -153,7 +153,7 @@ class MlService:
             for followed in self._clients.values():
                 for sensor_id in [s for s, f in followed.items() if f.heard_at < too_old]:
                     del followed[sensor_id]
-                    logger.info("sensor %s: idle, forgotten", sensor_id)
+                    logger.info("sensor %s: idle, its analysis is discarded", sensor_id)
 
     # --- one connection -------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class MlService:
             pass  # it left, or was cut off, which is logged
         finally:
             del self._clients[connection]
-            logger.info("client %s gone, with %d sensors", peer, len(followed))
+            logger.info("client %s disconnected; it had %d sensors", peer, len(followed))
 
     def _reply(self, message: bytes | str, followed: dict[str, _Followed]) -> bytes:
         self.counts.requests += 1
@@ -199,7 +199,7 @@ class MlService:
             kind = "Invalid JSON format" if unreadable else "Processing error"
             return wire.encode_error_result(f"{kind}: {error}", timestamp)
         except Exception:  # a defect of the analysis must not cost the others theirs
-            logger.exception("analysis failed; the sensor starts afresh")
+            logger.exception("analysis failed; starting over for this sensor")
             self.counts.failures += 1
             followed.pop(sample.sensor_id, None)
             return wire.encode_error_result("Processing error: a defect of ours", timestamp)
@@ -357,7 +357,7 @@ async def _write(
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await send_texts(connection, group)
         except TimeoutError:
-            logger.warning("client %s doesn't read: cut off", connection.remote_address)
+            logger.warning("client %s doesn't read: disconnected", connection.remote_address)
             connection.transport.abort()
             raise
 

@@ -61,7 +61,7 @@ class _Complaints:
             loop.default_exception_handler(context)
         elif loop.time() >= self._silent_until_s:
             self._silent_until_s = loop.time() + ACCEPT_LOG_EVERY_S
-            log.error("new connections have to wait: %s", error.strerror)
+            log.error("cannot accept new connections for now: %s", error.strerror)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
+import re
 import socket
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -81,8 +82,13 @@ async def connect(
 
 
 def line_of(error: BaseException) -> str:
-    """Return one line without secrets: messages of the server quote names, no passwords."""
-    return excerpt(str(error).partition("\n")[0] or type(error).__name__)
+    """Return one line without secrets: messages of the server quote names, no passwords.
+
+    >>> line_of(OSError('could not extend file "pg_tblspc/16384/PG_15/16385/16505": No space left'))
+    'could not extend file "…": No space left'
+    """
+    line = str(error).partition("\n")[0] or type(error).__name__
+    return excerpt(re.sub(r'"[^"]{25,}"', '"…"', line))  # the reason comes after it
 
 
 class Waiting:

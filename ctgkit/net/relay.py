@@ -214,7 +214,7 @@ class Relay(Generic[C, S]):
             if error.response is not None and error.response.status_code >= 200:
                 passage.refused(error.response.status_code, "")
                 return _passed_on(error.response)
-            log.warning("target not reached: %s", error.reason)
+            log.warning("cannot reach the target: %s", error.reason)
             passage.refused(502, error.reason)
             return Answer(502, b"ctgkit: the target cannot be reached\n", PLAIN, why=error.reason)
         self._dialled[connection] = (passage, upstream)

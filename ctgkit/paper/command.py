@@ -43,19 +43,20 @@ class PaperOptions(RatedReadingOptions):
     events: Path | None = option(
         "--events",
         type=File(),
-        help="Events to mark: the JSON of `ctgkit analyze`, a simulation's truth, or results, one"
-        " per line.",
+        help="Events to mark: the JSON output of `ctgkit analyze`, a simulation's truth, or"
+        " results, one per line.",
     )
     baseline: bool = option(
         "--baseline",
         is_flag=True,
-        help="Draw the baseline of --events, dashed where it is held, and the area of each event.",
+        help="Draw the baseline from --events, dashed where it is held, and the area of each"
+        " event.",
     )
     sensor: str = option(
         "--sensor",
         default="",
         metavar="ID",
-        help="Which sensor, if FILE holds several; the beginning of its id is enough.",
+        help="Sensor to print if FILE has several; the beginning of its id is enough.",
     )
     from_s: float | None = option(
         "--from", type=PAUSE, section="Interval", help="Begin at S seconds of data time."
@@ -77,8 +78,8 @@ class PaperOptions(RatedReadingOptions):
 def paper(options: PaperOptions) -> None:
     """Print FILE on CTG paper, true to scale: a centimetre is a centimetre.
 
-    FILE is a recording of any format, or an examination from `ctgkit exam export`. PDF is printed
-    at 100 %. A test tool, not a medical device.
+    FILE is a recording of any format, or an examination from `ctgkit exam export`. Print the PDF at
+    100 %. A test tool, not a medical device.
     """
     file, out = options.file, options.out
     if out.suffix not in KINDS:

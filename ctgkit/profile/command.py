@@ -30,10 +30,13 @@ class ShowOptions:
 
     name: str = argument(metavar="NAME|FILE.toml")
     messages: bool = option(
-        "--messages", is_flag=True, help="Print its first three messages instead."
+        "--messages", is_flag=True, help="Print the first three messages instead."
     )
     scenario: str = option(
-        "--scenario", default="normal-reactive", metavar="NAME|FILE", help="What they say."
+        "--scenario",
+        default="normal-reactive",
+        metavar="NAME|FILE",
+        help="Scenario to make the messages from.",
     )
     seed: int = seed_option("the scenario")
 
@@ -47,7 +50,7 @@ class LintOptions:
 
 @click.group(epilog="Example: ctgkit profile show signal-messages > mine.toml")
 def profile() -> None:
-    """List, show and check profiles: how samples look on a wire that isn't ours."""
+    """List, show and check profiles, which describe the wire formats of other systems."""
 
 
 @command(ListOptions, name="list", parent=profile, example="ctgkit profile list")
@@ -66,7 +69,7 @@ def list_(options: ListOptions) -> None:
 
 @command(ShowOptions, parent=profile, example="ctgkit profile show signal-messages > mine.toml")
 def show(options: ShowOptions) -> None:
-    """Print a profile, or the first messages that it makes of a scenario."""
+    """Print a profile, or the first messages that it makes from a scenario."""
     from ctgkit.profile.library import load_profile, profile_text
 
     if not options.messages:
@@ -82,7 +85,7 @@ def show(options: ShowOptions) -> None:
 
 @command(LintOptions, parent=profile, example="ctgkit profile lint mine.toml")
 def lint(options: LintOptions) -> None:
-    """Check a profile, and say where it is wrong. Exit code 4 when it is."""
+    """Check a profile and report errors. Exit code 4 if there are any."""
     from ctgkit.profile.library import load_profile
 
     renderer = load_profile(options.name)

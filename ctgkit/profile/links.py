@@ -36,6 +36,8 @@ BUSY = (429, 502, 503, 504)
 ANSWER_MAX_BYTES = 1 << 20
 """Of an answer that is read."""
 CONNECTIONS_MAX = 256
+READ_MAX_S = 30.0
+"""How long a pong may take, seconds."""
 STEADY_S = 5.0
 """A WebSocket that lasted this long was a good one: the next pause is short again, seconds."""
 REFUSING = frozenset((1002, 1003, 1007, 1008, 1009, 1010, 1011))
@@ -63,8 +65,13 @@ class Refused(CtgkitError):
         self.reason = reason
 
 
-def http_client() -> "httpx.AsyncClient":
+def http_client(most: int = CONNECTIONS_MAX) -> "httpx.AsyncClient":
     """Return a client without redirects and without what the environment says of proxies.
+
+    Parameters
+    ----------
+    most : int
+        Connections that it may have.
 
     Raises
     ------
@@ -77,7 +84,7 @@ def http_client() -> "httpx.AsyncClient":
         raise MissingExtra("a profile over HTTP", "httpx", "http") from error
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they name every address and header
-    limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
+    limits = httpx.Limits(max_connections=most)
     return httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=600, limits=limits)
 
 
@@ -253,6 +260,27 @@ class SocketLinks:
                 await self._pause(outgoing.url)
             else:
                 return
+
+    async def read_so_far(self, url: str) -> None:
+        """Wait until the other side has read what was sent to *url*.
+
+        Raises
+        ------
+        Unreachable
+            When the connection ends, or nothing comes for long.
+        """
+        try:
+            async with asyncio.timeout(READ_MAX_S):
+                await (await self._open[url].ping())
+        except TimeoutError:
+            raise Unreachable(shown_url(url), f"no pong within {READ_MAX_S:g} s") from None
+        except (KeyError, ConnectionClosed):
+            raise Unreachable(shown_url(url), "the connection was lost") from None
+
+    async def all_read_so_far(self) -> None:
+        """Wait until the other side has read what was sent over all connections."""
+        for url in self._open:
+            await self.read_so_far(url)
 
     async def _pause(self, url: str) -> None:
         """Wait before dialling again, longer where connections don't last."""

@@ -167,7 +167,7 @@ class HttpMlService:
         await self._stack.aclose()
         if self.counts:
             told = ", ".join(f"{n} {what}" for what, n in self.counts.items())
-            log.info("windows asked about: %s", told)
+            log.info("windows sent to the ML service: %s", told)
 
     def _admit(self, _connection: ServerConnection, asked: Asked) -> Answer | None:
         expected = "Basic " + b64encode(f"ctgkit:{self._password}".encode()).decode()

@@ -43,14 +43,14 @@ class ProxyOptions:
     """Options of `ctgkit proxy`."""
 
     listen: tuple[str, int] = option(
-        "--listen", type=Address(), required=True, help="Where clients connect."
+        "--listen", type=Address(), required=True, help="Address at which clients connect."
     )
     target: str = option("--to", type=Url("/"), required=True, help="Upstream URL.")
     fault: "tuple[Fault, ...]" = option(
         "--fault",
         type=FaultOption(),
         multiple=True,
-        help="What goes wrong (repeatable); without any everything passes unchanged.",
+        help="Fault to inject (repeatable); without any, everything passes unchanged.",
     )
     duration: float | None = option(
         "--duration", type=SECONDS, help="End after S seconds; default: until Ctrl-C."
@@ -61,13 +61,13 @@ class ProxyOptions:
         is_flag=True,
         is_eager=True,
         callback=_list,
-        help="List the faults and their parameters, and exit.",
+        help="List the faults and their parameters and exit.",
     )
     out: Path | None = option(
         "--out",
         type=OutFile(**JSON_LINES),
         section=OUTPUT,
-        help="Write each fault that struck, and when, to FILE as JSON lines.",
+        help="Write each fault that occurred, with its time, to FILE as JSON lines.",
     )
     ready_file: Path | None = ready_file_option("Write the proxy's address to FILE.")
     as_json: bool = json_option("Print address, faults and summary as JSON.")
@@ -79,11 +79,11 @@ class ProxyOptions:
     "--fault drop:rate=0.01 --fault partition:at=60,for=10",
 )
 def proxy(options: ProxyOptions) -> int:
-    """Stand between two parties and let messages and connections go wrong.
+    """Inject faults into the messages and connections between a client and a server.
 
     Point sensors, viewers or a backend's --ml at --listen. Paths, headers, subprotocols, refusals
-    and close codes pass through. Faults strike at data times and at random; the same seed gives the
-    same ones. Exit code 1 when nothing passed, 3 when the target was never reached.
+    and close codes pass through. Faults occur at given data times or at random; the same seed gives
+    the same faults. Exit code 1 if nothing passed through, 3 if the target was never reached.
     """
     from ctgkit.net import eventloop
     from ctgkit.proxy.passage import Report
@@ -133,7 +133,7 @@ class _Lines:
                 self._file.write(line.encode() + b"\n")
             except OSError as error:
                 self._failure = error
-                log.error("faults are no longer written to %s: %s", self._path, error.strerror)
+                log.error("can no longer write faults to %s: %s", self._path, error.strerror)
 
     def close(self) -> None:
         """Close the file; raise CtgkitError when it isn't whole."""

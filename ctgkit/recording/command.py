@@ -34,7 +34,8 @@ class RecordOptions:
     url: str | None = option(
         "--url",
         type=Url("/ws"),
-        help=f"Backend whose viewer stream is recorded; without --listen {DEFAULT_BACKEND}.",
+        help="Backend whose viewer stream is recorded; default without --listen:"
+        f" {DEFAULT_BACKEND}.",
     )
     out: Path = option("--out", type=OutFile(), required=True, help="FILE.jsonl, or FILE.jsonl.gz.")
     duration: float | None = option(
@@ -46,7 +47,8 @@ class RecordOptions:
         type=Address(),
         multiple=True,
         section="As a proxy",
-        help="Stand between a client and --to, and record both directions (repeatable, in pairs).",
+        help="Address of a proxy that forwards to --to and records both directions (repeatable, in"
+        " pairs).",
     )
     targets: tuple[str, ...] = option(
         "--to",
@@ -68,11 +70,11 @@ class RecordOptions:
     "--url http://127.0.0.1:8080 --out run.jsonl.gz",
 )
 def record(options: RecordOptions) -> int:
-    """Record a backend's viewer stream, or what passes between two parties, or both in one file.
+    """Record a backend's viewer stream, the traffic between a client and a server, or both.
 
     With --listen and --to it is a transparent proxy: point the sensors (or the backend's --ml) at
-    --listen. Messages are recorded byte for byte, tokens are left out. Exit code 1 when nothing
-    was recorded, 3 when the stream was never reached.
+    --listen. Messages are recorded byte for byte; tokens are left out. Both kinds of recording go
+    into the same file. Exit code 1 if nothing was recorded, 3 if the stream was never reached.
     """
     if len(options.listen) != len(options.targets):
         raise click.UsageError("--listen and --to come in pairs")

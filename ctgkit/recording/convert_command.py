@@ -26,25 +26,25 @@ class ConvertOptions(ChoosingOptions):
     name: str | None = option(
         "--format",
         metavar="NAME",
-        help="Format of OUT, where its extension doesn't tell: e.g. two-csv.",
+        help="Format of OUT if its extension does not determine it, e.g. two-csv.",
     )
     force: bool = option("--force", is_flag=True, help="Replace an existing file.")
     skip_bad: bool = option(
-        "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
+        "--skip-bad", is_flag=True, help="Skip lines that cannot be read and count them."
     )
-    as_json: bool = json_option("Print what was converted as JSON.")
+    as_json: bool = json_option("Print a summary of the conversion as JSON.")
 
 
 @command(ConvertOptions, example="ctgkit convert run.jsonl trace.edf")
 def convert(options: ConvertOptions) -> None:
-    """Convert a recording between formats, by extension, and say what OUT cannot hold.
+    """Convert a recording between formats, by extension, and report what OUT cannot represent.
 
-    Read and written: .jsonl(.gz) native, .csv(.gz), .hea WFDB, .edf, .npz, .parquet, and a
-    directory with two CSV files per recording. Only read: .fhr and its like, spreadsheets, a
-    backend's database (SQLite, or postgresql://… for IN), logs of messages (.ndjson, .har). With -
-    for a file standard input is read, standard output written (CSV, or as --format says). Of a
-    native recording the samples are converted: what the sensors sent, or else what a viewer got.
-    `ctgkit inspect` only looks.
+    Reads and writes .jsonl(.gz) (native), .csv(.gz), .hea (WFDB), .edf, .npz, .parquet, and a
+    directory with two CSV files per recording. Only reads .fhr and similar files, spreadsheets, a
+    backend's database (SQLite, or postgresql://… for IN) and message logs (.ndjson, .har). With -
+    as a file, standard input is read or standard output is written (as CSV, or in the --format
+    given). From a native recording the samples are converted: those that the sensors sent, or else
+    those that a viewer received. `ctgkit inspect` describes a file without converting it.
     """
     from ctgkit.recording import Recording, read_chosen
     from ctgkit.recording.files import registry

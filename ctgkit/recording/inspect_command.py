@@ -12,7 +12,7 @@ import click
 from ctgkit.cli.options import argument, command, json_option, option
 from ctgkit.cli.types import Recorded
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError, printable
+from ctgkit.errors import MissingExtra, RecordingError, printable
 from ctgkit.recording.reading_options import RatedReadingOptions
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ class InspectOptions(RatedReadingOptions):
 
     file: Path | Dsn = argument(type=Recorded())
     skip_bad: bool = option(
-        "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
+        "--skip-bad", is_flag=True, help="Skip lines that cannot be read and count them."
     )
     as_json: bool = json_option("Print one JSON object.")
 
 
 @command(InspectOptions, example="ctgkit inspect trace.csv --json")
 def inspect(options: InspectOptions) -> None:
-    """Say what FILE is: channels and what they were taken for, rate, length, gaps, start, remarks.
+    """Describe FILE: format, channels and their assignment, rate, length, gaps, start, warnings.
 
-    Nothing is changed or kept. FILE is anything that `ctgkit convert` reads; the same options help
-    where it doesn't say enough. Also said is what each format that is written could not hold.
+    Nothing is changed or kept. FILE is anything that `ctgkit convert` reads, and ambiguous files
+    take the same options. The output also lists what each output format could not represent.
     """
     from ctgkit.recording import read_recordings
     from ctgkit.recording.describing import describe
@@ -81,6 +81,8 @@ def _losses(recordings: "Sequence[Recording]") -> dict[str, list[str]]:
                 lost[name] = registry.write(recordings, path)
             except RecordingError as error:
                 lost[name] = [f"cannot be written: {error.reason}"]
+            except MissingExtra as error:
+                lost[name] = [f"not tried, pip install 'ctgkit[{error.extra}]' brings it"]
     return lost
 
 
@@ -97,7 +99,7 @@ def _as_text(result: dict[str, Any]) -> str:
         lines += [f"  {label}{text}" for text in result[key]]
     for number, about in enumerate(result["recordings"], 1):
         lines += in_words(number, about)
-    lines.append("what other formats could not hold:")
+    lines.append("what other formats could not represent:")
     for name, lost in result["lost"].items():
         lines.append(f"  {name}: {'; '.join(lost) or 'nothing'}")
     return "\n".join(map(printable, lines))

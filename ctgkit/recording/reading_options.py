@@ -31,7 +31,7 @@ def _encoding(text: str) -> str:
 
 
 COLUMN = Refined("COL", _column)
-SECTION = "Reading a file that doesn't say enough"
+SECTION = "Reading ambiguous files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,46 +59,46 @@ class ReadingOptions:
         "--fetus",
         type=whole("N", 1, 9),
         section=SECTION,
-        help="Which of several heart rates; default: all.",
+        help="Number of the heart rate to read if there are several; default: all.",
     )
     exam_number: int | None = option(
         "--exam",
         type=whole("N", 1, 2**63 - 1),
         section=SECTION,
-        help="Which examination of a database; default: all.",
+        help="Number of the examination to read from a database; default: all.",
     )
     separator: str = option(
         "--separator",
         default="",
         type=Refined("CHAR", _separator),
         section=SECTION,
-        help="Between columns of text; default: detected.",
+        help="Column separator of text files; default: detected.",
     )
     encoding: str = option(
         "--encoding",
         default="",
         type=Refined("NAME", _encoding),
         section=SECTION,
-        help="Of text; default: detected.",
+        help="Encoding of text files; default: detected.",
     )
     no_header: bool = option(
         "--no-header",
         is_flag=True,
         section=SECTION,
-        help="Text begins with numbers: columns are named by their number.",
+        help="The text file has no header; columns are named by their number.",
     )
     accept_implausible: bool = option(
         "--accept-implausible",
         is_flag=True,
         section=SECTION,
-        help="Read values that can't be a heart rate, as no signal.",
+        help="Read values that cannot be a heart rate as no signal.",
     )
     max_mb: int = option(
         "--max-mb",
         type=whole("N", 1, 1 << 20),
         default=MAX_MB,
         section=SECTION,
-        help="Largest size that a file may unpack to, MiB.",
+        help="Largest size that a file may decompress to, MiB.",
     )
 
     def reading(self, *, rate_hz: float | None = None, skip_bad: bool = False) -> ReadOptions:
@@ -127,7 +127,7 @@ class RatedReadingOptions(ReadingOptions):
         "--rate",
         type=number("HZ", 0, RATE_MAX_HZ, above=True),
         section=SECTION,
-        help="Samples/s: times from the rows of FILE.",
+        help="Samples/s; times are computed from the row numbers of FILE.",
     )
 
     def reading(self, *, rate_hz: float | None = None, skip_bad: bool = False) -> ReadOptions:
@@ -144,5 +144,5 @@ class ChoosingOptions(RatedReadingOptions):
         default="",
         metavar="ID",
         section=SECTION,
-        help="Which sensor, if FILE holds several: the beginning of its id, or its number.",
+        help="Sensor to read if FILE has several: the beginning of its id, or its number.",
     )

@@ -138,14 +138,14 @@ async def follow(
             if error.is_final or (not connected.is_set() and time.monotonic() >= give_up_at_s):
                 connected.set()
                 return Unreachable(url, error.reason)
-            log.debug("stream not reached: %s", error.reason)
+            log.debug("cannot connect to the stream: %s", error.reason)
         else:
             connected.set()
             backoff.reset()
             log.info("recording the stream of %s", url)
             await _record_connection(stream, urlsplit(url).path, tape, stop)
             if not stop.is_set():
-                log.warning("the stream ended, connecting again")
+                log.warning("the stream ended, reconnecting")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(backoff.next_s()):
                 await stop.wait()

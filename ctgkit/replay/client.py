@@ -202,7 +202,7 @@ class Performer:
                 self.other_close = f"closed with {code}, recorded {self._end_code}"
             return True
         if not self._finished:
-            log.info("connection lost, connecting again sensor=%s", self.part.entry.id)
+            log.info("connection lost, reconnecting sensor=%s", self.part.entry.id)
             return False
         if self._end_by == "server" and self._end_code not in ENVIRONMENTAL:
             self.other_close = f"not closed by the backend, recorded {self._end_code}"

@@ -83,12 +83,13 @@ class ReplayOptions:
         "--speed",
         type=Speed(),
         default=1.0,
-        help="Recorded seconds per second, or max: as fast as the other side takes it.",
+        help="Recorded seconds per second, or max: as fast as the other side accepts it.",
     )
     loops: int | None = option(
         "--loop",
         type=whole("N", 0, 1_000_000),
-        help="Number of times to play it; 0: until Ctrl-C. Default 1; --serve then stays up.",
+        help="Number of times to play it; 0: until Ctrl-C. Default: 1; --serve keeps running"
+        " afterwards.",
     )
     from_s: float = option(
         "--from",
@@ -130,7 +131,8 @@ class ReplayOptions:
         multiple=True,
         metavar="MEMBER",
         section=COMPARISON,
-        help="A member of the answers that is not compared (repeatable); timestamp never is.",
+        help="Member of the answers that is not compared (repeatable); timestamp is always"
+        " ignored.",
     )
     viewer_url: str | None = option(
         "--viewer-url",
@@ -143,35 +145,35 @@ class ReplayOptions:
         "--out",
         type=OutFile(),
         section=COMPARISON,
-        help="With --expect: keep a recording of the replay and its answers.",
+        help="With --expect: save a recording of the replay and its answers.",
     )
     junit: Path | None = option(
         "--junit",
         type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
         section=COMPARISON,
-        help="With --expect: write JUnit XML, a case per kind of difference.",
+        help="With --expect: write JUnit XML, one test case per kind of difference.",
     )
     html: Path | None = option(
         "--html",
         type=OutFile(holds="HTML", suffixes=(".html",)),
         section=COMPARISON,
-        help="With --expect: write the differences as one HTML page.",
+        help="With --expect: write the differences to an HTML page.",
     )
     connect_timeout: float = connect_timeout_option()
     renumber: bool | None = option(
         "--renumber/--no-renumber",
         default=None,
         section="Connection",
-        help="Give samples new sequence numbers, for a backend that has this recording already;"
-        " default: with --expect.",
+        help="Give samples new sequence numbers, for a backend that already has this recording;"
+        " default with --expect.",
     )
     skip_bad: bool = option(
-        "--skip-bad", is_flag=True, help="Skip lines that cannot be read, and count them."
+        "--skip-bad", is_flag=True, help="Skip lines that cannot be read and count them."
     )
     max_mb: int | None = option(
         "--max-mb",
         type=whole("N", 1, 1 << 20),
-        help="Largest size that FILE may unpack to, MiB; default: a hundred times its size.",
+        help="Largest size that FILE may decompress to, MiB; default: a hundred times its size.",
     )
 
     @property
@@ -182,7 +184,7 @@ class ReplayOptions:
     allow_rejected: bool = option(
         "--allow-rejected",
         is_flag=True,
-        help="Exit with 0 although the backend rejected messages.",
+        help="Exit with 0 even if the backend rejected messages.",
     )
     ready_file: Path | None = ready_file_option("Write the address of --serve to FILE.")
     as_json: bool = json_option("Print the summary as JSON.")
@@ -190,12 +192,12 @@ class ReplayOptions:
 
 @command(ReplayOptions, example="ctgkit replay run.jsonl --speed 10 --expect run.jsonl")
 def replay(options: ReplayOptions) -> int:
-    """Play a recording: as its sensors against a backend, or as a backend to a frontend.
+    """Play a recording, as its sensors to a backend or as the backend to a frontend.
 
-    Messages go out as recorded, byte for byte, malformed ones too, with the recorded intervals. The
-    sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded sensor that the
-    configuration doesn't know is played by the next one that it does. Exit code 1 when nothing was
-    played, more messages were rejected than the recording has rejections, or --expect found
+    Messages, malformed ones included, are sent byte for byte as recorded, at the recorded
+    intervals. The sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded
+    sensor that is not in the configuration is replaced by the next one that is. Exit code 1 if
+    nothing was played, if more messages were rejected than in the recording, or if --expect found
     differences.
     """
     if options.from_s >= options.to_s:

@@ -1,5 +1,6 @@
 """``ctgkit score``."""
 
+import functools
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ctgkit.analysis.command import lag_option
+from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
 from ctgkit.cli.progress import counted
 from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from ctgkit.score.service import PlaySettings
 
 ALL = "all"
-PLAYING, THRESHOLDS = "Playing to an ML service", "Thresholds, which fail the run"
+PLAYING, THRESHOLDS = "Playing to an ML service", "Thresholds that fail the run"
 F1_NAMES = (
     "acceleration", "deceleration", "contraction", "early", "late", "variable", "prolonged",
 )  # fmt: skip
@@ -52,26 +54,26 @@ class ScoreOptions:
         required=False, type=File(exists=True, dir_okay=True, stdin=True)
     )
     lag_s: int = lag_option(
-        "Without RESULTS: take our analyzer's report as it looks S seconds later."
+        "Without RESULTS: use the report that ctgkit's analyzer gives S seconds later."
     )
     url: str | None = option(
         "--ml",
         type=Url("", as_is=True),
         section=PLAYING,
-        help="Play scenarios to this ML service; http:// with --profile.",
+        help="Play scenarios to this ML service; http:// needs --profile.",
     )
     profile: str | None = option(
         "--profile",
         metavar="NAME|FILE.toml",
         section=PLAYING,
-        help="How an ML service behind HTTP is asked (docs/profiles.md).",
+        help="Profile that describes the requests to an ML service over HTTP (docs/profiles.md).",
     )
     scenarios: str = option(
         "--scenarios",
         default=ALL,
         metavar="all|NAME,…",
         section=PLAYING,
-        help="What to play: shipped scenarios, or TOML files.",
+        help="Scenarios to play: shipped ones or TOML files.",
     )
     duration_s: float | None = option(
         "--duration",
@@ -92,75 +94,75 @@ class ScoreOptions:
         type=click.Choice(["nested", "flat", "both"]),
         default="nested",
         section=PLAYING,
-        help="Shape of the requests.",
+        help="Format of the requests.",
     )
     timeout_s: float = option(
         "--timeout",
         type=seconds(0.1),
         default=10.0,
         section=PLAYING,
-        help="Give up when the service owes answers and is silent for S seconds.",
+        help="Give up if answers are due and the service sends nothing for S seconds.",
     )
     max_time_s: float | None = option(
         "--max-time",
         type=seconds(1.0),
         section=PLAYING,
-        help="Send no more after S seconds, and score what was played.",
+        help="Stop sending after S seconds and score what was played.",
     )
     resume: Path | None = option(
         "--resume",
         type=OutFile(),
         section=PLAYING,
-        help="Keep what is finished in FILE, and go on from there.",
+        help="Save finished scenarios in FILE, and continue from it next time.",
     )
     min_f1: tuple[tuple[str, float], ...] = option(
         "--min-f1",
         type=Refined("[KIND=]X", _least_f1),
         multiple=True,
         section=THRESHOLDS,
-        help="Least F1 of every kind of events, or of KIND (repeatable).",
+        help="Minimum F1 of every kind of event, or of KIND (repeatable).",
     )
     min_type_accuracy: float | None = option(
         "--min-type-accuracy",
         type=SHARE,
         section=THRESHOLDS,
-        help="Least share of decelerations whose type is right.",
+        help="Minimum share of decelerations with the right type.",
     )
     max_baseline_rmsd: float | None = option(
         "--max-baseline-rmsd",
         type=number("BPM", 0, 1000),
         section=THRESHOLDS,
-        help="Largest error of the baseline (root mean square).",
+        help="Maximum error of the baseline (root mean square).",
     )
     max_delay_s: float | None = option(
         "--max-delay-s",
         type=PAUSE,
         section=THRESHOLDS,
-        help="Largest median delay, from an event's onset to the result that reports it.",
+        help="Maximum median delay from an event's onset to the result that reports it.",
     )
     max_false_alarms_per_h: float | None = option(
         "--max-false-alarms-per-h",
         type=number("N", 0, 1e6),
         section=THRESHOLDS,
-        help="Most alarms per hour that the truth does not call for.",
+        help="Maximum number of alarms per hour that the truth does not call for.",
     )
     min_alarm_sensitivity: float | None = option(
         "--min-alarm-sensitivity",
         type=SHARE,
         section=THRESHOLDS,
-        help="Least share of the alarms that the truth calls for.",
+        help="Minimum share of the alarms called for by the truth that were raised.",
     )
     min_auc: float | None = option(
         "--min-auc",
         type=SHARE,
         section=THRESHOLDS,
-        help="Least AUC of the probability (or the status) alone.",
+        help="Minimum AUC of the probability (or the status) alone.",
     )
     against: Path | None = option(
         "--against",
         type=File(exists=True),
         section=OUTPUT,
-        help="Compare with an earlier run's --json, recording by recording.",
+        help="Compare with the --json output of an earlier run, recording by recording.",
     )
     junit: Path | None = option(
         "--junit",
@@ -169,6 +171,7 @@ class ScoreOptions:
         help="Write JUnit XML to FILE as well.",
     )
     as_json: bool = json_option("Print one JSON object.")
+    jobs: int | None = jobs_option("recordings that our own analyzer reads")
 
 
 @command(
@@ -178,12 +181,12 @@ class ScoreOptions:
 def score(options: ScoreOptions) -> int:
     """Score an analyzer's results against the truth.
 
-    TRUTH is a file that `generate --truth` or `sensor --truth` wrote, a recording that holds
-    truth, zones drawn by experts (JSON), or a folder of these. RESULTS is a report of `analyze
-    --json`, a recorded stream of results, or a folder of these; without it our own analyzer
-    reads the recording that holds the truth or lies beside it. With --ml, scenarios are played to
-    a service instead. Exit code 1 when a threshold is broken, something has no results, or
-    nothing was scored. A test tool, not a medical device.
+    TRUTH is a file written by `generate --truth` or `sensor --truth`, a recording that contains
+    truth, zones drawn by experts (JSON), or a folder of these. RESULTS is a report from `analyze
+    --json`, a recorded stream of results, or a folder of these; without it, ctgkit's own analyzer
+    reads the recording that contains the truth or is next to it. With --ml, scenarios are played to
+    a service instead. Exit code 1 if a threshold is not met, a recording has no results, or nothing
+    was scored. A test tool, not a medical device.
     """
     from ctgkit.score.limits import Limits, exit_code, judge
     from ctgkit.score.report import as_dict, junit, text
@@ -195,7 +198,7 @@ def score(options: ScoreOptions) -> int:
         raise click.UsageError("--max-time and --resume go with --ml")
     earlier = _earlier(options.against)
     if options.truth is not None and options.url is None:
-        played = Played(_read(options.truth, options.results, options.lag_s))
+        played = Played(_read(options.truth, options.results, options.lag_s, options.jobs))
     elif options.truth is None and options.url is not None:
         played = _played(options, options.url)
     else:
@@ -247,19 +250,19 @@ def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Compari
     return compared
 
 
-def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
-    from ctgkit.score.reading import analyzed, compare, read_cases, read_results
-    from ctgkit.score.scoring import score as score_one
+def _read(truth: Path, results: Path | None, lag_s: int, jobs: int | None) -> "list[Score]":
+    from ctgkit.score.reading import compare, read_cases, read_results, score_ours
 
     cases = read_cases(truth)
     if results is not None:
         return compare(cases, read_results(results))
-    every = counted(cases, "scoring", "recordings", len(cases))
-    return [score_one(case.truth, analyzed(case, float(lag_s))) for case in every]
+    work = functools.partial(score_ours, lag_s=float(lag_s))
+    return list(counted(in_order(work, cases, jobs), "scoring", "recordings", len(cases)))
 
 
 def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.net.eventloop import run
+    from ctgkit.profile.library import profile_digest
     from ctgkit.score import progress
     from ctgkit.score.scoring import Played
     from ctgkit.score.service import PlaySettings, play, play_in_turn
@@ -277,7 +280,13 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     )
     file = options.resume
     speed = "max" if options.speed == math.inf else options.speed
-    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": speed}
+    asked = {
+        "service": url,
+        "profile": options.profile and profile_digest(options.profile),
+        "seed": settings.seed,
+        "duration_s": settings.duration_s,
+        "speed": speed,
+    }
     done = {} if file is None else progress.load(file, asked)
 
     def keep(scores: "dict[str, Score]") -> None:

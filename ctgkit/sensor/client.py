@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
@@ -29,6 +30,8 @@ from ctgkit.sensor.outbox import Outbox
 from ctgkit.sensor.pacing import Feed
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
+    ACKS_HEADER,
+    GROUPED,
     SENSOR_ID_PARAMETER,
     STREAM_HEADER,
     SUBPROTOCOL,
@@ -48,6 +51,9 @@ BURST_SAMPLES = 256
 WRITE_BUFFER_BYTES = 128 * 1024
 """A connection with more unwritten bytes than this gets no new ones: the peer is slow."""
 
+ACK_PATIENCE_S = 30.0
+"""A connection over which nothing is settled for so long, though something waits, is given up."""
+
 RETRY_S = 0.02
 """How soon a sensor that could not send looks again, seconds; an acknowledgement is sooner."""
 
@@ -56,10 +62,14 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
+GROUPED_FROM = 256
+"""Window from which on one acknowledgement may stand for several samples."""
 REASONS_MAX = 20
 """Reasons of rejections that are told apart."""
 REPLACED = 4409
 """Close code when the same sensor connected again (PROTOCOL.md)."""
+REFUSED = {1007: "is no UTF-8", 1008: "breaks its rules", 1009: "is too large"}
+"""Close codes of a peer that refuses a frame (PROTOCOL.md), and why."""
 
 
 class SensorClient:
@@ -117,6 +127,10 @@ class SensorClient:
         self._random = random.Random(f"{settings.seed}/{number}")
         self._connection: SensorEnd | None = None
         self._acks = False
+        self._asked: SensorEnd | None = None
+        """Over which connection it asked for what is still to be acknowledged."""
+        self._waits_since_s = math.inf
+        """Since when acknowledgements have been waited for; infinite while nothing is in flight."""
         self._backoff = Backoff(jitter=self._random.random)
         self._complained = False
         self._flush_s = settings.flush_timeout_s
@@ -173,6 +187,7 @@ class SensorClient:
         now = monotonic_s()
         if room := self.outbox.room:
             self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
+        self._give_up_waiting(now)
         connection = self._writable()
         if connection is not None and self.outbox.has_unsent:
             self._send(connection)
@@ -185,7 +200,18 @@ class SensorClient:
             return now  # more than one burst
         if self.outbox.has_unsent or self.feed.ended or not self.outbox.room:
             return now + RETRY_S
-        return self.feed.next_due_s
+        return min(self.feed.next_due_s, self._waits_since_s + ACK_PATIENCE_S)
+
+    def _give_up_waiting(self, now: float) -> None:
+        """Drop a connection over which nothing has been settled for long: another may be better."""
+        if now - self._waits_since_s < ACK_PATIENCE_S or self._connection is None:
+            return
+        log.log(
+            self._level, "no acknowledgement for %g s, dialling again id=%s",
+            ACK_PATIENCE_S, self.sensor_id,
+        )  # fmt: skip
+        self._waits_since_s = math.inf  # until the next one stands
+        self._connection.transport.abort()
 
     def _writable(self) -> SensorEnd | None:
         connection = self._connection
@@ -203,6 +229,8 @@ class SensorClient:
             stands = self.bad_line.send(connection, samples, numbered)
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
+        if self._acks and math.isinf(self._waits_since_s):
+            self._waits_since_s = monotonic_s()
         if n_new:
             now = monotonic_s()
             self.last_sent_s = now
@@ -217,6 +245,15 @@ class SensorClient:
             self._ended.set()
             if not len(self.outbox) and not (self.bad_line and self.bad_line.holds):
                 self._settled.set()
+            elif self._connection is not None and not self.outbox.has_unsent:
+                self._ask(self._connection)
+
+    def _ask(self, connection: SensorEnd) -> None:
+        """Have the last samples acknowledged at once (PROTOCOL S-6.3): nothing comes after them."""
+        if self._asked is not connection and connection.state is State.OPEN:
+            self._asked = connection
+            connection.protocol.send_ping(b"")
+            connection.transport.write(b"".join(connection.protocol.data_to_send()))
 
     async def _keep_linked(self, connect_timeout_s: float) -> None:
         """Dial, use the connection until it is lost, and again."""
@@ -236,6 +273,7 @@ class SensorClient:
                 await self._use(connection)
                 if monotonic_s() - began > BACKOFF_CAP_S:
                     self._backoff.reset()
+                self._note_refused(connection.close_code)
                 if connection.close_code == REPLACED:
                     return self._fail(
                         f"sensor {self.sensor_id} connected a second time and this connection was"
@@ -243,6 +281,15 @@ class SensorClient:
                         " --sensor-id, or run both in one command with --sensors"
                     )
             await asyncio.sleep(self._backoff.next_s())
+
+    def _note_refused(self, code: int | None) -> None:
+        """Drop the frame because of which the backend closed; faults send such ones on purpose."""
+        if code not in REFUSED or self.bad_line is not None:
+            return
+        if (seq := self.outbox.refuse()) is not None:
+            reason = f"closed with {code}: a sample {REFUSED[code]}"
+            self._count_rejected(reason, seq)
+            self._check_end()
 
     def _fail(self, reason: str) -> None:
         self.failure = Unreachable(self._settings.url, reason)
@@ -254,13 +301,16 @@ class SensorClient:
         parts = urlsplit(self._settings.url)
         query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
+        headers = {TOKEN_HEADER: self._token, STREAM_HEADER: self._stream}
+        if self.bad_line is None and self._settings.window >= GROUPED_FROM:
+            headers[ACKS_HEADER] = GROUPED
         made_by: type[SensorEnd] = SensorEnd
         if self.bad_line is not None:
             made_by = await self.bad_line.before_dialling()
         return await dial(
             urlunsplit(parts._replace(query=query)),
             kind=made_by,
-            headers={TOKEN_HEADER: self._token, STREAM_HEADER: self._stream},
+            headers=headers,
             offers=[SUBPROTOCOL],
             close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits
@@ -288,7 +338,7 @@ class SensorClient:
         except ConnectionClosed as closed:
             log.log(self._level, "sensor disconnected id=%s: %s", self.sensor_id, closed)
         finally:
-            self._connection = None
+            self._connection, self._waits_since_s = None, math.inf
             await connection.close()
 
     def _take_replies(self, frames: Sequence[bytes]) -> None:
@@ -310,6 +360,7 @@ class SensorClient:
             return
         held_up = not self.outbox.room
         self.outbox.ack(seq)
+        self._note_settled()
         self._backoff.reset()  # this connection is worth something
         self._check_end()
         if held_up or self.outbox.has_unsent:
@@ -328,14 +379,19 @@ class SensorClient:
             case Ack(ack=seq):
                 self._take_ack(seq)
             case Reject(error=reason, seq=seq):
-                shown = excerpt(reason)
-                if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:
-                    self.reject_reasons[shown] += 1
                 self.outbox.reject(seq)
-                level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
-                log.log(
-                    level, "sample rejected id=%s seq=%s: %s", self.sensor_id, seq, excerpt(reason)
-                )
+                self._note_settled()
+                self._count_rejected(reason, seq)
         self._check_end()
         if held_up or self.outbox.has_unsent:
             self.pump()
+
+    def _note_settled(self) -> None:
+        self._waits_since_s = monotonic_s() if self.outbox.is_waiting else math.inf
+
+    def _count_rejected(self, reason: str, seq: int | None) -> None:
+        shown = excerpt(reason)
+        if shown in self.reject_reasons or len(self.reject_reasons) < REASONS_MAX:
+            self.reject_reasons[shown] += 1
+        level = logging.WARNING if self.outbox.rejected == 1 else logging.DEBUG
+        log.log(level, "sample rejected id=%s seq=%s: %s", self.sensor_id, seq, shown)

@@ -65,7 +65,7 @@ class SensorOptions(ReadingOptions):
         "--url",
         type=Url("/ws/sensor", as_is=True),
         default="ws://127.0.0.1:8080/ws/sensor",
-        help="The backend's sensor endpoint; with --profile: another host, and path, for it.",
+        help="The backend's sensor endpoint; with --profile: replaces the profile's host and path.",
     )
     sensors: int | None = option(
         "--sensors",
@@ -74,19 +74,19 @@ class SensorOptions(ReadingOptions):
         " as many as --scenario names]",
     )
     scenario: str = scenario_option(
-        "What the sensors simulate, or several with commas between: each sensor the next",
+        "What the sensors simulate; with several, separated by commas, each sensor takes the next",
         metavar="NAME|FILE[,…]",
     )
     recording: Path | None = option(
         "--from",
         type=File(dir_okay=True, stdin=True),
-        help="Play a recording of any format instead of a scenario: the first sensor the first in"
-        " it, and so on.",
+        help="Play a recording of any format instead of a scenario: the first sensor plays the"
+        " first one in it, and so on.",
     )
     profile: str | None = option(
         "--profile",
         metavar="NAME|FILE.toml",
-        help="Send to a system with a wire of its own (docs/profiles.md).",
+        help="Send to a system with a different wire format (docs/profiles.md).",
     )
     speed: float = option(
         "--speed",
@@ -101,11 +101,11 @@ class SensorOptions(ReadingOptions):
         "--fault",
         type=FaultOption(),
         multiple=True,
-        help="Let things go wrong between sensor and socket, e.g. drop:rate=0.01 or"
-        " partition:at=60,for=10 (repeatable); `ctgkit proxy --list` names them.",
+        help="Inject a fault between sensor and socket, e.g. drop:rate=0.01 or"
+        " partition:at=60,for=10 (repeatable); `ctgkit proxy --list` lists them.",
     )
     sensor_id: str | None = sensor_id_option(
-        "Which sensor to be; default: the first that is configured, or generated for --profile.",
+        "Id of the sensor; default: the first one configured; with --profile, a generated id.",
         section=CONNECTION,
         aliases=["--id"],
     )
@@ -122,8 +122,9 @@ class SensorOptions(ReadingOptions):
         "--control",
         type=Address(),
         section=CONNECTION,
-        help="Wait for GET /api/on there (?scenario=NAME&seed=N chooses); further sensors have the"
-        " next ports. GET /api/inject?event=prolonged_deceleration forces an event.",
+        help="Listen there and start at GET /api/on (?scenario=NAME&seed=N chooses the scenario);"
+        " further sensors use the next ports. GET /api/inject?event=prolonged_deceleration forces"
+        " an event, /api/change?knob=fhr.baseline_bpm&to=100&ramp_s=120 changes a knob.",
     )
     rate: float | None = option(
         "--rate",
@@ -142,19 +143,20 @@ class SensorOptions(ReadingOptions):
         "--truth",
         type=OutFile(**JSON_LINES),
         section=OUTPUT,
-        help="Write what truly happened as JSON lines; of many sensors FILE-0, FILE-1, …",
+        help="Write the true events to FILE as JSON lines; with several sensors to FILE-0, FILE-1,"
+        " …",
     )
     stdout: bool = option(
         "--stdout",
         is_flag=True,
         section=OUTPUT,
-        help="With --profile: write its messages to stdout, one per line, and send nothing.",
+        help="With --profile: write the messages to stdout, one per line, and send nothing.",
     )
     allow_rejected: bool = option(
         "--allow-rejected",
         is_flag=True,
         section=OUTPUT,
-        help="Exit with 0 although the backend rejected samples.",
+        help="Exit with 0 even if the backend rejected samples.",
     )
     as_json: bool = json_option("Print the summary as JSON.")
 
@@ -183,14 +185,14 @@ class SensorOptions(ReadingOptions):
 def sensor(options: SensorOptions) -> int:
     """Run one or many fake sensors against a backend.
 
-    Each connects, paces its samples, sends again what was not acknowledged, and reconnects by
-    itself. While disconnected it keeps measuring; when 2400 samples wait it pauses, and catches up
-    later. A summary is printed at the end. Exit code 3 when a sensor gave up, 1 when nothing was
-    sent or the backend rejected samples that no fault had altered.
+    Each sensor connects, paces its samples, resends what was not acknowledged, and reconnects by
+    itself. It keeps measuring while disconnected; when 2400 samples are waiting it pauses and
+    catches up later. A summary is printed at the end. Exit code 3 if a sensor gave up, 1 if nothing
+    was sent or the backend rejected samples that no fault had altered.
 
-    With --profile the sensors speak another system's wire, WebSocket or HTTP, as a TOML file
-    describes it. Messages may be lost or arrive twice there; exit code 1 when nothing, or only a
-    part, was accepted.
+    With --profile the sensors use another system's wire format, over WebSocket or HTTP, as
+    described in a TOML file. Messages may be lost or arrive twice there; exit code 1 if nothing, or
+    only a part, was accepted.
     """
     if options.recording is not None and options.truth is not None:
         raise click.UsageError("--truth is for scenarios: nobody knows a recording's")

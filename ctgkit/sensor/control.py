@@ -1,8 +1,8 @@
-"""A sensor's control address: ``GET /api/on``, ``/api/off``, ``/api/health`` and ``/api/inject``.
+"""A sensor's control address: ``GET /api/on|off|health|inject|change``.
 
 The first three are what the backend's ``/api/sensors/start|stop`` and the original frontend call;
-``/api/on`` may choose a scenario and a seed. The last one forces an event. Both are for an
-instructor or a test.
+``/api/on`` may choose a scenario and a seed. The others force an event and let a knob go elsewhere.
+All of that is for an instructor or a test.
 """
 
 import socket
@@ -40,6 +40,10 @@ class Switch(Protocol):
 
     def inject(self, event: str, size: float | None, duration_s: float | None) -> float:
         """Force an event; return when it begins, seconds of data time; or raise SwitchError."""
+        ...
+
+    def change(self, knob: str, to: float, ramp_s: float) -> float:
+        """Let a knob go elsewhere; return when that begins, as above, or raise SwitchError."""
         ...
 
 
@@ -84,7 +88,7 @@ async def _answer(asked: Asked, switch: Switch) -> Answer:
     """Do what a request asks for."""
     if asked.path == "/api/health":
         return _json({"status": "OK"}) if asked.reads else only("GET", "HEAD")
-    if asked.path not in ("/api/on", "/api/off", "/api/inject"):
+    if asked.path not in ("/api/on", "/api/off", "/api/inject", "/api/change"):
         return Answer(404, b"", PLAIN, _READABLE)
     if asked.method != "GET":  # HEAD too: it may not change anything
         return only("GET")
@@ -96,12 +100,18 @@ async def _answer(asked: Asked, switch: Switch) -> Answer:
                 await switch.on()
             case "/api/off":
                 await switch.off()
+            case "/api/inject":
+                return _inject(_plain(asked.query), switch)
             case _:
-                return _inject({name: values[0] for name, values in asked.query.items()}, switch)
+                return _change(_plain(asked.query), switch)
     except SwitchError as error:
         message = f"failed to {failed}: {error}"
         return _json({"error": {"message": message, "code": 500}}, 500)
     return Answer(200, b"", PLAIN, _READABLE)
+
+
+def _plain(query: Mapping[str, list[str]]) -> dict[str, str]:
+    return {name: values[0] for name, values in query.items()}
 
 
 def _choose(query: Mapping[str, list[str]], switch: Switch) -> None:
@@ -123,6 +133,16 @@ def _inject(query: Mapping[str, str], switch: Switch) -> Answer:
     except (SwitchError, ValueError) as error:
         return _json({"error": {"message": f"failed to inject: {error}", "code": 400}}, 400)
     return _json({"event": event, "at_s": at_s})
+
+
+def _change(query: Mapping[str, str], switch: Switch) -> Answer:
+    """Answer ``/api/change?knob=NAME&to=X[&ramp_s=X]``."""
+    knob = query.get("knob", "")
+    try:
+        at_s = switch.change(knob, float(query.get("to", "")), float(query.get("ramp_s", "60")))
+    except (SwitchError, ValueError) as error:
+        return _json({"error": {"message": f"failed to change: {error}", "code": 400}}, 400)
+    return _json({"knob": knob, "at_s": at_s})
 
 
 _READABLE = (("Access-Control-Allow-Origin", "*"),)

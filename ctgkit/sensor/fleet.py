@@ -6,7 +6,8 @@ import heapq
 import math
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from ctgkit.clock import monotonic_s
 from ctgkit.net.lags import Lags
 from ctgkit.sensor.client import REASONS_MAX, SensorClient
 from ctgkit.sensor.control import SwitchError, listen, serve_control
+from ctgkit.sensor.pacing import Feed
 from ctgkit.sensor.settings import FleetSettings
 
 ON_TIMEOUT_S = 0.0
@@ -311,10 +313,25 @@ class _Switch:
 
     def inject(self, event: str, size: float | None, duration_s: float | None) -> float:
         """Force an event on the sensor that plays; raise SwitchError when that can't be."""
+        with _refusals():
+            return self._feed().inject(event, size, duration_s)
+
+    def change(self, knob: str, to: float, ramp_s: float) -> float:
+        """Let a knob of the sensor that plays go elsewhere; raise SwitchError as above."""
+        with _refusals():
+            return self._feed().change(knob, to, ramp_s)
+
+    def _feed(self) -> Feed:
         client = self._fleet.running.get(self._number)
         if client is None:
             raise SwitchError("not connected")
-        try:
-            return client.feed.inject(event, size, duration_s)
-        except ValueError as error:
-            raise SwitchError(str(error)) from error
+        return client.feed
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Let what a simulated sensor refuses be said over its control address."""
+    try:
+        yield
+    except ValueError as error:
+        raise SwitchError(str(error)) from error

@@ -32,6 +32,8 @@ class Outbox:
         self._in_flight: deque[Sample] = deque()
         self._unsent: deque[Sample] = deque()
         self._highest_sent = -1
+        self._suspect_until = -1
+        """Samples up to here were in flight when the peer refused one of them."""
 
     def __len__(self) -> int:
         return len(self._in_flight) + len(self._unsent)
@@ -44,7 +46,15 @@ class Outbox:
     @property
     def has_unsent(self) -> bool:
         """Whether there is anything to take."""
-        return bool(self._unsent)
+        return bool(self._unsent) and not (self._in_flight and self._is_suspect(self._unsent[0]))
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything sent over the present connection is unsettled."""
+        return bool(self._in_flight)
+
+    def _is_suspect(self, sample: Sample) -> bool:
+        return _seq(sample) <= self._suspect_until
 
     def put(self, samples: Iterable[Sample]) -> None:
         """Add samples; their ``seq`` follows on those put before."""
@@ -53,7 +63,9 @@ class Outbox:
 
     def take(self, limit: int) -> tuple[list[Sample], int]:
         """Return up to *limit* samples to send now, and how many at the end are new."""
-        n = min(limit, len(self._unsent))
+        n = min(limit, len(self._unsent)) if self.has_unsent else 0
+        if n and self._is_suspect(self._unsent[0]):
+            n = 1
         samples = [self._unsent.popleft() for _ in range(n)]
         self._in_flight.extend(samples)
         n_new = sum(_seq(s) > self._highest_sent for s in samples)
@@ -89,6 +101,19 @@ class Outbox:
                     del queue[n]
                     return True
         return False
+
+    def refuse(self) -> int | None:
+        """Note that the peer closed the connection because of a frame, without saying which.
+
+        From then on what was in flight is sent one by one; what is refused alone is settled, and
+        its number returned.
+        """
+        if len(self._in_flight) == 1 and self._is_suspect(self._in_flight[0]):
+            self.rejected += 1
+            return _seq(self._in_flight.popleft())
+        if self._in_flight:
+            self._suspect_until = _seq(self._in_flight[-1])
+        return None
 
     def forget_sent(self) -> None:
         """Settle what was sent to a peer that doesn't acknowledge."""

@@ -64,6 +64,19 @@ class Feed:
         entry = self._source.inject(event, size=size, duration_s=duration_s)
         return entry.at_sample / self._source.rate_hz
 
+    def change(self, knob: str, to: float, ramp_s: float) -> float:
+        """Let a simulated sensor's knob go elsewhere; return when that begins, as above.
+
+        Raises
+        ------
+        ValueError
+            When the source has no knobs, or can't turn this one there.
+        """
+        if not isinstance(self._source, Sensor):
+            raise ValueError("a recording has no knobs")
+        entry = self._source.change(knob, to, ramp_s)
+        return entry.at_sample / self._source.rate_hz
+
     def prepare(self) -> None:
         """Read the first samples, which takes a simulated sensor milliseconds, before the start."""
         if not self._ready:

@@ -9,21 +9,17 @@ from socket import socket
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import msgspec
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from ctgkit.config import SensorEntry
 from ctgkit.net.http import Answer, Asked, problem
 from ctgkit.net.origins import Rules
-from ctgkit.net.refusals import log_refusal
 from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast, shown
 from ctgkit.server.bus.neighbours import Neighbours
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
-    Attempts,
     Gate,
     PageAsks,
     Reads,
@@ -46,7 +42,7 @@ from ctgkit.server.numbering import Attendance
 from ctgkit.server.opening import opened
 from ctgkit.server.pageapi import PageApi
 from ctgkit.server.pageasks import Order
-from ctgkit.server.registry import NOT_READY_AFTER_S, REFUSES_AFTER_S, Registry
+from ctgkit.server.registry import NOT_READY_AFTER_S, REFUSES_AFTER_S, Registry, Replaced
 from ctgkit.server.restapi import RestApi
 from ctgkit.server.results import Results
 from ctgkit.server.roster import Roster
@@ -55,18 +51,17 @@ from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamin
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.engine import Again
 from ctgkit.server.store.writer import Store
+from ctgkit.server.tokens import CLOSE_UNAUTHORIZED, Tokens
 from ctgkit.wire import SUBPROTOCOL
 
 log = logging.getLogger(__name__)
 
 WITHDRAWN = (CloseCode.POLICY_VIOLATION, "its token is no longer valid")
-CLOSE_REPLACED, CLOSE_UNAUTHORIZED = 4409, 4401
+CLOSE_REPLACED = 4409
 LOST_CODES = (CloseCode.GOING_AWAY, CloseCode.ABNORMAL_CLOSURE, CloseCode.SERVICE_RESTART)
 """How a connection ends whose sensor didn't mean to leave (PROTOCOL S-5.3)."""
-TOKEN_TIMEOUT_S = 5.0
-"""How long a viewer may take to send the access token, seconds."""
-KNOCKING_MAX = 256
-"""Viewers that haven't sent it yet, at a time."""
+Entering = tuple[SensorEnters | ViewerEnters, float]
+"""Who was let through the door, and when, monotonic."""
 
 
 class Backend:
@@ -83,14 +78,13 @@ class Backend:
     ) -> None:
         self._settings, self._store, self._tasks = settings, store, tasks
         self._registry = registry
-        registry.on_actions, registry.on_lost = self._perform, self._send_away
+        registry.on_actions, registry.on_lost = self._perform, self._send_all_away
+        registry.on_uneven = self._send_away
         self._audit = audit
         recovered = store.recovered
         self.counters = Counters()
         self._sockets: dict[Attendance, Guarded] = {}
-        self._entering: WeakKeyDictionary[Guarded, SensorEnters | ViewerEnters] = (
-            WeakKeyDictionary()
-        )
+        self._entering: WeakKeyDictionary[Guarded, Entering] = WeakKeyDictionary()
         self._broadcast = Broadcast(self.counters.dropped, self.counters.closed)
         self._results = Results(
             store, self._broadcast, self.counters, registry.open_examinations, settings.keep_results
@@ -107,11 +101,9 @@ class Backend:
         )
         self._rest = RestApi(settings.database, roster.entries, lambda: registry.connected)
         self._neighbours = Neighbours(settings, registry, self._results, self._beds)
-        self._attempts = Attempts()
+        self._tokens = Tokens(self._gate, self._note_no_token)
         self._server: OpenServer | None = None
         self._stopping = False
-        self._knocking = 0
-        """Viewers whose access token is awaited."""
         self._intake = SampleIntake(store, self._ml, self._results)
         store.on_commit = lambda seconds, rows: self.counters.commit_seconds.observe(seconds)
         self.counters.expose(store, registry, self._broadcast, self._ml, audit.counts)
@@ -160,12 +152,12 @@ class Backend:
     async def _given(self, connection: Guarded, asked: Asked) -> Answer | None:
         """Answer HTTP, refuse who has no token, let sensors and viewers in (None: upgrade)."""
         route = self._gate.route(asked)
-        await self._slow_down(connection, self._gate.token_was_right(route))
+        await self._tokens.slow_down(connection, self._gate.token_was_right(route))
         match route:
             case SensorEnters() | ViewerEnters():
                 if self._is_full(route):
                     return problem(503, "too many connections")
-                self._entering[connection] = route
+                self._entering[connection] = route, time.monotonic()
                 return None
             case StartSensors(count):
                 self._note("control", connection, verb="start", count=count)
@@ -195,6 +187,9 @@ class Backend:
             details = asked_for(target)
             self._audit.note("refused", status=answer.status, **details, peer=peer)
 
+    def _note_no_token(self, connection: Guarded) -> None:
+        self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
+
     def _note(self, event: str, connection: Guarded, **details: Any) -> None:
         self._audit.note(event, **details, peer=connection.peer)
 
@@ -206,7 +201,7 @@ class Backend:
                 return True
             case SensorEnters(sensor_id):
                 return sensor_id not in sensors and len(sensors) >= limit
-            case ViewerEnters(admitted=False) if self._knocking >= KNOCKING_MAX:
+            case ViewerEnters(admitted=False) if self._tokens.are_too_many:
                 return True
             case _:
                 return len(sensors) + len(self._broadcast) >= limit
@@ -220,11 +215,12 @@ class Backend:
         )  # fmt: skip
 
     async def _handle(self, connection: Guarded) -> None:
-        match self._entering.pop(connection):
+        route, arrived_s = self._entering.pop(connection)
+        match route:
             case SensorEnters(sensor_id, stream):
-                await self._serve_sensor(connection, sensor_id, stream)
+                await self._serve_sensor(connection, sensor_id, stream, arrived_s)
             case ViewerEnters(backfill_s, admitted, part):
-                if admitted or await self._shows_token(connection):
+                if admitted or await self._tokens.is_shown(connection):
                     self._note("connected", connection, role="viewer")
                     shows = None if part is None else shown(part, self._beds)
                     past = self._results.past(backfill_s, shows)
@@ -232,13 +228,20 @@ class Backend:
                     code = connection.close_code
                     self._note("disconnected", connection, role="viewer", code=code)
 
-    async def _serve_sensor(self, connection: Guarded, sensor_id: str, stream: str | None) -> None:
+    async def _serve_sensor(
+        self, connection: Guarded, sensor_id: str, stream: str | None, arrived_s: float
+    ) -> None:
         if sensor_id not in self._beds:  # removed since it showed its token
             await connection.close(*WITHDRAWN)
             return
         numbered = connection.subprotocol == SUBPROTOCOL
         try:
-            attendance = await self._registry.claim(sensor_id, stream, numbered=numbered)
+            attendance = await self._registry.claim(
+                sensor_id, stream, numbered=numbered, arrived_s=arrived_s
+            )
+        except Replaced:
+            await connection.close(CLOSE_REPLACED, "replaced")
+            return
         except Again as error:
             log.warning("sensor refused for now id=%s: %s", sensor_id, error)
             await connection.close(CloseCode.SERVICE_RESTART, "come again")
@@ -263,30 +266,6 @@ class Backend:
             log.info("sensor disconnected id=%s code=%s", sensor_id, connection.close_code)
             self._note("disconnected", connection, **who, code=connection.close_code)
 
-    async def _shows_token(self, connection: Guarded) -> bool:
-        """Read a remote viewer's access token, which must be its first message."""
-        self._knocking += 1
-        try:
-            async with asyncio.timeout(TOKEN_TIMEOUT_S):
-                first = msgspec.json.decode(await connection.recv(), type=dict[str, str])
-            right = self._gate.is_viewer_token(first.get("token", ""))
-            await self._slow_down(connection, right)
-        except (TimeoutError, ConnectionClosed, msgspec.MsgspecError):
-            right = False  # whatever it was, it was no token
-        finally:
-            self._knocking -= 1
-        if not right:
-            self._note("refused", connection, status=CLOSE_UNAUTHORIZED, path="/ws")
-            log_refusal(connection, CLOSE_UNAUTHORIZED, "viewer", "its first message is no token")
-            await connection.close(CLOSE_UNAUTHORIZED, "access token required")
-        return right
-
-    async def _slow_down(self, connection: Guarded, right: bool | None) -> None:
-        """Let who tries tokens wait for the answer."""
-        address = str(connection.remote_address[0])
-        if pause_s := self._attempts.pause_s(address, right, time.monotonic()):
-            await asyncio.sleep(pause_s)
-
     def _perform(self, actions: Sequence[Action]) -> None:
         """Carry out what the registry decided."""
         for action in actions:
@@ -304,9 +283,14 @@ class Backend:
                     if older is not None:  # else its handler is about to look
                         self._tasks.create_task(older.close(CLOSE_REPLACED, "replaced"))
 
-    def _send_away(self, reason: str) -> None:
-        """Close all sensors' connections: they come again, here or to another node."""
-        for connection in self._sockets.values():
+    def _send_all_away(self, reason: str) -> None:
+        self._send_away(list(self._sockets), reason)
+
+    def _send_away(
+        self, going: Sequence[Attendance], reason: str = "another node has more room"
+    ) -> None:
+        """Close sensors' connections: they come again, here or to another node."""
+        for connection in [self._sockets[one] for one in going if one in self._sockets]:
             self._tasks.create_task(connection.close(CloseCode.SERVICE_RESTART, reason))
 
     def _withdraw(self, sensor_id: str) -> None:
@@ -319,8 +303,8 @@ class Backend:
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         roster = self._store.watch(self._roster, self._withdraw)
-        own = [self._store.maintain_forever(), self._results.keep_house(), roster]
-        parts = [*own, *self._neighbours.parts()]
+        own = [self._store.maintain_forever(), self._results.keep_house(), self._page.run()]
+        parts = [*own, roster, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
 
     async def check(self) -> None:

@@ -192,7 +192,7 @@ async def _send(viewer: _Viewer, frames: list[bytes]) -> None:
 def shown(part: "Part", beds: Mapping[str, str]) -> Callable[[str], bool]:
     """Return what says whether a sensor belongs to the part that a viewer wants."""
     if unknown := sorted(part.beds.difference(beds.values())):
-        log.info("a viewer wants bed %s: no sensor has it", excerpt(unknown[0]))
+        log.info("a viewer asked for bed %s, which no sensor has", excerpt(unknown[0]))
     if strange := sorted(part.sensors.difference(beds)):
-        log.info("a viewer wants sensor %s: it is not known", strange[0])
+        log.info("a viewer asked for sensor %s, which is not known", strange[0])
     return lambda sensor_id: part.shows(sensor_id, beds.get(sensor_id))

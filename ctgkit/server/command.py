@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ctgkit.server.settings import BackendSettings
 
 DATABASE_NAME = "ctgkit.db"
+GC_THRESHOLDS = (10_000, 20, 20)
+"""Instead of 700, 10, 10: a full group is 8,000 rows that wait, and none of them is a cycle."""
 TOKEN_MIN_CHARS = 16
 """Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 SECURITY = "Who may connect"
@@ -94,7 +96,7 @@ class ServeOptions:
     )
     port: int = option("--port", type=PORT, default=8080, help="Port; 0 picks a free one.")
     store: Path | Dsn | None = store_option(
-        "Database; default: ctgkit.db beside the project's ctgkit.toml, or else in the user's"
+        "Database; default: ctgkit.db next to the project's ctgkit.toml, or else in the user's"
         " state directory."
     )
     ml: tuple[str, ...] = option(
@@ -102,8 +104,8 @@ class ServeOptions:
         type=Url("", word="none", as_is=True),
         multiple=True,
         default=("ws://127.0.0.1:8081/ws/ctg",),
-        help="The ML service, or none; http:// with --ml-profile. Repeatable: several share the"
-        " sensors.",
+        help="URL of the ML service, or none; http:// needs --ml-profile. Repeatable: the sensors"
+        " are divided among several services.",
     )
     grace: float = option(
         "--grace",
@@ -115,28 +117,28 @@ class ServeOptions:
     handover: float | None = option(
         "--handover",
         type=PAUSE,
-        help="The same after a sensor that was lost (1001, 1006, 1012), when that is longer;"
-        " default: 15 with PostgreSQL, else 0.",
+        help="Like --grace, after a connection that was lost (close code 1001, 1006 or 1012); the"
+        " longer of the two applies. Default: 15 with PostgreSQL, else 0.",
     )
     ml_profile: str | None = option(
         "--ml-profile",
         metavar="NAME|FILE.toml",
         section="ML service",
-        help="How an ML service behind HTTP is asked (docs/profiles.md).",
+        help="Profile that describes the requests to an ML service over HTTP (docs/profiles.md).",
     )
     ml_format: Literal["nested", "flat", "both"] = option(
         "--ml-format",
         type=click.Choice(["nested", "flat", "both"]),
         default="nested",
         section="ML service",
-        help="Shape of the requests to the ML service; the original one needs flat.",
+        help="Format of the requests to the ML service; the original service needs flat.",
     )
     ml_retry: float = option(
         "--ml-retry",
         type=seconds(0.05),
         default=5.0,
         section="ML service",
-        help="Pause between attempts to reach the ML service.",
+        help="Seconds between attempts to reach the ML service.",
     )
     origin: tuple[str, ...] = option(
         "--origin",
@@ -156,7 +158,7 @@ class ServeOptions:
         "--public-viewers",
         is_flag=True,
         section=SECURITY,
-        help="Ask viewers on other machines for no access token.",
+        help="Let viewers on other machines connect without an access token.",
     )
     tls_cert: Path | None = option(
         "--tls-cert",
@@ -174,34 +176,35 @@ class ServeOptions:
         "--audit-log",
         type=OutFile(**JSON_LINES),
         section=SECURITY,
-        help="Append connections, refusals and examinations to FILE, a JSON object per line.",
+        help="Append connections, refusals and examinations to FILE, one JSON object per line.",
     )
     durability: Literal["full", "normal"] = option(
         "--durability",
         type=click.Choice(["full", "normal"]),
         default="full",
         section=LIMITS,
-        help="Committed samples survive a power cut (full), or only a crash (normal).",
+        help="Committed samples survive a power failure (full) or only a crash (normal).",
     )
     keep_days: float = option(
         "--keep-days",
         type=number("N", 0, 36_500),
         default=0.0,
         section=LIMITS,
-        help="Remove examinations that ended more than N days ago; 0 keeps all.",
+        help="Delete examinations that ended more than N days ago; 0 keeps all.",
     )
     bus: str | None = option(
         "--bus",
         type=BusAddress(),
-        help="NATS, by which the viewers of each node see the sensors of all. Secrets go into the"
-        " configuration or CTGKIT_SERVE_BUS.",
+        help="NATS server through which viewers of any node see the sensors of all nodes. Put"
+        " secrets in the configuration or in CTGKIT_SERVE_BUS.",
     )
     node: str = option(
         "--node",
         type=Refined("NAME", _node),
         default="",
         section=LIMITS,
-        help="Name of this process among others on one PostgreSQL; default: the machine's.",
+        help="Name of this node among those that share a PostgreSQL database; default: the"
+        " machine's name.",
     )
     keep_results: Literal["changes", "all"] = option(
         "--keep-results",
@@ -235,7 +238,8 @@ def serve(options: ServeOptions) -> None:
     """Run the backend: sensors in, database, ML service, viewers out.
 
     Prints its URL, then serves until SIGTERM or Ctrl-C. Without a configuration file it uses
-    (and makes, at the first start) credentials for three sensors in the user's state directory.
+    credentials for three sensors in the user's state directory, and creates them at the first
+    start.
     """
     limit_handshakes()
     from ctgkit.net.eventloop import run
@@ -353,7 +357,7 @@ async def _serve(
 ) -> None:
     import asyncio
     import signal
-    from gc import freeze
+    from gc import freeze, set_threshold
 
     from ctgkit.net.eventloop import stop_on_signals
     from ctgkit.server.app import run_backend
@@ -369,6 +373,7 @@ async def _serve(
         if settings.audit_log:  # logrotate's scripts send it; the log finds the new file by itself
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
         freeze()  # its full collections would pause the live loop for what start-up made
+        set_threshold(*GC_THRESHOLDS)
         announce(backend.url, as_json=as_json, ready_file=ready_file)
         await stop.wait()
 

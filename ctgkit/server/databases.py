@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit.cli.options import argument, command, current_config, json_option, store_option
+from ctgkit.cli.progress import progress, say
 from ctgkit.cli.stores import STORE
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError, Unreachable, printable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: ctgkit store copy sqlite:///ctg.db postgresql://db/ctg")
 def store() -> None:
-    """Make, copy and compare databases."""
+    """Create, copy and compare databases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +37,10 @@ class MigrateOptions:
 
 @command(MigrateOptions, parent=store, example="ctgkit store migrate --store postgresql://db/ctg")
 def migrate(options: MigrateOptions) -> None:
-    """Make the tables, or bring them up to date; nothing is ever taken away.
+    """Create the tables or bring them up to date; nothing is ever removed.
 
-    Nodes of the release before go on working meanwhile. `serve` does the same with an empty
-    database, and with SQLite.
+    Nodes of the previous release keep working during the migration. `serve` does the same for an
+    empty database, and always for SQLite.
     """
     database = database_of(current_config(), options.store)
     if isinstance(database, Dsn):
@@ -82,10 +83,11 @@ _CHECK_EXAMPLE = "ctgkit store check sqlite:///a.db postgresql://db/ctg"
 
 @command(CopyOptions, parent=store, name="copy", example=_COPY_EXAMPLE)
 def copy_(options: CopyOptions) -> None:
-    """Copy a database into an empty one, SQLite or PostgreSQL, each examination with a checksum.
+    """Copy a database into an empty one (SQLite or PostgreSQL), with a checksum per examination.
 
-    No backend may use either meanwhile. After an interruption the same command goes on: what is
-    there is compared, the rest copied. Examinations that are open are copied as interrupted.
+    No backend may use either database during the copy. After an interruption, run the same command
+    again: what is already there is compared, and the rest is copied. Open examinations are copied
+    as interrupted.
     """
     from ctgkit.server.store.copying import copy
 
@@ -97,12 +99,16 @@ def copy_(options: CopyOptions) -> None:
             "examination": one.id, "samples": held.samples, "predictions": held.results,
             "checksum": held.shown, "copied": copied,
         }  # fmt: skip
-        click.echo(json.dumps(found) if options.as_json else _as_line(found))
+        say(json.dumps(found) if options.as_json else _as_line(found))
 
     if isinstance(options.target, Dsn):
         migrate_postgres(options.target)
-    with _side(options.source) as source, _side(options.target, fill=True) as target:
-        copied = copy(source, target, tell)
+    with (
+        _side(options.source) as source,
+        _side(options.target, fill=True) as target,
+        progress("copying", "samples", 2 * source.count()) as advance,  # all are read back
+    ):
+        copied = copy(source, target, tell, advance)
     click.echo(f"{copied} examinations copied to {options.target}", err=True)
 
 
@@ -146,13 +152,18 @@ class CheckOptions:
 def check_(options: CheckOptions) -> int:
     """Compare two databases, examination by examination; exit code 1 when they differ.
 
-    Checksums are of what is stored, not of how: the same for SQLite and PostgreSQL.
+    The checksums cover the stored data, not its encoding, so they are the same for SQLite and
+    PostgreSQL.
     """
     from ctgkit.server.store.copying import compare
 
     different = 0
-    with _side(options.left) as left, _side(options.right) as right:
-        for number, one, other in compare(left, right):
+    with (
+        _side(options.left) as left,
+        _side(options.right) as right,
+        progress("comparing", "samples", left.count() + right.count()) as advance,
+    ):
+        for number, one, other in compare(left, right, advance):
             different += one != other
             if options.as_json:
                 shown = {
@@ -163,9 +174,9 @@ def check_(options: CheckOptions) -> int:
                     for name, held in (("left", one), ("right", other))
                 }  # fmt: skip
                 equal = {"examination": number, "equal": one == other}
-                click.echo(json.dumps(equal | shown))
+                say(json.dumps(equal | shown))
             else:
-                click.echo(f"examination {number}: {_compared(one, other)}")
+                say(f"examination {number}: {_compared(one, other)}")
     return 1 if different else 0
 
 
@@ -195,7 +206,7 @@ class NodesOptions:
 
 @command(NodesOptions, name="list", parent=nodes, example="ctgkit nodes list --json")
 def list_(options: NodesOptions) -> None:
-    """List the nodes: whether they live, how long they were silent, how many sensors they have."""
+    """List the nodes with their state, seconds of silence and number of sensors."""
     database = database_of(current_config(), options.store)
     if not isinstance(database, Dsn):
         raise StoreError(str(database), "has no nodes: one process owns a file of SQLite's")

@@ -10,14 +10,16 @@ import hmac
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from sys import float_info
 from typing import Any
 
 from ctgkit.config import sensor_id_of
 from ctgkit.errors import excerpt
 from ctgkit.net.http import NOT_FOUND, Answer, Asked, HeaderValues, only, problem
+from ctgkit.net.query import BadQuery, number
 from ctgkit.server.endpoints import Endpoint, endpoint_at
 from ctgkit.server.numbering import is_stream_id
-from ctgkit.server.pageasks import PAGE_PATH, BadQuery, Order
+from ctgkit.server.pageasks import PAGE_PATH, Order
 from ctgkit.wire import (
     BACKFILL_PARAMETER,
     BED_PARAMETER,
@@ -175,15 +177,19 @@ class Gate:
         if asked.path.startswith(PAGE_PATH):
             return PageAsks(asked.path.removeprefix(PAGE_PATH), asked.query)
         match name:
-            case "start_one" | "stop_one" | "inject":
+            case "start_one" | "stop_one" | "inject" | "change":
                 try:
                     return Order.of(name.removesuffix("_one"), asked.query)
                 except BadQuery as error:
                     return problem(400, str(error))
             case "start":
-                count = _number(asked.query, "count", 1.0)
-                valid = count is not None and count == int(count) and 1 <= count <= 10_000
-                return StartSensors(int(count)) if valid and count else problem(400, "bad count")
+                try:
+                    count = number(asked.query, "count", 1.0, 1, 10_000)
+                except BadQuery:
+                    count = 0.5
+                return (
+                    StartSensors(int(count)) if count == int(count) else problem(400, "bad count")
+                )
             case "stop":
                 return Report("stop")
             case _:
@@ -204,8 +210,9 @@ class Gate:
         return SensorEnters(sensor_id, streams[0] if streams else None)
 
     def _viewer(self, asked: Asked) -> Route:
-        backfill_s = _number(asked.query, BACKFILL_PARAMETER, 0.0)
-        if backfill_s is None or backfill_s < 0:
+        try:
+            backfill_s = number(asked.query, BACKFILL_PARAMETER, 0.0, 0.0, float_info.max)
+        except BadQuery:
             return problem(400, f"{BACKFILL_PARAMETER} is not a number of seconds")
         beds, sensors = (asked.query.get(name, []) for name in (BED_PARAMETER, SENSOR_PARAMETER))
         try:
@@ -333,15 +340,6 @@ def token_digest(sensor_id: str, token: str) -> bytes:
     False
     """
     return hashlib.sha256(f"{sensor_id}\0{token}".encode()).digest()
-
-
-def _number(query: Mapping[str, list[str]], name: str, default: float) -> float | None:
-    """Return a finite number from the query, the default when absent, None when it is neither."""
-    try:
-        number = float(query.get(name, [str(default)])[0])
-    except ValueError:
-        return None
-    return number if abs(number) < float("inf") else None
 
 
 def select_subprotocol(_connection: object, offered: Sequence[str]) -> Any:

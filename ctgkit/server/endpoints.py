@@ -254,6 +254,15 @@ ENDPOINTS: Final = (
         },
     ),
     Endpoint(
+        name="change", path="/api/sensors/one/change", acts=True,
+        summary="Let a knob of one sensor of ours go to another value, from now on",
+        bodies={200: Obeyed, 400: Problem, 401: Problem},
+        query={
+            "sensor": _TEXT, "knob": _TEXT, "to": {"type": "number"},
+            "ramp_s": {"type": "number", "minimum": 0, "default": 60},
+        },
+    ),
+    Endpoint(
         name="sensors", path="/api/sensors", reads=True, summary="All sensors that are known",
         bodies={200: Sensors, 401: Problem},
     ),

@@ -115,7 +115,7 @@ class ExportOptions:
     kind: str | None = option(
         "--format",
         type=click.Choice(["csv", "json"]),
-        help="Default: by the extension of --out, else csv.",
+        help="Format; default: by the extension of --out, else csv.",
     )
     force: bool = option("--force", is_flag=True, help="Replace an existing file.")
 
@@ -136,7 +136,10 @@ class PruneOptions:
     """Options of `ctgkit exam prune`."""
 
     keep_days: float = option(
-        "--keep-days", type=DAYS, required=True, help="Keep what ended within so many days."
+        "--keep-days",
+        type=DAYS,
+        required=True,
+        help="Keep examinations that ended within the last N days.",
     )
     store: Path | Dsn | None = store_option(STORE_HELP)
     yes: bool = option("--yes", is_flag=True, help="Don't ask.")
@@ -159,7 +162,7 @@ def opened(path: Path | Dsn) -> "Iterator[AnyReader]":
 
 @click.group(epilog="Example: ctgkit exam list --store sqlite:///ctg.db")
 def exam() -> None:
-    """Read back what a backend stored."""
+    """Read and manage stored examinations."""
 
 
 @command(ListOptions, name="list", parent=exam, example="ctgkit exam list --json")
@@ -230,8 +233,8 @@ def export(options: ExportOptions) -> None:
 def delete(options: DeleteOptions) -> int:
     """Delete examinations with all their samples and results; asks first, unless --yes.
 
-    A backend may run meanwhile; an examination that is open isn't deleted. A file of SQLite's
-    doesn't shrink: the room is used again.
+    A backend may be running; an open examination is not deleted. An SQLite file does not shrink:
+    the space is reused.
     """
     path = database_of(current_config(), options.store)
     with opened(path) as reader:
@@ -244,9 +247,9 @@ def delete(options: DeleteOptions) -> int:
 
 @command(PruneOptions, parent=exam, example="ctgkit exam prune --keep-days 30 --yes")
 def prune(options: PruneOptions) -> int:
-    """Delete the examinations that ended more than so many days ago; asks first, unless --yes.
+    """Delete the examinations that ended more than N days ago; asks first, unless --yes.
 
-    `ctgkit serve --keep-days N` does the same by itself. Exit code 1 when there were none.
+    `ctgkit serve --keep-days N` does the same automatically. Exit code 1 if there were none.
     """
     path = database_of(current_config(), options.store)
     cutoff = datetime.now(UTC) - timedelta(days=options.keep_days)

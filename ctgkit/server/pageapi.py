@@ -16,18 +16,18 @@ from ctgkit.display import MAX_SENSORS
 from ctgkit.errors import StoreError
 from ctgkit.net.addresses import host_and_port, is_loopback
 from ctgkit.net.http import NOT_FOUND, Answer, json_answer, problem
+from ctgkit.net.query import BadQuery, Query, first, whole
 from ctgkit.samples import RATE_HZ
 from ctgkit.server.pageasks import (
     SEARCH_MAX_CHARS,
-    BadQuery,
     NoteQuery,
     Order,
+    PaperQuery,
     PastQuery,
     events_of,
-    first,
     packed,
-    whole,
 )
+from ctgkit.server.printout import Printer, can_print
 from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.lookback import FALL_S, PAGE_ROWS, Page
 from ctgkit.server.store.writer import Store
@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 
 PAGES_MAX = 640
 """Pages of one answer: 64 sensors, each 2.5 hours at 4 Hz. One page has at most 30 KB."""
+MARKS_PAGES_MAX = 50
+"""Requests that the page makes for the marks of one examination, at most."""
 WAITING_MAX = 64
 """Requests at a time; a page makes two."""
-
-Query = Mapping[str, list[str]]
 
 
 class _NoArchive(Exception):
@@ -68,6 +68,7 @@ class PageApi:
         self._store, self._sensors = store, sensors
         self._open_examinations = open_examinations
         self._asking = 0
+        self._printer = Printer()
         self._answers = {
             "ward": self._ward,
             "past": self._past,
@@ -75,7 +76,12 @@ class PageApi:
             "examinations": self._examinations,
             "note": self._note,
             "instructor": self._instructor,
+            "paper": self._paper,
         }
+
+    async def run(self) -> None:
+        """Do what outlives one request, until cancelled."""
+        await self._printer.run()
 
     @property
     def _archive(self) -> Archive:
@@ -110,16 +116,20 @@ class PageApi:
             for s in self._sensors
         ]
         hint = start_hint(self._sensors)
-        past = self._store.archive is not None
-        return json_answer({"sensors": known, "start_hint": hint, "past": past})
+        archive = self._store.archive
+        past = archive is not None
+        paper = archive is not None and can_print()
+        said = {"sensors": known, "start_hint": hint, "past": past}
+        return json_answer(said | {"paper": paper})
 
     async def _instructor(self, query: Query) -> Answer:
         """Return what our own sensors can be told: scenarios, and events with their ranges."""
-        from ctgkit.simulate.knobs import FORCED
+        from ctgkit.simulate.knobs import FORCED, KNOBS
         from ctgkit.simulate.library import scenario_names
 
         events = {name: rules._asdict() for name, rules in FORCED.items()}
-        return json_answer({"scenarios": scenario_names(), "events": events})
+        knobs = {name: rules._asdict() for name, rules in KNOBS.items() if not rules.fixed}
+        return json_answer({"scenarios": scenario_names(), "events": events, "knobs": knobs})
 
     async def kept(self, examination_id: int | None, order: Order, answer: Answer) -> Answer:
         """Return the answer to an order, once what the sensor did is kept with its examination."""
@@ -131,7 +141,7 @@ class PageApi:
             await self._store.settled()  # the examination may have begun just now
             await self._archive.add_note(examination_id, said)
         except (StoreError, _NoArchive) as error:
-            log.error("what sensor %s was told is not kept: %s", order.sensor, error)
+            log.error("the command to sensor %s could not be recorded: %s", order.sensor, error)
         return answer
 
     async def _past(self, query: Query) -> Answer:
@@ -202,6 +212,25 @@ class PageApi:
                 {"id": examination_id, "events": events, "notes": notes, "next": following}
             )
         return json_answer({"examinations": found})
+
+    async def _paper(self, query: Query) -> Answer:
+        """Return a stretch of an examination on CTG paper, with the events that were reported."""
+        wanted = PaperQuery.of(query)
+        if not can_print():
+            return problem(404, "the paper extra isn't installed: pip install 'ctgkit[paper]'")
+        archive = self._archive
+        if wanted.sensor not in await archive.sensors_of(wanted.examination):
+            return problem(404, "there is no such examination, or no such sensor in it")
+        await self._store.settled()
+        said: list[str] = []
+        before: int | None = None
+        for _ in range(MARKS_PAGES_MAX):
+            bodies, before = await archive.bodies_with_events(wanted.examination, before)
+            said += bodies
+            if before is None:
+                break
+        events = (await asyncio.to_thread(events_of, said)).get(wanted.sensor, [])
+        return await self._printer.pdf(archive.place, wanted, events)
 
     async def _examinations(self, query: Query) -> Answer:
         search, before = first(query, "search")[:SEARCH_MAX_CHARS].strip(), whole(query, "before")

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ctgkit.display import MAX_EVENTS
+from ctgkit.display import FHR_SCALES, MAX_EVENTS, PAPER_SPEEDS_CM_MIN
 from ctgkit.errors import excerpt
+from ctgkit.net.query import BadQuery, Query, first, number, whole
 from ctgkit.server.store.lookback import Page, Place
 from ctgkit.wire import MEMBERS
 
@@ -20,6 +19,8 @@ SECONDS_MAX = 14_400.0
 BIN_MIN_S, BIN_MAX_S = 0.125, 3600.0
 """Narrowest and widest bin. Chosen: the fastest sensor's samples, an hour."""
 NOTE_MAX_CHARS = 400
+PAPER_MAX_S = 86_400.0
+"""Longest stretch that is printed at a time, seconds."""
 SEARCH_MAX_CHARS = 100
 NO_VALUE = 65_535
 """Stands for a bin whose samples have no value; one without samples is left out."""
@@ -30,10 +31,6 @@ MEMBER_MAX_CHARS = 100
 """Of what others say of an event."""
 _DRAWN = ("kind", "subtype", "onset_s", "end_s", "peak_s", "tier", "id")
 """What the page needs of an event."""
-
-
-class BadQuery(ValueError):
-    """A request for the page that can't be read; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class PastQuery:
     before: Place | None
 
     @classmethod
-    def of(cls, query: Mapping[str, list[str]]) -> "PastQuery":
+    def of(cls, query: Query) -> "PastQuery":
         """Read it from a query; BadQuery when it is none."""
         examination, sensor = whole(query, "examination"), first(query, "sensor")
         if (examination is None) != (not sensor):
@@ -78,7 +75,7 @@ class NoteQuery:
     text: str
 
     @classmethod
-    def of(cls, query: Mapping[str, list[str]]) -> "NoteQuery":
+    def of(cls, query: Query) -> "NoteQuery":
         """Read it from a query; BadQuery when it is none."""
         examination, sensor = whole(query, "examination"), first(query, "sensor").lower()
         text = " ".join(first(query, "text").split())
@@ -90,28 +87,57 @@ class NoteQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperQuery:
+    """A stretch of one sensor's examination, to be printed."""
+
+    examination: int
+    sensor: str
+    from_s: float
+    to_s: float
+    speed_cm_min: int
+    scale: int
+    """Which of the heart rate's."""
+
+    @classmethod
+    def of(cls, query: Query) -> "PaperQuery":
+        """Read it from a query; BadQuery when it is none."""
+        examination, sensor = whole(query, "examination"), first(query, "sensor").lower()
+        if examination is None or not re.fullmatch(r"[0-9a-f-]{1,60}", sensor, re.ASCII):
+            raise BadQuery("examination and sensor are needed")
+        from_s = number(query, "from", math.nan, 0.0, 366 * 86400.0)
+        to_s = number(query, "to", math.nan, from_s, from_s + PAPER_MAX_S)
+        speed = int(number(query, "speed", PAPER_SPEEDS_CM_MIN[0], 0, 9))
+        if speed not in PAPER_SPEEDS_CM_MIN:
+            raise BadQuery(f"speed is one of {', '.join(map(str, PAPER_SPEEDS_CM_MIN))} cm/min")
+        scale = int(number(query, "range", 0, 0, len(FHR_SCALES) - 1))
+        return cls(examination, sensor, from_s, to_s, speed, scale)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What one sensor shall do."""
 
     verb: str
-    """start, stop or inject."""
+    """start, stop, inject or change."""
     sensor: str
     parameters: Mapping[str, str]
-    """For the sensor: ``scenario`` and ``seed``, or ``event``, ``size`` and ``duration_s``."""
+    """For the sensor: ``scenario``, ``seed``; ``event``, ``size``, ``duration_s``; or ``knob``,
+    ``to``, ``ramp_s``."""
 
     @classmethod
-    def of(cls, verb: str, query: Mapping[str, list[str]]) -> "Order":
+    def of(cls, verb: str, query: Query) -> "Order":
         """Read it from a query; BadQuery when it is none."""
         found = {name: first(query, name) for name in _ORDERS[verb] if first(query, name)}
         for name, text in found.items():
-            if name in ("size", "duration_s"):
-                number(query, name, 0.0, 0.0, 1e6)
+            if name in ("size", "duration_s", "to", "ramp_s"):
+                number(query, name, 0.0, -1e6 if name == "to" else 0.0, 1e6)
             elif name == "seed":
                 whole(query, name)
-            elif not re.fullmatch(r"[a-z0-9_-]{1,60}", text, re.ASCII | re.IGNORECASE):
+            elif not re.fullmatch(r"[a-z0-9_.-]{1,60}", text, re.ASCII | re.IGNORECASE):
                 raise BadQuery(f"{name}={excerpt(text)!r} is no name")
-        if verb == "inject" and "event" not in found:
-            raise BadQuery("event is missing")
+        for name in _NEEDED.get(verb, ()):
+            if name not in found:
+                raise BadQuery(f"{name} is missing")
         return cls(verb, first(query, "sensor").lower(), found)
 
     def __str__(self) -> str:
@@ -122,36 +148,9 @@ _ORDERS = {
     "start": ("scenario", "seed"),
     "stop": (),
     "inject": ("event", "size", "duration_s"),
+    "change": ("knob", "to", "ramp_s"),
 }
-
-
-def first(query: Mapping[str, list[str]], name: str) -> str:
-    """Return a parameter, "" when it is absent."""
-    return query.get(name, [""])[0]
-
-
-def number(
-    query: Mapping[str, list[str]], name: str, default: float, low: float, high: float
-) -> float:
-    """Return a number in a range; NaN as the default makes it required."""
-    text = first(query, name)
-    try:
-        found = float(text) if text else default
-    except ValueError:
-        found = math.nan
-    if not low <= found <= high:
-        raise BadQuery(f"{name}={excerpt(text)!r} is not a number from {low:g} to {high:g}")
-    return found
-
-
-def whole(query: Mapping[str, list[str]], name: str) -> int | None:
-    """Return a positive whole number; None when it is absent."""
-    text = first(query, name)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise BadQuery(f"{name}={excerpt(text)!r} is not a whole number")
-    return int(text)
+_NEEDED = {"inject": ("event",), "change": ("knob", "to")}
 
 
 def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
@@ -162,6 +161,8 @@ def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
     bins]``. Then, for each page, four arrays of little-endian uint16, one number per bin: least and
     largest heart rate, least and largest toco.
     """
+    import numpy as np
+
     head, body = [], []
     for about, pages in parts:
         described = []
@@ -178,6 +179,8 @@ def packed(parts: Sequence[tuple[Mapping[str, Any], Sequence[Page]]]) -> bytes:
 def _runs(page: Page) -> list[list[int]]:
     if not len(page.bins):
         return []
+    import numpy as np
+
     starts = np.flatnonzero(np.diff(page.bins, prepend=page.bins[0] - 2) != 1)
     lengths = np.diff(starts, append=len(page.bins))
     return [[int(b), int(n)] for b, n in zip(page.bins[starts], lengths, strict=True)]

@@ -153,7 +153,9 @@ class Primer:
         self._until_s[sensor_id] = first.sec_from_start
         for start in range(0, len(samples), GROUP):
             if not await self._has_room():
-                log.warning("ML service answers nothing: sensor %s goes without a past", sensor_id)
+                log.warning(
+                    "ML service does not answer: sensor %s continues without its past", sensor_id
+                )
                 self._in_flight = 0
                 return
             group = samples[start : start + GROUP]

@@ -54,9 +54,9 @@ class Register(Protocol):
 
 @click.group(epilog="Example: ctgkit sensors add --bed 4 --store postgresql://db/ctg")
 def sensors() -> None:
-    """Add, list and remove sensors that live in the database.
+    """Add, list and remove the sensors stored in the database.
 
-    A running `serve` sees changes within seconds. Those of ctgkit.toml go on working beside them.
+    A running `serve` picks up changes within seconds. Sensors in ctgkit.toml keep working as well.
     """
 
 
@@ -65,12 +65,21 @@ class AddOptions:
     """Options of `ctgkit sensors add`."""
 
     bed: str = option(
-        "--bed", type=BED, default=DEFAULT_BED, help="Bed; sensors of one share an examination."
+        "--bed",
+        type=BED,
+        default=DEFAULT_BED,
+        help="Bed of the sensor; the sensors of a bed share an examination.",
     )
-    count: int = option("--count", type=SENSORS, default=1, help="How many, with random ids.")
-    sensor_id: str | None = option("--sensor-id", type=SENSOR_ID, help="Its id; default: random.")
+    count: int = option(
+        "--count", type=SENSORS, default=1, help="Number of sensors to add, with random ids."
+    )
+    sensor_id: str | None = option(
+        "--sensor-id", type=SENSOR_ID, help="Id of the sensor; default: random."
+    )
     control: str | None = option(
-        "--control", type=CONTROL, help="Address at which it is switched on and off."
+        "--control",
+        type=CONTROL,
+        help="Address of the sensor's control server, which switches it on and off.",
     )
     store: Path | Dsn | None = store_option(STORE_HELP)
     as_json: bool = json_option("One JSON object per sensor.")
@@ -80,13 +89,13 @@ class AddOptions:
     AddOptions, parent=sensors, example="ctgkit sensors add --bed 4 --store postgresql://db/ctg"
 )
 def add(options: AddOptions) -> None:
-    """Add sensors, and print their ids and tokens: only now, the database keeps digests."""
+    """Add sensors and print their ids and tokens. The tokens are shown only once."""
     if options.sensor_id is not None and options.count > 1:
         raise click.UsageError("--sensor-id is one sensor's, --count makes several")
     with _register(options.store) as (where, register):
         there = {one[0] for one in register.all() if one[1] is not None}
         if options.sensor_id in there:
-            raise CtgkitError(f"{where}: sensor {options.sensor_id} is there already")
+            raise CtgkitError(f"{where}: sensor {options.sensor_id} already exists")
         for _ in range(options.count):
             id_ = options.sensor_id or str(uuid.uuid4())
             _give_token(register, id_, options.bed, options.control, options.as_json)
@@ -115,7 +124,7 @@ class ListOptions:
 
 @command(ListOptions, name="list", parent=sensors, example="ctgkit sensors list --json")
 def list_(options: ListOptions) -> None:
-    """List the sensors that the database knows: those that live in it, and those of ctgkit.toml."""
+    """List the sensors that the database knows, including those from ctgkit.toml."""
     with _register(options.store) as (_, register):
         rows = register.all()
     for id_, bed, control, has_token in rows:
@@ -140,7 +149,7 @@ class OneOptions:
 
 @command(OneOptions, parent=sensors, example="ctgkit sensors remove 0c7f0a3e-…")
 def remove(options: OneOptions) -> None:
-    """Remove a sensor: it is sent away within seconds. Its samples stay."""
+    """Remove a sensor; it is disconnected within seconds. Its samples are kept."""
     with _register(options.store) as (where, register):
         _demand(register, where, options.sensor_id)
         register.remove(options.sensor_id)
@@ -153,7 +162,7 @@ _ROTATE_EXAMPLE = "ctgkit sensors rotate-token 0c7f0a3e-…"
 
 @command(OneOptions, name="rotate-token", parent=sensors, example=_ROTATE_EXAMPLE)
 def rotate_token(options: OneOptions) -> None:
-    """Give a sensor a new token, and print it: only now. The old one is void within seconds."""
+    """Give a sensor a new token and print it once. The old token stops working within seconds."""
     with _register(options.store) as (where, register):
         _, bed, control, _ = _demand(register, where, options.sensor_id)
         _give_token(register, options.sensor_id, bed, control, options.as_json)
@@ -163,7 +172,7 @@ def _demand(register: Register, where: str, sensor_id: str) -> tuple[str, str, s
     for id_, bed, control, has_token in register.all():
         if id_ == sensor_id and bed is not None:
             return id_, bed, control, has_token
-    raise CtgkitError(f"{where}: no sensor {sensor_id} lives in this database")
+    raise CtgkitError(f"{where}: no sensor {sensor_id} in this database")
 
 
 @contextlib.contextmanager

@@ -11,13 +11,17 @@ from typing import Protocol
 
 from ctgkit.server.numbering import Attendance
 from ctgkit.server.session import Action, CloseExamination, OpenExamination, Session
+from ctgkit.server.settings import HOUSEKEEPING_EVERY_S
 from ctgkit.server.store.writer import Store
 
-HOUSEKEEPING_EVERY_S = 0.25
 NOT_READY_AFTER_S = 3.0
 """How long the database may be silent before balancers are told, seconds."""
 REFUSES_AFTER_S = 10.0
 """And before sensors are refused, seconds: until then they are let in once it answers."""
+
+
+class Replaced(Exception):
+    """A connection came before another one that has its sensor already."""
 
 
 class Registry(Protocol):
@@ -27,6 +31,8 @@ class Registry(Protocol):
     """Hears what was decided: examinations that opened or closed, connections to be replaced."""
     on_lost: Callable[[str], None]
     """Hears why all sensors have to be sent away: this node owns none any more."""
+    on_uneven: Callable[[Sequence[Attendance]], None]
+    """Hears which sensors should go to another node: this one has more than its share."""
     on_taken: Callable[[str, int], None]
     """Hears of another node's connection that was taken over here: somebody may tell it."""
 
@@ -48,13 +54,19 @@ class Registry(Protocol):
     def open_examinations(self) -> Mapping[int, str]:
         """Return id -> bed of the open examinations."""
 
-    async def claim(self, sensor_id: str, stream: str | None, *, numbered: bool) -> Attendance:
+    async def claim(
+        self, sensor_id: str, stream: str | None, *, numbered: bool, arrived_s: float | None = None
+    ) -> Attendance:
         """Let a sensor in; its earlier connection, if any, is displaced.
+
+        *arrived_s* is when this one came, monotonic; now unless told.
 
         Raises
         ------
         Again
             When that can't be decided now: the sensor should come again.
+        Replaced
+            When a later connection of the sensor, at another node, was let in already.
         """
 
     def release(self, attendance: Attendance, *, lost: bool) -> None:
@@ -80,6 +92,7 @@ class LocalRegistry:
         self._session, self._store = session, store
         self.on_actions: Callable[[Sequence[Action]], None] = lambda actions: None
         self.on_lost: Callable[[str], None] = lambda reason: None
+        self.on_uneven: Callable[[Sequence[Attendance]], None] = lambda going: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
         self.counts: Mapping[str, int] = {}
         self.node = ("", 0)
@@ -97,8 +110,10 @@ class LocalRegistry:
         """Return id -> bed of the open examinations."""
         return self._session.open_examinations()
 
-    async def claim(self, sensor_id: str, stream: str | None, *, numbered: bool) -> Attendance:
-        """Let a sensor in, at once."""
+    async def claim(
+        self, sensor_id: str, stream: str | None, *, numbered: bool, arrived_s: float | None = None
+    ) -> Attendance:
+        """Let a sensor in, at once: connections come here in order."""
         attendance, actions = self._session.connect(sensor_id, time.monotonic(), stream)
         self._perform(actions)
         return attendance

@@ -15,9 +15,10 @@ import msgspec
 
 from ctgkit.config import SensorEntry
 from ctgkit.dsn import Dsn
-from ctgkit.errors import CtgkitError, excerpt
+from ctgkit.errors import CtgkitError
 from ctgkit.events import Event
 from ctgkit.net.http import Answer, json_answer, problem
+from ctgkit.net.query import BadQuery, Query, first, whole
 from ctgkit.server.endpoints import PAGE_DEFAULT, PAGE_MAX
 from ctgkit.server.numbering import Attendance
 from ctgkit.server.store.reader import Reader, open_reader
@@ -29,10 +30,6 @@ WAITING_MAX = 64
 ID_MAX = 2**63 - 1
 NO_SENSOR = "there is no such sensor"
 NO_EXAMINATION = "there is no such examination"
-
-
-class BadQuery(ValueError):
-    """A parameter is wrong; the text says which and why."""
 
 
 class RestApi:
@@ -58,9 +55,7 @@ class RestApi:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
-    async def answer(
-        self, name: str, places: Mapping[str, str], query: Mapping[str, list[str]]
-    ) -> Answer:
+    async def answer(self, name: str, places: Mapping[str, str], query: Query) -> Answer:
         """Return the answer to a request.
 
         Parameters
@@ -119,18 +114,15 @@ class RestApi:
         return open_reader(self._database)
 
 
-def _reading(
-    name: str, places: Mapping[str, str], query: Mapping[str, list[str]]
-) -> Callable[[Reader], Answer]:
+def _reading(name: str, places: Mapping[str, str], query: Query) -> Callable[[Reader], Answer]:
     """Return what reads the answer; what is wrong with the request is said before."""
-    after = _whole(query, "after", 0, 0, ID_MAX)
-    limit = _whole(query, "limit", PAGE_DEFAULT, 1, PAGE_MAX)
-    sensor = query.get("sensor", [""])[0].lower()
-    bed = query.get("bed", [""])[0]
+    after = whole(query, "after", 0, ID_MAX) or 0
+    limit = whole(query, "limit", 1, PAGE_MAX) or PAGE_DEFAULT
+    sensor, bed = first(query, "sensor").lower(), first(query, "bed")
     if name == "examinations":
         return lambda reader: _examinations(reader, bed, after, limit)
     try:
-        number = _whole({"id": [places["examination"]]}, "id", 0, 1, ID_MAX)
+        number = whole({"id": [places["examination"]]}, "id", 1, ID_MAX) or 0
     except BadQuery:
         return lambda _reader: problem(404, NO_EXAMINATION)
 
@@ -177,10 +169,3 @@ def _events(reader: Reader, examination: int, sensor: str) -> Iterator[dict[str,
             found[whose, event.id or f"{event.kind} {event.onset_s:g}"] = event
     for (whose, _), event in sorted(found.items(), key=lambda item: (item[0][0], item[1].onset_s)):
         yield {"sensor": whose, **msgspec.to_builtins(event)}
-
-
-def _whole(query: Mapping[str, list[str]], name: str, default: int, low: int, high: int) -> int:
-    text = query.get(name, [str(default)])[0]
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
-        raise BadQuery(f"{name}: {excerpt(text)!r} is not a whole number from {low} to {high}")
-    return int(text)

@@ -12,12 +12,11 @@ from ctgkit.samples import PREDICTION_WINDOW_S, Sample, Status
 from ctgkit.server.counters import Counters
 from ctgkit.server.owed import Answered
 from ctgkit.server.repeats import Repeats, ResultRow
-from ctgkit.server.settings import KeepResults
+from ctgkit.server.settings import HOUSEKEEPING_EVERY_S, KeepResults
 from ctgkit.server.store.writer import Store
 from ctgkit.wire import encode_result
 from ctgkit.wire.checked import check_result
 
-HOUSEKEEPING_EVERY_S = 0.25
 PAGES_AT_ONCE = 2
 """Pages of the past that are read and encoded at a time, for all viewers together: a page is a
 millisecond's work, which sensors don't notice."""

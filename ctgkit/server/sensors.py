@@ -26,8 +26,17 @@ CALLS_MAX = 100
 LINE_MAX_BYTES = 1024
 ANSWER_MAX_BYTES = 8 * 1024
 """What is read of a sensor's answer to an order."""
-_PATHS = {"start": "/api/on", "stop": "/api/off", "inject": "/api/inject"}
-_DONE = {"start": "started", "stop": "stopped", "inject": "injected"}
+_PATHS = {
+    "start": "/api/on",
+    "stop": "/api/off",
+    "inject": "/api/inject",
+    "change": "/api/change",
+}
+_DONE = {"start": "started", "stop": "stopped", "inject": "injected", "change": "changing"}
+NOT_REACHED = (
+    "the sensor could not be reached: nothing answers at its control address; ours listen there"
+    " with `ctgkit sensor --control HOST:PORT`"
+)
 STARTING_S = 10.0
 """For so long a sensor that was told to start counts as running, seconds."""
 
@@ -98,7 +107,7 @@ class SensorControls:
                 status, body = await _ask(sensor.control or "", path)
         except (OSError, ValueError, EOFError) as error:  # TimeoutError is an OSError
             log.warning("sensor %s: %s: %s", sensor.id, path, str(error) or type(error).__name__)
-            return problem(400, "the sensor could not be reached")
+            return problem(400, NOT_REACHED)
         said = _object(body)
         if not 200 <= status < 300:
             reason = said.get("error")

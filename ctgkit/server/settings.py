@@ -12,6 +12,8 @@ from ctgkit.wire import MlFormat
 
 Durability = Literal["normal", "full"]
 KeepResults = Literal["changes", "all"]
+HOUSEKEEPING_EVERY_S = 0.25
+"""How often is looked what has become due: ends of grace periods, results that were held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ it. This module performs no I/O.
 
 from typing import NamedTuple
 
+from ctgkit.errors import excerpt, near
+
 
 class Knob(NamedTuple):
     """A number that a scenario can set, ramp over time, or draw per patient."""
@@ -196,3 +198,27 @@ FORCED: dict[str, Forced] = {
     "rezero": Forced("units", 0, 60, 10, 0.25, 0.25, 0.25, "The toco is set to this value."),
 }
 """Event -> size and duration with their ranges and defaults; a size in no unit is ignored."""
+
+RAMP_MAX_S = 86_400.0
+"""Longest way of a knob from one value to another, seconds."""
+
+
+def check_change(knob: str, to: float, ramp_s: float) -> None:
+    """Raise ValueError where a run can't turn a knob there, saying why.
+
+    >>> check_change("fhr.baseline_bpm", 100, 60)
+    >>> check_change("toco.grid", 1, 60)
+    Traceback (most recent call last):
+      ...
+    ValueError: toco.grid stays the same for a whole run
+    """
+    if knob not in KNOBS:
+        raise ValueError(f"unknown knob {excerpt(knob)!r}{near(knob, KNOBS)}")
+    rules = KNOBS[knob]
+    if rules.fixed:
+        raise ValueError(f"{knob} stays the same for a whole run")
+    if not rules.low <= to <= rules.high:
+        unit = f" {rules.unit}" if rules.unit else ""
+        raise ValueError(f"{knob} is {rules.low:g} to {rules.high:g}{unit}, not {to:g}")
+    if not 0 <= ramp_s <= RAMP_MAX_S:
+        raise ValueError(f"ramp_s {ramp_s:g} is outside 0 to {RAMP_MAX_S:g} s")

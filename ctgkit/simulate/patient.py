@@ -3,6 +3,7 @@
 This module performs no I/O.
 """
 
+import copy
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -87,6 +88,14 @@ class Patient:
             values.pop()
         times += [t_s, t_s + max(ramp_s, 0.25)]
         values += [now, target]
+
+    def changed(self, path: str, t_s: float, ramp_s: float, target: float) -> "Patient":
+        """Return the same patient, one of whose knobs goes elsewhere from *t_s* on."""
+        other = copy.copy(self)
+        other._times = self._times | {path: list(self._times[path])}
+        other._values = self._values | {path: list(self._values[path])}
+        other._turn(path, t_s, ramp_s, target)
+        return other
 
     def edges_s(self, path: str) -> list[float]:
         """Return the times at which a knob's curve bends, seconds."""

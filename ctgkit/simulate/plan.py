@@ -3,8 +3,8 @@
 This module performs no I/O.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ctgkit.simulate.signal.acceleration import Acceleration, Accelerations
 from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.belt import level
 from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
-from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations, dip
+from ctgkit.simulate.signal.deceleration import SHOULDER_S, Deceleration, Decelerations, dip
 from ctgkit.simulate.signal.dropout import AROUND_S, Dropouts, Episode, What
 from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.field import Composite, composite
@@ -24,6 +24,9 @@ DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
 
 STEEP_BPM = 12.0
 """Change within 3 s at which autocorrelation fails. Chosen."""
+
+KEPT_S = 1500.0
+"""Nothing that is drawn lasts longer, seconds."""
 
 _AFTER_S = 120.0  # a deceleration may begin this long before the contraction it belongs to
 _BEFORE_S = 120.0  # gaps reach back this far, and their hazard depends on what happened then
@@ -63,6 +66,17 @@ def forced_contraction(id_: str, at: ForcedAt) -> Contraction:
     )
 
 
+Drawn = TypeVar("Drawn", Contraction, Acceleration, Deceleration, Episode)
+
+
+def _begins_s(event: Contraction | Acceleration | Deceleration | Episode) -> float:
+    """Return when something of an event may show first, seconds."""
+    if isinstance(event, Contraction):
+        return event.peak_s - 2 * event.rise_s
+    lead_s = SHOULDER_S if isinstance(event, Deceleration) else 0.0
+    return event.onset_s - lead_s
+
+
 class Plan:
     """Everything that happens to one sensor.
 
@@ -72,22 +86,35 @@ class Plan:
         Whose sensor it is.
     streams : Streams
         Its random numbers.
+    before : Plan or None
+        What held until *since_s*: its events that have begun by then end as they would have.
+    since_s : float
+        When this one begins to hold, seconds.
     """
 
-    def __init__(self, patient: Patient, streams: Streams) -> None:
+    def __init__(
+        self,
+        patient: Patient,
+        streams: Streams,
+        before: "Plan | None" = None,
+        since_s: float = 0.0,
+    ) -> None:
         self.patient, self.streams = patient, streams
+        self.since_s, self._before = since_s, before
         self.behaviour = Behaviour(patient, streams)
-        self._contractions = Contractions(patient, streams)
+        self._own_contractions = Contractions(patient, streams)
         self._decelerations = Decelerations(patient, streams)
         self._dropouts = Dropouts(patient, streams)
-        self._forced: list[tuple[str, ForcedAt]] = [
-            (f"f{i}", at) for i, at in enumerate(patient.forced)
-        ]
+        self._forced: list[tuple[str, ForcedAt]] = (
+            list(before._forced)
+            if before
+            else [(f"f{i}", at) for i, at in enumerate(patient.forced)]
+        )
         self.fetus = self._new_fetus()
         self._accelerations = Accelerations(patient, streams, self.behaviour, self.fetus)
 
     def _new_fetus(self) -> Fetus:
-        fetus = Fetus(self.patient, self._contractions, self._decelerations, self._forced_falls)
+        fetus = Fetus(self.patient, self.contractions, self._decelerations, self._forced_falls)
         self._decelerations.stress_at = fetus.stress_at
         return fetus
 
@@ -118,10 +145,37 @@ class Plan:
         """Return all forced resets of the toco: time, seconds, and the value set."""
         return [(at.t_s, at.what.size) for _, at in self._forced if at.what.event == "rezero"]
 
+    def _by_onset(self, earlier: Sequence[Drawn], own: Sequence[Drawn]) -> list[Drawn]:
+        """Return what began before this plan, and of what it has itself the rest."""
+        kept = [event for event in earlier if _begins_s(event) < self.since_s]
+        known = {event.id for event in kept}
+        since = [event for event in own if _begins_s(event) >= self.since_s]
+        rest = [event for event in since if event.id not in known]
+        return sorted(kept + rest, key=lambda event: event.onset_s)
+
+    def contractions(self, from_s: float, to_s: float) -> list[Contraction]:
+        """Return the contractions that touch [*from_s*, *to_s*) and aren't forced, by number."""
+        own = self._own_contractions.between(from_s, to_s)
+        if self._before is None or from_s > self.since_s + KEPT_S:
+            return own
+        found = self._by_onset(self._before.contractions(from_s, to_s), own)
+        return sorted(found, key=lambda c: c.number)
+
     def window(self, from_s: float, to_s: float) -> Window:
         """Return what touches [*from_s*, *to_s*), each list ordered by time."""
+        own = self._drawn(from_s, to_s)
+        if self._before is None or from_s > self.since_s + KEPT_S:
+            return own
+        earlier = self._before.window(from_s, to_s)
+        return own._replace(
+            accelerations=self._by_onset(earlier.accelerations, own.accelerations),
+            decelerations=self._by_onset(earlier.decelerations, own.decelerations),
+            episodes=self._by_onset(earlier.episodes, own.episodes),
+        )
+
+    def _drawn(self, from_s: float, to_s: float) -> Window:
         early_s = from_s - _BEFORE_S
-        wide = self._contractions.between(early_s - LONGEST_S, to_s + _AFTER_S)
+        wide = self.contractions(early_s - LONGEST_S, to_s + _AFTER_S)
         accelerations = self._accelerations.between(from_s, to_s)
         decelerations = self._decelerations.between(wide, early_s, to_s + AROUND_S)
         # what an instructor adds must leave the past alone: gaps near it would not

@@ -188,6 +188,7 @@ class Repertoire:
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,
                 "injected": [entry._asdict() for entry in sensor.log],
+                "changed": [entry._asdict() for entry in sensor.changes],
             }
             ledger = self._ledgers.get(number)
             lines = truth_lines(sensor, about, ledger.events() if ledger else ())

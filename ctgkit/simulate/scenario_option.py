@@ -15,6 +15,6 @@ def scenario_option(help_text: str, *, default: str = "normal-reactive", **more:
 
         return [name for name in scenario_names() if name.startswith(incomplete)]
 
-    text = f"{help_text}; `ctgkit scenario list` names them."
+    text = f"{help_text}; `ctgkit scenario list` lists them."
     attributes = {"metavar": "NAME|FILE", "shell_complete": completed, "help": text} | more
     return option("--scenario", default=default, **attributes)

@@ -9,61 +9,26 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ctgkit.errors import near
 from ctgkit.events import Event
 from ctgkit.samples import RATE_HZ
-from ctgkit.simulate.knobs import FORCED
+from ctgkit.simulate.block import BLOCK, Rendered, Truth, rendered
+from ctgkit.simulate.knobs import FORCED, check_change
 from ctgkit.simulate.patient import ForcedAt, Patient
-from ctgkit.simulate.plan import Plan, Window
+from ctgkit.simulate.plan import Plan
 from ctgkit.simulate.scenario import ForcedEvent, Scenario
-from ctgkit.simulate.signal.belt import level, toco
-from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
-from ctgkit.simulate.signal.dropout import Episode
-from ctgkit.simulate.signal.field import heart_rate
 from ctgkit.simulate.signal.noise import ENGINE_HZ
-from ctgkit.simulate.signal.stream import Floats, Streams
+from ctgkit.simulate.signal.stream import Streams
 from ctgkit.simulate.source import Chunk
 from ctgkit.simulate.truth import truth_events
 
-BLOCK: Final = 2048
-"""Engine samples that are rendered at once: 512 s."""
+CHANGES_MAX: Final = 100
+"""Of knobs, in one run: around each, two plans are followed."""
 
 GOLDEN: Final = 0.618034
 """Spreads where in a block sensors render the next one: a fleet that began together would
 otherwise stop together, for milliseconds each."""
-
-CAPTURE_LEAD_S: Final = 2.5
-"""The mother's heart is followed this long before it is shown, so that no shown interval mixes
-two hearts."""
-
-MASK_BITS: Final = {
-    "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
-    "hold": 64, "twin": 128,
-}  # fmt: skip
-"""What each bit of the mask means."""
-
-
-class Truth(NamedTuple):
-    """What is true at each sample; arrays of shape (n_samples,)."""
-
-    baseline_bpm: Floats
-    fhr_clean_bpm: Floats
-    """Baseline, accelerations, decelerations and sinusoidal pattern, without noise."""
-    toco_clean: Floats
-    """Tone, contractions and pushing, without the belt's artefacts; device units."""
-    mask: NDArray[np.uint8]
-    """Sum of :data:`MASK_BITS`; 0 where the sensor shows the fetus."""
-    mother_bpm: Floats
-    """The mother's heart rate."""
-
-
-class Rendered(NamedTuple):
-    """Samples and their truth."""
-
-    chunk: Chunk
-    truth: Truth
 
 
 class Injected(NamedTuple):
@@ -73,6 +38,15 @@ class Injected(NamedTuple):
     event: str
     size: float
     duration_s: float
+
+
+class Changed(NamedTuple):
+    """A knob that was turned from outside; with a list of them a run is repeated too."""
+
+    at_sample: int
+    knob: str
+    to: float
+    ramp_s: float
 
 
 class Sensor:
@@ -93,6 +67,8 @@ class Sensor:
         Where it ends, seconds; ``None`` never.
     injected : iterable of Injected
         A former run's :attr:`log`, to repeat it.
+    changed : iterable of Changed
+        A former run's :attr:`changes`.
 
     Examples
     --------
@@ -110,6 +86,7 @@ class Sensor:
         rate_hz: float = RATE_HZ,
         duration_s: float | None = None,
         injected: Iterable[Injected] = (),
+        changed: Iterable[Changed] = (),
     ) -> None:
         if not rate_hz > 0:
             raise ValueError(f"rate_hz must be positive, got {rate_hz}")
@@ -118,6 +95,7 @@ class Sensor:
         self.position = 0
         """Index of the next sample."""
         self.log: list[Injected] = []
+        self.changes: list[Changed] = []
         twins = scenario.words["sensor.twins"] == "yes"
         mother = index - index % 2 if twins else index
         streams = Streams(seed, index, scenario.patients, mother)
@@ -128,12 +106,15 @@ class Sensor:
             self._twin = Plan(Patient(scenario, other), other)
         self.patient = Patient(scenario, streams)
         self._streams = streams
-        self._plan = Plan(self.patient, streams)
+        self._plans = [Plan(self.patient, streams)]
+        """What happens; each but the first from where a knob was turned."""
         self._blocks: dict[int, Rendered] = {}
         """What is rendered, by number: the present block, and in time the next."""
         self._ahead_at = int(BLOCK * (0.1 + 0.8 * (index * GOLDEN % 1)))
         for entry in injected:
             self._force(entry)
+        for change in changed:
+            self._turn(change)
 
     def read(self, n_samples: int) -> Chunk:
         """Return the next *n_samples* samples; fewer, down to none, at the end."""
@@ -196,7 +177,7 @@ class Sensor:
 
     def events(self) -> list[Event]:
         """Return the truth: all events that began before the current sample, by onset."""
-        return truth_events(self._plan, self.position / self.rate_hz)
+        return truth_events(self._plans[-1], self.position / self.rate_hz)
 
     def inject(
         self,
@@ -246,8 +227,53 @@ class Sensor:
     def _force(self, entry: Injected) -> None:
         self.log.append(entry)
         what = ForcedEvent(entry.event, entry.size, entry.duration_s)
-        self._plan.force(ForcedAt(entry.at_sample / self.rate_hz, what))
+        for plan in self._plans:
+            plan.force(ForcedAt(entry.at_sample / self.rate_hz, what))
         self._blocks.clear()  # what was rendered ahead is no longer true
+
+    def change(
+        self, knob: str, to: float, ramp_s: float = 60.0, at_sample: int | None = None
+    ) -> Changed:
+        """Let a knob go to another value; it is added to :attr:`changes`.
+
+        What the scenario does to this knob later no longer happens; events that have begun end as
+        they would have.
+
+        Parameters
+        ----------
+        knob : str
+            A key of :data:`ctgkit.simulate.knobs.KNOBS` that isn't fixed.
+        to : float
+            Where it goes, in its unit and range.
+        ramp_s : float
+            How long that takes, seconds, 0 to a day.
+        at_sample : int or None
+            Sample at which that begins, not before :attr:`position` or an earlier change; default:
+            the next one.
+
+        Raises
+        ------
+        ValueError
+            For a knob that can't change, a value out of range, a sample that was already read.
+        """
+        at_sample = self.position if at_sample is None else at_sample
+        check_change(knob, to, ramp_s)
+        earliest = max([self.position, *(change.at_sample for change in self.changes[-1:])])
+        if at_sample < earliest:
+            raise ValueError(f"sample {at_sample} is too early; the earliest is {earliest}")
+        if len(self.changes) == CHANGES_MAX:
+            raise ValueError(f"a run has at most {CHANGES_MAX} changes")
+        entry = Changed(at_sample, knob, float(to), float(ramp_s))
+        self._turn(entry)
+        return entry
+
+    def _turn(self, entry: Changed) -> None:
+        self.changes.append(entry)
+        t_s = entry.at_sample / self.rate_hz
+        self.patient = self.patient.changed(entry.knob, t_s, entry.ramp_s, entry.to)
+        last = self._plans[-1]
+        self._plans.append(Plan(self.patient, self._streams, last, t_s))
+        self._blocks.clear()
 
     def _at_block(self, block: int) -> Rendered:
         if block not in self._blocks:
@@ -260,95 +286,20 @@ class Sensor:
         return block * BLOCK < last * ENGINE_HZ / self.rate_hz
 
     def _render_block(self, block: int) -> Rendered:
-        patient, streams, plan = self.patient, self._streams, self._plan
-        first = block * BLOCK - MARGIN
-        t_s = np.arange(first, first + MARGIN + BLOCK) / ENGINE_HZ
-        window = plan.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
-        strength = level(window.contractions, t_s)
-        heart = plan.composite(t_s, window)
-        full = heart_rate(patient, streams, plan.behaviour, plan.fetus, first, heart, strength)
-        mask = _mask(window.episodes, t_s)
-        mother = mother_bpm(patient, streams, t_s, strength)
-        seen = self._heard(window, t_s, full, mother) if mask.any() else full
-        shown = self._shown(block, t_s, monitor(patient, streams, block, first, seen), mask)
-        belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
-        mask, t_s = mask[MARGIN:], t_s[MARGIN:]
-        off = (mask & MASK_BITS["off"]).astype(bool)
-        uterus, spasms = self._wire(block, belt.shown, belt.contractile[MARGIN:])
-        uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
-        return Rendered(
-            Chunk(t_s, shown, uterus, spasms),
-            Truth(
-                heart.baseline[MARGIN:],
-                heart.clean[MARGIN:],
-                belt.clean[MARGIN:],
-                mask,
-                mother[MARGIN:],
-            ),
+        """Return a block, each of its samples as the plan says that held then."""
+        starts = [
+            math.ceil(plan.since_s * ENGINE_HZ - 1e-6) - block * BLOCK for plan in self._plans
+        ]
+        ends = [*starts[1:], BLOCK]
+        chunks, truths = [], []
+        for plan, start, end in zip(self._plans, starts, ends, strict=True):
+            low, high = max(start, 0), min(end, BLOCK)
+            if low < high:
+                one = rendered(block, plan, self._twin)
+                chunks.append([channel[low:high] for channel in one.chunk])
+                truths.append([channel[low:high] for channel in one.truth])
+        chunk, truth = (
+            [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+            for parts in (chunks, truths)
         )
-
-    def _heard(self, window: Window, t_s: Floats, fetus: Floats, mother: Floats) -> Floats:
-        """Return the heart that the sensor hears, bpm: the fetus's, the mother's, the twin's."""
-        heard = fetus
-        for e in window.episodes:
-            if e.what not in ("maternal_capture", "twin"):
-                continue
-            lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S  # what is forced is sudden
-            inside = (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
-            if e.what == "maternal_capture":
-                heard = np.where(inside, mother, heard)
-            elif self._twin is not None:
-                heard = np.where(inside, self._twin_bpm(t_s), heard)
-        return heard
-
-    def _twin_bpm(self, t_s: Floats) -> Floats:
-        """Return the other twin's heart rate, bpm."""
-        twin = self._twin
-        assert twin is not None
-        window = twin.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
-        heart, strength = twin.composite(t_s, window), level(window.contractions, t_s)
-        first = round(float(t_s[0]) * ENGINE_HZ)
-        return heart_rate(
-            twin.patient, twin.streams, twin.behaviour, twin.fetus, first, heart, strength
-        )
-
-    def _shown(self, block: int, t_s: Floats, measured: Floats, mask: NDArray[np.uint8]) -> Floats:
-        """Return what the monitor shows, given what it measured; after the first MARGIN samples."""
-        mask, t_s = mask[WARM_UP:], t_s[WARM_UP:]
-        shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)
-        shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
-        if (mask & MASK_BITS["outlier"]).any():
-            wild = wild_bpm(self.patient, self._streams, block, t_s)
-            shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
-        grid = self.patient.at("sensor.grid_bpm", 0.0)
-        shown = np.clip(np.round(shown / grid) * grid, 50, 240)
-        held = (mask & MASK_BITS["hold"]).astype(bool)
-        if held.any():
-            shown = hold(self._streams, block, shown, held, grid)
-        shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
-        return shown[MARGIN - WARM_UP :]
-
-    def _wire(self, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
-        """Return uterus and spasms in the units of the profile (notes/signal_model.md 3).
-
-        *shown* has MARGIN samples before the block, in which a shown value may begin.
-        """
-        if self.patient.words["sensor.profile"] == "original":
-            tenths = np.round(10 * np.clip(14.8 + 0.4 * shown[MARGIN:], 0, 60))
-            hiss = self._streams.generator("sensor.spasms", block).standard_normal(BLOCK)
-            spasms = 20 + 1.5 * np.maximum(0, tenths / 10 - 28) + 0.5 * hiss
-            return tenths / 10, np.round(10 * spasms) / 10
-        grid = self.patient.at("toco.grid", 0.0)
-        every = max(1, round(self.patient.at("toco.update_s", 0.0) * ENGINE_HZ))
-        phase = int(every * self._streams.generator("toco.update", 0).random())
-        age = (block * BLOCK - phase + np.arange(BLOCK)) % every
-        shown = shown[MARGIN + np.arange(BLOCK) - age]
-        return np.round(shown / grid) * grid, np.round(contractile * 2) / 2
-
-
-def _mask(episodes: list[Episode], t_s: Floats) -> NDArray[np.uint8]:
-    mask = np.zeros(len(t_s), np.uint8)
-    for episode in episodes:
-        low, high = np.searchsorted(t_s, (episode.onset_s, episode.end_s))
-        mask[low:high] |= MASK_BITS[episode.what]
-    return mask
+        return Rendered(Chunk(*chunk), Truth(*truth))

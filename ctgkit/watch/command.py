@@ -36,32 +36,33 @@ class WatchOptions(RatedReadingOptions):
         "--bed",
         multiple=True,
         metavar="NAME",
-        help="Ask the backend for this bed only (repeatable).",
+        help="Ask the backend only for this bed (repeatable).",
     )
     backfill_s: float | None = option(
         "--backfill",
         type=PAUSE,
-        help="Start with the last S seconds; default 600 in the view, 0 for lines.",
+        help="Start with the last S seconds; default: 600 in the view, 0 with --plain or --json.",
     )
     duration_s: float | None = option("--duration", type=SECONDS, help="End after S seconds.")
     plain: bool = option(
-        "--plain", is_flag=True, help="A line per sensor and second; default without a TTY."
+        "--plain", is_flag=True, help="Print one line per sensor and second; default without a TTY."
     )
     speed: float | None = option(
         "--speed",
         type=Speed(),
-        help="Recorded seconds per second, of a recording; default 1. Keys + and - change it.",
+        help="Recorded seconds per second when playing a recording; default: 1. Keys + and -"
+        " change it.",
     )
     analyse: bool | None = option(
         "--analyze/--no-analyze",
         default=None,
-        help="Show what our analyzer finds in a recording without results; default: in the view.",
+        help="Analyse a recording that has no results; default: only in the view.",
     )
     theme: str = option(
         "--theme",
         type=click.Choice(["auto", "light", "dark"]),
         default="auto",
-        help="Colours of the view; auto leaves the terminal's background alone.",
+        help="Colours of the view; auto keeps the terminal's background.",
     )
     viewer_token_file: Path | None = viewer_token_option(aliases=["--token-file"])
     as_json: bool = json_option("Print each result as one line of JSON.")
@@ -73,11 +74,11 @@ class WatchOptions(RatedReadingOptions):
     "A test tool, not a medical device.",
 )
 def watch(options: WatchOptions) -> int:
-    """Watch the backend at URL, or play a recording: CTG strips, alarms and predictions, live.
+    """Show CTG strips, alarms and predictions from the backend at URL, live, or from a recording.
 
     URL is http(s):// or ws(s)://, by default http://127.0.0.1:8080. FILE is a recording of any
-    format; the results that a viewer was sent are shown as recorded, else the samples with what
-    our analyzer finds in them. Press ? for the keys.
+    format. Results in the recording are shown as recorded; without any, the samples are shown with
+    the findings of ctgkit's own analyzer. Press ? for the keys.
     """
     from ctgkit.net import eventloop
     from ctgkit.watch.feed import narrowed, viewer_url

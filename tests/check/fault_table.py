@@ -92,6 +92,7 @@ def main(arguments):
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--kind", choices=list(ALL), action="append")
     parser.add_argument("--results", type=Path, help="kept here, and not judged again")
+    parser.add_argument("--most", type=int, help="judge so many, and leave the rest for later")
     parser.add_argument("--write", action="store_true", help="replace the table in docs/check.md")
     options = parser.parse_args(arguments)
     results = []
@@ -104,7 +105,7 @@ def main(arguments):
         for fault in ALL[kind]
         if not options.names or any(n in fault for n in options.names)
     ]
-    left = [pair for pair in wanted if pair not in done]
+    left = [pair for pair in wanted if pair not in done][: options.most]
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
         for future in as_completed([pool.submit(judged, *pair) for pair in left]):
             one = future.result()

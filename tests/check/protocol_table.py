@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ctgkit.check.backend.catalogue import BACKEND
+from ctgkit.check.sensor.catalogue import SENSOR
 from ctgkit.check.service.catalogue import SERVICE
 
 PROTOCOL = Path(__file__).parent.parent.parent / "PROTOCOL.md"
@@ -11,19 +12,15 @@ MARK = "<!-- checks -->\n"
 CLAUSE = re.compile(r"^- \*\*([A-Z]-\d+(?:\.\d+)?)\*\*", re.MULTILINE)
 WHY_NONE = {
     "S-2.6": "about ML services and sensors, which the checker doesn't see from a page",
-    "S-7.1": "about sensors; `ctgkit serve` and `proxy` disturb one, nothing judges it yet",
-    "S-7.2": "about sensors",
-    "S-7.3": "about sensors",
     "M-4.3": "what is stored of results has no table in D",
     "H-1.4": "a backend MAY",
-    "H-3.1": "about sensors",
 }
 
 
 def table():
     """Return the table as it should be."""
     judged = {}
-    for suffix, catalogue in (("", BACKEND), (" (ml)", SERVICE)):
+    for suffix, catalogue in (("", BACKEND), (" (ml)", SERVICE), (" (sensor)", SENSOR)):
         for check in catalogue.checks.values():
             name = check.id.partition("/")[2] or "-"
             judged.setdefault(check.clause, []).append(name + suffix)
@@ -33,7 +30,12 @@ def table():
         names = " ".join(f"`{name}`" for name in judged.get(clause, ()))
         rows.append(f"| {clause} | {names or WHY_NONE.get(clause, '???')} |")
     return "\n".join(
-        ["| clause | checks, as `CLAUSE/NAME`; (ml): of `check ml` |", "|---|---|", *rows, ""]
+        [
+            "| clause | checks, as `CLAUSE/NAME`; (ml), (sensor): of `check ml`, `check sensor` |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
     )
 
 

@@ -12,6 +12,7 @@ from ctgkit.server import broadcast, door, mllink, numbering, owed, results, ses
 from ctgkit.server.app import Backend
 from ctgkit.server.ingest import SensorSocket
 from ctgkit.server.store import writer
+from ctgkit.server.tokens import Tokens
 
 PLANTED: dict[str, Callable[[], None]] = {}
 
@@ -132,18 +133,23 @@ def _():
 
 @fault("shows results before the token")
 def _():
-    shows = Backend._shows_token
+    shows, handle = Tokens.is_shown, Backend._handle
+    viewers_at = {}
+
+    async def note(self, connection):
+        viewers_at[connection] = self._broadcast._viewers
+        await handle(self, connection)
 
     async def meanwhile(self, connection):
         peek = broadcast._Viewer(connection)
-        self._broadcast._viewers.add(peek)
+        viewers_at[connection].add(peek)
         peek.idle = True
         try:
             return await shows(self, connection)
         finally:
-            self._broadcast._viewers.discard(peek)
+            viewers_at[connection].discard(peek)
 
-    Backend._shows_token = meanwhile
+    Backend._handle, Tokens.is_shown = note, meanwhile
 
 
 @fault("lets everybody switch")

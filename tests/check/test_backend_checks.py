@@ -21,6 +21,7 @@ from ctgkit.check.checks import (
 from ctgkit.check.profile import ANCESTOR, ANCESTOR_ML
 from ctgkit.check.report import clauses_of, likely_causes
 from ctgkit.check.run import run_checks
+from ctgkit.check.sensor.catalogue import SENSOR
 from ctgkit.check.service.catalogue import SERVICE
 from ctgkit.config import SensorEntry
 from ctgkit.errors import StoreError
@@ -306,13 +307,15 @@ def test_every_clause_has_a_check_or_a_reason():
     assert text.endswith(protocol_table.MARK + "\n" + protocol_table.table()), (
         "run `python -m tests.check.protocol_table`"
     )
-    judged = clauses_of(BACKEND) | clauses_of(SERVICE)
+    judged = clauses_of(BACKEND) | clauses_of(SERVICE) | clauses_of(SENSOR)
     clauses = set(protocol_table.CLAUSE.findall(text))
     assert judged <= clauses
     assert protocol_table.WHY_NONE.keys() <= clauses - judged
 
 
-@pytest.mark.parametrize("catalogue", [BACKEND, SERVICE], ids=["backend", "service"])
+@pytest.mark.parametrize(
+    "catalogue", [BACKEND, SERVICE, SENSOR], ids=["backend", "service", "sensor"]
+)
 def test_each_check_judges_one_clause_and_says_how(catalogue):
     for check in catalogue.checks.values():
         assert re.fullmatch(r"[A-Z]-\d+(\.\d+)?(/[\w.-]+)?", check.id)

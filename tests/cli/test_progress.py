@@ -3,6 +3,8 @@
 import io
 import os
 import pty
+import re
+import select
 from types import SimpleNamespace
 
 import pytest
@@ -22,17 +24,21 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
-    os.set_blocking(master, False)
 
     def written():
-        try:
-            return os.read(master, 1 << 20).decode()
-        except BlockingIOError:
-            return ""
+        said = b""  # a terminal hands it on in pieces
+        while select.select([master], [], [], 0.2)[0]:
+            said += os.read(master, 1 << 20)
+        return said.decode()
 
     yield written, now_s
     theirs.close()
     os.close(master)
+
+
+def plain(text):
+    """Without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def test_what_takes_a_moment_shows_nothing(terminal, caplog):
@@ -56,6 +62,21 @@ def test_what_takes_longer_tells_rate_and_rest(terminal, caplog):
     assert "200 samples/s" in shown
     assert "left" in shown
     assert shown.rstrip().endswith("\x1b[2K")
+
+
+def test_what_is_said_meanwhile_gets_a_line_of_its_own(terminal, caplog, capsys):
+    """Data go to stdout, which nothing replaces; the line is taken away and drawn again."""
+    written, now_s = terminal
+    with caplog.at_level("INFO"), progress("checking", "checks", 100) as advance:
+        for n in range(6):
+            now_s[0] += 1
+            advance(1)
+            if n == 3:
+                assert "4/100" in plain(written())
+                module.say("S-4.1 pass")
+                assert written().endswith("\x1b[2K")
+    assert "1.0 checks/s · 0:01:34 left" in plain(written())
+    assert capsys.readouterr().out == "S-4.1 pass\n"
 
 
 def test_without_a_terminal_nothing_is_written(monkeypatch):

@@ -44,8 +44,15 @@ async def test_a_sensor_that_is_off_is_started_and_disturbed(tmp_path, browser):
         await tab.run(f"{choice}[1].value = 'off'")
         await tab.run(f"{choice}[1].dispatchEvent(new Event('change'))")
         assert (await press(tab, "Inject now")).startswith("injected, event off · ")
+        await tab.run(f"{choice}[2].value = 'fhr.baseline_bpm'")
+        await tab.run(f"{choice}[2].dispatchEvent(new Event('change'))")
+        field = "document.querySelector('.instructor input[placeholder=\"50–220 bpm\"]')"
+        await tab.run(f"{field}.value = '100'")
+        said = await press(tab, "Change")
+        assert said.startswith("changing, knob fhr.baseline_bpm, to 100 · ")
         assert await press(tab, "Stop") == "stopped"
         (played,) = repertoire.sensors.values()
         assert played.patient.scenario.id == "tachycardia-fever"
         assert [entry.event for entry in played.log] == ["off"]
+        assert [tuple(entry)[1:] for entry in played.changes] == [("fhr.baseline_bpm", 100.0, 60.0)]
         assert tab.complaints == []

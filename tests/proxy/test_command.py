@@ -68,7 +68,7 @@ def test_a_full_disk_is_told_and_stops_nothing(target):
         assert [client.recv(), client.recv()] == ["a", "a"]
     proxy.send_signal(signal.SIGINT)
     _, log = proxy.communicate(timeout=20)
-    assert "faults are no longer written to /dev/full: No space left" in log
+    assert "can no longer write faults to /dev/full: No space left" in log
     assert "ctgkit: /dev/full: No space left on device" in log
     assert proxy.returncode == 1
 

@@ -22,6 +22,8 @@ class Backend:
         """Abort each connection after so many samples, unacknowledged."""
         self.close_code = None
         """Close each connection with it at its first sample."""
+        self.chokes_on = None
+        """(`seq`, close code): close with it at this sample."""
         self.reject_every = None
         """Reject samples whose position in the connection is a multiple of it."""
         self.silent = False
@@ -39,7 +41,9 @@ class Backend:
                 n += 1
                 sample = json.loads(frame)
                 self.received.append((sensor_id, sample))
-                if self.close_code:
+                if self.chokes_on and sample["seq"] == self.chokes_on[0]:
+                    await connection.close(self.chokes_on[1])
+                elif self.close_code:
                     await connection.close(self.close_code)
                 elif self.drop_after and n >= self.drop_after:
                     connection.transport.abort()

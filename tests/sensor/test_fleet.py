@@ -199,6 +199,44 @@ async def test_being_replaced_is_final():
     assert "connected a second time" in summary.failures[0]
 
 
+@pytest.mark.parametrize("code", [1007, 1008, 1009])
+async def test_a_refused_frame_is_dropped_and_nothing_else(code):
+    """It would be refused for ever, and with it all that wait behind it."""
+    backend = Backend()
+    backend.chokes_on = (1007, code)
+    async with running(backend) as url:
+        one = settings(url, duration_s=5.0)
+        summary = await run_fleet(one)
+    got = [s for s in backend.samples() if s["seq"] != 1007]
+    wanted = [s for s in expected(one, count=20) if s["seq"] != 1007]
+    assert sorted(got, key=lambda s: s["seq"]) == wanted
+    assert (summary.acked, summary.rejected, summary.unacked) == (19, 1, 0)
+    assert list(summary.reject_reasons) == [f"closed with {code}: {REASONS[code]}"]
+    assert backend.connections == 3  # all at once, alone, and on
+
+
+REASONS = {
+    1007: "a sample is no UTF-8",
+    1008: "a sample breaks its rules",
+    1009: "a sample is too large",
+}
+
+
+async def test_without_acknowledgements_it_dials_again(monkeypatch):
+    """What isn't answered may be stuck in one connection."""
+    monkeypatch.setattr("ctgkit.sensor.client.ACK_PATIENCE_S", 0.1)
+    backend = Backend()
+    backend.silent = True
+    async with running(backend) as url, asyncio.TaskGroup() as tasks:
+        one = settings(url, duration_s=5.0, flush_timeout_s=60.0)
+        fleet = tasks.create_task(run_fleet(one))
+        await until(lambda: backend.connections == 2, "a second connection")
+        backend.silent = False
+        summary = await fleet
+    assert (summary.acked, summary.unacked) == (20, 0)
+    assert backend.samples() == expected(one, count=20)
+
+
 async def test_one_bad_sensor_doesnt_stop_the_others():
     """A wrong token fails one of three; the failure is in the summary."""
     backend = Backend()

@@ -57,6 +57,29 @@ def test_everything_arrives_in_order_whatever_is_dropped(events):
     assert len(outbox) == 0
 
 
+@given(st.sets(st.integers(0, 19)), st.integers(1, 8), st.integers(0, 3))
+def test_what_is_refused_is_found_out(poison, limit, late):
+    """A peer closes at certain samples, with some before them unanswered: only those are lost."""
+    outbox = Outbox(20)
+    outbox.put(samples(0, 20))
+    stored, dropped = set(), []
+    while len(outbox):
+        outbox.rewind()
+        taken = [s.seq for s in outbox.take(limit)[0]]
+        bad = next((n for n, seq in enumerate(taken) if seq in poison), len(taken))
+        stored.update(taken[:bad])
+        if bad == len(taken):
+            outbox.ack(taken[-1])
+        else:
+            if bad > late:
+                outbox.ack(taken[bad - late - 1])
+            if (seq := outbox.refuse()) is not None:
+                dropped.append(seq)
+    assert set(dropped) == poison
+    assert stored == set(range(20)) - poison
+    assert outbox.rejected == len(poison)
+
+
 def unsent_of(outbox):
     """Count the samples that were never taken."""
     return sum(s.seq > outbox._highest_sent for s in outbox._unsent)

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ctgkit.errors import ConfigError
-from ctgkit.server import app, door
+from ctgkit.server import door, tokens
 from ctgkit.server.store.reader import open_reader
 from ctgkit.watch.feed import narrowed, viewer_url
 from tests.server.parties import (
@@ -344,7 +344,7 @@ async def test_viewers_cannot_take_the_sensors_room(path):
 
 async def test_strangers_at_the_door_are_few(path, monkeypatch):
     """Viewers that haven't shown their token don't crowd out those who can."""
-    monkeypatch.setattr(app, "KNOCKING_MAX", 2)
+    monkeypatch.setattr(tokens, "WAITING_MAX", 2)
     async with backend_on(path, viewer_token="sesame") as backend, AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(viewer(backend))

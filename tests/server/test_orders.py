@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ctgkit.net.query import BadQuery
 from ctgkit.sensor.fleet import run_fleet
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.server.pageapi import start_hint
-from ctgkit.server.pageasks import BadQuery, Order
+from ctgkit.server.pageasks import Order
 from ctgkit.simulate.repertoire import Repertoire
 from tests.server.parties import SENSORS, backend_on, until, ws
 
@@ -94,6 +95,13 @@ async def test_start_inject_stop(tmp_path):
         for wrong in ({"event": "nothing"}, {"event": "loss", "size": "9"}):
             status, said = await told(backend, "inject", **who, **wrong)
             assert (status, "failed to inject" in said["error"]) == (400, True)
+        status, changed = await told(
+            backend, "change", **who, knob="fhr.baseline_bpm", to=100, ramp_s=30
+        )
+        assert (status, changed["message"]) == (200, "changing")
+        for wrong in ({"knob": "toco.grid", "to": 1}, {"knob": "fhr.baseline_bpm", "to": 1}):
+            status, said = await told(backend, "change", **who, **wrong)
+            assert (status, "failed to change" in said["error"]) == (400, True)
         assert (await told(backend, "stop", **who))[0] == 200
         with sqlite3.connect(path) as db:
             (text,) = db.execute("SELECT notes FROM examinations").fetchone()
@@ -101,12 +109,15 @@ async def test_start_inject_stop(tmp_path):
         assert [(n["text"], n["sec"]) for n in kept] == [
             ("⚡ start, scenario late-decels-severe, seed 7", 0.0),
             ("⚡ inject, event prolonged_deceleration, duration_s 200", injected["at_s"]),
+            ("⚡ change, knob fhr.baseline_bpm, to 100, ramp_s 30", changed["at_s"]),
         ]
         (played,) = repertoire.sensors.values()
         assert played.patient.scenario.id == "late-decels-severe"
         again = Repertoire("late-decels-severe", seed=7).source(0)
         (entry,) = played.log
         again.inject(entry.event, entry.at_sample, entry.size, entry.duration_s)
+        (turn,) = played.changes
+        again.change(turn.knob, turn.to, turn.ramp_s, turn.at_sample)
         first = Repertoire("late-decels-severe", seed=7).source(0)
         chunk, plain = again.read(2400), first.read(2400)
         with sqlite3.connect(path) as db:
@@ -133,7 +144,9 @@ async def test_scenarios_come_from_the_library_only(tmp_path):
     ("verb", "query"),
     [("inject", {}), ("inject", {"event": ["a b"]}), ("inject", {"event": ["x"], "size": ["nan"]}),
      ("inject", {"event": ["x"], "duration_s": ["-1"]}), ("start", {"seed": ["1.5"]}),
-     ("start", {"scenario": ["a/b"]}), ("start", {"seed": ["9" * 19]})],
+     ("start", {"scenario": ["a/b"]}), ("start", {"seed": ["9" * 19]}),
+     ("change", {"knob": ["fhr.baseline_bpm"]}), ("change", {"to": ["100"]}),
+     ("change", {"knob": ["fhr.baseline_bpm"], "to": ["1e9"]})],
 )  # fmt: skip
 def test_what_is_no_order_is_refused(verb, query):
     with pytest.raises(BadQuery):

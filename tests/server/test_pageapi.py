@@ -14,9 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.display import REORDER_S
+from ctgkit.dsn import Dsn
 from ctgkit.server.pageasks import events_of, packed
-from ctgkit.server.store.lookback import FALL_S, Place, newest_place, read_page
+from ctgkit.server.store.archive import _TEXTS
+from ctgkit.server.store.lookback import FALL_S, Place, newest_place, read_page, taken
+from tests.conftest import TIME_FACTOR
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request, tmp_path):
+    """Whatever it is, the page looks back the same way."""
+    if request.param == "sqlite":
+        return tmp_path / "ctg.db"
+    return Dsn(asyncio.run(request.getfixturevalue("postgres").database()))
 
 
 def get(backend, name, headers=(), **query):
@@ -66,11 +77,11 @@ async def send(connection, rows, first_seq=1):
     await acked(connection, first_seq + len(rows) - 1)
 
 
-async def test_past_of_all(tmp_path):
+async def test_past_of_all(database):
     """Least and largest of each second, gaps without a bin, lost signal without a value."""
     rows = [(n / 4, 140.0 + n % 4) for n in range(40)]
     rows += [(20 + n / 4, None if n < 4 else 95.5) for n in range(8)]
-    async with backend_on(tmp_path / "ctg.db") as backend, sensor(backend) as s:
+    async with backend_on(database) as backend, sensor(backend) as s:
         await send(s, rows)
         status, body = await asked(backend, "past", seconds=3600, bin=1)
         assert status == 200
@@ -84,10 +95,10 @@ async def test_past_of_all(tmp_path):
         assert len(late) < len(bins)
 
 
-async def test_pages_lead_back_to_the_beginning(tmp_path):
+async def test_pages_lead_back_to_the_beginning(database):
     """Each piece begins where the one after it ended: nothing is missing, nothing comes twice."""
     rows = [(n / 4, 120.0 + n % 50) for n in range(1000)]
-    async with backend_on(tmp_path / "ctg.db") as backend, sensor(backend) as s:
+    async with backend_on(database) as backend, sensor(backend) as s:
         await send(s, rows)
         query = {"examination": 1, "sensor": SENSORS[0].id, "seconds": 20, "bin": 0.25}
         seen, pieces = [], 0
@@ -102,9 +113,9 @@ async def test_pages_lead_back_to_the_beginning(tmp_path):
         assert pieces > 5
 
 
-async def test_time_that_falls_back_is_another_recording(tmp_path):
+async def test_time_that_falls_back_is_another_recording(database):
     """The newest recording alone is shown; where the one before it ends is said."""
-    async with backend_on(tmp_path / "ctg.db", grace_s=60) as backend:
+    async with backend_on(database, grace_s=60) as backend:
         async with sensor(backend) as s:
             await send(s, [(n / 4, 150.0) for n in range(100)])
             await send(s, [(n / 4, 130.0) for n in range(20)], first_seq=1000)
@@ -153,8 +164,8 @@ async def test_marks_and_notes_are_kept(tmp_path):
         assert found["notes"] == [kept]
 
 
-async def test_examinations_are_listed_and_found(tmp_path):
-    async with backend_on(tmp_path / "ctg.db") as backend:
+async def test_examinations_are_listed_and_found(database):
+    async with backend_on(database) as backend:
         for number in (0, 2):
             async with sensor(backend, number) as s:
                 await send(s, [(0.0, 140.0)])
@@ -181,23 +192,23 @@ async def test_examinations_are_listed_and_found(tmp_path):
      ("past", {"examination": 1, "sensor": "a", "before": "1;DROP"}), ("note", {}),
      ("past", {"examination": "9" * 19, "sensor": "a"}), ("marks", {"examination": "-1"})],
 )  # fmt: skip
-async def test_what_is_no_question_is_refused(tmp_path, name, query):
-    async with backend_on(tmp_path / "ctg.db") as backend:
+async def test_what_is_no_question_is_refused(database, name, query):
+    async with backend_on(database) as backend:
         status, body = await asked(backend, name, **query)
         assert (status, "error" in json.loads(body)) == (400, True)
 
 
-async def test_unknown_ones_have_nothing(tmp_path):
-    async with backend_on(tmp_path / "ctg.db") as backend:
+async def test_unknown_ones_have_nothing(database):
+    async with backend_on(database) as backend:
         ((_, bins),) = unpacked((await asked(backend, "past", examination=5, sensor="x"))[1])
         assert bins == []
         assert unpacked((await asked(backend, "past"))[1]) == []
         assert (await asked(backend, "nothing"))[0] == 404
 
 
-async def test_same_gate_as_for_viewers(tmp_path):
+async def test_same_gate_as_for_viewers(database):
     """Token, Origin, Host and Sec-Fetch-Site; HEAD and others change nothing."""
-    async with backend_on(tmp_path / "ctg.db", viewer_token="sesame") as backend:
+    async with backend_on(database, viewer_token="sesame") as backend:
         bearer = {"Authorization": "Bearer sesame"}
         for name in ("ward", "past", "marks", "examinations", "note"):
             assert (await asked(backend, name))[0] == 401
@@ -242,9 +253,13 @@ def test_pages_hold_what_the_rows_hold(rows, rows_max, bin_s):
         t_s = max(0.0, t_s + step)
         stored.append((1, 2, stream, n if numbered else None, t_s, bpm, 5.0, None))
     db.executemany(f"INSERT INTO ctg ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", stored)
-    place, seen, pages = newest_place(db, 1, 2), [], 0
+
+    def ask(sql, values):
+        return db.execute(sql, values).fetchall()
+
+    place, seen, pages = taken(newest_place(_TEXTS, 1, 2), ask), [], 0
     while place is not None:
-        page = read_page(db, 1, 2, place, bin_s, rows_max)
+        page = taken(read_page(_TEXTS, 1, 2, place, bin_s, rows_max), ask)
         seen += [int(b) for b in page.bins]
         for b, (lo, hi, *_) in zip(page.bins, page.values.tolist(), strict=True):
             inside = [
@@ -273,3 +288,29 @@ def test_events_of_others_are_bounded():
     bodies = [json.dumps({"sensorID": "A", "events": [event, None]}), "[]", "{", '{"events": 1}']
     (found,) = events_of(bodies)["a"]
     assert found == {"id": "x" * 100, "kind": None, "onset_s": 1, "end_s": 2, "subtype": None}
+
+
+async def test_paper_for_the_page(database):
+    """What is seen is drawn as PDF by a process beside; others' odd events are left out."""
+    pytest.importorskip("matplotlib")
+
+    def answer(request):
+        events = [{"kind": "acceleration", "onset_s": 5, "end_s": 20, "id": "a"}, {"kind": 3}]
+        return [result(request, **({"events": events} if request["secFromStart"] == 30 else {}))]
+
+    async with (
+        ml_service(answer) as url,
+        backend_on(database, ml_url=url) as backend,
+        sensor(backend) as s,
+    ):
+        await send(s, [(n / 4, 140.0) for n in range(240)])
+        assert (await asked_json(backend, "ward"))["paper"] is True
+        wanted = {"examination": 1, "sensor": SENSORS[0].id, "from": 0, "to": 60, "speed": 3}
+        async with asyncio.timeout(60 * TIME_FACTOR):
+            while (found := await asked(backend, "paper", **wanted))[0] == 202:
+                assert json.loads(found[1]) == {"status": "drawing"}
+        assert (found[0], found[1][:5]) == (200, b"%PDF-")
+        wrong = ({"speed": 4}, {"range": 9}, {"to": 1e9}, {"sensor": "x y"}, {"from": 61})
+        for change in wrong:
+            assert (await asked(backend, "paper", **wanted | change))[0] == 400, change
+        assert (await asked(backend, "paper", **wanted | {"examination": 9}))[0] == 404

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ctgkit.dsn import Dsn
@@ -132,6 +132,48 @@ async def test_a_sensor_that_comes_to_another_node_goes_on_there(postgres):
     # Unnamed streams: each connection has one, their numbers are looked up in all of them.
     assert (await query(dsn, COUNT))[0][0] == 6
     assert await query(dsn, "SELECT count(*) FROM examinations") == [(1,)]
+
+
+async def test_of_two_connections_the_one_that_came_last_stays(postgres):
+    """Whichever the database hears of first (S-1.4): here of the older one a while later."""
+    dsn = await postgres.database()
+    async with backend_on(Dsn(dsn), node="a") as a, backend_on(Dsn(dsn), node="b") as b:
+        link, may_go = a._registry._link, asyncio.Event()
+        fetch = link.fetch
+
+        async def held_up(sql, *arguments, **more):
+            if "ctgkit_claim" in sql:
+                await may_go.wait()
+            return await fetch(sql, *arguments, **more)
+
+        link.fetch = held_up
+        async with sensor(a) as older, sensor(b) as newer:
+            await newer.send(message(0))
+            await acked(newer, 0)
+            may_go.set()
+            assert await closed_with(older) == 4409
+            await newer.send(message(1))
+            await acked(newer, 1)
+            assert (a.health()["sensors"], b.health()["sensors"]) == (0, 1)
+            async with sensor(a) as newest:  # and one that comes now has it
+                assert await closed_with(newer) == 4409
+                await newest.send(message(2))
+                await acked(newest, 2)
+    assert await query(dsn, "SELECT count(*) FROM examinations") == [(1,)]
+
+
+async def test_a_clock_that_was_set_keeps_no_sensor_out(postgres):
+    """A node's idea of the database's clock counts only where it can be right."""
+    dsn = await postgres.database()
+    async with node_on(dsn, "a") as (_, at_a), node_on(dsn, "b") as (_, at_b):
+        ahead_s = 3600.0
+        for registry in (at_a, at_b, at_a):
+            clock = registry._node.clock
+            clock._low_s, clock._high_s = clock._low_s + ahead_s, clock._high_s + ahead_s
+            await claimed(registry)
+            await query(dsn, "UPDATE attendances SET arrived_at = arrived_at + interval '1 hour'")
+            ahead_s = -7200.0
+        assert await query(dsn, "SELECT node FROM attendances") == [("a",)]
 
 
 async def test_both_connections_send_and_nothing_is_stored_twice(postgres):
@@ -404,10 +446,10 @@ class Both:
             attendance = await registry.claim(entry.id, stream, numbered=True)
             lines[number] = Hears(attendance)
 
-    async def leave(self, number):
+    async def leave(self, number, lost):
         for (store, registry), lines in zip(self.where, self.lines, strict=True):
             if number in lines:
-                registry.release(lines.pop(number).attendance, lost=False)
+                registry.release(lines.pop(number).attendance, lost=lost)
                 await store.written()
         waiting = self.where[1][1]._waiting
         await until(lambda: not waiting.releases, "it was let go")
@@ -433,12 +475,16 @@ class Both:
 NUMBER = st.integers(0, 2)
 STEP = st.one_of(
     st.tuples(st.just("come"), NUMBER, st.sampled_from([None, "x", "y"])),
-    st.tuples(st.just("leave"), NUMBER),
+    st.tuples(st.just("leave"), NUMBER, st.booleans()),
     st.tuples(st.just("send"), NUMBER, st.integers(0, 6), st.sampled_from([140.0, 90.0])),
 )
 
 
 @settings(max_examples=8)
+@example(
+    steps=[("come", 0, None), ("come", 1, None), ("leave", 0, True), ("leave", 1, False),
+           ("come", 1, "x"), ("leave", 1, False), ("come", 0, "x"), ("leave", 0, False)]
+)  # fmt: skip
 @given(steps=st.lists(STEP, min_size=8, max_size=20))
 def test_both_registries_answer_alike(postgres, steps):
     """Who is connected, which examination, what is stored, acknowledged, in conflict."""
@@ -448,9 +494,9 @@ def test_both_registries_answer_alike(postgres, steps):
         with tempfile.TemporaryDirectory() as folder:
             async with (
                 open_store(Path(folder) / "x.db", "normal", digests) as store,
-                node_on(await postgres.database(), handover_s=0.0) as shared,
+                node_on(await postgres.database(), handover_s=600.0) as shared,
             ):
-                registry = LocalRegistry(Session(BEDS, 0.0), store)
+                registry = LocalRegistry(Session(BEDS, 0.0, 0, 600.0), store)
                 writer = asyncio.ensure_future(store.run())
                 both = Both([(store, registry), shared])
                 for name, *arguments in steps:

@@ -24,8 +24,9 @@ def test_the_page_is_up_to_date(make_strips):
     assert (DOCS / "scenarios.md").read_text() == make_strips.page()
 
 
-@pytest.mark.parametrize("name", scenario_names())
-def test_every_scenario_was_drawn_and_looked_at(name, make_strips):
+def test_every_scenario_was_drawn_and_looked_at():
     """A picture, and a sentence on what was seen."""
-    assert (DOCS / "scenarios" / f"{name}.png").stat().st_size > 10_000
-    assert f"![{name}](scenarios/{name}.png)" in make_strips.page()
+    page = (DOCS / "scenarios.md").read_text()
+    for name in scenario_names():
+        assert (DOCS / "scenarios" / f"{name}.png").stat().st_size > 10_000, name
+        assert f"![{name}](scenarios/{name}.png)" in page

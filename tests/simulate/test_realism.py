@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from ctgkit.simulate.block import MASK_BITS
 from ctgkit.simulate.knobs import KNOBS
 from ctgkit.simulate.library import load_scenario, scenario_text
 from ctgkit.simulate.scenario import parse_scenario
-from ctgkit.simulate.sensor import MASK_BITS, Sensor
+from ctgkit.simulate.sensor import Sensor
 
 BASE = """
 [meta]

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ctgkit.simulate.block import BLOCK, MASK_BITS
 from ctgkit.simulate.knobs import FORCED, KNOBS
 from ctgkit.simulate.library import load_scenario, scenario_names, scenario_text
 from ctgkit.simulate.scenario import parse_scenario
-from ctgkit.simulate.sensor import BLOCK, MASK_BITS, Sensor
+from ctgkit.simulate.sensor import Sensor
 
 FEW = ("normal-reactive", "second-stage-pushing", "intrapartum-cohort", "doubling-halving")
 SCENARIOS = {name: load_scenario(name) for name in FEW}
@@ -214,6 +215,80 @@ def test_what_cannot_be_injected_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         sensor.inject(**arguments)
     assert sensor.log == []
+
+
+KNOBS_THAT_MOVE = ("fhr.baseline_bpm", "fhr.bandwidth_bpm", "toco.per_10min", "toco.amplitude",
+                   "decel.late", "accel.per_h", "loss.share", "hypoxia.sensitivity",
+                   "artefact.capture_per_h")  # fmt: skip
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.sampled_from(("normal-reactive", "second-stage-pushing")),
+    SEEDS,
+    st.lists(
+        st.tuples(
+            st.sampled_from(KNOBS_THAT_MOVE), st.integers(0, 2000), st.floats(0, 1),
+            st.floats(0, 600),
+        ),
+        min_size=1, max_size=3,
+    ),
+    st.sampled_from(sorted(FORCED)),
+)  # fmt: skip
+def test_changes_alter_nothing_before_and_the_logs_repeat_the_run(name, seed, turns, event):
+    """Bytes before each change stay; a run from both logs equals the run."""
+    total = 7000
+    sensor = Sensor(SCENARIOS[name], seed=seed)
+    pieces = []
+    for knob, after, share, ramp_s in turns:
+        pieces.append(sensor.read(after))
+        before = Sensor(SCENARIOS[name], seed=seed, injected=sensor.log, changed=sensor.changes)
+        rules = KNOBS[knob]
+        sensor.change(knob, rules.low + share * (rules.high - rules.low), ramp_s)
+        so_far = [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]
+        assert same(so_far, before.read(sensor.position))
+    sensor.inject(event)
+    pieces.append(sensor.read(total - sensor.position))
+    live = [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]
+    again = Sensor(SCENARIOS[name], seed=seed, injected=sensor.log, changed=sensor.changes)
+    assert same(live, again.read(total))
+    assert sensor.events() == again.events()
+
+
+def test_a_knob_goes_smoothly_to_where_it_is_sent():
+    """The baseline falls over two minutes, without a step; contractions that began go on."""
+    sensor = Sensor(variant("normal-reactive", "[loss]\nshare = 0"), seed=3)
+    sensor.read(2400)
+    sensor.change("fhr.baseline_bpm", 100.0, ramp_s=120)
+    sensor.change("toco.amplitude", 90.0, ramp_s=30)
+    sensor.change("toco.per_10min", 7.0, ramp_s=30)
+    truth = sensor.render(2000, 4000).truth
+    level = truth.baseline_bpm
+    assert np.median(level[:400]) > 125
+    assert 90 < np.median(level[-1200:]) < 110
+    assert np.abs(np.diff(level)).max() < 0.5
+    assert np.abs(np.diff(truth.toco_clean)).max() < 3
+    late = [e for e in sensor.events() if e.kind == "contraction"]
+    assert len({e.id for e in late}) == len(late)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"knob": "fhr.baselin_bpm", "to": 100}, "did you mean 'fhr.baseline_bpm'"),
+        ({"knob": "toco.grid", "to": 1}, "stays the same for a whole run"),
+        ({"knob": "fhr.baseline_bpm", "to": 10}, "is 50 to 220 bpm, not 10"),
+        ({"knob": "fhr.baseline_bpm", "to": float("nan")}, "not nan"),
+        ({"knob": "fhr.baseline_bpm", "to": 100, "ramp_s": -1}, "ramp_s -1 is outside"),
+        ({"knob": "fhr.baseline_bpm", "to": 100, "at_sample": 3}, "the earliest is 10"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused(arguments, message):
+    sensor = Sensor(SCENARIOS["normal-reactive"])
+    sensor.read(10)
+    with pytest.raises(ValueError, match=message):
+        sensor.change(**arguments)
+    assert sensor.changes == []
 
 
 def test_wrong_arguments_are_refused():

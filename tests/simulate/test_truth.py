@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import ctgkit
+from ctgkit.simulate.block import MASK_BITS
 from ctgkit.simulate.generate import truth_lines
 from ctgkit.simulate.library import load_scenario, scenario_names
-from ctgkit.simulate.sensor import MASK_BITS, Sensor
+from ctgkit.simulate.sensor import Sensor
 
 DECELERATIONS = {
     "early-decels": ("early", 5),

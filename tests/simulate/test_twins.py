@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ctgkit.simulate.block import MASK_BITS
 from ctgkit.simulate.library import load_scenario
-from ctgkit.simulate.sensor import MASK_BITS, Sensor
+from ctgkit.simulate.sensor import Sensor
 
 SCENARIO = load_scenario("twins")
 N = 3600 * 4

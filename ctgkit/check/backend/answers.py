@@ -6,24 +6,30 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
+from ctgkit.check.backend.ml import comes_back
 from ctgkit.check.backend.samples import PRECISE, VALUES
 from ctgkit.check.backend.viewers import (
     SILENT_S,
+    asked,
     falls_back,
     gets,
     gets_about,
+    gets_answer,
+    gets_later,
     is_fallback,
+    read_on,
+    requests_at,
     shown,
     slow_viewer,
 )
-from ctgkit.check.checks import Catalogue, Mismatch, arranging
-from ctgkit.check.connection import Line, until
+from ctgkit.check.checks import TIMED, Catalogue, Mismatch, arranging
+from ctgkit.check.connection import Line
 from ctgkit.check.messages import PREDICTION, excerpt, parsed, reading, result, sample
-from ctgkit.check.ml_service import echo, silence
+from ctgkit.check.ml_service import silence
 from ctgkit.check.rig import Bench
 
 CHECKS = Catalogue()
-DELAY_MAX_S, LEEWAY_S, TIMED_TRIES = 1.0, 0.5, 2
+DELAY_MAX_S, LEEWAY_S = 1.0, 0.5
 PATIENT_RESULTS, PATIENT_BYTES = 250, 16_000
 """What waits for a viewer that pauses: less than 256 results, and than 4 MiB."""
 
@@ -37,12 +43,14 @@ async def _answered_once(bench: Bench, viewer: Line, sec: float, how: str) -> No
 
 
 @CHECKS.add(
-    "V-2.2/answered", "A sample that was answered isn't shown without as well", needs="sensor ml"
+    "V-2.2/answered",
+    "A sample that was answered isn't shown without as well",
+    needs="sensor ml",
+    tries=TIMED,
 )
 async def answered(bench: Bench) -> None:
     async with bench.viewer() as viewer, bench.sensor() as sensor:
-        sec, text = bench.fresh()
-        await sensor.send(text)
+        sec = await bench.sends(sensor)
         await gets_about(viewer, sec)
         await _answered_once(bench, viewer, sec, "")
 
@@ -51,6 +59,7 @@ async def answered(bench: Bench) -> None:
     "M-4.2/number",
     "A result answers its sample however secFromStart is written",
     needs="sensor ml",
+    tries=TIMED,
 )
 async def number_in_another_form(bench: Bench) -> None:
     begin = int(bench.leap(4)) + 1
@@ -77,6 +86,7 @@ async def number_in_another_form(bench: Bench) -> None:
     "M-4.2/twins",
     "One result for two samples of a moment answers the first alone",
     needs="sensor ml",
+    tries=TIMED,
 )
 async def twins(bench: Bench) -> None:
     asked: list[str] = []
@@ -87,6 +97,10 @@ async def twins(bench: Bench) -> None:
 
     bench.ml.answer = first_only
     async with bench.viewer() as viewer, bench.sensor() as sensor:
+        with arranging("an unanswered sample is shown (V-2.2/silent)"):
+            asked.append("")  # the first was answered
+            await falls_back(viewer, await bench.sends(sensor))
+        asked.clear()
         sec = bench.sec()
         await sensor.send(sample(sec, 140.5), sample(sec, 151.5))
         await falls_back(viewer, sec)
@@ -101,8 +115,7 @@ async def shown_once(bench: Bench) -> None:
     """Let its time pass, then cut the connection over which it was asked."""
     bench.ml.answer = silence
     async with bench.viewer() as viewer, bench.sensor() as sensor:
-        sec, text = bench.fresh()
-        await sensor.send(text)
+        sec = await bench.sends(sensor)
         with arranging("an unanswered sample is shown"):
             await falls_back(viewer, sec)
         await bench.ml.drop()
@@ -116,30 +129,18 @@ async def shown_once(bench: Bench) -> None:
     "V-2.2/in-time",
     "An unanswered sample is shown within 2 s and a delay of 1 s",
     needs="sensor ml",
+    tries=TIMED,
 )
 async def shown_in_time(bench: Bench) -> None:
-    """Ask twice: a busy machine may delay one."""
+    bench.ml.answer = silence
     loop, limit_s = asyncio.get_running_loop(), SILENT_S + DELAY_MAX_S
     async with bench.viewer() as viewer, bench.sensor() as sensor:
-        for _ in range(TIMED_TRIES):
-            bench.ml.answer = echo  # one that is known to be silent may be asked no more
-            sec, text = bench.fresh()
-            await sensor.send(text)
-            await gets_about(viewer, sec)
-            bench.ml.answer = silence
-            sec, text = bench.fresh()
-            await sensor.send(text)
-            with arranging("a request"):
-                await until(
-                    lambda sec=sec: bench.ml.requests_at(sec),  # type: ignore[misc]
-                    "a request", lambda: "none came", bench.timeout_s,
-                )  # fmt: skip
-            began_s = loop.time()
-            with arranging("an unanswered sample is shown"):
-                await falls_back(viewer, sec)
-            if (taken_s := loop.time() - began_s) <= limit_s + LEEWAY_S:
-                return
-    raise Mismatch(f"within {limit_s:g} s", f"{taken_s:.1f} s")
+        sec, _ = await asked(bench, sensor)
+        began_s = loop.time()
+        with arranging("an unanswered sample is shown"):
+            await falls_back(viewer, sec)
+        if (taken_s := loop.time() - began_s) > limit_s + LEEWAY_S:
+            raise Mismatch(f"within {limit_s:g} s", f"{taken_s:.1f} s")
 
 
 @CHECKS.add("V-2.1/left", "A result of a sensor that has left reaches viewers", needs="sensor ml")
@@ -147,16 +148,8 @@ async def sensor_has_left(bench: Bench) -> None:
     bench.ml.answer = silence
     async with bench.viewer() as viewer:
         async with bench.sensor() as sensor:
-            sec, text = bench.fresh()
-            await sensor.send(text)
-            with arranging("a request"):
-                requests = await until(
-                    lambda: bench.ml.requests_at(sec),
-                    "a request", lambda: "none came", bench.timeout_s,
-                )  # fmt: skip
-        late = result(requests[0], note="after it left")
-        await bench.ml.say(late)
-        await gets(viewer, lambda t: parsed(t) == parsed(late), f"the result of {sec:g} s")
+            _, request = await asked(bench, sensor)
+        await gets_later(bench, viewer, request)
 
 
 @CHECKS.add(
@@ -169,18 +162,9 @@ async def patient_queue(bench: Bench) -> None:
         with arranging("results for a viewer that reads, beside one that pauses (V-2.3/others)"):
             pausing = slow_viewer(bench, PATIENT_RESULTS, PATIENT_BYTES)
             slow = await stack.enter_async_context(pausing)
-        slow.transport.resume_reading()
-        got, wanted = 0, PATIENT_RESULTS
-        try:
-            async with asyncio.timeout(3 * bench.timeout_s) as limit:
-                while got < wanted:
-                    await slow.recv()
-                    got += 1
-                    bench.pulse.beat()
-                    limit.reschedule(asyncio.get_running_loop().time() + 3 * bench.timeout_s)
-        except Exception as error:  # closed, or nothing more comes
-            how = str(error) or "nothing more came"
-            raise Mismatch(f"{wanted} results after the pause", f"{got}: {how}") from None
+        if (got := await read_on(bench, slow, PATIENT_RESULTS)) < PATIENT_RESULTS:
+            how = f"closed with {slow.close_code}" if slow.close_code else "nothing more came"
+            raise Mismatch(f"{PATIENT_RESULTS} results after the pause", f"{got}: {how}")
 
 
 # What isn't relayed
@@ -220,7 +204,7 @@ BAD_RESULTS: dict[str, tuple[str, Callable[[str], str]]] = {
 async def _not_relayed(make: Callable[[str], str], bench: Bench) -> None:
     bench.ml.answer = lambda request: (make(request), result(request, note="good"))
     async with bench.viewer() as viewer, bench.sensor() as sensor:
-        await sensor.send(bench.fresh()[1])
+        await bench.sends(sensor)
         await gets(viewer, lambda t: '"good"' in str(t), "the good result after the bad one")
         if bad := [t for t in viewer.received if '"bad"' in str(t)]:
             raise Mismatch("it isn't relayed", excerpt(bad[0]))
@@ -242,7 +226,7 @@ async def answers_to_the_past(bench: Bench) -> None:
         earlier = [bench.fresh() for _ in range(5)]
         await sensor.send(*(text for _, text in earlier))
         for sec, _ in earlier:
-            await gets_about(viewer, sec)
+            await gets_answer(bench, viewer, sec)
         old = {sec for sec, _ in earlier}
 
         def again(request: str) -> Sequence[str]:
@@ -252,12 +236,8 @@ async def answers_to_the_past(bench: Bench) -> None:
         bench.ml.answer = again
         await bench.ml.drop()
         with arranging("the backend comes back"):
-            await until(
-                lambda: bench.ml.linked, "it comes back", lambda: "it doesn't",
-                bench.settings.patience_s,
-            )  # fmt: skip
-        sec, text = bench.fresh()
-        await sensor.send(text)
+            await comes_back(bench, bench.settings.patience_s)
+        sec = await bench.sends(sensor)
         await gets_about(viewer, sec)
         if extra := [t for t in viewer.received if '"again"' in str(t)]:
             raise Mismatch("answers to what was sent again are discarded", excerpt(extra[0]))
@@ -268,13 +248,7 @@ async def answers_to_the_past(bench: Bench) -> None:
 
 async def _request(bench: Bench, sensor: Line, sec: float, text: str) -> str:
     await sensor.send(text)
-    found = await until(
-        lambda: bench.ml.requests_at(sec),
-        f"a request for {sec:g} s at the ML service",
-        lambda: "none came",
-        bench.timeout_s,
-    )
-    return found[0]
+    return (await requests_at(bench, sec))[0]
 
 
 @CHECKS.add("M-2.1/values", "A request has the values as they were sent", needs="sensor ml")

@@ -32,7 +32,7 @@ async def _flow(bench: Bench, seen_by: Line) -> AsyncIterator[Line]:
             sent = 0
             while True:
                 if sent - seen_by.total < IN_FLIGHT_MAX:
-                    await sensor.send(bench.fresh()[1])
+                    await bench.sends(sensor)
                     sent += 1
                 await asyncio.sleep(1 / FLOW_HZ)
 
@@ -54,8 +54,7 @@ async def _viewers_leave(bench: Bench, *, politely: bool) -> None:
                         await line.connection.close()
                     else:
                         line.connection.transport.abort()
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             came = await until_rest(
                 lambda sec=sec: bool(shown(steady, sec)) or steady.code is not None,  # type: ignore[misc]
                 bench.pulse,
@@ -97,8 +96,7 @@ async def reconnects(bench: Bench) -> None:
     async with bench.watch() as watch:
         for number in range(1, RECONNECTS + 1):
             async with bench.sensor(settle=False) as sensor:
-                sec, text = bench.fresh()
-                await sensor.send(text)
+                sec = await bench.sends(sensor)
                 await sensor.settle()
                 if sensor.code is not None:
                     raise Mismatch(f"connection {number} of {RECONNECTS} stays open", sensor.seen())
@@ -138,8 +136,7 @@ async def _all_at_once(bench: Bench, watch: Watch, stack: AsyncExitStack, viewer
 
     parties = [sensor(n) for n in range(sensors)] + [viewer() for _ in range(viewers)]
     lines = await _all_of(parties)
-    sec, text = bench.fresh()
-    await lines[0].send(text)
+    sec = await bench.sends(lines[0])
     for line in lines:
         with suppress(Mismatch):
             await line.settle()

@@ -366,8 +366,7 @@ async def flood(bench: Bench) -> None:
         with arranging("5000 samples sent"):
             await flooder.send(*(bench.fresh()[1] for _ in range(5000)))
         async with bench.watch() as watch:
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             await watch.saw(sec)
 
 
@@ -379,8 +378,7 @@ async def _under_siege(bench: Bench, count: int, beginning: bytes) -> None:
             writer.write(beginning)
             writers.append(writer)
         async with bench.watch() as watch, bench.sensor() as sensor:
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             await watch.saw(sec)
     finally:
         for writer in writers:

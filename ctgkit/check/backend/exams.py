@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from ctgkit.check.backend.takeover import end_of, stored_in
+from ctgkit.check.backend.takeover import must_be_open, must_end, must_go_on, stored_in
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import until
 from ctgkit.check.messages import sample
@@ -27,8 +27,7 @@ async def belongs(bench: Bench) -> None:
 async def stored_once(bench: Bench) -> None:
     after = bench.db.last_row()
     async with bench.sensor() as sensor:
-        sec, text = bench.fresh()
-        await sensor.send(text)
+        sec = await bench.sends(sensor)
         await stored_in(bench, sensor)
         rows = [r for r in bench.db.readings(after) if r.sec == sec]
         if len(rows) != 1:
@@ -109,8 +108,7 @@ async def uuid_in_lower_case(bench: Bench) -> None:
     path = f"/ws/sensor?sensor_id={bench.own_id.upper()}"
     with arranging("a sensor with its id in upper case is let in (S-1.1/case)"):
         async with bench.line(path, [bench.token()]) as sensor:
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             await until(
                 lambda: bench.examination_of(sec), "its sample is stored", lambda: "it isn't",
                 bench.timeout_s,
@@ -149,10 +147,7 @@ def _now() -> datetime:
 @CHECKS.add("S-5.2/opens", "A sensor that comes alone opens an examination", needs="sensor store")
 async def opens(bench: Bench) -> None:
     async with bench.sensor() as sensor:
-        examination = await stored_in(bench, sensor)
-        _, end = bench.db.examination(examination) or (None, None)
-        if end is not None:
-            raise Mismatch("an open examination", f"{examination}, which ended at {end}")
+        must_be_open(bench, await stored_in(bench, sensor))
 
 
 @CHECKS.add(
@@ -196,12 +191,7 @@ async def rejoins(bench: Bench) -> None:
 async def closed(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
-    await until(
-        lambda: (bench.db.examination(examination) or (None, None))[1],
-        f"examination {examination} has an end_time",
-        lambda: "it has none",
-        bench.timeout_s + bench.settings.grace_s,
-    )
+    await must_end(bench, examination)
 
 
 @CHECKS.add(
@@ -213,12 +203,7 @@ async def closed_after_a_loss(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
         sensor.connection.transport.abort()
-        await until(
-            lambda: end_of(bench, examination),
-            f"examination {examination} has an end_time",
-            lambda: "it has none",
-            bench.timeout_s + bench.settings.grace_s,
-        )
+        await must_end(bench, examination)
 
 
 @CHECKS.add(
@@ -244,27 +229,15 @@ async def _outlives(bench: Bench, leaving: int, staying: int) -> None:
         await stored_in(bench, lines[leaving])
         examination = await stored_in(bench, lines[staying])
         await lines[leaving].connection.close()
-        for _ in range(3):  # the backend may notice late
-            await lines[staying].settle()
-            if (later := await stored_in(bench, lines[staying])) != examination:
-                raise Mismatch(f"examination {examination} goes on", f"{later} began")
-        if (end := end_of(bench, examination)) is not None:
-            raise Mismatch(
-                f"examination {examination} is open, a sensor is connected", f"it ended at {end}"
-            )
+        whose = "samples of the sensor that stays"
+        await must_go_on(bench, lines[staying], examination, whose)
 
 
 @CHECKS.add("S-5.3/next", "A sensor that comes later opens the next one", needs="sensor store")
 async def next_one(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         earlier = await stored_in(bench, sensor)
-    await asyncio.sleep(bench.settings.grace_s)
-    await until(
-        lambda: (bench.db.examination(earlier) or (None, None))[1],
-        f"examination {earlier} has an end_time",
-        lambda: "it has none",
-        bench.timeout_s,
-    )
+    await must_end(bench, earlier)
     async with bench.sensor() as sensor:
         if await stored_in(bench, sensor) == earlier:
             raise Mismatch("a new examination", f"{earlier} again, though it had ended")

@@ -6,8 +6,15 @@ from contextlib import suppress
 from functools import partial
 
 from ctgkit.check.backend.acks import acked, acks, send_numbered
-from ctgkit.check.backend.viewers import falls_back, gets, gets_about
-from ctgkit.check.checks import Catalogue, Mismatch, NotJudged, Skip, arranging
+from ctgkit.check.backend.viewers import (
+    ERROR,
+    falls_back,
+    gets,
+    gets_about,
+    no_answer,
+    requests_at,
+)
+from ctgkit.check.checks import TIMED, Catalogue, Mismatch, NotJudged, Skip, arranging
 from ctgkit.check.connection import Line, until, until_rest
 from ctgkit.check.messages import excerpt, parsed, reading, result, sample
 from ctgkit.check.ml_service import silence
@@ -26,16 +33,6 @@ SEND_GROUP = 500
 STRANGER = "99999999-8888-4777-8666-555555555555"
 
 
-async def requests_at(bench: Bench, sec: float) -> list[str]:
-    """Wait for the requests about a moment."""
-    return await until(
-        lambda: bench.ml.requests_at(sec),
-        f"a request for {sec:g} s at the ML service",
-        lambda: f"{len(bench.ml.requests)} requests, not this",
-        bench.timeout_s,
-    )
-
-
 @CHECKS.add("M-1.1/path", "The backend connects to its ML service at /ws/ctg", needs="ml-listen")
 async def path(bench: Bench) -> None:
     if not bench.ml.paths:
@@ -48,8 +45,7 @@ async def path(bench: Bench) -> None:
 async def one_connection(bench: Bench) -> None:
     async with bench.sensor() as first, bench.sensor(1) as second:
         for number, sensor in enumerate((first, second)):
-            sec, text = bench.fresh()
-            await sensor.send(text)
+            sec = await bench.sends(sensor)
             seen = reading((await requests_at(bench, sec))[0])
             wanted = bench.settings.sensors[number].id
             if seen is None or seen.sensor_id != wanted:
@@ -118,10 +114,7 @@ GARBAGE: dict[str, tuple[str, str | bytes]] = {
         "A result of an unknown sensor",
         result(sample(1, sensor_id=STRANGER)),
     ),
-    "error": (
-        "The service's error answer",
-        '{"status": "error", "message": "x", "timestamp": "2026-01-01T00:00:00Z"}',
-    ),
+    "error": ("The service's error answer", ERROR),
 }
 
 
@@ -129,13 +122,9 @@ async def _garbage(garbage: str | bytes, bench: Bench) -> None:
     """Let the service say *garbage* before a good result: only that arrives, on the same link."""
     async with bench.viewer() as viewer, bench.sensor() as sensor:
         links = bench.ml.links.copy()
-        first, text = bench.fresh()
-        await sensor.send(text)
-        await gets_about(viewer, first)
+        await gets_about(viewer, await bench.sends(sensor))
         await bench.ml.say(garbage)
-        sec, text = bench.fresh()
-        await sensor.send(text)
-        await gets_about(viewer, sec)
+        await gets_about(viewer, await bench.sends(sensor))
         if {garbage, _lossy(garbage), _bytes(garbage)} & set(viewer.received):
             raise Mismatch("it isn't relayed", f"a viewer got {excerpt(garbage)}")
         if bench.ml.links != links:
@@ -173,7 +162,7 @@ async def wrong_types(bench: Bench) -> None:
             *(result(request, note=f"bad-{name}", **bad) for name, bad in WRONG_TYPES.items()),
             result(request, note="good"),
         )
-        await sensor.send(bench.fresh()[1])
+        await bench.sends(sensor)
         await gets(viewer, lambda t: '"good"' in str(t), "the good result after four bad ones")
         if bad := [t for t in viewer.received if '"bad-' in str(t)]:
             raise Mismatch("results of wrong types aren't relayed", excerpt(bad[0]))
@@ -183,26 +172,22 @@ async def wrong_types(bench: Bench) -> None:
     "M-4.1/shown", "A sample with an invalid answer is shown with status error", needs="ml sensor"
 )
 async def invalid_answer(bench: Bench) -> None:
-    bench.ml.answer = lambda request: (result(request, status=7, note="bad"),)
-    async with bench.viewer() as viewer, bench.sensor() as sensor:
-        sec, text = bench.fresh()
-        await sensor.send(text)
-        await falls_back(viewer, sec)
+    await no_answer(bench, lambda request: result(request, status=7, note="bad"))
 
 
 @CHECKS.add(
     "M-4.2/error",
     "An error answers the oldest request, others keep their results",
     needs="ml sensor",
+    tries=TIMED,
 )
 async def error_answers_the_oldest(bench: Bench) -> None:
     """Answer the first of two requests with an error: it is shown with status error, alone."""
-    error = '{"status": "error", "message": "x", "timestamp": "2026-01-01T00:00:00Z"}'
     waiting: list[str] = []
 
     def both_at_once(request: str) -> Sequence[str]:
         waiting.append(request)
-        return (error, result(waiting[1])) if len(waiting) == 2 else ()
+        return (ERROR, result(waiting[1])) if len(waiting) == 2 else ()
 
     bench.ml.answer = both_at_once
     async with bench.viewer() as viewer, bench.sensor() as sensor:
@@ -220,32 +205,21 @@ async def error_answers_the_oldest(bench: Bench) -> None:
 @CHECKS.add("M-1.1/redials", "After a loss the backend comes back by itself", needs="ml sensor")
 async def redials(bench: Bench) -> None:
     await bench.ml.drop()
-    await _comes_back(bench)
+    await comes_back(bench, bench.settings.redial_s)
     async with bench.sensor() as sensor:
         for _ in range(NEW_LINK_TRIES - 1):  # it may not know yet that it is connected
             with suppress(Mismatch):
-                sec, text = bench.fresh()
-                await sensor.send(text)
-                await requests_at(bench, sec)
+                await requests_at(bench, await bench.sends(sensor))
                 return
-        sec, text = bench.fresh()
-        await sensor.send(text)
-        await requests_at(bench, sec)
+        await requests_at(bench, await bench.sends(sensor))
 
 
 @CHECKS.add("M-1.1/persists", "It comes back to a service that was down", needs="ml sensor")
 async def persists(bench: Bench) -> None:
-    bench.ml.up = False
-    await bench.ml.drop()
-    tried = len(bench.ml.paths)
-    await until(
-        lambda: len(bench.ml.paths) > tried,
-        "it tries again",
-        lambda: "it doesn't",
-        bench.settings.redial_s,
-    )
+    await bench.ml.fall()
+    await dials(bench, bench.settings.redial_s)
     bench.ml.up = True
-    await _comes_back(bench)
+    await comes_back(bench, bench.settings.redial_s)
 
 
 @CHECKS.add(
@@ -254,12 +228,8 @@ async def persists(bench: Bench) -> None:
     needs="ml sensor",
 )
 async def pace(bench: Bench) -> None:
-    bench.ml.up = False
-    await bench.ml.drop()
-    tried = len(bench.ml.paths)
-    await asyncio.sleep(STORM_S)
-    if (count := len(bench.ml.paths) - tried) > STORM_MAX_HZ * STORM_S + 1:
-        raise Mismatch(f"{STORM_MAX_HZ} attempts a second at most", f"{count} in {STORM_S:g} s")
+    await bench.ml.fall()
+    await _no_storm(bench)
 
 
 @CHECKS.add(
@@ -270,16 +240,25 @@ async def pace(bench: Bench) -> None:
 async def brief(bench: Bench) -> None:
     bench.ml.stays = False
     await bench.ml.drop()
+    await _no_storm(bench)
+
+
+async def _no_storm(bench: Bench) -> None:
     tried = len(bench.ml.paths)
     await asyncio.sleep(STORM_S)
     if (count := len(bench.ml.paths) - tried) > STORM_MAX_HZ * STORM_S + 1:
         raise Mismatch(f"{STORM_MAX_HZ} attempts a second at most", f"{count} in {STORM_S:g} s")
 
 
-async def _comes_back(bench: Bench) -> None:
-    await until(
-        lambda: bench.ml.linked, "it comes back", lambda: "it doesn't", bench.settings.redial_s
-    )
+async def dials(bench: Bench, within_s: float) -> None:
+    """Wait until the backend tries to connect to its ML service."""
+    tried = len(bench.ml.paths)
+    await until(lambda: len(bench.ml.paths) > tried, "it dials", lambda: "it doesn't", within_s)
+
+
+async def comes_back(bench: Bench, within_s: float) -> None:
+    """Wait until the backend is connected to its ML service."""
+    await until(lambda: bench.ml.linked, "it connects", lambda: "it doesn't", within_s)
 
 
 @CHECKS.add("M-1.2/silent", "A silent service holds up no sample", needs="ml sensor")
@@ -326,8 +305,7 @@ async def flooded_service(bench: Bench) -> None:
 
 @CHECKS.add("M-1.2/down", "Samples are kept while the service is down", needs="ml sensor")
 async def service_down(bench: Bench) -> None:
-    bench.ml.up = False
-    await bench.ml.drop()
+    await bench.ml.fall()
     await _all_are_kept(bench, 50)
 
 

@@ -1,11 +1,10 @@
 """What a viewer that joins later gets of the past: clause V-3."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from ctgkit.check.backend.takeover import end_of
-from ctgkit.check.backend.viewers import gets, gets_about, shown
+from ctgkit.check.backend.takeover import must_end
+from ctgkit.check.backend.viewers import gets, gets_about, gets_answer, is_fallback, shown
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import until
 from ctgkit.check.messages import (
@@ -77,26 +76,17 @@ async def past_of_each(bench: Bench) -> None:
     needs="witness store", level="SHOULD",
 )  # fmt: skip
 async def past_of_what_ended(bench: Bench) -> None:
-    async with bench.sensor() as sensor, bench.watch() as watch:
-        sec, text = bench.fresh()
-        began_s = asyncio.get_running_loop().time()
-        await sensor.send(text)
-        with arranging("the sample is shown"):  # its result isn't taken for the past later
-            await watch.saw(sec)
+    async with _with_past(bench, (0,)) as (sec,):
         with arranging("the sample is stored"):
             examination = await until(
                 lambda: bench.examination_of(sec) or 0, "it is", lambda: "it isn't", bench.timeout_s
             )
-        await bench.quiet.commits(began_s)
     with arranging("its examination ends (S-5.3)"):
-        await until(
-            lambda: end_of(bench, examination), "it ends", lambda: "it doesn't",
-            bench.timeout_s + bench.settings.grace_s,
-        )  # fmt: skip
+        await must_end(bench, examination)
     async with bench.viewer("?backfill=600") as late:
         await late.settle()
-        if shown(late, sec):
-            raise Mismatch(f"nothing about {sec:g} s", excerpt(shown(late, sec)[0]))
+        if past := [t for t in shown(late, sec) if not is_fallback(t, sec)]:
+            raise Mismatch(f"nothing about {sec:g} s", excerpt(past[0]))
 
 
 @CHECKS.add("V-3.1/live", "After the past come new results", needs="witness", level="SHOULD")
@@ -106,8 +96,7 @@ async def backfill_goes_on(bench: Bench) -> None:
         bench.watch() as watch,
         bench.viewer("?backfill=600") as viewer,
     ):
-        sec, text = bench.fresh()
-        await sensor.send(text)
+        sec = await bench.sends(sensor)
         await watch.saw(sec)
         await gets_about(viewer, sec)
 
@@ -121,7 +110,7 @@ async def backfill_goes_on(bench: Bench) -> None:
 async def backfill_of_predictions(bench: Bench) -> None:
     bench.ml.answer = lambda request: (result(request, prediction=PREDICTION, status="warning"),)
     async with bench.viewer() as early, _with_past(bench, (0, 1)) as secs:
-        await gets_about(early, secs[-1])
+        await gets_answer(bench, early, secs[-1])
         async with bench.viewer("?backfill=600") as late:
             await gets(
                 late,
@@ -166,5 +155,5 @@ async def _with_past(bench: Bench, offsets: Sequence[float]) -> AsyncIterator[li
             await watch.saw(sec)
             if early is not None:
                 with arranging("a viewer gets the samples that will be the past"):
-                    await gets_about(early, sec)
+                    await gets_answer(bench, early, sec)
         yield secs

@@ -5,10 +5,10 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
-from ctgkit.check.backend.takeover import end_of, stored_in
+from ctgkit.check.backend.acks import acked, acks, errors, must_be_once, send_numbered
+from ctgkit.check.backend.ml import comes_back, dials
+from ctgkit.check.backend.takeover import end_of, must_be_open, must_end, stored_in
 from ctgkit.check.checks import Catalogue, Mismatch, Skip, arranging
-from ctgkit.check.connection import until
 from ctgkit.check.messages import parsed
 from ctgkit.check.rig import Bench
 
@@ -41,9 +41,19 @@ async def _restarted_after(bench: Bench) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await bench.canary.leave()
-        await bench.process.kill()
+        await _dies(bench)
         await bench.process.start()
+
+
+async def _dies(bench: Bench) -> None:
+    """Kill the backend; who keeps looking after it leaves before."""
+    await bench.canary.leave()
+    await bench.process.kill()
+
+
+async def _starts(bench: Bench, after: str = "after kill -9") -> None:
+    if not await bench.process.start():
+        raise Mismatch(f"it starts {after}", bench.process.excerpt())
 
 
 async def _stop(bench: Bench) -> None:
@@ -99,10 +109,7 @@ async def second_start(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
         await bench.process.second(EXIT_MAX_S)
-        if (end := end_of(bench, examination)) is not None:
-            raise Mismatch(
-                f"examination {examination} is open, its sensor is connected", f"it ended at {end}"
-            )
+        must_be_open(bench, examination)
 
 
 @CHECKS.add(
@@ -114,21 +121,11 @@ async def service_comes_later(bench: Bench) -> None:
     bench.ml.up = False
     try:
         async with _restarted_after(bench):
-            await bench.canary.leave()
-            await bench.process.kill()
-            if not await bench.process.start():
-                raise Mismatch("it starts without its ML service", bench.process.excerpt())
-            tried = len(bench.ml.paths)
-            await until(
-                lambda: len(bench.ml.paths) > tried,
-                "it dials", lambda: "it doesn't", bench.settings.patience_s,
-            )  # fmt: skip
+            await _dies(bench)
+            await _starts(bench, "without its ML service")
+            await dials(bench, bench.settings.patience_s)
             bench.ml.up = True
-            await until(
-                lambda: bench.ml.linked,
-                "it connects once the service is there", lambda: "it doesn't",
-                bench.settings.patience_s,
-            )  # fmt: skip
+            await comes_back(bench, bench.settings.patience_s)
     finally:
         bench.ml.up = True
 
@@ -183,24 +180,15 @@ async def ends_examinations(bench: Bench) -> None:
 async def crash(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
-        await bench.canary.leave()
-        await bench.process.kill()
+        await _dies(bench)
     with arranging("the backend starts again after kill -9"):
-        if not await bench.process.start():
-            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+        await _starts(bench)
     async with bench.sensor() as sensor:
         later = await stored_in(bench, sensor)
         if later != examination:
-            await until(
-                lambda: end_of(bench, examination),
-                f"examination {examination} has an end_time, as {later} has begun",
-                lambda: "both are open",
-                bench.timeout_s + bench.settings.grace_s,
-            )
-        elif end_of(bench, examination) is not None:
-            raise Mismatch(
-                f"examination {examination} is open, it was resumed", "it has an end_time"
-            )
+            await must_end(bench, examination, f", as {later} has begun", "both are open")
+        else:
+            must_be_open(bench, examination, "it was resumed")
 
 
 @CHECKS.add(
@@ -211,27 +199,18 @@ async def crash(bench: Bench) -> None:
 async def interrupted(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
-        await bench.canary.leave()
-        await bench.process.kill()
+        await _dies(bench)
     with arranging("the backend starts again after kill -9"):
-        if not await bench.process.start():
-            raise Mismatch("it starts after kill -9", bench.process.excerpt())
-    await until(
-        lambda: end_of(bench, examination),
-        f"examination {examination} has an end_time",
-        lambda: "it has none",
-        bench.timeout_s + bench.settings.grace_s,
-    )
+        await _starts(bench)
+    await must_end(bench, examination)
 
 
 @CHECKS.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run sensor")
 async def starts_again(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         await sensor.send(*(bench.fresh()[1] for _ in range(50)))
-        await bench.canary.leave()
-        await bench.process.kill()
-    if not await bench.process.start():
-        raise Mismatch("it is ready again after kill -9", bench.process.excerpt())
+        await _dies(bench)
+    await _starts(bench)
 
 
 @CHECKS.add("S-6.6/killed", "What was acknowledged is stored after kill -9", needs="run v1 store")
@@ -239,12 +218,10 @@ async def acknowledged_survives(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         sent = await send_numbered(bench, sensor, 50)
         await acked(sensor, sent[0][0])
-        await bench.canary.leave()
-        await bench.process.kill()
+        await _dies(bench)
         known, bad = max(acks(sensor)), {e.get("seq") for e in errors(sensor)}
     with arranging("the backend starts again after kill -9"):
-        if not await bench.process.start():
-            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+        await _starts(bench)
     owed = [parsed(text)["secFromStart"] for seq, text in sent if seq <= known and seq not in bad]
     if lost := [sec for sec in owed if bench.examination_of(sec) is None]:
         raise Mismatch(f"{len(owed)} acknowledged samples stored", f"{len(lost)} of them are not")
@@ -260,19 +237,11 @@ async def resent_after_a_crash(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         sent = await send_numbered(bench, sensor, 50)
         await acked(sensor, sent[0][0])
-        await bench.canary.leave()
-        await bench.process.kill()
+        await _dies(bench)
     with arranging("the backend starts again after kill -9"):
-        if not await bench.process.start():
-            raise Mismatch("it starts after kill -9", bench.process.excerpt())
+        await _starts(bench)
     async with bench.sensor(v1=True) as sensor:
         await sensor.send(*(text for _, text in sent))  # it has lost the acknowledgements too
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[0][0])
-    wanted = sorted(parsed(text)["secFromStart"] for _, text in sent)
-    stored = sorted(r.sec for r in bench.db.readings(after) if r.sec in set(wanted))
-    if stored != wanted:
-        raise Mismatch(
-            f"{len(wanted)} samples, each stored once",
-            f"{len(set(stored))} of them in {len(stored)} rows",
-        )
+    await must_be_once(bench, after, (text for _, text in sent))

@@ -6,6 +6,7 @@ from functools import partial
 
 from ctgkit.check.backend.door import STRANGER
 from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.connection import Line
 from ctgkit.check.liveness import answers_pings
 from ctgkit.check.messages import BAD_SEC, Reading, sample
 from ctgkit.check.rig import Bench
@@ -28,17 +29,21 @@ async def arrives(bench: Bench, frame: str | bytes, sec: float) -> Reading:
             sensor.must_live()
 
 
+async def still_heard(bench: Bench, watch: Watch, sensor: Line) -> float:
+    """Expect that a good sample arrives after what was sent before; return its data time."""
+    sec = await bench.sends(sensor)
+    try:
+        await watch.saw(sec)
+    finally:
+        sensor.must_live()
+    return sec
+
+
 async def rejects(bench: Bench, frame: str | bytes) -> None:
     """Expect that nothing comes of *frame*, and that a good sample after it arrives."""
     async with bench.watch() as watch, bench.sensor() as sensor:
         await sensor.send(own_moment(bench, frame))
-        sec, text = bench.fresh()
-        await sensor.send(text)
-        try:
-            await watch.saw(sec)
-        finally:
-            sensor.must_live()
-        none_but(watch, sec)
+        none_but(watch, await still_heard(bench, watch, sensor))
 
 
 def own_moment(bench: Bench, frame: str | bytes) -> str | bytes:
@@ -330,8 +335,7 @@ async def control_frames(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         await sensor.connection.pong(b"unasked")
         await sensor.settle()
-        sec, text = bench.fresh()
-        await sensor.send(text)
+        sec = await bench.sends(sensor)
         await watch.saw(sec)
 
 
@@ -349,12 +353,7 @@ async def interrupted_row(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         for _ in range(2):
             await sensor.send(*[sample(bench.bad_sec(), 999)] * (BAD_FRAMES_MAX - 1))
-            sec, text = bench.fresh()
-            await sensor.send(text)
-            try:
-                await watch.saw(sec)
-            finally:
-                sensor.must_live()
+            await still_heard(bench, watch, sensor)
 
 
 TIMES: dict[str, tuple[str, tuple[float, ...]]] = {

@@ -30,8 +30,7 @@ async def takeover_in_upper_case(bench: Bench) -> None:
 @CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")
 async def takeover_serves(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor(), bench.sensor() as newer:
-        sec, text = bench.fresh()
-        await newer.send(text)
+        sec = await bench.sends(newer)
         await watch.saw(sec)
 
 
@@ -56,6 +55,33 @@ def end_of(bench: Bench, examination: int) -> str | None:
     return end
 
 
+async def must_end(
+    bench: Bench, examination: int, why: str = "", actual: str = "it has none"
+) -> None:
+    """Wait until an examination has ended."""
+    await until(
+        lambda: end_of(bench, examination),
+        f"examination {examination} has an end_time{why}",
+        lambda: actual,
+        bench.timeout_s + bench.settings.grace_s,
+    )
+
+
+def must_be_open(bench: Bench, examination: int, why: str = "its sensor is connected") -> None:
+    """Raise a Mismatch if an examination has ended."""
+    if (end := end_of(bench, examination)) is not None:
+        raise Mismatch(f"examination {examination} is open, {why}", f"it ended at {end}")
+
+
+async def must_go_on(bench: Bench, sensor: Line, examination: int, whose: str) -> None:
+    """Expect samples in an examination after a connection has left, which may be noticed late."""
+    for _ in range(3):
+        await sensor.settle()
+        if (later := await stored_in(bench, sensor)) != examination:
+            raise Mismatch(f"{whose} are in examination {examination}", f"in {later}")
+    must_be_open(bench, examination)
+
+
 @CHECKS.add("S-1.4/examination", "A takeover leaves the examination open", needs="sensor store")
 async def takeover_keeps_examination(bench: Bench) -> None:
     async with bench.sensor() as older:
@@ -78,18 +104,8 @@ async def older_leaves(bench: Bench) -> None:
         newer = await stack.enter_async_context(bench.sensor())
         await stored_in(bench, newer)
         await older.connection.close()
-        for _ in range(3):  # the backend may notice late
-            await newer.settle()
-            after = await stored_in(bench, newer)
-            if before != after:
-                raise Mismatch(
-                    f"samples after the replaced connection has left are in examination {before}",
-                    f"in {after}",
-                )
-        if (end := end_of(bench, before)) is not None:
-            raise Mismatch(
-                f"examination {before} is open, its sensor is connected", f"it ended at {end}"
-            )
+        whose = "samples after the replaced connection has left"
+        await must_go_on(bench, newer, before, whose)
 
 
 @CHECKS.add(
@@ -104,9 +120,4 @@ async def newer_leaves(bench: Bench) -> None:
         await stored_in(bench, newer)
         await newer.connection.close()
         third = await stack.enter_async_context(bench.sensor())
-        examination = await stored_in(bench, third)
-        if (end := end_of(bench, examination)) is not None:
-            raise Mismatch(
-                "the sample of a connected sensor is in an open examination",
-                f"examination {examination} ended at {end}",
-            )
+        must_be_open(bench, await stored_in(bench, third))

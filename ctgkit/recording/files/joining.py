@@ -31,7 +31,17 @@ def joined(
         series.append((name, turns[1] if turns else clocks.own_series(sec, column)))
     if len(fhr.sec) < len(sec):
         report.note(f"the heart rate has one sample every {clocks.step_of(fhr.sec):.4g} s")
-    whole = clocks.join(fhr, series)
+    return recording_of(fhr, series, numbered(labels, heart), report)
+
+
+def recording_of(
+    heart: clocks.Series,
+    others: list[tuple[str, clocks.Series]],
+    labels: dict[str, Any],
+    report: Report,
+) -> Recording:
+    """Return a recording at the heart rate's times of channels that each have their own."""
+    whole = clocks.join(heart, others)
     report.note(*whole.notes)
     absent = np.full(len(whole.sec), np.nan)
     found = dict(zip((name for name, _ in others), whole.others, strict=True))
@@ -40,7 +50,7 @@ def joined(
         fhr_bpm=whole.fhr_bpm,
         uterus=found.get("toco", absent),
         spasms=found.get("contraction intensity", absent.copy()),
-        **numbered(labels, heart),
+        **labels,
     )
 
 

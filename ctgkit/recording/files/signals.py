@@ -14,9 +14,9 @@ from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording
 from ctgkit.recording.files import channels
 from ctgkit.recording.files.channels import Chosen, NotFound
-from ctgkit.recording.files.clocks import Series, join
+from ctgkit.recording.files.clocks import Series
 from ctgkit.recording.files.hearts import Heart, hearts_of
-from ctgkit.recording.files.joining import numbered
+from ctgkit.recording.files.joining import numbered, recording_of
 from ctgkit.recording.files.options import ReadOptions, Report
 
 
@@ -85,7 +85,7 @@ def recordings_of(
             measured.append((fetus, channels.quoted(one.name), own))
     for sec, hearts in _with_times(path, measured, options, report):
         for heart in hearts:
-            yield _recording(Series(sec, heart.fhr_bpm), others, numbered(labels, heart), report)
+            yield recording_of(Series(sec, heart.fhr_bpm), others, numbered(labels, heart), report)
 
 
 def _with_times(
@@ -108,22 +108,6 @@ def _with_times(
         (one.sec, [Heart(number, name, one.values)])
         for number, (_, name, one) in enumerate(wanted, 1)
     ]
-
-
-def _recording(
-    heart: Series, others: list[tuple[str, Series]], labels: dict[str, Any], report: Report
-) -> Recording:
-    whole = join(heart, others)
-    report.note(*whole.notes)
-    absent = np.full(len(whole.sec), np.nan)
-    found = dict(zip((name for name, _ in others), whole.others, strict=True))
-    return Recording(
-        sec_from_start=whole.sec,
-        fhr_bpm=whole.fhr_bpm,
-        uterus=found.get("toco", absent),
-        spasms=found.get("contraction intensity", absent.copy()),
-        **labels,
-    )
 
 
 def without_absent(one: Recording, present: NDArray[np.bool_]) -> Recording:

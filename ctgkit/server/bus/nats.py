@@ -206,7 +206,9 @@ class NatsBus:
 
     def _note_strange(self, subject: str) -> None:
         if not self.strange:
-            log.warning("a message on %s is none of ours, counted from now on", excerpt(subject))
+            log.warning(
+                "a message on %s is not ours; further ones are only counted", excerpt(subject)
+            )
         self.strange += 1
 
     def _miss(self, seconds: float, why: str) -> None:
@@ -268,7 +270,7 @@ class NatsBus:
             await client.flush(CONNECT_TIMEOUT_S)
             away_s, self._since_s = time.monotonic() - self._since_s, time.monotonic()
             self._client, self._said = client, ""
-            log.info("on the bus url=%s node=%s", self._shown, self._node)
+            log.info("connected to the bus url=%s node=%s", self._shown, self._node)
             self._miss(away_s, "this node has just joined the bus")
             async with asyncio.TaskGroup() as tasks:
                 parts = (self._say(client), self._beat(client))
@@ -328,7 +330,7 @@ class NatsBus:
     def _mention(self, reason: str) -> None:
         if reason != self._said:
             self._said = reason
-            log.warning("not on the bus url=%s: %s", self._shown, reason)
+            log.warning("cannot connect to the bus url=%s: %s", self._shown, reason)
 
 
 class _Away(Exception):

@@ -1,10 +1,10 @@
-// The instructor's part of one patient: start, stop, scenario and seed, an event now.
+// The instructor's part of one patient: start, stop, scenario and seed, an event now, a knob.
 import { askJson } from "./api.js";
 import { clock } from "./strip.js";
 import { setText } from "./texts.js";
 import { t, translate } from "./words.js";
 
-let offered = null; // scenarios and events, asked for once
+let offered = null; // scenarios, events and knobs, asked for once
 
 function element(name, parent, text = "") {
   const made = document.createElement(name);
@@ -33,9 +33,16 @@ export class Instructor {
     this.#parts.size = this.#field("size", "input", { type: "number", step: "any" });
     this.#parts.duration_s = this.#field("duration, s", "input", { type: "number", step: "any" });
     this.#button("Inject now", () => this.#inject());
+    this.#parts.knob = this.#field("Knob", "select");
+    this.#parts.to = this.#field("to", "input", { type: "number", step: "any" });
+    this.#parts.ramp_s = this.#field("within, s", "input", { type: "number", step: "any", min: 0, placeholder: 60 });
+    this.#button("Change", () => this.#change());
+    this.#parts.meaning = element("small", this.form);
+    this.#parts.meaning.lang = "en"; // from the reference of the knobs
     this.#parts.said = element("span", this.form);
     this.#parts.said.setAttribute("role", "status");
     this.#parts.event.addEventListener("change", () => this.#range());
+    this.#parts.knob.addEventListener("change", () => this.#knobRange());
     this.form.addEventListener("submit", (event) => event.preventDefault());
     translate(box);
   }
@@ -68,6 +75,23 @@ export class Instructor {
       ...events.map(([name]) => new Option(t(name.replaceAll("_", " ")), name)),
     );
     this.#range();
+    const groups = new Map();
+    for (const name of Object.keys(offered.knobs)) {
+      const [group, knob] = name.split(".");
+      if (!groups.has(group)) groups.set(group, Object.assign(document.createElement("optgroup"), { label: group }));
+      groups.get(group).append(new Option(knob.replaceAll("_", " "), name));
+    }
+    this.#parts.knob.replaceChildren(...groups.values());
+    this.#knobRange();
+  }
+
+  #knobRange() {
+    const rules = offered.knobs[this.#parts.knob.value];
+    const { to } = this.#parts;
+    to.value = "";
+    to.placeholder = `${rules.low}–${rules.high} ${rules.unit}`;
+    [to.min, to.max] = [rules.low, rules.high];
+    setText(this.#parts.meaning, rules.meaning);
   }
 
   // Say in the fields what the chosen event may have.
@@ -93,6 +117,12 @@ export class Instructor {
     this.#order("inject", size.closest("label").hidden ? asked : { ...asked, size: size.value });
   }
 
+  #change() {
+    const { knob, to, ramp_s } = this.#parts;
+    if (!to.value) to.focus();
+    else this.#order("change", { knob: knob.value, to: to.value, ramp_s: ramp_s.value });
+  }
+
   async #order(verb, parameters = {}) {
     if (!this.form.reportValidity()) return;
     const given = Object.entries(parameters).filter(([, value]) => value !== "");
@@ -101,8 +131,9 @@ export class Instructor {
       const asked = { sensor: this.sensor.id, ...Object.fromEntries(given) };
       const { message, at_s } = await askJson(`/api/sensors/one/${verb}`, asked);
       const words = [message, ...given.map(([name, value]) => `${name} ${value}`)].join(", ");
-      this.#say(verb === "inject" ? `${words} · ${clock(at_s, true)}` : words);
-      if (verb === "inject") {
+      const now = verb === "inject" || verb === "change";
+      this.#say(now ? `${words} · ${clock(at_s, true)}` : words);
+      if (now) {
         const kept = [verb, ...given.map(([name, value]) => `${name} ${value}`)].join(", ");
         this.onNote({ sensor: this.sensor.id, sec: at_s, text: `⚡ ${kept}` });
       }

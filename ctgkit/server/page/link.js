@@ -51,10 +51,11 @@ export class Link {
   // Ask who is who. A replay, or somebody else's backend, doesn't know: it repeats the past itself.
   async #meet() {
     try {
-      const { sensors, start_hint, past } = await askJson("/api/page/ward");
+      const { sensors, start_hint, past, paper } = await askJson("/api/page/ward");
       this.startHint = start_hint;
       this.state.ward = new Map(sensors.map((sensor) => [sensor.id, sensor]));
       this.hasPast = past;
+      document.documentElement.dataset.paper = paper ? "yes" : "";
     } catch (error) {
       if (error.status !== 404) throw error;
       this.hasPast = false;
@@ -85,6 +86,7 @@ export class Link {
       const parts = await this.#past(seconds, gone);
       if (gone()) return;
       this.state.fill(parts);
+      document.documentElement.dataset.loaded = "recent";
       this.onChange();
     }
     this.state.loaded(this.now_s());

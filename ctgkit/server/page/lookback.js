@@ -3,7 +3,7 @@ import { askBytes, askJson } from "./api.js";
 import { DISPLAY } from "./display.js";
 import { Gestures } from "./gestures.js";
 import { Instructor } from "./instructor.js";
-import { saveCsv, savePicture } from "./save.js";
+import { saveCsv, savePaper, savePicture } from "./save.js";
 import { joinedPoints, unpack } from "./past.js";
 import { clock, timeAt } from "./strip.js";
 import { HISTORY_S } from "./sensor.js";
@@ -66,6 +66,8 @@ export class LookBack {
     add(tools, "button", "Picture (PNG)", () => savePicture(this.card));
     add(tools, "button", "Table (CSV)", () => this.#plan && saveCsv(this.card, this.#plan));
     add(tools, "button", "Print or PDF", () => print());
+    this.#parts.paper = add(tools, "button", "Paper (PDF)", () => this.#savePaper());
+    this.#parts.paper.hidden = true;
     this.#parts.fell = add(tools, "button", "Earlier recording", () => {
       const { examination, id, fell } = this.sensor;
       location.hash = `examinations/${examination}/${encodeURIComponent(id)}/${fell}`;
@@ -95,6 +97,20 @@ export class LookBack {
     translate(tools);
   }
 
+  async #savePaper() {
+    const { paper } = this.#parts;
+    paper.disabled = true;
+    setText(paper, t("drawing"));
+    try {
+      await savePaper(this.card, this.#plan, Number(document.getElementById("range").value));
+    } catch (error) {
+      this.#trouble = error.message;
+    }
+    paper.disabled = false;
+    translate(this.card.tools);
+    this.onChange();
+  }
+
   get #plan() {
     return this.lastPlan ?? null;
   }
@@ -107,6 +123,7 @@ export class LookBack {
     const { sensor } = this;
     if (!this.#opened && sensor.examination !== null && !this.#busy) this.#open();
     this.#parts.fell.hidden = sensor.fell === null;
+    this.#parts.paper.hidden = !document.documentElement.dataset.paper || sensor.examination === null;
     const said = [`${clock(Math.max(0, plan.start_s), true)} – ${clock(plan.edge_s, true)}`];
     if (plan.start_s < (sensor.t_s[0] ?? 0)) {
       if (this.#trouble) said.push(`✕ ${this.#trouble}`);

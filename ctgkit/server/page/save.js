@@ -1,6 +1,9 @@
 // What is seen, as a file: a picture, or a table.
+import { askBytes } from "./api.js";
 import { DISPLAY } from "./display.js";
 import { inSight } from "./strip.js";
+
+const BRACE = 123; // of JSON: it is still being drawn
 
 function save(name, blob) {
   const link = document.createElement("a");
@@ -13,6 +16,20 @@ function save(name, blob) {
 function nameOf(card, suffix) {
   const at = Math.round(card.shownUntil_s);
   return `ctg-${card.sensor.id.replace(/[^0-9A-Za-z-]/g, "").slice(0, 36)}-${at}s.${suffix}`;
+}
+
+// What is seen on CTG paper, to scale, drawn by the backend; it takes some seconds.
+export async function savePaper(card, plan, range) {
+  const { examination, id } = card.sensor;
+  const fits = DISPLAY.speeds_cm_min.filter((speed) => speed <= plan.speed_cm_min);
+  const asked = {
+    examination, sensor: id, range, speed: fits.at(-1) ?? DISPLAY.speeds_cm_min[0],
+    from: Math.max(0, plan.start_s).toFixed(2), to: plan.edge_s.toFixed(2),
+  };
+  for (;;) {
+    const bytes = await askBytes("/api/page/paper", asked);
+    if (new Uint8Array(bytes, 0, 1)[0] !== BRACE) return save(nameOf(card, "pdf"), new Blob([bytes], { type: "application/pdf" }));
+  }
 }
 
 export function savePicture(card) {

@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 from ctgkit.server.store import lookback, queries, schema
 from ctgkit.server.store.lookback import Page, Place
@@ -30,13 +31,61 @@ NOTES_MAX_CHARS = 64 << 10
 """All notes of one examination together."""
 
 T = TypeVar("T")
+_TEXTS = lookback.texts("ctg", "id", "CAST({} AS INTEGER)")
 
 
-class Archive:
+class Archive(Protocol):
+    """What the live page asks of a database.
+
+    Each raises StoreError when the database cannot be read, or holds what we can't have written.
+    """
+
+    @property
+    def place(self) -> Path | Dsn:
+        """Which database."""
+
+    async def page(
+        self,
+        examination_id: int,
+        sensor_id: str,
+        bin_s: float,
+        place: Place | None,
+        rows_max: int = lookback.PAGE_ROWS,
+    ) -> Page | None:
+        """Return a page of a sensor's rows, the newest one without a place; None: there is none."""
+
+    async def sensors_of(self, examination_id: int) -> list[str]:
+        """Return which sensors have rows in an examination, :data:`SENSORS_MAX` of them at most."""
+
+    async def bodies_with_events(
+        self, examination_id: int, before: int | None
+    ) -> tuple[list[str], int | None]:
+        """Return results that have events, the newest first, and where to go on (None: the end)."""
+
+    async def examinations(self, search: str, before: int | None) -> list[dict[str, Any]]:
+        """Return some examinations, the newest first.
+
+        Parameters
+        ----------
+        search : str
+            Part of the bed, of a sensor's id, of the notes, or the beginning of the start's time;
+            any case. An examination's number finds that one.
+        before : int or None
+            Only those with a smaller number.
+        """
+
+    async def notes(self, examination_id: int) -> list[dict[str, Any]]:
+        """Return an examination's notes that are ours; others' text in that column isn't."""
+
+    async def add_note(self, examination_id: int, note: dict[str, Any]) -> bool:
+        """Add a note, a line of JSON; return whether there was an examination with room for it."""
+
+
+class SqliteArchive:
     """One database, read beside its writer."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.place = path
         self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.create_function("folded", 1, lambda text: str(text).casefold())
@@ -58,7 +107,7 @@ class Archive:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._db)
         except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
-            raise StoreError(str(self._path), str(error)) from error
+            raise StoreError(str(self.place), str(error)) from error
 
     async def page(
         self,
@@ -74,8 +123,13 @@ class Archive:
             key = db.execute(queries.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
             if key is None:
                 return None
-            end = place or lookback.newest_place(db, examination_id, key[0])
-            return end and lookback.read_page(db, examination_id, key[0], end, bin_s, rows_max)
+
+            def ask(sql: str, values: tuple[Any, ...]) -> list[Any]:
+                return db.execute(sql, values).fetchall()
+
+            of = (_TEXTS, examination_id, key[0])
+            end = place or lookback.taken(lookback.newest_place(*of), ask)
+            return end and lookback.taken(lookback.read_page(*of, end, bin_s, rows_max), ask)
 
         return await self._run(read)
 
@@ -120,16 +174,7 @@ class Archive:
         return await self._run(read)
 
     async def examinations(self, search: str, before: int | None) -> list[dict[str, Any]]:
-        """Return some examinations, the newest first.
-
-        Parameters
-        ----------
-        search : str
-            Part of the bed, of a sensor's id, of the notes, or the beginning of the start's time;
-            any case. An examination's number finds that one.
-        before : int or None
-            Only those with a smaller number.
-        """
+        """Return some examinations, the newest first."""
 
         def read(db: sqlite3.Connection) -> list[dict[str, Any]]:
             end = 2**63 - 1 if before is None else before - 1
@@ -146,8 +191,7 @@ class Archive:
 
         def read(db: sqlite3.Connection) -> list[dict[str, Any]]:
             found = db.execute(queries.SELECT_NOTES, (examination_id,)).fetchone()
-            text = found[0] if found and isinstance(found[0], str) else ""
-            return [note for line in text.splitlines() if (note := _note_of(line))]
+            return notes_of(found[0] if found else None)
 
         return await self._run(read)
 
@@ -161,6 +205,12 @@ class Archive:
                 return db.execute(queries.ADD_NOTE, wanted).rowcount == 1
 
         return await self._run(write)
+
+
+def notes_of(text: object) -> list[dict[str, Any]]:
+    """Return the notes that stand in an examination's column, each on a line."""
+    lines = text.splitlines() if isinstance(text, str) else ()
+    return [note for line in lines if (note := _note_of(line))]
 
 
 def _note_of(line: str) -> dict[str, Any] | None:

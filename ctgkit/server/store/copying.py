@@ -9,12 +9,19 @@ summed together with that one.
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from ctgkit.errors import StoreError
 
 _MODULUS = 1 << 128
+ADVANCE_BY = 1000
+"""Samples after which somebody hears of them."""
+Advance = Callable[[float], None]
+
+
+def _nobody(_amount: float) -> None:
+    """Hear of progress nobody waits for."""
 
 
 class Sensor(NamedTuple):
@@ -85,6 +92,9 @@ class Side(Protocol):
     def streams(self) -> list[Stream]:
         """Return all streams."""
 
+    def count(self) -> int:
+        """Return how many samples there are."""
+
     def samples(self, examination_id: int) -> Iterator[Row]:
         """Yield the samples of an examination in the order in which they were stored."""
 
@@ -114,6 +124,8 @@ class Sum:
     samples: int = 0
     results: int = 0
     checksum: int = 0
+    advance: Advance = field(default=_nobody, compare=False)
+    """Hears of samples on their way."""
 
     def add_examination(self, one: Examination) -> None:
         """Count the examination itself."""
@@ -124,7 +136,10 @@ class Sum:
         for row in rows:
             self.samples += 1
             self._add(repr(tuple(row)))
+            if self.samples % ADVANCE_BY == 0:
+                self.advance(ADVANCE_BY)
             yield row
+        self.advance(self.samples % ADVANCE_BY)
 
     def of_results(self, rows: Iterable[Result]) -> Iterator[Result]:
         """Count results on their way."""
@@ -147,9 +162,9 @@ class Sum:
         return f"{self.checksum:032x}"
 
 
-def sum_of(side: Side, examination: Examination) -> Sum:
+def sum_of(side: Side, examination: Examination, advance: Advance = _nobody) -> Sum:
     """Return what a database holds of an examination."""
-    found = Sum()
+    found = Sum(advance=advance)
     found.add_examination(examination)
     for _ in found.of_samples(side.samples(examination.id)):
         pass
@@ -158,7 +173,12 @@ def sum_of(side: Side, examination: Examination) -> Sum:
     return found
 
 
-def copy(source: Side, target: Target, tell: Callable[[Examination, Sum, bool], None]) -> int:
+def copy(
+    source: Side,
+    target: Target,
+    tell: Callable[[Examination, Sum, bool], None],
+    advance: Advance = _nobody,
+) -> int:
     """Copy what isn't there yet; return how many examinations were.
 
     Parameters
@@ -167,6 +187,8 @@ def copy(source: Side, target: Target, tell: Callable[[Examination, Sum, bool], 
         Nobody else writes to them meanwhile.
     tell : callable
         Hears of each examination, what it holds, and whether it was copied now.
+    advance : callable
+        Hears how many samples were read, in all twice as many as there are.
 
     Raises
     ------
@@ -182,22 +204,24 @@ def copy(source: Side, target: Target, tell: Callable[[Examination, Sum, bool], 
     copied = 0
     for number, one in wanted.items():
         if number not in there:
-            sent = Sum()
+            sent = Sum(advance=advance)
             sent.add_examination(one)
             samples, results = source.samples(number), source.results(number)
             target.put(one, sent.of_samples(samples), sent.of_results(results))
             copied += 1
         else:
-            sent = sum_of(source, one)
-        _demand_equal(target, one, sent, there.get(number, one))
+            sent = sum_of(source, one, advance)
+        _demand_equal(target, one, sent, there.get(number, one), advance)
         tell(one, sent, number not in there)
     target.finish()
     return copied
 
 
-def _demand_equal(target: Side, one: Examination, sent: Sum, there: Examination) -> None:
+def _demand_equal(
+    target: Side, one: Examination, sent: Sum, there: Examination, advance: Advance
+) -> None:
     """Read it back."""
-    held = sum_of(target, there)
+    held = sum_of(target, there, advance)
     if held != sent:
         reason = (
             f"examination {one.id} differs: {held.samples} samples and {held.results} results,"
@@ -206,12 +230,14 @@ def _demand_equal(target: Side, one: Examination, sent: Sum, there: Examination)
         raise StoreError(target.where, reason)
 
 
-def compare(left: Side, right: Side) -> Iterator[tuple[int, Sum | None, Sum | None]]:
+def compare(
+    left: Side, right: Side, advance: Advance = _nobody
+) -> Iterator[tuple[int, Sum | None, Sum | None]]:
     """Yield each examination with what both hold of it; None: it isn't there."""
     found = [{one.id: one for one in side.examinations()} for side in (left, right)]
     for number in sorted(found[0].keys() | found[1].keys()):
         one, other = (
-            sum_of(side, of[number]) if number in of else None
+            sum_of(side, of[number], advance) if number in of else None
             for side, of in zip((left, right), found, strict=True)
         )
         yield number, one, other

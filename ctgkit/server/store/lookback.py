@@ -2,16 +2,14 @@
 
 A page is at most :data:`PAGE_ROWS` rows that follow one another in the index and in data time; each
 begins where the one after it ended, so nothing is held or skipped between two pages, and whatever
-is stored meanwhile comes after the first. SQLite does the counting, beside the writer's thread.
+is stored meanwhile comes after the first. The database does the counting; it is asked by whoever
+drives the steps that are returned here: this module performs no I/O.
 """
 
 import itertools
 import re
-import sqlite3
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ctgkit.samples import (
     FHR_MAX_BPM,
@@ -20,6 +18,10 @@ from ctgkit.samples import (
     TOCO_MAX,
     TOCO_MIN,
 )
+
+if TYPE_CHECKING:
+    import numpy as np  # a third of the backend's start: only those who look back pay for it
+    from numpy.typing import NDArray
 
 PAGE_ROWS = 3600
 """Rows of a page: a quarter of an hour at 4 Hz, some 5 ms of work."""
@@ -58,22 +60,56 @@ class Page(NamedTuple):
     """Its newest row."""
     earlier: Place | None
     """Where the page before it ends; None at the beginning."""
-    bins: NDArray[np.int64]
+    bins: "NDArray[np.int64]"
     """Numbers of the bins in which there are samples, increasing; bin n begins at n * bin_s."""
-    values: NDArray[np.float64]
+    values: "NDArray[np.float64]"
     """Per bin: least and largest heart rate (beats/min), least and largest toco; NaN: no value."""
 
 
-_OF = "FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id = ?"
-_LAST_STREAM = (
-    "SELECT max(stream_id) FROM ctg WHERE examination_id = ? AND sensor_id = ? AND stream_id < ?"
-)
-_RUNS = {True: (_OF, "seq"), False: (f"{_OF} AND seq IS NULL", "id")}
-"""Rows with numbers, and rows without: where they are, and what orders them."""
-_BEFORE = {
-    kind: f"SELECT {at} {of} AND {at} <= ? ORDER BY {at} DESC LIMIT 1 OFFSET ?"
-    for kind, (of, at) in _RUNS.items()
-}
+class Texts(NamedTuple):
+    """The questions, in one database's SQL: rows with numbers (True), and rows without (False)."""
+
+    last_stream: str
+    before: Mapping[bool, str]
+    bins: Mapping[bool, str]
+    times: Mapping[bool, str]
+
+
+def texts(table: str, plain_at: str, whole: str) -> Texts:
+    """Return the questions.
+
+    Parameters
+    ----------
+    table : str
+        Has the rows.
+    plain_at : str
+        What orders those without a number.
+    whole : str
+        ``{}`` without its fraction.
+    """
+    of = f"FROM {table} WHERE examination_id = ? AND sensor_id = ? AND stream_id = ?"
+    runs = {True: (of, "seq"), False: (f"{of} AND seq IS NULL", plain_at)}
+    bin_of = whole.format("sec_from_start / ?")
+    return Texts(
+        last_stream=f"SELECT max(stream_id) FROM {table} WHERE examination_id = ?"
+        " AND sensor_id = ? AND stream_id < ?",
+        before={
+            kind: f"SELECT {at} {of} AND {at} <= ? ORDER BY {at} DESC LIMIT 1 OFFSET ?"
+            for kind, (of, at) in runs.items()
+        },
+        bins={
+            kind: f"SELECT {bin_of}, min({_RATE}), max({_RATE}), min({_TONE}), max({_TONE}),"
+            f" min({at}), max({at}) {of} AND {at} BETWEEN ? AND ? {_BETWEEN} GROUP BY 1 ORDER BY 1"
+            for kind, (of, at) in runs.items()
+        },
+        times={
+            kind: f"SELECT {at}, sec_from_start {of} AND {at} BETWEEN ? AND ? {_BETWEEN}"
+            f" ORDER BY {at}"
+            for kind, (of, at) in runs.items()
+        },
+    )
+
+
 _RATE = f"CASE WHEN bpm BETWEEN {FHR_MIN_BPM} AND {FHR_MAX_BPM} THEN bpm END"
 _TONE = (
     f"CASE WHEN uterus BETWEEN {TOCO_MIN} AND {TOCO_MAX} THEN uterus"
@@ -81,37 +117,41 @@ _TONE = (
 )
 """Text sorts above every number: what isn't one is no value."""
 _BETWEEN = f"AND sec_from_start BETWEEN 0 AND {SEC_FROM_START_MAX_S}"
-_BINS = {
-    kind: f"SELECT CAST(sec_from_start / ? AS INTEGER), min({_RATE}), max({_RATE}), min({_TONE}),"
-    f" max({_TONE}), min({at}), max({at}) {of} AND {at} BETWEEN ? AND ? {_BETWEEN}"
-    " GROUP BY 1 ORDER BY 1"
-    for kind, (of, at) in _RUNS.items()
-}
-_TIMES = {
-    kind: f"SELECT {at}, sec_from_start {of} AND {at} BETWEEN ? AND ? {_BETWEEN} ORDER BY {at}"
-    for kind, (of, at) in _RUNS.items()
-}
+T = TypeVar("T")
+Steps = Generator[tuple[str, tuple[Any, ...]], list[Any], T]
+"""Asks: SQL and its values; is told the rows; returns what it was all about."""
 
 
-def newest_place(db: sqlite3.Connection, examination_id: int, sensor: int) -> Place | None:
+def taken(steps: Steps[T], ask: Callable[[str, tuple[Any, ...]], list[Any]]) -> T:
+    """Return what comes of steps whose questions *ask* answers at once."""
+    try:
+        question = next(steps)
+        while True:
+            question = steps.send(ask(*question))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def newest_place(sql: Texts, examination_id: int, sensor: int) -> Steps[Place | None]:
     """Return where a sensor's rows end; None when there are none."""
-    return _end_of_stream_below(db, examination_id, sensor, _LAST)
+    return (yield from _end_of_stream_below(sql, examination_id, sensor, _LAST))
 
 
 def read_page(
-    db: sqlite3.Connection,
+    sql: Texts,
     examination_id: int,
     sensor: int,
     place: Place,
     bin_s: float,
     rows_max: int = PAGE_ROWS,
-) -> Page:
+) -> Steps[Page]:
     """Return the page that ends at a place.
 
     Parameters
     ----------
-    db : sqlite3.Connection
-        The database.
+    sql : Texts
+        The questions.
     examination_id, sensor : int
         Whose rows, by their keys.
     place : Place
@@ -121,26 +161,24 @@ def read_page(
     rows_max : int
         Rows that it may have.
     """
+    import numpy as np
+
     of = (examination_id, sensor, place.stream)
-    first = _before(db, of, place, rows_max - 1)
+    first = yield from _before(sql, of, place, rows_max - 1)
     low = _FIRST if first is None else first
-
-    def rows_of(sql: dict[bool, str], *more: Any) -> Any:
-        return db.execute(sql[place.numbered], more).fetchall()
-
-    rows = rows_of(_BINS, bin_s, *of, low, place.at)
+    rows = yield sql.bins[place.numbered], (bin_s, *of, low, place.at)
     if _falls(rows, bin_s):
-        times = rows_of(_TIMES, *of, low, place.at)
+        times = yield sql.times[place.numbered], (*of, low, place.at)
         low = max(
             (later[0] for before, later in itertools.pairwise(times)
              if later[1] < before[1] - FALL_S),
             default=low,
         )  # fmt: skip
-        rows = rows_of(_BINS, bin_s, *of, low, place.at)
-    table = np.array([row[:5] for row in rows], dtype=float).reshape(len(rows), 5)
+        rows = yield sql.bins[place.numbered], (bin_s, *of, low, place.at)
+    table = np.array([tuple(row)[:5] for row in rows], dtype=float).reshape(len(rows), 5)
     earlier = None if low == _FIRST else place._replace(at=low - 1)
-    if earlier is None or _before(db, of, earlier, 0) is None:
-        earlier = _earlier_run(db, of, place)
+    if earlier is None or (yield from _before(sql, of, earlier, 0)) is None:
+        earlier = yield from _earlier_run(sql, of, place)
     return Page(place, earlier, table[:, 0].astype(np.int64), table[:, 1:])
 
 
@@ -148,6 +186,8 @@ def _falls(rows: list[Any], bin_s: float) -> bool:
     """Return whether data time falls back somewhere among a page's bins."""
     if len(rows) < 2:
         return False
+    import numpy as np
+
     bins, first, last = (np.array([row[n] for row in rows]) for n in (0, 5, 6))
     lowest_from = np.minimum.accumulate(first[::-1])[::-1]
     beyond = np.searchsorted(bins, bins + FALL_S / bin_s + 1, side="right")
@@ -155,31 +195,30 @@ def _falls(rows: list[Any], bin_s: float) -> bool:
     return bool(np.any(lowest_from[beyond[inside]] < last[inside]))
 
 
-def _before(
-    db: sqlite3.Connection, of: tuple[int, int, int], place: Place, rows: int
-) -> int | None:
+def _before(sql: Texts, of: tuple[int, int, int], place: Place, rows: int) -> Steps[int | None]:
     """Return what lies *rows* rows before a place; None when there aren't so many."""
-    found = db.execute(_BEFORE[place.numbered], (*of, place.at, rows)).fetchone()
-    return None if found is None else found[0]
+    found = yield sql.before[place.numbered], (*of, place.at, rows)
+    return found[0][0] if found else None
 
 
-def _earlier_run(db: sqlite3.Connection, of: tuple[int, int, int], place: Place) -> Place | None:
+def _earlier_run(sql: Texts, of: tuple[int, int, int], place: Place) -> Steps[Place | None]:
     """Return the end of the rows before a run: of a stream, those without a number come first."""
-    if place.numbered and (found := _end_of(db, of, numbered=False)):
+    if place.numbered and (found := (yield from _end_of(sql, of, numbered=False))):
         return found
-    return _end_of_stream_below(db, *of)
+    return (yield from _end_of_stream_below(sql, *of))
 
 
 def _end_of_stream_below(
-    db: sqlite3.Connection, examination_id: int, sensor: int, stream: int
-) -> Place | None:
-    (below,) = db.execute(_LAST_STREAM, (examination_id, sensor, stream)).fetchone()
+    sql: Texts, examination_id: int, sensor: int, stream: int
+) -> Steps[Place | None]:
+    ((below,),) = yield sql.last_stream, (examination_id, sensor, stream)
     if not isinstance(below, int):
         return None
     of = (examination_id, sensor, below)
-    return _end_of(db, of, numbered=True) or _end_of(db, of, numbered=False)
+    numbered = yield from _end_of(sql, of, numbered=True)
+    return numbered or (yield from _end_of(sql, of, numbered=False))
 
 
-def _end_of(db: sqlite3.Connection, of: tuple[int, int, int], *, numbered: bool) -> Place | None:
-    last = _before(db, of, Place(of[2], numbered, _LAST), 0)
+def _end_of(sql: Texts, of: tuple[int, int, int], *, numbered: bool) -> Steps[Place | None]:
+    last = yield from _before(sql, of, Place(of[2], numbered, _LAST), 0)
     return None if last is None else Place(of[2], numbered, last)

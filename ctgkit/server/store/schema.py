@@ -136,11 +136,18 @@ SELECT_NOW = f"SELECT {_NOW}"
 
 @cache
 def insert_samples(rows: int) -> str:
-    """Return the statement that stores *rows* samples, and drops those that are there."""
+    """Return the statement that stores *rows* samples, and drops those that are there.
+
+    Its parameters: `created_at`, the same for all, then nine of each row, the last six in the order
+    of a :class:`~ctgkit.samples.Sample`.
+    """
+    values = ", ".join(
+        f"(?1, {', '.join(f'?{9 * row + n}' for n in range(2, 11))})" for row in range(rows)
+    )
     return f"""
-        INSERT INTO ctg (created_at, examination_id, sensor_id, stream_id, seq,
-            sec_from_start, uuid, bpm, uterus, spasms)
-        VALUES {", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)}
+        INSERT INTO ctg (created_at, examination_id, sensor_id, stream_id,
+            uuid, sec_from_start, bpm, uterus, spasms, seq)
+        VALUES {values}
         ON CONFLICT (examination_id, sensor_id, stream_id, seq) DO NOTHING
     """
 

@@ -16,7 +16,7 @@ from ctgkit.errors import ConfigError, StoreError
 from ctgkit.server.roster import Known
 from ctgkit.server.settings import Durability
 from ctgkit.server.store import schema
-from ctgkit.server.store.archive import Archive
+from ctgkit.server.store.archive import SqliteArchive
 from ctgkit.server.store.engine import Again, Group, Reading, Recovered, Written
 from ctgkit.server.store.owner import owned
 from ctgkit.server.store.past import recent_pages
@@ -34,6 +34,8 @@ RESTART_TIMEOUT_S = 0.1
 LOG_CUT_FACTOR, LOG_WARN_FACTOR = 2, 4
 """A log that many times over its usual size is cut when its readers have left, and mentioned while
 they haven't."""
+CACHE_KIB = 8_192
+"""Pages that the writer keeps: a full group changes some 500, which are SQLite's usual 2 MB."""
 REMOVED_AT_ONCE = 10
 """Pieces of old examinations that are removed one after another, each second: 20,000 rows."""
 COUNT_MAX_ROWS = 50_000
@@ -143,7 +145,7 @@ class SqliteEngine:
             await _one(self._reader, f"PRAGMA wal_checkpoint({how})")
         too_long = done < pages and pages > LOG_WARN_FACTOR * WAL_MAX_PAGES
         if too_long and not self._log_is_long:
-            log.warning("somebody reads the database for long: its log has %d MB", pages >> 8)
+            log.warning("a long read keeps the write-ahead log from shrinking: %d MB", pages >> 8)
         self._log_is_long = too_long
         return bool(done < pages)
 
@@ -233,7 +235,7 @@ async def open_store(
             reader = await stack.enter_async_context(
                 aiosqlite.connect(path, timeout=RESTART_TIMEOUT_S)
             )
-            archive = Archive(path)
+            archive = SqliteArchive(path)
             stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
@@ -276,6 +278,7 @@ def prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
     db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     if 0 < version < len(schema.MIGRATIONS):
         log.info("bringing %s from schema %d to %d", path, version, len(schema.MIGRATIONS))
     for number, statements in enumerate(schema.MIGRATIONS[version:], version + 1):

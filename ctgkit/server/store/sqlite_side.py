@@ -44,6 +44,10 @@ class SqliteSide:
         """Return all streams."""
         return [Stream(*row) for row in self._db.execute(queries.COPY_STREAMS)]
 
+    def count(self) -> int:
+        """Return how many samples there are."""
+        return int(self._db.execute("SELECT count(*) FROM ctg").fetchone()[0])
+
     def samples(self, examination_id: int) -> Iterator[Row]:
         """Yield the samples of an examination in the order in which they were stored."""
         for row in self._db.execute(queries.COPY_SAMPLES, (examination_id,)):

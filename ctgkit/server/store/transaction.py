@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from msgspec.structs import astuple
+
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome
 from ctgkit.server.store import schema
@@ -55,7 +57,7 @@ class Transaction:
             results = [
                 (exam, self._keys[sensor], *rest) for exam, sensor, *rest in group.predictions
             ]
-            _insert(db, schema.insert_predictions, results)
+            _insert_results(db, results)
             for examination_id, interrupted in group.closed:
                 db.execute(schema.CLOSE_PARTS, (examination_id,))
                 end = schema.INTERRUPT_EXAMINATION if interrupted else schema.CLOSE_EXAMINATION
@@ -71,17 +73,23 @@ class Transaction:
             source: self._place(source, numbered=one.seq is not None)
             for source, one in dict(samples).items()
         }
-        now = self._now
-        rows = [
-            (
-                now, *where[source], s.seq, s.sec_from_start, s.sensor_id,
-                s.fhr_bpm, s.uterus, s.spasms,
-            )
-            for source, s in samples
-        ]  # fmt: skip
-        if _insert(self._db, schema.insert_samples, rows) < len(rows):
+        values: list[Any] = []
+        for source, sample in samples:
+            values += where[source]
+            values += astuple(sample)
+        if self._insert_rows(values) < len(samples):
             raise _Doubt
-        return len(rows)
+        return len(samples)
+
+    def _insert_rows(self, values: list[Any]) -> int:
+        """Insert samples, many per statement; return how many were new."""
+        at = stored = 0
+        for size in ROWS_PER_STATEMENT:
+            sql, width = schema.insert_samples(size), 9 * size
+            while at + width <= len(values):
+                stored += self._db.execute(sql, [self._now, *values[at : at + width]]).rowcount
+                at += width
+        return stored
 
     def _store_in_doubt(self, samples: Sequence[tuple[Attendance, Sample]]) -> int:
         """Do the same one by one, looking first; equal ones may be there, others may not."""
@@ -119,9 +127,7 @@ class Transaction:
 
     def _insert(self, source: Attendance, sample: Sample) -> None:
         place = self._place(source, numbered=sample.seq is not None)
-        values = (sample.sec_from_start, sample.sensor_id, sample.fhr_bpm, sample.uterus)
-        row = (self._now, *place, sample.seq, *values, sample.spasms)
-        if self._db.execute(schema.insert_samples(1), row).rowcount != 1:
+        if self._insert_rows([*place, *astuple(sample)]) != 1:
             raise sqlite3.IntegrityError("a sample that isn't there cannot be stored")
 
     def _place(self, source: Attendance, *, numbered: bool) -> tuple[int, int, int]:
@@ -159,15 +165,12 @@ _SAMPLES_NUMBERED = [schema.select_samples_numbered(named) for named in (False, 
 _LARGEST_NUMBER = [schema.select_largest_number(named) for named in (False, True)]
 
 
-def _insert(
-    db: sqlite3.Connection, sql: Callable[[int], str], rows: Sequence[tuple[Any, ...]]
-) -> int:
-    """Insert rows, many per statement; return how many were new."""
-    at = stored = 0
+def _insert_results(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert results, many per statement."""
+    at = 0
     for size in ROWS_PER_STATEMENT:
         end = len(rows) - (len(rows) - at) % size
         if end > at:
             groups = (tuple(chain.from_iterable(rows[n : n + size])) for n in range(at, end, size))
-            stored += db.executemany(sql(size), groups).rowcount
+            db.executemany(schema.insert_predictions(size), groups)
             at = end
-    return stored

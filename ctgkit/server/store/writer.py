@@ -239,7 +239,7 @@ class Store:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_S[1])
         if self._troubles.pop(_WRITING, ""):
-            log.info("writing again")
+            log.info("writing works again")
         self.on_commit(time.perf_counter() - started, len(group))
         return written
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ctgkit.simulate.patient import Patient
-from ctgkit.simulate.signal.contraction import Contraction, Contractions
+from ctgkit.simulate.signal.contraction import Contraction
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations
 from ctgkit.simulate.signal.stream import Floats
 
@@ -86,8 +86,10 @@ class Fetus:
     ----------
     patient : Patient
         Supplies the ``hypoxia`` knobs; with sensitivity 0 and placenta 0 nothing is simulated.
-    contractions, decelerations
-        What interrupts the supply.
+    contractions : callable
+        Returns those that touch a stretch of time.
+    decelerations : Decelerations
+        What else interrupts the supply.
     forced : callable
         Returns the forced decelerations.
     """
@@ -95,7 +97,7 @@ class Fetus:
     def __init__(
         self,
         patient: Patient,
-        contractions: Contractions,
+        contractions: Callable[[float, float], list[Contraction]],
         decelerations: Decelerations,
         forced: Callable[[], list[Deceleration]],
     ) -> None:
@@ -152,7 +154,7 @@ class Fetus:
         while self._reached_s <= t_s:
             from_s, to_s = self._reached_s, self._reached_s + _CHUNK_S
             self._reached_s = to_s  # before the loop: the decelerations ask for the stress
-            near = self._contractions.between(from_s - 1, to_s + 1)
+            near = self._contractions(from_s - 1, to_s + 1)
             natural = [c for c in near if c.id.startswith("c") and from_s <= c.peak_s < to_s]
             draw = self._decelerations.rows(natural)
             forced = [d for d in self._forced() if from_s <= d.onset_s < to_s]

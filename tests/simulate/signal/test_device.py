@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from ctgkit.simulate.block import BLOCK, MASK_BITS
 from ctgkit.simulate.library import load_scenario
-from ctgkit.simulate.sensor import BLOCK, MASK_BITS, Sensor
+from ctgkit.simulate.sensor import Sensor
 
 
 def hours_of(name, sensors=10, minutes=70, seed=4):

@@ -8,10 +8,12 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ctgkit import __version__
 from ctgkit.dsn import Dsn
 from ctgkit.errors import ConfigError, StoreError, printable
+from ctgkit.server.store.postgres.clock import DatabaseClock
 from ctgkit.server.store.postgres.link import Link
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Node:
         self._dsn = dsn
         self._instance = str(uuid.uuid4())
         self.generation = 0
+        self.clock = DatabaseClock()
         self.keys: dict[str, int] = {}
         """Sensor id -> its key in the database."""
         self.digests: dict[str, bytes] = {}
@@ -121,11 +124,19 @@ class Node:
 
     async def _join(self) -> None:
         described = f"process {os.getpid()} on {socket.gethostname()}, ctgkit {__version__}"
-        rows = await self.link.fetch(
-            "SELECT ctgkit_join($1, $2, $3)", self.name, self._instance, described,
+        joined = "ctgkit_join($1, $2, $3)"
+        row = await self.ask_with_time(joined, self.name, self._instance, described)
+        self.generation = row[0]
+
+    async def ask_with_time(self, function: str, *arguments: Any) -> Any:
+        """Return a function's row; take note of the database's clock by the way."""
+        sent_s = time.monotonic()
+        (row,) = await self.link.fetch(
+            f"SELECT f.*, clock_timestamp() AS now FROM {function} AS f", *arguments,
             deadline_s=DEADLINE_S,
         )  # fmt: skip
-        self.generation = rows[0][0]
+        self.clock.heard(sent_s, time.monotonic(), row["now"])
+        return row
 
     async def begin_anew(self, ended: int) -> None:
         """Start a new generation after *ended*; what it owned is lost."""

@@ -9,6 +9,7 @@ from ctgkit.errors import Unreachable
 from ctgkit.server.settings import BackendSettings
 from ctgkit.server.store.engine import Again, Recovered
 from ctgkit.server.store.postgres import schema
+from ctgkit.server.store.postgres.archive import PostgresArchive
 from ctgkit.server.store.postgres.engine import PostgresEngine
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import Node
@@ -42,9 +43,9 @@ async def open_postgres(
     """
     synchronous = settings.durability == "full"
     groups = Link(dsn, synchronous=synchronous)
-    claims, chores, past, slow = (Link(dsn, lock_timeout_s=LOCK_TIMEOUT_S) for _ in range(4))
+    claims, chores, past, slow, page = (Link(dsn, lock_timeout_s=LOCK_TIMEOUT_S) for _ in range(5))
     async with contextlib.AsyncExitStack() as stack:
-        for link in (groups, claims, chores, past, slow):
+        for link in (groups, claims, chores, past, slow, page):
             stack.push_async_callback(link.close)
         node = Node(chores, dsn, settings.node or socket.gethostname(), settings.lease_s)
         try:
@@ -57,7 +58,7 @@ async def open_postgres(
         recovered = Recovered(
             token_digests=node.digests, last_examination_id=0, open_examinations=()
         )
-        store = Store(PostgresEngine(node, groups, past, recovered))
+        store = Store(PostgresEngine(node, groups, past, recovered), PostgresArchive(page, dsn))
         handover_s = HANDOVER_S if settings.handover_s is None else settings.handover_s
         registry = PostgresRegistry(
             node, claims, slow, store, beds, settings.grace_s, handover_s, settings.keep_days

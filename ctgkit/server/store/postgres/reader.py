@@ -27,16 +27,23 @@ _EXAMINATIONS: Final = f"""
         {iso("e.start_time")} AS start_time, {iso("e.end_time")} AS end_time
     FROM examinations e WHERE $1::bigint IS NULL OR e.id = $1 ORDER BY e.id
 """
-_COUNTS: Final = """
+_KEPT: Final = """
+    SELECT c.examination_id, v.uuid, c.samples, c.with_signal, c.first_sec, c.last_sec
+    FROM counts c JOIN sensors v ON v.id = c.sensor_id
+    WHERE $1::bigint IS NULL OR c.examination_id = $1 ORDER BY v.uuid
+"""
+_PREDICTIONS_KEPT: Final = """
+    SELECT examination_id, predictions FROM counted WHERE $1::bigint IS NULL OR examination_id = $1
+"""
+_COUNT: Final = """
     SELECT s.examination_id, v.uuid, count(*) AS samples, count(s.bpm) AS with_signal,
         min(s.sec_from_start) AS first_sec, max(s.sec_from_start) AS last_sec
     FROM samples s JOIN sensors v ON v.id = s.sensor_id
-    WHERE $1::bigint IS NULL OR s.examination_id = $1
-    GROUP BY s.examination_id, v.uuid ORDER BY v.uuid
+    WHERE s.examination_id = ANY ($1::bigint[]) GROUP BY s.examination_id, v.uuid ORDER BY v.uuid
 """
-_PREDICTIONS_COUNTED: Final = """
+_COUNT_PREDICTIONS: Final = """
     SELECT examination_id, count(*) + coalesce(sum(length(repeated) / 8), 0)
-    FROM predictions WHERE $1::bigint IS NULL OR examination_id = $1 GROUP BY examination_id
+    FROM predictions WHERE examination_id = ANY ($1::bigint[]) GROUP BY examination_id
 """
 _SAMPLES: Final = f"""
     SELECT v.uuid, s.seq, s.sec_from_start, s.bpm, s.uterus, s.spasms,
@@ -75,11 +82,15 @@ _NODES: Final = """
 """
 
 
+_COUNTED_SINCE = 2
+"""Schema from which on numbers of rows are kept."""
+
+
 class PostgresReader:
     """A read-only view of one database at one moment. Made by :func:`open_reader`."""
 
-    def __init__(self, db: Waiting, dsn: Dsn) -> None:
-        self._db, self._dsn = db, dsn
+    def __init__(self, db: Waiting, dsn: Dsn, version: int = schema.VERSION) -> None:
+        self._db, self._dsn, self._version = db, dsn, version
 
     def examinations(self) -> list[dict[str, Any]]:
         """Return all examinations, oldest first, with the numbers of their rows."""
@@ -140,12 +151,18 @@ class PostgresReader:
             yield Sample(sensor_id, *values), at
 
     def _described(self, examination_id: int | None) -> list[dict[str, Any]]:
+        examinations = self._db.query(_EXAMINATIONS, examination_id)
+        numbers, predictions = list[Any](), dict[int, int]()
+        if self._version >= _COUNTED_SINCE:
+            numbers = self._db.query(_KEPT, examination_id)
+            predictions = dict(self._db.query(_PREDICTIONS_KEPT, examination_id))
+        rest = [row["id"] for row in examinations if row["id"] not in predictions]
+        numbers += self._db.query(_COUNT, rest)
+        predictions |= dict(self._db.query(_COUNT_PREDICTIONS, rest))
         by_sensor: dict[int, list[dict[str, Any]]] = {}
-        for row in self._db.query(_COUNTS, examination_id):
+        for row in numbers:
             found = dict(row)
             by_sensor.setdefault(found.pop("examination_id"), []).append(found)
-        predictions = dict(self._db.query(_PREDICTIONS_COUNTED, examination_id))
-        examinations = self._db.query(_EXAMINATIONS, examination_id)
         return [
             dict(row)
             | _totals(by_sensor.get(row["id"], []), int(predictions.get(row["id"], 0)))
@@ -178,5 +195,5 @@ def open_reader(dsn: Dsn) -> Iterator[PostgresReader]:
         if not schema.is_ours(db.query(schema.FOUND)[0], dsn):
             reason = "has no tables of CTGKit's; `ctgkit store migrate` makes them"
             raise StoreError(str(dsn), reason)
-        schema.demand_known(db.query(schema.SELECT_VERSION)[0][0], dsn)
-        yield PostgresReader(db, dsn)
+        version = schema.demand_known(db.query(schema.SELECT_VERSION)[0][0], dsn)
+        yield PostgresReader(db, dsn, version)

@@ -8,15 +8,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ctgkit.errors import StoreError
 from ctgkit.server.numbering import Attendance, Numbers
+from ctgkit.server.registry import Replaced
 from ctgkit.server.session import Action, CloseExamination, Displace, OpenExamination
 from ctgkit.server.store.engine import Again
+from ctgkit.server.store.postgres.chores import do_chores_forever
 from ctgkit.server.store.postgres.link import Link
 from ctgkit.server.store.postgres.node import DEADLINE_S, Node
+from ctgkit.server.store.postgres.shares import Shares
+from ctgkit.server.store.postgres.waiting import Claim, Release, Waiting
 from ctgkit.server.store.writer import Store
 
 log = logging.getLogger(__name__)
@@ -29,35 +32,15 @@ CLAIMS_AT_ONCE = 250
 """Sensors per claim: some 50 ms in the database, in which the nodes they come from can't commit."""
 WRITTEN_DEADLINE_S = 1.0
 """How long a sensor that comes again waits for what came over its older connection, seconds."""
-PRUNE_EVERY_S, PRUNE_DEADLINE_S = 60.0, 60.0
-_CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6)"
+_CLAIM = "SELECT * FROM ctgkit_claim($1, $2, $3, $4, $5, $6, $7, $8)"
 _RELEASE = "SELECT * FROM ctgkit_release($1, $2, $3)"
 _OURS = "SELECT sensor_id, epoch FROM attendances WHERE node = $1 AND generation = $2 AND present"
+_SHARES = """
+    SELECT n.id, count(a.sensor_id) FROM nodes n LEFT JOIN attendances a
+        ON a.node = n.id AND a.generation = n.generation AND a.present
+    WHERE n.alive GROUP BY n.id
+"""
 _OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Claim:
-    sensor_id: str
-    bed: str
-    stream: str | None
-    numbered: bool
-    answer: "asyncio.Future[Attendance]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Release:
-    attendance: Attendance
-    wait_s: float
-    pending: asyncio.Event
-    """Set when all that came over this connection is written, or given up."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    claims: list[_Claim] = field(default_factory=list)
-    releases: list[_Release] = field(default_factory=list)
-    some: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class PostgresRegistry:
@@ -101,11 +84,13 @@ class PostgresRegistry:
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.on_taken: Callable[[str, int], None] = lambda node, epoch: None
         """Hears of another node's connection that was taken over here: somebody may tell it."""
+        self.on_uneven: Callable[[Sequence[Attendance]], None] = lambda going: None
+        self._shares = Shares()
         self.counts = node.counts
         self._attending: dict[str, Attendance] = {}
         self._by_epoch: dict[int, Attendance] = {}
         self._open: dict[int, str] = {}
-        self._waiting = _Waiting()
+        self._waiting = Waiting()
         self._in_doubt = False
         """Whether the answer to a claim was lost: the database may think that a sensor is here."""
         self._heard_s = time.monotonic()
@@ -135,15 +120,18 @@ class PostgresRegistry:
 
     # Sensors come and go
 
-    async def claim(self, sensor_id: str, stream: str | None, *, numbered: bool) -> Attendance:
+    async def claim(
+        self, sensor_id: str, stream: str | None, *, numbered: bool, arrived_s: float | None = None
+    ) -> Attendance:
         """Let a sensor in, as soon as the database says so."""
+        arrived_s = time.monotonic() if arrived_s is None else arrived_s
         if (older := self._attending.get(sensor_id)) is not None:
             older.displaced = True
             with contextlib.suppress(TimeoutError):  # else it is resent, as over another node
                 async with asyncio.timeout(WRITTEN_DEADLINE_S):
                     await self._store.written()
         answer: asyncio.Future[Attendance] = asyncio.get_running_loop().create_future()
-        claim = _Claim(sensor_id, self._bed_of[sensor_id], stream, numbered, answer)
+        claim = Claim(sensor_id, self._bed_of[sensor_id], stream, numbered, arrived_s, answer)
         self._waiting.claims.append(claim)
         self._waiting.some.set()
         try:
@@ -159,7 +147,7 @@ class PostgresRegistry:
         if self._by_epoch.pop(attendance.epoch, None) is None:
             return  # another connection has it, or another node
         wait_s = max(self._grace_s, self._handover_s) if lost else self._grace_s
-        self._waiting.releases.append(_Release(attendance, wait_s, self._store.pending))
+        self._waiting.releases.append(Release(attendance, wait_s, self._store.pending))
         self._waiting.some.set()
 
     async def _converse(self) -> None:
@@ -176,7 +164,7 @@ class PostgresRegistry:
                 if waiting.claims:
                     await self._claim_some()
             except Again as error:
-                log.warning("sensors have to wait: %s", error)
+                log.warning("sensors cannot be admitted for now: %s", error)
                 await asyncio.sleep(0.2)
             if waiting.claims or waiting.releases or self._in_doubt:
                 waiting.some.set()
@@ -200,6 +188,8 @@ class PostgresRegistry:
                 [c.bed for c in claims],
                 [c.stream for c in claims],
                 [c.numbered for c in claims],
+                self._node.clock.at(time.monotonic()),
+                [self._node.clock.at(c.arrived_s) for c in claims],
                 deadline_s=DEADLINE_S,
             )  # fmt: skip
             if len(rows) < len(claims):
@@ -216,8 +206,12 @@ class PostgresRegistry:
         for claim, row in zip(claims, rows, strict=True):
             self._admit(claim, row)
 
-    def _admit(self, claim: _Claim, row: Any) -> None:
+    def _admit(self, claim: Claim, row: Any) -> None:
         """Take note of a claim that the database granted."""
+        if row["epoch"] is None:
+            if not claim.answer.done():
+                claim.answer.set_exception(Replaced())
+            return
         largest = row["largest"]
         attendance = Attendance(
             claim.sensor_id,
@@ -242,6 +236,7 @@ class PostgresRegistry:
         elif row["old_node"] is not None:
             self.counts["taken"] += 1
             self.on_taken(row["old_node"], row["old_epoch"])
+        self._shares.came(claim.sensor_id)
         self._by_epoch[attendance.epoch] = attendance
         self._attending[claim.sensor_id] = attendance
         self.on_actions(actions)
@@ -322,28 +317,14 @@ class PostgresRegistry:
         try:
             await self._keep_house()
         except Again as error:
-            log.warning("housekeeping has to wait: %s", error)
+            log.warning("housekeeping postponed: %s", error)
 
     async def run(self) -> None:
         """Claim, release, and keep house until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._converse())
             tasks.create_task(self._beat_forever())
-            if self._keep_days:
-                tasks.create_task(self._prune_forever())
-
-    async def _prune_forever(self) -> None:
-        """Remove what is older than it is kept; of several nodes one at a time does."""
-        while True:
-            try:
-                sql = "SELECT ctgkit_prune($1)"
-                (row,) = await self._chores.fetch(sql, self._keep_days, deadline_s=PRUNE_DEADLINE_S)
-                if row[0]:
-                    log.info("removed %d examinations older than %g days", row[0], self._keep_days)
-                    continue
-            except Again as error:
-                log.warning("cannot remove what is old, later: %s", error)
-            await asyncio.sleep(PRUNE_EVERY_S)
+            tasks.create_task(do_chores_forever(self._chores, self._keep_days))
 
     async def _beat_forever(self) -> None:
         while True:
@@ -355,18 +336,17 @@ class PostgresRegistry:
                     await self._node.hold_name()
                     self._away = False
                 await self._keep_house()
+                await self._even_out()
             except Again as error:
                 silent_s = time.monotonic() - self._heard_s
                 if silent_s > self._node.lease_s and self._by_epoch:
-                    log.error("no heartbeat for %.0f s, all sensors go: %s", silent_s, error)
+                    log.error("no heartbeat for %.0f s, sensors are cut off: %s", silent_s, error)
                     self._lost()
                 self._away = True
 
     async def _beat(self) -> None:
-        sql, generation = "SELECT * FROM ctgkit_beat($1, $2)", self._node.generation
-        (row,) = await self._node.link.fetch(
-            sql, self._node.name, generation, deadline_s=DEADLINE_S
-        )
+        generation = self._node.generation
+        row = await self._node.ask_with_time("ctgkit_beat($1, $2)", self._node.name, generation)
         if row["fenced"]:
             await self._node.begin_anew(generation)
         elif row["gone"]:
@@ -386,6 +366,16 @@ class PostgresRegistry:
         rows = await link.fetch(_OPEN, deadline_s=DEADLINE_S)
         self._open = {row[0]: row[1] for row in rows}
 
+    async def _even_out(self) -> None:
+        """Send some sensors away when this node has more than its share."""
+        counts = {row[0]: row[1] for row in await self._node.link.fetch(
+            _SHARES, deadline_s=DEADLINE_S
+        )}  # fmt: skip
+        going = self._shares.too_many(list(self._attending), counts, time.monotonic())
+        if going:
+            log.info("%d of %d sensors go: more than its share", len(going), len(self._attending))
+            self.on_uneven([self._attending[sensor_id] for sensor_id in going])
+
     async def stop(self) -> None:
         """Let go what is left and say that this node is gone."""
         try:
@@ -393,4 +383,4 @@ class PostgresRegistry:
                 await self._release_some()
             await self._node.leave()
         except (Again, StoreError) as error:
-            log.warning("left without a goodbye: %s", error)
+            log.warning("could not sign off: %s", error)

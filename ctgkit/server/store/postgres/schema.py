@@ -11,7 +11,7 @@ from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 from ctgkit.server.store.postgres.link import Link
 
-MIGRATIONS = (("1-tables.sql", "1-functions.sql"),)
+MIGRATIONS = (("1-tables.sql", "1-functions.sql"), ("2-claims.sql", "2-counts.sql"))
 VERSION = len(MIGRATIONS)
 FOUND = """
     SELECT to_regclass('ctgkit_schema') IS NOT NULL AS ours,

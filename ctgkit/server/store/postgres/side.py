@@ -94,6 +94,10 @@ class PostgresSide:
         """Return all streams."""
         return [Stream(*row) for row in self._db.query(_STREAMS)]
 
+    def count(self) -> int:
+        """Return how many samples there are."""
+        return int(self._db.query("SELECT count(*) FROM samples")[0][0])
+
     def samples(self, examination_id: int) -> Iterator[Row]:
         """Yield the samples of an examination in the order in which they were stored."""
         with self._snapshot():

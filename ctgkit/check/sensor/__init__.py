@@ -1,0 +1,1 @@
+"""The checks of a sensor, with their own rig: the checker is its backend."""

@@ -1,0 +1,248 @@
+"""What a check of a sensor may use: the backend that the checker is, and what came to it."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from ctgkit.check.checks import Mismatch
+from ctgkit.check.connection import Pulse, Target, until
+from ctgkit.check.launched import Launched
+from ctgkit.check.messages import STREAM_HEADER, SUBPROTOCOL, TOKEN_HEADER, parsed
+from ctgkit.errors import ConfigError
+from ctgkit.net.server import why_not_bound
+
+FRAME_MAX_BYTES = 16 * 1024
+COMES_WITHIN_S = 40.0
+"""How long a sensor may stay away between checks, seconds: the longest pause, and some."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """One attempt of the sensor to connect, and what it sent."""
+
+    at_s: float
+    """Loop time, seconds."""
+    path: str
+    token: str
+    stream: str
+    offers: str
+    link: ServerConnection | None = None
+    """None where it was refused."""
+    frames: list[str | bytes] = field(default_factory=list)
+    ended_s: float | None = None
+
+    @property
+    def samples(self) -> list[Any]:
+        """All samples, also those of arrays, parsed."""
+        found = [parsed(frame) for frame in self.frames]
+        return [s for each in found for s in (each if isinstance(each, list) else [each])]
+
+    @property
+    def numbers(self) -> list[Any]:
+        """The samples' numbers."""
+        return [s.get("seq") if isinstance(s, dict) else None for s in self.samples]
+
+
+class SensorBench:
+    """A sensor under test, and the backend that it is connected to."""
+
+    def __init__(self, timeout_s: float, launched: Launched | None, control: Target | None) -> None:
+        self.timeout_s, self.launched, self.control = timeout_s, launched, control
+        self.pulse = Pulse()
+        self.visits: list[Visit] = []
+        self.lacks: dict[str, str] = {}
+        if control is None:
+            self.lacks["control"] = "needs --control, the sensor's control address"
+        self.behave()
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """What was given: a sensor, which never came or came no more, and maybe its address."""
+        return frozenset({"sensor", *(["control"] if self.control else [])})
+
+    @property
+    def moved_at_s(self) -> float:
+        """When something last came from the sensor, loop time in seconds."""
+        return self.pulse.at_s
+
+    @property
+    def visit(self) -> Visit:
+        """The last attempt to connect."""
+        return self.visits[-1]
+
+    def behave(self) -> None:
+        """Be a healthy backend."""
+        self.refuses = 0
+        """Status with which connections are refused; 0: none is."""
+        self.chooses = True
+        """Whether ``ctgkit.v1`` is chosen where it is offered."""
+        self.acks_below: float | None = None
+        """Only samples with lower numbers are acknowledged; None: all."""
+        self.chokes: tuple[int, int] | None = None
+        """(number, close code): what happens when a sample with this number comes."""
+
+    @property
+    def _was_well(self) -> bool:
+        """Whether the connection is one to a healthy backend."""
+        odd = self.refuses or self.chokes or self.acks_below is not None
+        return not odd and self.chooses
+
+    async def alive(self) -> bool:
+        """Return True: a sensor that stays away is missed by :meth:`prepare`."""
+        return True
+
+    async def ailment(self) -> str:
+        """Return nothing, as above."""
+        return ""
+
+    async def revive(self) -> bool:
+        """Start the sensor anew, where the user said how; return whether it came."""
+        if self.launched is None:
+            return False
+        await self.launched.kill()
+        await self.launched.start()
+        return await self._sends()
+
+    async def prepare(self) -> None:
+        """Be a healthy backend again, and wait until the sensor sends samples."""
+        if self._was_well and self.visits and self.visit.link and self.visit.ended_s is None:
+            return
+        self.behave()
+        if self.visits and self.visit.link is not None:
+            self.visit.link.transport.abort()  # what was chosen for it isn't what is needed
+        if not await self._sends() and not await self.revive():
+            self.lacks["sensor"] = "no sensor connects and sends samples" + (
+                f": {self.launched.excerpt()}" if self.launched else " (any more?)"
+            )
+        elif SUBPROTOCOL not in self.visit.offers:
+            self.lacks["v1"] = "the sensor doesn't offer ctgkit.v1"
+
+    async def _sends(self) -> bool:
+        known = len(self.visits)
+        try:
+            await until(
+                lambda: len(self.visits) > known and bool(self.visit.frames), "", str,
+                max(COMES_WITHIN_S, 10 * self.timeout_s),
+            )  # fmt: skip
+        except Mismatch:
+            return False
+        return True
+
+    # What checks do
+
+    async def comes_again(self, within_s: float, after: str) -> Visit:
+        """Wait for the next attempt to connect; return it."""
+        known = len(self.visits)
+        await until(
+            lambda: len(self.visits) > known,
+            f"it dials again {after}",
+            lambda: "it doesn't",
+            within_s,
+        )
+        return self.visits[known]
+
+    async def sends(self, visit: Visit, count: int) -> None:
+        """Wait until so many samples have come over a connection."""
+        await until(
+            lambda: len(visit.samples) >= count,
+            f"{count} samples over a connection",
+            lambda: f"{len(visit.samples)}",
+            max(10.0, 3 * self.timeout_s),
+        )
+
+    async def close(self, code: int) -> None:
+        """End the connection: with a close code, or 1006 without a word."""
+        link = self.visit.link
+        assert link is not None
+        if code == 1006:
+            link.transport.abort()
+        else:
+            await link.close(code)
+
+    # The backend
+
+    @asynccontextmanager
+    async def serving(self, host: str, port: int) -> AsyncIterator[None]:
+        """Listen for the sensor, and start it where the user said how.
+
+        Raises
+        ------
+        ConfigError
+            When the address cannot be bound, or the command can't be started.
+        """
+        try:
+            server = await serve(
+                self._converse,
+                host,
+                port,
+                process_request=self._meet,
+                select_subprotocol=self._choose,
+                compression=None,
+                max_size=FRAME_MAX_BYTES,
+                close_timeout=1.0,
+                ping_interval=None,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"--listen {host}:{port}", f"cannot listen: {why_not_bound(error)}"
+            ) from error
+        async with server:
+            try:
+                if self.launched is not None:
+                    await self.launched.start()
+                yield
+            finally:
+                if self.launched is not None:
+                    await self.launched.stop_quietly()
+
+    def _meet(self, link: ServerConnection, request: Request) -> Response | None:
+        headers = request.headers
+        visit = Visit(
+            asyncio.get_running_loop().time(),
+            request.path,
+            headers.get(TOKEN_HEADER, ""),
+            headers.get(STREAM_HEADER, ""),
+            headers.get("Sec-WebSocket-Protocol", ""),
+        )
+        self.visits.append(visit)
+        self.pulse.beat()
+        if self.refuses:
+            return link.respond(self.refuses, "by ctgkit check\n")
+        visit.link = link
+        return None
+
+    def _choose(self, _link: ServerConnection, offers: Sequence[Subprotocol]) -> Subprotocol | None:
+        return Subprotocol(SUBPROTOCOL) if self.chooses and SUBPROTOCOL in offers else None
+
+    async def _converse(self, link: ServerConnection) -> None:
+        visit = next(v for v in self.visits if v.link is link)
+        with contextlib.suppress(ConnectionClosed):
+            async for frame in link:
+                visit.frames.append(frame)
+                self.pulse.beat()
+                if not await self._reply(link, frame):
+                    break  # nothing that comes behind it is read
+        visit.ended_s = asyncio.get_running_loop().time()
+
+    async def _reply(self, link: ServerConnection, frame: str | bytes) -> bool:
+        """Answer a frame; return False when it was refused."""
+        last = parsed(frame)
+        last = last[-1] if isinstance(last, list) and last else last
+        number = last.get("seq") if isinstance(last, dict) else None
+        if self.chokes and number == self.chokes[0]:
+            await link.close(self.chokes[1])
+            return False
+        if link.subprotocol and isinstance(number, int):
+            acked = number if self.acks_below is None else min(number, self.acks_below - 1)
+            if self.acks_below is None or acked == number:
+                await link.send(json.dumps({"ack": acked}))
+        return True

@@ -1,0 +1,1 @@
+"""A whole cluster on one machine (``ctgkit demo --nodes``): a node dies, nothing happens."""

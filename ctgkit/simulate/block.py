@@ -1,0 +1,149 @@
+"""A block of samples and their truth, as a plan says what happens. This module performs no I/O."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctgkit.simulate.plan import Plan, Window
+from ctgkit.simulate.signal.belt import level, toco
+from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
+from ctgkit.simulate.signal.dropout import Episode
+from ctgkit.simulate.signal.field import heart_rate
+from ctgkit.simulate.signal.noise import ENGINE_HZ
+from ctgkit.simulate.signal.stream import Floats
+from ctgkit.simulate.source import Chunk
+
+BLOCK: Final = 2048
+"""Engine samples that are rendered at once: 512 s."""
+
+CAPTURE_LEAD_S: Final = 2.5
+"""The mother's heart is followed this long before it is shown, so that no shown interval mixes
+two hearts."""
+
+MASK_BITS: Final = {
+    "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
+    "hold": 64, "twin": 128,
+}  # fmt: skip
+"""What each bit of the mask means."""
+
+
+class Truth(NamedTuple):
+    """What is true at each sample; arrays of shape (n_samples,)."""
+
+    baseline_bpm: Floats
+    fhr_clean_bpm: Floats
+    """Baseline, accelerations, decelerations and sinusoidal pattern, without noise."""
+    toco_clean: Floats
+    """Tone, contractions and pushing, without the belt's artefacts; device units."""
+    mask: NDArray[np.uint8]
+    """Sum of :data:`MASK_BITS`; 0 where the sensor shows the fetus."""
+    mother_bpm: Floats
+    """The mother's heart rate."""
+
+
+class Rendered(NamedTuple):
+    """Samples and their truth."""
+
+    chunk: Chunk
+    truth: Truth
+
+
+def rendered(block: int, plan: Plan, twin: Plan | None = None) -> Rendered:
+    """Return a block, given what happens to the fetus, and to its twin if there is one."""
+    patient, streams = plan.patient, plan.streams
+    first = block * BLOCK - MARGIN
+    t_s = np.arange(first, first + MARGIN + BLOCK) / ENGINE_HZ
+    window = plan.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
+    strength = level(window.contractions, t_s)
+    heart = plan.composite(t_s, window)
+    full = heart_rate(patient, streams, plan.behaviour, plan.fetus, first, heart, strength)
+    mask = _mask(window.episodes, t_s)
+    mother = mother_bpm(patient, streams, t_s, strength)
+    seen = _heard(window, t_s, full, mother, twin) if mask.any() else full
+    shown = _shown(plan, block, t_s, monitor(patient, streams, block, first, seen), mask)
+    belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
+    mask, t_s = mask[MARGIN:], t_s[MARGIN:]
+    off = (mask & MASK_BITS["off"]).astype(bool)
+    uterus, spasms = _wire(plan, block, belt.shown, belt.contractile[MARGIN:])
+    uterus, spasms = np.where(off, np.nan, uterus), np.where(off, np.nan, spasms)
+    return Rendered(
+        Chunk(t_s, shown, uterus, spasms),
+        Truth(
+            heart.baseline[MARGIN:],
+            heart.clean[MARGIN:],
+            belt.clean[MARGIN:],
+            mask,
+            mother[MARGIN:],
+        ),
+    )
+
+
+def _heard(window: Window, t_s: Floats, fetus: Floats, mother: Floats, twin: Plan | None) -> Floats:
+    """Return the heart that the sensor hears, bpm: the fetus's, the mother's, the twin's."""
+    heard = fetus
+    for e in window.episodes:
+        if e.what not in ("maternal_capture", "twin"):
+            continue
+        lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S  # what is forced is sudden
+        inside = (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
+        if e.what == "maternal_capture":
+            heard = np.where(inside, mother, heard)
+        elif twin is not None:
+            heard = np.where(inside, _twin_bpm(twin, t_s), heard)
+    return heard
+
+
+def _twin_bpm(twin: Plan, t_s: Floats) -> Floats:
+    """Return the other twin's heart rate, bpm."""
+    window = twin.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
+    heart, strength = twin.composite(t_s, window), level(window.contractions, t_s)
+    first = round(float(t_s[0]) * ENGINE_HZ)
+    return heart_rate(
+        twin.patient, twin.streams, twin.behaviour, twin.fetus, first, heart, strength
+    )
+
+
+def _shown(
+    plan: Plan, block: int, t_s: Floats, measured: Floats, mask: NDArray[np.uint8]
+) -> Floats:
+    """Return what the monitor shows, given what it measured; after the first MARGIN samples."""
+    mask, t_s = mask[WARM_UP:], t_s[WARM_UP:]
+    shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)
+    shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
+    if (mask & MASK_BITS["outlier"]).any():
+        wild = wild_bpm(plan.patient, plan.streams, block, t_s)
+        shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
+    grid = plan.patient.at("sensor.grid_bpm", 0.0)
+    shown = np.clip(np.round(shown / grid) * grid, 50, 240)
+    held = (mask & MASK_BITS["hold"]).astype(bool)
+    if held.any():
+        shown = hold(plan.streams, block, shown, held, grid)
+    shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
+    return shown[MARGIN - WARM_UP :]
+
+
+def _wire(plan: Plan, block: int, shown: Floats, contractile: Floats) -> tuple[Floats, Floats]:
+    """Return uterus and spasms in the units of the profile (notes/signal_model.md 3).
+
+    *shown* has MARGIN samples before the block, in which a shown value may begin.
+    """
+    if plan.patient.words["sensor.profile"] == "original":
+        tenths = np.round(10 * np.clip(14.8 + 0.4 * shown[MARGIN:], 0, 60))
+        hiss = plan.streams.generator("sensor.spasms", block).standard_normal(BLOCK)
+        spasms = 20 + 1.5 * np.maximum(0, tenths / 10 - 28) + 0.5 * hiss
+        return tenths / 10, np.round(10 * spasms) / 10
+    grid = plan.patient.at("toco.grid", 0.0)
+    every = max(1, round(plan.patient.at("toco.update_s", 0.0) * ENGINE_HZ))
+    phase = int(every * plan.streams.generator("toco.update", 0).random())
+    age = (block * BLOCK - phase + np.arange(BLOCK)) % every
+    shown = shown[MARGIN + np.arange(BLOCK) - age]
+    return np.round(shown / grid) * grid, np.round(contractile * 2) / 2
+
+
+def _mask(episodes: list[Episode], t_s: Floats) -> NDArray[np.uint8]:
+    mask = np.zeros(len(t_s), np.uint8)
+    for episode in episodes:
+        low, high = np.searchsorted(t_s, (episode.onset_s, episode.end_s))
+        mask[low:high] |= MASK_BITS[episode.what]
+    return mask
