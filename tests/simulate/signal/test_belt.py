@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ctgkit.simulate import sensor as engine
+from ctgkit.simulate import block, sensor
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.scenario import parse_scenario
 from ctgkit.simulate.sensor import Sensor
@@ -20,7 +20,8 @@ def toco(scenario, index=0):
 def test_there_is_no_seam_between_blocks(name, monkeypatch):
     scenario = load_scenario(name)
     usual = toco(scenario)
-    monkeypatch.setattr(engine, "BLOCK", 1536)
+    for module in (block, sensor):
+        monkeypatch.setattr(module, "BLOCK", 1536)
     for one, other in zip(usual, toco(scenario), strict=True):
         np.testing.assert_array_equal(one, other)
 
