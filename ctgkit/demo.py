@@ -82,8 +82,8 @@ class DemoOptions:
     nodes: int | None = option(
         "--nodes",
         type=whole("N", 2, 9),
-        help="So many backends on a PostgreSQL (and NATS) of their own, which has to be installed:"
-        " kill one, and nothing happens.",
+        help="Run N backends on a temporary PostgreSQL (and NATS, if installed); PostgreSQL has to"
+        " be installed. Kill one: the others take over its sensors.",
     )
     as_json: bool = json_option("Print the summary as JSON; no live view.")
 

@@ -1,6 +1,7 @@
 """``ctgkit check``."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -23,14 +24,16 @@ STAYS_THERE = (
 )
 
 if TYPE_CHECKING:
-    from ctgkit.check.checks import Verdict
+    from ctgkit.check.checks import Check, Verdict
     from ctgkit.check.connection import Target
+    from ctgkit.check.launched import Launched
     from ctgkit.check.output import Judging
+    from ctgkit.profile.render import Renderer
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
 def check() -> None:
-    """Judge anybody's backend, ML service or sensor by PROTOCOL.md, clause by clause."""
+    """Check any backend, ML service or sensor against PROTOCOL.md, clause by clause."""
 
 
 @check.command(epilog="Example: ctgkit check backend http://127.0.0.1:8080 --only S-4 --json")
@@ -38,19 +41,21 @@ def check() -> None:
 @click.option(
     "--sensor-id",
     type=SENSOR_ID,
-    help="A sensor that the backend knows and nobody uses; default: the configuration's.",
+    help="A sensor that the backend knows and nothing else is using; default: from the"
+    " configuration.",
 )
 @click.option(
     "--token-file",
     type=File(exists=True),
-    help=f"File with its token; default ${TOKEN_VARIABLE}, then the configuration.",
+    help=f"File with the token of --sensor-id; default: ${TOKEN_VARIABLE}, then the configuration.",
 )
 @click.option(
     "--ml-listen",
     type=Address(),
-    help="Be the backend's ML service there; without it the clauses about it are skipped.",
+    help="Act as the backend's ML service there; without it the clauses about the ML service are"
+    " skipped.",
 )
-@click.option("--store", type=STORE, help="The backend's database, to read back what it stored.")
+@click.option("--store", type=STORE, help="The backend's database, to check what it stored.")
 @click.option(
     "--grace",
     "grace_s",
@@ -62,49 +67,49 @@ def check() -> None:
 @click.option(
     "--viewer-token-file",
     type=File(exists=True),
-    help="File with the viewers' token; default: the configuration's.",
+    help="File with the viewer token; default: the token in the configuration.",
 )
 @click.option(
     "--max-connections",
     type=whole("N", 1, 1000),
     metavar="N",
-    help="The backend's limit, to check what happens beyond.",
+    help="The backend's connection limit, to check what happens beyond it.",
 )
 @click.option(
     "--run",
     "run_command",
     metavar="CMD",
-    help="Start the backend with this command and stop it in the end; needed to judge how it"
+    help="Start the backend with this command and stop it at the end; needed to check how it"
     " starts, stops and survives kill -9.",
 )
 @click.option(
     "--run-ready-file",
     type=File(),
-    help="This file appears when CMD is ready; default: when its port answers.",
+    help="File that CMD creates once it is ready; default: ready when its port answers.",
 )
 @RUN_LOG
 @click.option(
     "--fuzz",
     type=whole("N", 1, 1_000_000),
     metavar="N",
-    help="Instead of the checks, play N random histories and shrink one that fails.",
+    help="Instead of the checks, play N random histories and shrink the first that fails.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of --fuzz.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of --fuzz.")
 @click.option(
     "--fuzz-out",
     type=OutFile(),
     default=Path("ctgkit-fuzz.jsonl"),
     show_default=True,
-    help="Where the shortest failing history goes, as a recording.",
+    help="File for the shortest failing history, as a recording.",
 )
 @judging_options
 def backend(url: str | None, judging: "Judging", **options: Any) -> int:
-    """Judge the backend at URL.
+    """Check the backend at URL.
 
-    It connects as sensors and viewers, sends good and bad samples, and says which clause is kept.
-    Use credentials that no real sensor uses meanwhile. Exit code 1 when a check failed, none
-    could be made, or one that you gave the means for could not be judged; 3 when nothing answers
-    at URL.
+    It connects as sensors and viewers, sends good and bad samples, and reports which clauses are
+    met. Use credentials that no real sensor is using. Exit code 1 if a check failed, if no check
+    could be made, or if one could not be decided although you gave the options it needs; 3 if
+    nothing answers at URL.
     """
     from ctgkit.check.backend.catalogue import BACKEND
     from ctgkit.check.profile import ANCESTOR
@@ -114,6 +119,8 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     checks = judging.selected(BACKEND)
     if judging.listing:
         return judging.list_checks(checks)
+    if judging.abroad:
+        return _backend_abroad(url, judging, checks, options)
     target = _target(url, ("/ws/sensor", "/ws"))
     plan = Plan(
         checks=checks,
@@ -124,8 +131,48 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     return carry_out(target.web_url, _judge_backend(target, plan, options), judging)
 
 
+def _backend_abroad(
+    url: str | None, judging: "Judging", checks: "Sequence[Check]", options: dict[str, Any]
+) -> int:
+    """Judge a backend that speaks what a profile says."""
+    from ctgkit.check.backend.catalogue import BACKEND
+    from ctgkit.check.foreign import checks_for
+    from ctgkit.profile.library import load_profile
+
+    for name in ("sensor_id", "token_file", "ml_listen", "store", "fuzz", "viewer_token_file"):
+        if options[name]:
+            shown = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{shown} cannot be combined with a profile of another wire")
+    renderer = load_profile(str(judging.abroad), url)
+    plan = Plan(
+        checks=checks_for(checks), excused={}, allowed=judging.allowed(BACKEND), judging=judging
+    )
+    judge = _judge_abroad(renderer, plan, options)
+    return carry_out(renderer.profile.url, judge, judging)
+
+
+async def _judge_abroad(
+    renderer: "Renderer", plan: Plan, options: dict[str, Any]
+) -> "list[Verdict]":
+    from ctgkit.check.connection import answers
+    from ctgkit.check.foreign import ForeignBench
+    from ctgkit.check.run import run_checks
+    from ctgkit.profile.library import read_secrets
+
+    judging, target = plan.judging, _target(renderer.profile.url.partition("{")[0])
+    secrets = read_secrets(renderer.profile, renderer.where)
+    launched = _launched(options, target, judging)
+    async with contextlib.AsyncExitStack() as stack:
+        if launched:
+            await stack.enter_async_context(launched.running())
+        bench = ForeignBench(target, renderer, secrets, judging.timeout_s, launched)
+        if not await answers(target, judging.wait_s):
+            raise Unreachable(renderer.profile.url, "nothing listens there")
+        with judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
+
+
 async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) -> "list[Verdict]":
-    from ctgkit.check.launched import Launched
     from ctgkit.check.probe import run_bench
     from ctgkit.check.rig import BenchSettings
     from ctgkit.check.run import run_checks
@@ -140,17 +187,10 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )
-    launched = options["run_command"] and Launched(
-        options["run_command"],
-        target,
-        options["run_log"],
-        options["run_ready_file"],
-        judging.wait_s or 30.0,
-        own_database=_nobody_says_where(options["store"]),
-    )
-    if not launched:
-        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
-    async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
+    launched = _launched(options, target, judging)
+    async with run_bench(settings, options["ml_listen"], launched, judging.wait_s) as bench:
+        if not launched:
+            click.echo(STAYS_THERE.format(url=target.web_url), err=True)
         if not options["fuzz"]:
             with judging.telling(len(plan.checks)) as tell:
                 return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
@@ -164,6 +204,22 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         for verdict in verdicts:
             tell_last(verdict)
         return verdicts
+
+
+def _launched(options: dict[str, Any], target: "Target", judging: "Judging") -> "Launched | None":
+    """Return the backend's process, where the user said how to start it."""
+    from ctgkit.check.launched import Launched
+
+    if not options["run_command"]:
+        return None
+    return Launched(
+        options["run_command"],
+        target,
+        options["run_log"],
+        options["run_ready_file"],
+        judging.wait_s or 30.0,
+        own_database=_nobody_says_where(options["store"]),
+    )
 
 
 def _nobody_says_where(store: Path | None) -> bool:
@@ -183,14 +239,15 @@ def _nobody_says_where(store: Path | None) -> bool:
 )
 @judging_options
 def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
-    """Judge the ML service at URL.
+    """Check the ML service at URL.
 
     It connects as a backend, plays minutes of data in a moment, and checks every answer. Exit code
-    1 when a check failed or none could be made, 3 when nothing answers at URL.
+    1 if a check failed or no check could be made, 3 if nothing answers at URL.
     """
     from ctgkit.check.profile import ANCESTOR_ML
     from ctgkit.check.service.catalogue import SERVICE
 
+    judging.no_abroad()
     checks = judging.selected(SERVICE)
     if judging.listing:
         return judging.list_checks(checks)
@@ -230,14 +287,15 @@ async def _judge_service(target: "Target", ml_format: Any, plan: Plan) -> "list[
     type=Address(),
     default="127.0.0.1:8080",
     show_default=True,
-    help="Be the sensor's backend there.",
+    help="Address at which to act as the sensor's backend.",
 )
-@click.option("--control", type=Address(), help="The sensor's control address, to judge H-3.")
+@click.option("--control", type=Address(), help="The sensor's control address, to check H-3.")
 @click.option(
     "--run",
     "run_command",
     metavar="CMD",
-    help="Start the sensor with this command and stop it in the end; without it start it yourself.",
+    help="Start the sensor with this command and stop it at the end; without it, start the sensor"
+    " yourself.",
 )
 @RUN_LOG
 @judging_options
@@ -247,15 +305,16 @@ def sensor(
     judging: "Judging",
     **options: Any,
 ) -> int:
-    """Judge a sensor: be the backend that it dials, and see what it does.
+    """Check a sensor, by acting as the backend that it connects to.
 
-    It has to send samples all the time, some a second. Any id and token are let in. It is refused,
-    cut off and ignored, and some of it takes its time: two minutes. Exit code 1 when a check
-    failed or none could be made.
+    The sensor has to send a few samples per second throughout. Any id and token are accepted. The
+    checks refuse, disconnect and ignore it; the run takes about two minutes. Exit code 1 if a check
+    failed or no check could be made.
     """
     from ctgkit.check.connection import Target
     from ctgkit.check.sensor.catalogue import SENSOR
 
+    judging.no_abroad()
     checks = judging.selected(SENSOR)
     if judging.listing:
         return judging.list_checks(checks)

@@ -22,40 +22,41 @@ def judging_options(command: Any) -> Any:
     """Add the options that all judging commands have."""
     for option in (
         click.option(
-            "--only", multiple=True, metavar="ID", help="A check, a clause, or its beginning: S-4."
+            "--only", multiple=True, metavar="ID", help="Check, clause or prefix to run, as S-4."
         ),
         click.option("--list", "listing", is_flag=True, help="List checks without running them."),
         click.option(
-            "--strict", is_flag=True, help="Abuse it too, and count a broken SHOULD as a failure."
+            "--strict", is_flag=True, help="Run stress checks too; a broken SHOULD is a failure."
         ),
         click.option(
             "--profile",
-            type=click.Choice(["specification", "ancestor"]),
             default="specification",
             show_default=True,
-            help="ancestor: what the original system decides otherwise is a warning.",
+            metavar="NAME|FILE.toml",
+            help="ancestor: deviations known from the original system are warnings. A profile of"
+            " `ctgkit profile`: only the clauses that don't depend on PROTOCOL's shapes.",
         ),
         click.option(
             "--allow",
             multiple=True,
             metavar="ID[=REASON]",
-            help="A known deviation, a check or a clause: a warning, never a failure.",
+            help="Known deviation: report a failure of this check or clause as a warning.",
         ),
         click.option(
             "--allow-file",
             type=File(exists=True),
-            help="File of known deviations: per line an ID and the reason.",
+            help="File of known deviations, each line an ID and the reason.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option(
             "--junit",
             type=OutFile(holds="JUnit XML", suffixes=(".xml",)),
-            help="Write JUnit XML too.",
+            help="Write the report as JUnit XML as well.",
         ),
         click.option(
             "--html",
             type=OutFile(holds="HTML", suffixes=(".html",)),
-            help="Write the report as one HTML page too.",
+            help="Write the report as an HTML page as well.",
         ),
         click.option(
             "--wait",
@@ -63,7 +64,7 @@ def judging_options(command: Any) -> Any:
             type=PAUSE,
             default=0.0,
             metavar="S",
-            help="Wait so long for the target to come up; with --run 30 s if not given.",
+            help="Wait up to S seconds for the target to come up; default with --run: 30.",
         ),
         click.option(
             "--timeout",
@@ -72,7 +73,7 @@ def judging_options(command: Any) -> Any:
             default=3.0,
             show_default=True,
             metavar="S",
-            help="How long to wait for each thing that is expected.",
+            help="How long to wait for each expected message or event.",
         ),
     ):
         command = option(command)
@@ -125,5 +126,5 @@ RUN_LOG = click.option(
     type=OutFile(),
     default=Path("ctgkit-check-run.log"),
     show_default=True,
-    help="Gets what CMD writes to stdout and stderr.",
+    help="File for the output of CMD (stdout and stderr).",
 )

@@ -48,7 +48,7 @@ SECTIONS = {
     "Test": {
         "check": (
             "ctgkit.check.command:check",
-            "Check a backend or ML service against the protocol.",
+            "Check a backend, ML service or sensor.",
         ),
         "score": ("ctgkit.score.command:score", "Score an analyzer against the truth."),
         "bench": ("ctgkit.bench.command:bench", "Find how many sensors a backend can handle."),

@@ -277,6 +277,11 @@ class SocketLinks:
         except (KeyError, ConnectionClosed):
             raise Unreachable(shown_url(url), "the connection was lost") from None
 
+    async def all_read_so_far(self) -> None:
+        """Wait until the other side has read what was sent over all connections."""
+        for url in self._open:
+            await self.read_so_far(url)
+
     async def _pause(self, url: str) -> None:
         """Wait before dialling again, longer where connections don't last."""
         if asyncio.get_running_loop().time() > self._opened_s[url] + STEADY_S:

@@ -120,9 +120,10 @@ class Ward:
         ]
 
     async def start(self, number, *options, **more):
+        ml = () if "--ml" in self.options else ("--ml", "none")
         process = self.system.start(
             "serve", "--port", self.ports[number], "--store", self.dsn, "--node", f"n{number}",
-            "--ml", "none", *self.options, *options,
+            *ml, *self.options, *options,
             env=self.environment | more.pop("env", {}), **more,
         )  # fmt: skip
         self.nodes[number] = await process.announced()
