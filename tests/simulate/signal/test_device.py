@@ -1,5 +1,7 @@
 """What monitors do around gaps, and how the heart falls and recovers."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from ctgkit.simulate.signal.stream import Streams
 MONITORS = ("intrapartum-ultrasound", "intrapartum-electrode", "labour")
 
 
+@cache
 def hours_of(name, sensors=10, minutes=70, seed=4):
     scenario = load_scenario(name)
     return [Sensor(scenario, seed=seed, index=i).render(0, minutes * 240) for i in range(sensors)]
@@ -126,3 +129,30 @@ def test_nothing_shows_where_blocks_meet(name):
     assert len(borders) > 35
     assert abs(np.mean(borders == 0) - np.mean(others == 0)) < 0.15
     assert np.mean(borders > np.percentile(others, 95)) < 0.15
+
+
+def test_the_heart_rate_changes_more_beside_gaps():
+    """Real: over 4 s before the repeated value, and after a gap, 1.2 to 1.9 times as much."""
+    before, after, usual = [], [], []
+    for run in hours_of("intrapartum-ultrasound"):
+        heart = run.chunk.fhr_bpm
+        held = (run.truth.mask & MASK_BITS["hold"]) > 0
+        starts = np.flatnonzero(held[1:] & ~held[:-1])
+        before += list(heart[starts[starts > 16]] - heart[starts[starts > 16] - 16])
+        ends = np.array([b for _, b in gaps(heart) if b < len(heart) - 16])
+        after += list(heart[ends + 16] - heart[ends])
+        usual += list(heart[16:] - heart[:-16])
+    before, after, usual = (np.nanmedian(np.abs(x)) for x in (before, after, usual))
+    assert 1.2 < before / usual < 2.2
+    assert 1.1 < after / usual < 2.2
+
+
+def test_a_gap_ends_with_a_new_value():
+    """Real: 12 % of the values after gaps are replaced within 250 ms; elsewhere 33 %. Ours: 21."""
+    steps = [
+        run.chunk.fhr_bpm[b + 1] - run.chunk.fhr_bpm[b]
+        for run in hours_of("intrapartum-ultrasound")
+        for _, b in gaps(run.chunk.fhr_bpm)
+        if b < len(run.chunk.fhr_bpm) - 1
+    ]
+    assert np.nanmean(np.array(steps) == 0) > 0.74
