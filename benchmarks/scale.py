@@ -4,15 +4,17 @@ Decode → store (full durability) → ML service that answers at once → one v
 bare websockets receive loop under the same load. Sensors speak the specification's protocol; what
 acknowledging each sample adds, a write to each sensor's own socket, is shown for one size.
 `--out DIR` keeps scale.csv and scale.png.
-The load and the ML service need a core of their own: with two cores the largest fleets crowd out
-what is measured, which shows in the latency rather than in the processor time.
+The load, the viewer and the ML service share one core, what is measured has the other one: with
+the largest fleets the load's core is the first to be full, which shows in the latency.
 """
 
 import csv
+import os
 import statistics
 
 from benchmarks.load import RATE_HZ, Role
 from benchmarks.measure import Figure, alternate, cpu_s
+from benchmarks.rivals import BACKEND_CORE, LOAD_CORE, on_core
 from benchmarks.system import running
 
 SENSORS, SECONDS = (10, 100, 500, 1_000, 2_000, 5_000), 8.0
@@ -24,6 +26,7 @@ def paced_once(url, pid, credentials, seconds, first, watch, acks=False):
     """Return what the load saw, and the server's processor µs per sample."""
     arguments = {"url": url, "credentials": credentials, "seconds": seconds}
     with Role("pace", **arguments, first=first, watch=watch, acks=acks) as load:
+        apart(load.pid, LOAD_CORE)
         before = cpu_s(pid)
         load.go()
         seen = load.heard()
@@ -33,12 +36,21 @@ def paced_once(url, pid, credentials, seconds, first, watch, acks=False):
     return seen
 
 
+def apart(pid, core):
+    """Keep a process on its core, where there are two."""
+    if (os.cpu_count() or 1) > 1:
+        on_core(pid, core)
+
+
 def point(options, sensors, acks=False):
     """Return [(ours, floor), …] for a number of sensors, each as :func:`paced_once` says."""
     seconds = 0.5 if options.quick else SECONDS
     with Role("answer") as ml, Role("receive") as bare:
+        apart(ml.pid, LOAD_CORE)
+        apart(bare.pid, BACKEND_CORE)
         ml_url = ml.first.replace("http", "ws", 1)
         with running(sensors, options.directory, ml_url) as (system, backend, credentials):
+            apart(backend.pid, BACKEND_CORE)
             pairs = alternate(
                 lambda n: paced_once(
                     backend.url,

@@ -154,7 +154,8 @@ def _database(config: Config) -> Finding:
             if not where.exists():
                 return Finding("database", state, f"{text}; made at the first start")
         with opened(where) as reader:
-            text += f", {len(reader.examinations())} examinations"
+            held = len(reader.examinations())
+            text += f", {held} examination{'s' * (held != 1)}"
     except CtgkitError as error:
         return Finding("database", "problem", str(error))
     return Finding("database", state, text)

@@ -42,6 +42,18 @@ class Dsn:
         user, _, _ = parts.netloc.rpartition("@")
         return ":" in user or any(k.lower() in _SECRET for k, _ in _pairs(parts.query))
 
+    @property
+    def password(self) -> str:
+        """The password that it holds, for a program that takes it from PGPASSWORD; "" if none.
+
+        >>> Dsn("postgresql://ctg:a%20b@db/ward").password, Dsn("postgresql://db/w?password=x").password
+        ('a b', 'x')
+        """
+        parts = urlsplit(self.text)
+        user, _, _ = parts.netloc.rpartition("@")
+        stands = unquote(user.partition(":")[2])
+        return stands or dict(_pairs(parts.query)).get("password", "")
+
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     return parse_qsl(query, keep_blank_values=True)

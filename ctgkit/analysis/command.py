@@ -1,7 +1,9 @@
 """``ctgkit analyze``: the analyzer over a recording, without any network."""
 
+import functools
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +13,9 @@ import click
 from ctgkit import private
 from ctgkit.analysis import event_table
 from ctgkit.analysis.choices import guideline_option
+from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
-from ctgkit.cli.progress import progress
+from ctgkit.cli.progress import counted, progress
 from ctgkit.cli.types import OutFile, Recorded, whole_seconds
 from ctgkit.dsn import Dsn
 from ctgkit.recording.reading_options import ChoosingOptions
@@ -30,7 +33,9 @@ def lag_option(help_text: str) -> Any:
 class AnalyzeOptions(ChoosingOptions):
     """Options of `ctgkit analyze`."""
 
-    file: Path | Dsn = argument(type=Recorded())
+    files: tuple[Path | Dsn, ...] = argument(
+        type=Recorded(), nargs=-1, required=True, metavar="FILE..."
+    )
     guideline: str = guideline_option("Guideline for the classification.")
     lag_s: int = lag_option("Report events and baseline as they are known S seconds later.")
     lang: Literal["en", "ru"] = option(
@@ -49,6 +54,7 @@ class AnalyzeOptions(ChoosingOptions):
         "--events", is_flag=True, section=OUTPUT, help="Show a table of the events as well."
     )
     as_json: bool = json_option("Print everything as one JSON object.")
+    jobs: int | None = jobs_option("files")
     explain: bool = option(
         "--explain",
         is_flag=True,
@@ -59,12 +65,35 @@ class AnalyzeOptions(ChoosingOptions):
 
 @command(AnalyzeOptions, example="ctgkit analyze recording.csv.gz --events --out events.csv")
 def analyze(options: AnalyzeOptions) -> None:
-    """Analyse a recording: baseline, events, class, alerts and their evidence.
+    """Analyse recordings: baseline, events, class, alerts and their evidence.
 
     FILE is a recording of any format that `ctgkit convert` reads. The result is what `ctgkit ml`
-    would have reported live. Twins, or several sensors, are analysed separately: --json then prints
-    one object per line. A test tool, not a medical device.
+    would have reported live. Several files, twins, or several sensors, are analysed separately:
+    --json then prints one object per line. A test tool, not a medical device.
     """
+    files, results = options.files, []
+    if len(files) > 1 and Path("-") in files:
+        raise click.UsageError("-, standard input, goes with no other FILE")
+    if len(files) == 1:
+        analysed = _analysed(options, files[0])
+    else:
+        work = functools.partial(_analysed_there, options)
+        done = counted(in_order(work, files, options.jobs), "analysing", "files", len(files))
+        analysed = itertools.chain.from_iterable(done)
+    for result, text in analysed:
+        results.append(result)
+        click.echo(text)
+    if options.out is not None:
+        private.write_text(options.out, _file_text(options.out, results))
+
+
+def _analysed_there(options: AnalyzeOptions, file: Path | Dsn) -> list[tuple[dict[str, Any], str]]:
+    """Do the same with a file in a process of its own."""
+    return list(_analysed(options, file))
+
+
+def _analysed(options: AnalyzeOptions, file: Path | Dsn) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield what is said of each recording of a file, and what is shown of it."""
     from ctgkit.analysis.analyzer import AnalyzerSettings
     from ctgkit.analysis.explain import as_text, explanation
     from ctgkit.analysis.report import analyze as analyze_recording
@@ -74,8 +103,6 @@ def analyze(options: AnalyzeOptions) -> None:
     settings = AnalyzerSettings(
         guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
     )
-    results = []
-    file = options.file
     rest = read_chosen(file, options.reading(), options.sensor)
     ahead = list(itertools.islice(rest, 2))
     for number, recording in enumerate(itertools.chain(ahead, rest), 1):
@@ -85,17 +112,15 @@ def analyze(options: AnalyzeOptions) -> None:
         result = {"recording": name, **report.as_dict()}
         if options.explain:
             result["explanation"] = explanation(report)
-        results.append(result)
         if options.as_json:
-            click.echo(json.dumps(result, ensure_ascii=False))
+            yield result, json.dumps(result, ensure_ascii=False)
             continue
-        click.echo(_summary(report, result))
+        parts = [_summary(report, result)]
         if options.events:
-            click.echo("\n" + event_table.as_text(result))
+            parts.append("\n" + event_table.as_text(result))
         if options.explain:
-            click.echo("\n".join(["", *as_text(report)]))
-    if options.out is not None:
-        private.write_text(options.out, _file_text(options.out, results))
+            parts.append("\n".join(["", *as_text(report)]))
+        yield result, "\n".join(parts)
 
 
 def _file_text(out: Path, results: list[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """``ctgkit check``."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -23,9 +24,11 @@ STAYS_THERE = (
 )
 
 if TYPE_CHECKING:
-    from ctgkit.check.checks import Verdict
+    from ctgkit.check.checks import Check, Verdict
     from ctgkit.check.connection import Target
+    from ctgkit.check.launched import Launched
     from ctgkit.check.output import Judging
+    from ctgkit.profile.render import Renderer
 
 
 @click.group(epilog="Example: ctgkit check backend ws://127.0.0.1:8080")
@@ -116,6 +119,8 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     checks = judging.selected(BACKEND)
     if judging.listing:
         return judging.list_checks(checks)
+    if judging.abroad:
+        return _backend_abroad(url, judging, checks, options)
     target = _target(url, ("/ws/sensor", "/ws"))
     plan = Plan(
         checks=checks,
@@ -126,8 +131,48 @@ def backend(url: str | None, judging: "Judging", **options: Any) -> int:
     return carry_out(target.web_url, _judge_backend(target, plan, options), judging)
 
 
+def _backend_abroad(
+    url: str | None, judging: "Judging", checks: "Sequence[Check]", options: dict[str, Any]
+) -> int:
+    """Judge a backend that speaks what a profile says."""
+    from ctgkit.check.backend.catalogue import BACKEND
+    from ctgkit.check.foreign import checks_for
+    from ctgkit.profile.library import load_profile
+
+    for name in ("sensor_id", "token_file", "ml_listen", "store", "fuzz", "viewer_token_file"):
+        if options[name]:
+            shown = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{shown} cannot be combined with a profile of another wire")
+    renderer = load_profile(str(judging.abroad), url)
+    plan = Plan(
+        checks=checks_for(checks), excused={}, allowed=judging.allowed(BACKEND), judging=judging
+    )
+    judge = _judge_abroad(renderer, plan, options)
+    return carry_out(renderer.profile.url, judge, judging)
+
+
+async def _judge_abroad(
+    renderer: "Renderer", plan: Plan, options: dict[str, Any]
+) -> "list[Verdict]":
+    from ctgkit.check.connection import answers
+    from ctgkit.check.foreign import ForeignBench
+    from ctgkit.check.run import run_checks
+    from ctgkit.profile.library import read_secrets
+
+    judging, target = plan.judging, _target(renderer.profile.url.partition("{")[0])
+    secrets = read_secrets(renderer.profile, renderer.where)
+    launched = _launched(options, target, judging)
+    async with contextlib.AsyncExitStack() as stack:
+        if launched:
+            await stack.enter_async_context(launched.running())
+        bench = ForeignBench(target, renderer, secrets, judging.timeout_s, launched)
+        if not await answers(target, judging.wait_s):
+            raise Unreachable(renderer.profile.url, "nothing listens there")
+        with judging.telling(len(plan.checks)) as tell:
+            return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
+
+
 async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) -> "list[Verdict]":
-    from ctgkit.check.launched import Launched
     from ctgkit.check.probe import run_bench
     from ctgkit.check.rig import BenchSettings
     from ctgkit.check.run import run_checks
@@ -142,17 +187,10 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )
-    launched = options["run_command"] and Launched(
-        options["run_command"],
-        target,
-        options["run_log"],
-        options["run_ready_file"],
-        judging.wait_s or 30.0,
-        own_database=_nobody_says_where(options["store"]),
-    )
-    if not launched:
-        click.echo(STAYS_THERE.format(url=target.web_url), err=True)
-    async with run_bench(settings, options["ml_listen"], launched or None, judging.wait_s) as bench:
+    launched = _launched(options, target, judging)
+    async with run_bench(settings, options["ml_listen"], launched, judging.wait_s) as bench:
+        if not launched:
+            click.echo(STAYS_THERE.format(url=target.web_url), err=True)
         if not options["fuzz"]:
             with judging.telling(len(plan.checks)) as tell:
                 return await run_checks(bench, plan.checks, tell, plan.excused, plan.allowed)
@@ -166,6 +204,22 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         for verdict in verdicts:
             tell_last(verdict)
         return verdicts
+
+
+def _launched(options: dict[str, Any], target: "Target", judging: "Judging") -> "Launched | None":
+    """Return the backend's process, where the user said how to start it."""
+    from ctgkit.check.launched import Launched
+
+    if not options["run_command"]:
+        return None
+    return Launched(
+        options["run_command"],
+        target,
+        options["run_log"],
+        options["run_ready_file"],
+        judging.wait_s or 30.0,
+        own_database=_nobody_says_where(options["store"]),
+    )
 
 
 def _nobody_says_where(store: Path | None) -> bool:
@@ -193,6 +247,7 @@ def ml(url: str | None, ml_format: Any, judging: "Judging") -> int:
     from ctgkit.check.profile import ANCESTOR_ML
     from ctgkit.check.service.catalogue import SERVICE
 
+    judging.no_abroad()
     checks = judging.selected(SERVICE)
     if judging.listing:
         return judging.list_checks(checks)
@@ -259,6 +314,7 @@ def sensor(
     from ctgkit.check.connection import Target
     from ctgkit.check.sensor.catalogue import SENSOR
 
+    judging.no_abroad()
     checks = judging.selected(SENSOR)
     if judging.listing:
         return judging.list_checks(checks)

@@ -30,10 +30,11 @@ def judging_options(command: Any) -> Any:
         ),
         click.option(
             "--profile",
-            type=click.Choice(["specification", "ancestor"]),
             default="specification",
             show_default=True,
-            help="ancestor: deviations known from the original system are warnings.",
+            metavar="NAME|FILE.toml",
+            help="ancestor: deviations known from the original system are warnings. A profile of"
+            " `ctgkit profile`: only the clauses that don't depend on PROTOCOL's shapes.",
         ),
         click.option(
             "--allow",

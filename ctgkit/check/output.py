@@ -48,6 +48,18 @@ class Judging:
         """Whether the original system is judged."""
         return self.profile == "ancestor"
 
+    @property
+    def abroad(self) -> str | None:
+        """The profile of another wire, if there is one."""
+        return None if self.profile in ("specification", "ancestor") else self.profile
+
+    def no_abroad(self) -> None:
+        """Refuse a profile of another wire where only our own is judged."""
+        if self.abroad:
+            raise click.BadParameter(
+                f"{self.profile!r} is neither specification nor ancestor", param_hint="--profile"
+            )
+
     def selected(self, catalogue: Catalogue) -> list[Check]:
         """Return the checks that are asked for."""
         try:

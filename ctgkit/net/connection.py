@@ -18,7 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import CONNECTING, OPEN, Side
 
-from ctgkit.net.messages import other_frames, whole_messages
+from ctgkit.net.budget import FLOODER_CLOSES_S, MESSAGE_MIN_BYTES, UNREAD_PONGS_MAX_BYTES, Budget
+from ctgkit.net.messages import only_message, other_frames, whole_messages
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +38,6 @@ UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
 LARGE_BYTES = 1024
 """Messages of this size are worth adding up."""
-IDLE_FRAMES_MAX, IDLE_FRAMES_PER_S = 1_000, 100.0
-"""Frames that say nothing which a peer may send at once, and per second in the long run. Chosen:
-a ping per sample at 8.33 Hz is twelve times less, and a thousand cost 5 ms."""
-MESSAGE_MIN_BYTES = 16
-"""A data frame below this says nothing: the shortest message of the protocol is longer."""
-FLOODER_CLOSES_S = 1.0
-"""How long a peer that is closed for flooding may take to hang up, seconds."""
-UNREAD_PONGS_MAX_BYTES = 1 << 20
-"""Answers to pings that may wait for a peer to read them. Chosen: a ping per 20 s is usual."""
 
 
 class FairConnection(Connection):
@@ -84,8 +76,7 @@ class FairConnection(Connection):
     _flooded = False
     _large = False
     _idle_frames = 0
-    _idle_frames_left: float = IDLE_FRAMES_MAX
-    _idle_frames_at_s = 0.0
+    _budget: Budget | None = None
     _unread_pongs = 0
     """Bytes that were answered here since the peer had read everything."""
 
@@ -150,6 +141,8 @@ class FairConnection(Connection):
         """Parse what came, or the first part of it."""
         if self._flooded:
             return
+        if self._sink is not None and len(data) < LARGE_BYTES and self._takes_alone(data):
+            return
         if self._rest:
             self._rest = self._rest[self._rest_at :] + data
             self._rest_at = 0
@@ -158,6 +151,23 @@ class FairConnection(Connection):
         else:
             self._rest = data
         self._go_on()
+
+    def _takes_alone(self, data: bytes) -> bool:
+        """Hand over a message that came alone, unless something is before it."""
+        protocol = self.protocol
+        if self._rest or self._owed or self._held is not None or len(self.recv_messages.frames):
+            return False
+        if protocol.state is not OPEN or protocol.extensions or protocol.debug:
+            return False
+        longest = self._longest or self._measured()
+        message = only_message(data, masked=self._is_masked)
+        fits = message and self.message_min_bytes <= len(message) <= longest
+        if not message or not fits or protocol.current_size is not None:
+            return False
+        self._hand_over([message], data[0])
+        if self._is_full():
+            self._read_or_pause(has_more=False)
+        return True
 
     def _next_turn(self) -> None:
         if self._turn is None:
@@ -178,6 +188,10 @@ class FairConnection(Connection):
         has_more = bool(rest) and not is_cut
         if has_more and not self._must_wait():
             self._next_turn()
+        self._read_or_pause(has_more=has_more)
+
+    def _read_or_pause(self, *, has_more: bool) -> None:
+        """Have the transport read, unless something waits, or somebody."""
         reads = not (has_more or self._is_full())
         if reads is not self._reads and not self.transport.is_closing():
             self._reads = reads
@@ -336,12 +350,9 @@ class FairConnection(Connection):
 
     def _spend(self) -> None:
         """Take frames that say nothing from the budget; close when it is used up."""
-        now_s = self.loop.time()
-        since_s, self._idle_frames_at_s = now_s - self._idle_frames_at_s, now_s
-        left = min(self._idle_frames_left + since_s * IDLE_FRAMES_PER_S, IDLE_FRAMES_MAX)
-        self._idle_frames_left = left = left - self._idle_frames
-        self._idle_frames = 0
-        if left < 0 and not self._flooded:
+        budget = self._budget = self._budget or Budget()
+        frames, self._idle_frames = self._idle_frames, 0
+        if budget.spend(frames, self.loop.time()) and not self._flooded:
             self._flooded = True
             self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many frames that say nothing")
             self._answer()

@@ -57,6 +57,27 @@ def whole_messages(
     return messages, at
 
 
+def only_message(data: bytes, *, masked: bool) -> bytes | None:
+    """Return the message when *data* is one whole one and nothing else, as at 4 Hz nearly always.
+
+    >>> only_message(bytes((TEXT, 7)) + b'{"a":1}', masked=False)
+    b'{"a":1}'
+    >>> only_message(bytes((TEXT, 7)) + b'{"a":1}.', masked=False) is None
+    True
+    """
+    size = len(data)
+    if size < 8 or (data[0] != TEXT and data[0] != BINARY):
+        return None
+    length, start = data[1] ^ (_MASKED if masked else 0), 6 if masked else 2
+    if length == 126:
+        length, start = data[2] << 8 | data[3], start + 2
+    elif length > 125:
+        return None
+    if start + length != size:
+        return None
+    return apply_mask(data[start:], data[start - 4 : start]) if masked else data[start:]
+
+
 def other_frames(
     data: bytes, at: int, *, masked: bool, most: int, most_bytes: int, longest: int
 ) -> tuple[int, int, int]:

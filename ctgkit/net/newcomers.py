@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from websockets.asyncio.server import Server, ServerConnection
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from ctgkit.net.connection import FairConnection
@@ -42,6 +43,8 @@ class BoundedConnection(FairConnection, ServerConnection):
     )
     """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
     _request_bytes = 0
+    on_ping: Callable[[], None] | None = None
+    """Called when the peer pings."""
 
     async def handshake(
         self, process_request: Answerer | None = None, *arguments: Any, **more: Any
@@ -63,6 +66,12 @@ class BoundedConnection(FairConnection, ServerConnection):
             waiting.pop(self, None)
             if self._rest:
                 self._next_turn()
+
+    def process_event(self, event: Any) -> None:
+        """Pass a frame on; tell of a ping."""
+        super().process_event(event)
+        if self.on_ping is not None and isinstance(event, Frame) and event.opcode is Opcode.PING:
+            self.on_ping()
 
     def _must_wait(self) -> bool:
         return super()._must_wait() or (self.request is not None and self.response is None)

@@ -1,5 +1,6 @@
 """Where profiles are found: in the package, or in a file of the user's; and their secrets."""
 
+import hashlib
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +33,11 @@ def profile_text(name_or_path: str) -> str:
         shapes = files("ctgkit.profile").joinpath("shapes")
         return shapes.joinpath(name_or_path + ".toml").read_text(encoding="utf-8")
     return toml.read_text(Path(name_or_path))
+
+
+def profile_digest(name_or_path: str) -> str:
+    """Return what tells one profile's text from another's."""
+    return hashlib.sha256(profile_text(name_or_path).encode()).hexdigest()[:16]
 
 
 def load_profile(name_or_path: str, url: str | None = None) -> Renderer:

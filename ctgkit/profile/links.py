@@ -22,7 +22,7 @@ from websockets.frames import CloseCode
 from ctgkit.errors import CtgkitError, MissingExtra, Unreachable
 from ctgkit.net.backoff import Backoff
 from ctgkit.net.client import NotConnected, dial, why_failed
-from ctgkit.profile.render import Outgoing, Session
+from ctgkit.profile.session import Outgoing, Session
 
 if TYPE_CHECKING:
     import httpx
@@ -276,6 +276,11 @@ class SocketLinks:
             raise Unreachable(shown_url(url), f"no pong within {READ_MAX_S:g} s") from None
         except (KeyError, ConnectionClosed):
             raise Unreachable(shown_url(url), "the connection was lost") from None
+
+    async def all_read_so_far(self) -> None:
+        """Wait until the other side has read what was sent over all connections."""
+        for url in self._open:
+            await self.read_so_far(url)
 
     async def _pause(self, url: str) -> None:
         """Wait before dialling again, longer where connections don't last."""

@@ -12,7 +12,7 @@ import click
 from ctgkit.cli.options import argument, command, json_option, option
 from ctgkit.cli.types import Recorded
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError, printable
+from ctgkit.errors import MissingExtra, RecordingError, printable
 from ctgkit.recording.reading_options import RatedReadingOptions
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _losses(recordings: "Sequence[Recording]") -> dict[str, list[str]]:
                 lost[name] = registry.write(recordings, path)
             except RecordingError as error:
                 lost[name] = [f"cannot be written: {error.reason}"]
+            except MissingExtra as error:
+                lost[name] = [f"not tried, pip install 'ctgkit[{error.extra}]' brings it"]
     return lost
 
 

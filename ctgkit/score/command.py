@@ -1,5 +1,6 @@
 """``ctgkit score``."""
 
+import functools
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ctgkit.analysis.command import lag_option
+from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
 from ctgkit.cli.progress import counted
 from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
@@ -169,6 +171,7 @@ class ScoreOptions:
         help="Write JUnit XML to FILE as well.",
     )
     as_json: bool = json_option("Print one JSON object.")
+    jobs: int | None = jobs_option("recordings that our own analyzer reads")
 
 
 @command(
@@ -195,7 +198,7 @@ def score(options: ScoreOptions) -> int:
         raise click.UsageError("--max-time and --resume go with --ml")
     earlier = _earlier(options.against)
     if options.truth is not None and options.url is None:
-        played = Played(_read(options.truth, options.results, options.lag_s))
+        played = Played(_read(options.truth, options.results, options.lag_s, options.jobs))
     elif options.truth is None and options.url is not None:
         played = _played(options, options.url)
     else:
@@ -247,19 +250,19 @@ def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Compari
     return compared
 
 
-def _read(truth: Path, results: Path | None, lag_s: int) -> "list[Score]":
-    from ctgkit.score.reading import analyzed, compare, read_cases, read_results
-    from ctgkit.score.scoring import score as score_one
+def _read(truth: Path, results: Path | None, lag_s: int, jobs: int | None) -> "list[Score]":
+    from ctgkit.score.reading import compare, read_cases, read_results, score_ours
 
     cases = read_cases(truth)
     if results is not None:
         return compare(cases, read_results(results))
-    every = counted(cases, "scoring", "recordings", len(cases))
-    return [score_one(case.truth, analyzed(case, float(lag_s))) for case in every]
+    work = functools.partial(score_ours, lag_s=float(lag_s))
+    return list(counted(in_order(work, cases, jobs), "scoring", "recordings", len(cases)))
 
 
 def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.net.eventloop import run
+    from ctgkit.profile.library import profile_digest
     from ctgkit.score import progress
     from ctgkit.score.scoring import Played
     from ctgkit.score.service import PlaySettings, play, play_in_turn
@@ -277,7 +280,13 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     )
     file = options.resume
     speed = "max" if options.speed == math.inf else options.speed
-    asked = {"seed": settings.seed, "duration_s": settings.duration_s, "speed": speed}
+    asked = {
+        "service": url,
+        "profile": options.profile and profile_digest(options.profile),
+        "seed": settings.seed,
+        "duration_s": settings.duration_s,
+        "speed": speed,
+    }
     done = {} if file is None else progress.load(file, asked)
 
     def keep(scores: "dict[str, Score]") -> None:

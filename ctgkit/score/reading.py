@@ -218,6 +218,11 @@ def analyzed(case: Case, lag_s: float) -> Results:
     return from_report(msgspec.json.encode(report.as_dict()))
 
 
+def score_ours(case: Case, lag_s: float) -> Score:
+    """Return the score of :func:`analyzed`."""
+    return score(case.truth, analyzed(case, lag_s))
+
+
 def _recording(case: Case) -> Recording:
     path = case.path
     candidates = [path] if _is_recording(path) else sorted(path.parent.iterdir())

@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from ctgkit.clock import monotonic_s
 from ctgkit.errors import Unreachable, WireError, excerpt
@@ -29,6 +30,8 @@ from ctgkit.sensor.outbox import Outbox
 from ctgkit.sensor.pacing import Feed
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.wire import (
+    ACKS_HEADER,
+    GROUPED,
     SENSOR_ID_PARAMETER,
     STREAM_HEADER,
     SUBPROTOCOL,
@@ -59,6 +62,8 @@ STOP_FLUSH_S = 3.0
 which service managers kill."""
 
 CLOSE_TIMEOUT_S = 2.0
+GROUPED_FROM = 256
+"""Window from which on one acknowledgement may stand for several samples."""
 REASONS_MAX = 20
 """Reasons of rejections that are told apart."""
 REPLACED = 4409
@@ -122,6 +127,8 @@ class SensorClient:
         self._random = random.Random(f"{settings.seed}/{number}")
         self._connection: SensorEnd | None = None
         self._acks = False
+        self._asked: SensorEnd | None = None
+        """Over which connection it asked for what is still to be acknowledged."""
         self._waits_since_s = math.inf
         """Since when acknowledgements have been waited for; infinite while nothing is in flight."""
         self._backoff = Backoff(jitter=self._random.random)
@@ -238,6 +245,15 @@ class SensorClient:
             self._ended.set()
             if not len(self.outbox) and not (self.bad_line and self.bad_line.holds):
                 self._settled.set()
+            elif self._connection is not None and not self.outbox.has_unsent:
+                self._ask(self._connection)
+
+    def _ask(self, connection: SensorEnd) -> None:
+        """Have the last samples acknowledged at once (PROTOCOL S-6.3): nothing comes after them."""
+        if self._asked is not connection and connection.state is State.OPEN:
+            self._asked = connection
+            connection.protocol.send_ping(b"")
+            connection.transport.write(b"".join(connection.protocol.data_to_send()))
 
     async def _keep_linked(self, connect_timeout_s: float) -> None:
         """Dial, use the connection until it is lost, and again."""
@@ -285,13 +301,16 @@ class SensorClient:
         parts = urlsplit(self._settings.url)
         query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
+        headers = {TOKEN_HEADER: self._token, STREAM_HEADER: self._stream}
+        if self.bad_line is None and self._settings.window >= GROUPED_FROM:
+            headers[ACKS_HEADER] = GROUPED
         made_by: type[SensorEnd] = SensorEnd
         if self.bad_line is not None:
             made_by = await self.bad_line.before_dialling()
         return await dial(
             urlunsplit(parts._replace(query=query)),
             kind=made_by,
-            headers={TOKEN_HEADER: self._token, STREAM_HEADER: self._stream},
+            headers=headers,
             offers=[SUBPROTOCOL],
             close_timeout_s=CLOSE_TIMEOUT_S,
             write_limit=4 * WRITE_BUFFER_BYTES,  # pump() stops earlier, so nobody ever waits

@@ -118,7 +118,7 @@ class PageApi:
         hint = start_hint(self._sensors)
         archive = self._store.archive
         past = archive is not None
-        paper = archive is not None and archive.path is not None and can_print()
+        paper = archive is not None and can_print()
         said = {"sensors": known, "start_hint": hint, "past": past}
         return json_answer(said | {"paper": paper})
 
@@ -219,8 +219,6 @@ class PageApi:
         if not can_print():
             return problem(404, "the paper extra isn't installed: pip install 'ctgkit[paper]'")
         archive = self._archive
-        if archive.path is None:
-            return problem(404, "with this database, the live page can't print")
         if wanted.sensor not in await archive.sensors_of(wanted.examination):
             return problem(404, "there is no such examination, or no such sensor in it")
         await self._store.settled()
@@ -232,7 +230,7 @@ class PageApi:
             if before is None:
                 break
         events = (await asyncio.to_thread(events_of, said)).get(wanted.sensor, [])
-        return await self._printer.pdf(archive.path, wanted, events)
+        return await self._printer.pdf(archive.place, wanted, events)
 
     async def _examinations(self, query: Query) -> Answer:
         search, before = first(query, "search")[:SEARCH_MAX_CHARS].strip(), whole(query, "before")

@@ -11,13 +11,14 @@ import os
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ctgkit.display import EVENT_SIGNS, FHR_SCALES
+from ctgkit.dsn import Dsn
 from ctgkit.errors import excerpt
 from ctgkit.events import Event
 from ctgkit.net.http import Answer, json_answer, problem
@@ -50,13 +51,13 @@ class Printer:
             await asyncio.Event().wait()
 
     async def pdf(
-        self, database: Path, wanted: PaperQuery, events: Sequence[dict[str, Any]]
+        self, database: Path | Dsn, wanted: PaperQuery, events: Sequence[dict[str, Any]]
     ) -> Answer:
         """Return the sheets, or 202 while they are being drawn.
 
         Parameters
         ----------
-        database : Path
+        database : Path or Dsn
             Where the examination is stored.
         wanted : PaperQuery
             Which stretch of it.
@@ -76,14 +77,14 @@ class Printer:
         return self._jobs.pop(wanted).result()
 
     async def _draw(
-        self, database: Path, wanted: PaperQuery, events: Sequence[dict[str, Any]]
+        self, database: Path | Dsn, wanted: PaperQuery, events: Sequence[dict[str, Any]]
     ) -> Answer:
         try:
             async with self._turn:
                 with tempfile.TemporaryDirectory(prefix="ctgkit-paper-") as folder:
                     place = Path(folder)
                     (place / "events.json").write_text(json.dumps({"events": events}))
-                    trouble = await _run(_command(database, wanted), place)
+                    trouble = await _run(_command(database, wanted), place, _secret(database))
                     if not trouble:
                         return Answer(200, (place / "strip.pdf").read_bytes(), "application/pdf")
         except OSError as error:  # no room for it, or for another process
@@ -91,21 +92,28 @@ class Printer:
         return problem(500, f"could not be drawn: {trouble}")
 
 
-def _command(database: Path, wanted: PaperQuery) -> list[str]:
+def _secret(database: Path | Dsn) -> dict[str, str]:
+    """Return the environment for what no list of processes may show."""
+    password = database.password if isinstance(database, Dsn) else ""
+    return {"PGPASSWORD": password} if password else {}
+
+
+def _command(database: Path | Dsn, wanted: PaperQuery) -> list[str]:
+    source = str(database if isinstance(database, Dsn) else database.absolute())
     scale = FHR_SCALES[wanted.scale]
     return [
-        sys.executable, "-m", "ctgkit", "paper", str(database.absolute()), "--out", "strip.pdf",
+        sys.executable, "-m", "ctgkit", "paper", source, "--out", "strip.pdf",
         "--exam", str(wanted.examination), "--sensor", wanted.sensor, "--events", "events.json",
         f"--from={wanted.from_s:.2f}", f"--to={wanted.to_s:.2f}",
         "--speed-cm-min", str(wanted.speed_cm_min), "--range", f"{scale.lo:g}-{scale.hi:g}",
     ]  # fmt: skip
 
 
-async def _run(command: list[str], place: Path) -> str:
+async def _run(command: list[str], place: Path, secret: Mapping[str, str]) -> str:
     """Run a command; return what went wrong, or ""."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CTGKIT_")}
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=place, env=clean, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+        *command, cwd=place, env={**clean, **secret}, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
     )
     try:
         async with asyncio.timeout(DRAWN_WITHIN_S):

@@ -6,7 +6,6 @@ came; the last has the data times of those between, which :func:`ctgkit.wire.rep
 again from the samples. So a row needs no other one to be understood, whichever node wrote it.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -51,10 +50,10 @@ def _packed(seconds: list[float]) -> bytes | None:
 class _Run:
     """A sensor's last row, and the repetitions of it that are not stored yet."""
 
-    __slots__ = ("began_s", "digest", "examination_id", "held", "seconds")
+    __slots__ = ("began_s", "examination_id", "held", "said", "seconds")
 
-    def __init__(self, examination_id: int, digest: bytes) -> None:
-        self.examination_id, self.digest = examination_id, digest
+    def __init__(self, examination_id: int, said: bytes) -> None:
+        self.examination_id, self.said = examination_id, said
         self.seconds: list[float] = []
         self.held: ResultRow | None = None
         """The latest one; it becomes a row when the run ends without another."""
@@ -93,17 +92,17 @@ class Repeats:
         if self._keep_all:
             return [row]
         if not answers or row.sec_from_start is None or len(row.body) > HELD_MAX_CHARS:
-            digest = b""
+            said = b""
         else:
-            digest = hashlib.blake2b(without_sample(text), digest_size=16).digest()
+            said = without_sample(text)
         run = self._runs.get(row.sensor_id)
         if run is None or run.examination_id != row.examination_id:
-            self._runs[row.sensor_id] = _Run(row.examination_id, digest)
+            self._runs[row.sensor_id] = _Run(row.examination_id, said)
             return [*self._ended(row.sensor_id, run), row]
-        if digest and digest == run.digest:
+        if said and said == run.said:
             return self._repeated(run, row, at_s)
         ended = self._ended(row.sensor_id, run)
-        run.digest = digest
+        run.said = said
         return [*ended, row]
 
     def _repeated(self, run: _Run, row: ResultRow, at_s: float) -> list[ResultRow]:

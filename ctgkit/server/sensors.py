@@ -33,6 +33,10 @@ _PATHS = {
     "change": "/api/change",
 }
 _DONE = {"start": "started", "stop": "stopped", "inject": "injected", "change": "changing"}
+NOT_REACHED = (
+    "the sensor could not be reached: nothing answers at its control address; ours listen there"
+    " with `ctgkit sensor --control HOST:PORT`"
+)
 STARTING_S = 10.0
 """For so long a sensor that was told to start counts as running, seconds."""
 
@@ -103,7 +107,7 @@ class SensorControls:
                 status, body = await _ask(sensor.control or "", path)
         except (OSError, ValueError, EOFError) as error:  # TimeoutError is an OSError
             log.warning("sensor %s: %s: %s", sensor.id, path, str(error) or type(error).__name__)
-            return problem(400, "the sensor could not be reached")
+            return problem(400, NOT_REACHED)
         said = _object(body)
         if not 200 <= status < 300:
             reason = said.get("error")

@@ -1,5 +1,6 @@
 """``ctgkit generate``: a scenario's signal and truth as files, without a network."""
 
+import functools
 import io
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctgkit import __version__, private
+from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import command, json_option, option, seed_option
 from ctgkit.cli.progress import counted
 from ctgkit.cli.streams import DASH, or_stdout
@@ -133,6 +135,7 @@ class GenerateOptions:
     rate: float = option("--rate", type=RATE, default=4.0, help="Samples/s.")
     seed: int = seed_option("the scenario")
     as_json: bool = json_option("Print one JSON object per file.")
+    jobs: int | None = jobs_option("sensors")
 
 
 @command(
@@ -146,9 +149,8 @@ def generate(options: GenerateOptions) -> None:
     """
     from ctgkit.recording.files.registry import format_of
     from ctgkit.simulate.library import load_scenario
-    from ctgkit.simulate.sensor import Sensor
 
-    out, truth, sensors = options.out, options.truth, options.sensors
+    out, sensors = options.out, options.sensors
     to_stdout = str(out) == DASH
     if to_stdout and sensors > 1:
         raise click.UsageError("--out -: of one sensor only")
@@ -163,24 +165,32 @@ def generate(options: GenerateOptions) -> None:
     if length_s * options.rate > SAMPLES_MAX:
         reason = f"--duration times --rate is more than {SAMPLES_MAX} samples, held in memory"
         raise click.UsageError(reason)
-    for index in counted(range(sensors), "generating", "sensors", sensors):
-        sensor = Sensor(
-            loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
-        )
-        about = {
-            "scenario": sensor.patient.scenario.id,
-            "seed": options.seed,
-            "sensor": index,
-            "rate_hz": options.rate,
-            "duration_s": length_s,
-        }
-        path = numbered(out, index, sensors)
-        truth_path = numbered(truth, index, sensors) if truth else None
-        with or_stdout(path, ".csv") as held:
-            events = write_sensor(sensor, held, truth_path, about)
-        if to_stdout:
-            continue
-        if options.as_json:
-            click.echo(json.dumps({"file": str(path), "events": events, **about}))
-        else:
-            click.echo(path)
+    made = in_order(functools.partial(_generated, options, length_s), range(sensors), options.jobs)
+    for text in counted(made, "generating", "sensors", sensors):
+        if not to_stdout:
+            click.echo(text)
+
+
+def _generated(options: GenerateOptions, length_s: float, index: int) -> str:
+    """Write the files of one sensor; return what is said of them."""
+    from ctgkit.simulate.library import load_scenario
+    from ctgkit.simulate.sensor import Sensor
+
+    loaded, sensors = load_scenario(options.scenario), options.sensors
+    sensor = Sensor(
+        loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
+    )
+    about = {
+        "scenario": sensor.patient.scenario.id,
+        "seed": options.seed,
+        "sensor": index,
+        "rate_hz": options.rate,
+        "duration_s": length_s,
+    }
+    path = numbered(options.out, index, sensors)
+    truth = numbered(options.truth, index, sensors) if options.truth else None
+    with or_stdout(path, ".csv") as held:
+        events = write_sensor(sensor, held, truth, about)
+    if options.as_json:
+        return json.dumps({"file": str(path), "events": events, **about})
+    return str(path)

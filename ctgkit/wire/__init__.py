@@ -5,8 +5,10 @@ It performs no I/O. Whatever bytes come in, each decoder returns a value or rais
 """
 
 from ctgkit.wire.names import (
+    ACKS_HEADER,
     BACKFILL_PARAMETER,
     BED_PARAMETER,
+    GROUPED,
     MEMBERS,
     SENSOR_ID_PARAMETER,
     SENSOR_PARAMETER,
@@ -37,8 +39,10 @@ from ctgkit.wire.samples import (
 )
 
 __all__ = [
+    "ACKS_HEADER",
     "BACKFILL_PARAMETER",
     "BED_PARAMETER",
+    "GROUPED",
     "MEMBERS",
     "SENSOR_ID_PARAMETER",
     "SENSOR_PARAMETER",

@@ -160,6 +160,21 @@ def test_a_missing_extra(tmp_path, library, line, extra):
     assert done.returncode == 2
 
 
+@pytest.mark.slow
+def test_inspect_without_any_extra(tmp_path):
+    """It says of which formats it can't tell what they would lose; that is no failure."""
+    (tmp_path / "in.csv").write_text("sec,bpm\n" + "".join(f"{n},140\n" for n in range(60)))
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(('pyarrow', 'edfio', 'wfdb')));"
+        "from ctgkit.cli.main import main; sys.argv = ['ctgkit', 'inspect', 'in.csv']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "parquet: not tried, pip install 'ctgkit[parquet]' brings it" in done.stdout
+
+
 @pytest.mark.parametrize("text", ["1h30m", "90min", "5400", "5400s", "1.5h", "1h 30min 0s"])
 def test_a_duration_in_every_spelling(forks, ctgkit, text):
     """The same hour and a half."""

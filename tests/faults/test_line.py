@@ -87,6 +87,14 @@ def test_what_is_sent_again_meets_the_same_message_faults(chosen, seed, cuts):
     assert told == deeds
 
 
+def test_what_was_dropped_did_not_arrive_intact():
+    """Only those: a sensor takes back what it believes to have sent."""
+    passed, deeds = run([parse_fault("drop:rate=0.3")], 1, COUNT)
+    dropped = {deed.n for deed in deeds}
+    assert 0 < len(dropped) < COUNT
+    assert {n for n in range(COUNT) if not passed[n].intact} == dropped
+
+
 def test_parties_and_seeds_differ():
     """Two sensors of a run, and two runs, have other luck."""
     drop = parse_fault("drop:rate=0.5")

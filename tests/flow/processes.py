@@ -107,14 +107,16 @@ def on_loop(name, directory):
 class Process:
     """One running `ctgkit …`; what it prints goes to files."""
 
-    def __init__(self, arguments, *, directory, env, number, preexec_fn=None):
+    def __init__(
+        self, arguments, *, directory, env, number, preexec_fn=None, python=sys.executable
+    ):
         self.name = f"{number:02d}-{arguments[0]}"
         self._out = directory / f"{self.name}.out"
         self._err = directory / f"{self.name}.err"
         self.url = ""
         with self._out.open("w") as out, self._err.open("w") as err:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "ctgkit", *arguments], cwd=directory, env=env,
+                [python, "-m", "ctgkit", *arguments], cwd=directory, env=env,
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, preexec_fn=preexec_fn,
             )  # fmt: skip
 
@@ -185,10 +187,10 @@ class System:
         write_config(self.directory / "ctgkit.toml", sensors)
         return sensors
 
-    def start(self, *arguments, env=None, preexec_fn=None):
+    def start(self, *arguments, env=None, **more):
         process = Process(
             [str(a) for a in arguments], directory=self.directory, env=self._env | (env or {}),
-            number=len(self._processes), preexec_fn=preexec_fn,
+            number=len(self._processes), **more,
         )  # fmt: skip
         self._processes.append(process)
         return process

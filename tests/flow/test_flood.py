@@ -15,7 +15,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from ctgkit.mlstub.service import MlService, MlSettings
-from ctgkit.net import connection
+from ctgkit.net import budget
 from ctgkit.net.connection import FRAMES_PER_TURN, SLICE_BYTES
 from ctgkit.net.newcomers import BoundedConnection
 from ctgkit.proxy.parties import Parties
@@ -161,8 +161,7 @@ class Watched(BoundedConnection):
 @pytest.mark.parametrize("kind", ["pings", "tiny", "mixed"])
 def test_a_turn_has_few_frames(loop, kind, monkeypatch):
     """However many a read brings, also when they are of a kind that is never closed."""
-    monkeypatch.setattr(connection, "IDLE_FRAMES_MAX", 40_000)
-    monkeypatch.setattr(BoundedConnection, "_idle_frames_left", 40_000)
+    monkeypatch.setattr(budget, "IDLE_FRAMES_MAX", 40_000)
 
     def count():
         Watched.turn += 1

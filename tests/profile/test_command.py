@@ -223,6 +223,26 @@ async def test_score_asks_a_service_behind_http(system):
         assert "status 500" in err
 
 
+async def test_score_goes_on_with_the_same_service_only(system):
+    """What was finished isn't played again; another profile is another service."""
+    heard = Heard()
+    heard.answer = lambda *_: (200, as_json({"p": 0.9}))
+    (system.directory / "ml.toml").write_text(ML)
+    (system.directory / "other.toml").write_text(ML.replace("every_s = 2", "every_s = 4"))
+    async with listening(heard):
+        both = ("score", "--ml", f"http://{heard.url}", "--duration", "20", "--json")
+        both += ("--resume", "state.json", "--scenarios")
+        one, two = "normal-reactive", "normal-reactive,early-decels"
+        code, _, err = await ended(system, *both, one, "--profile", "ml.toml")
+        assert (code, len(heard.requests)) == (0, 9), err
+        code, out, err = await ended(system, *both, two, "--profile", "ml.toml")
+        assert (code, len(heard.requests)) == (0, 18), err
+        assert [r["name"] for r in json.loads(out)["recordings"]] == two.split(",")
+        code, _, err = await ended(system, *both, two, "--profile", "other.toml")
+        assert (code, len(heard.requests)) == (4, 18)
+        assert "it has another profile" in err
+
+
 def test_score_where_nobody_is(here, tmp_path):
     (tmp_path / "ml.toml").write_text(ML)
     got, err = here("score", "--ml", "http://127.0.0.1:9", "--profile", "ml.toml",

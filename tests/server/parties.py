@@ -100,3 +100,20 @@ async def until(condition):
     """Wait for a condition; the deadline is the test's."""
     while not condition():
         await asyncio.sleep(0.005)
+
+
+async def hears(backend):
+    """Wait until a node is on the bus."""
+    await until(lambda: backend.health().get("bus") == "up")
+
+
+@asynccontextmanager
+async def nodes_on(bus, *databases, **settings):
+    """Run a node on each database; all are on the bus."""
+    async with contextlib.AsyncExitStack() as stack:
+        nodes = []
+        for number, database in enumerate(databases):
+            node = backend_on(database, bus=bus, node=f"node-{number}", **settings)
+            nodes.append(await stack.enter_async_context(node))
+            await hears(nodes[-1])
+        yield nodes

@@ -5,7 +5,6 @@ import json
 import logging
 import signal
 import socket
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -22,8 +21,10 @@ from tests.server.parties import (
     SENSORS,
     acked,
     backend_on,
+    hears,
     message,
     ml_service,
+    nodes_on,
     result,
     sensor,
     until,
@@ -53,28 +54,9 @@ def test_each_loss_is_noticed(steps):
             lost = False
 
 
-async def hears(backend, count=1):
-    """Wait until a node is on the bus."""
-    await until(lambda: backend.health().get("bus") == "up")
-
-
-@asynccontextmanager
-async def nodes(tmp_path, url, count=2, **settings):
-    """Run nodes with a database each."""
-    async with asyncio.timeout(25):
-        managers = [
-            backend_on(tmp_path / f"{n}.db", bus=url, node=f"node-{n}", **settings)
-            for n in range(count)
-        ]
-        opened = []
-        try:
-            for manager in managers:
-                opened.append(await manager.__aenter__())
-                await hears(opened[-1])
-            yield opened
-        finally:
-            for manager, _ in zip(managers, opened, strict=False):
-                await manager.__aexit__(None, None, None)
+def nodes(tmp_path, url, **settings):
+    """Run two nodes with a database each."""
+    return nodes_on(url, tmp_path / "a.db", tmp_path / "b.db", **settings)
 
 
 @needs_nats

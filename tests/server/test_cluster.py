@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 
 from ctgkit.dsn import Dsn
 from ctgkit.server.store.postgres import registry
@@ -13,6 +12,7 @@ from tests.server.parties import (
     backend_on,
     message,
     ml_service,
+    nodes_on,
     result,
     sensor,
     until,
@@ -25,16 +25,9 @@ PREDICTION = {
 }  # fmt: skip
 
 
-@asynccontextmanager
-async def two_nodes(dsn, bus, **settings):
-    """Run two nodes on one database; both are on the bus."""
-    common = {"bus": bus, "ml_retry_s": 0.05} | settings
-    async with (
-        backend_on(Dsn(dsn), node="a", **common) as a,
-        backend_on(Dsn(dsn), node="b", **common) as b,
-    ):
-        await until(lambda: a.health()["bus"] == b.health()["bus"] == "up")
-        yield a, b
+def two_nodes(dsn, bus, **settings):
+    """Run two nodes on one database."""
+    return nodes_on(bus, Dsn(dsn), Dsn(dsn), ml_retry_s=0.05, **settings)
 
 
 @needs_nats

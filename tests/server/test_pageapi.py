@@ -290,7 +290,7 @@ def test_events_of_others_are_bounded():
     assert found == {"id": "x" * 100, "kind": None, "onset_s": 1, "end_s": 2, "subtype": None}
 
 
-async def test_paper_for_the_page(tmp_path):
+async def test_paper_for_the_page(database):
     """What is seen is drawn as PDF by a process beside; others' odd events are left out."""
     pytest.importorskip("matplotlib")
 
@@ -300,7 +300,7 @@ async def test_paper_for_the_page(tmp_path):
 
     async with (
         ml_service(answer) as url,
-        backend_on(tmp_path / "ctg.db", ml_url=url) as backend,
+        backend_on(database, ml_url=url) as backend,
         sensor(backend) as s,
     ):
         await send(s, [(n / 4, 140.0) for n in range(240)])

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ctgkit.dsn import Dsn
@@ -446,10 +446,10 @@ class Both:
             attendance = await registry.claim(entry.id, stream, numbered=True)
             lines[number] = Hears(attendance)
 
-    async def leave(self, number):
+    async def leave(self, number, lost):
         for (store, registry), lines in zip(self.where, self.lines, strict=True):
             if number in lines:
-                registry.release(lines.pop(number).attendance, lost=False)
+                registry.release(lines.pop(number).attendance, lost=lost)
                 await store.written()
         waiting = self.where[1][1]._waiting
         await until(lambda: not waiting.releases, "it was let go")
@@ -475,12 +475,16 @@ class Both:
 NUMBER = st.integers(0, 2)
 STEP = st.one_of(
     st.tuples(st.just("come"), NUMBER, st.sampled_from([None, "x", "y"])),
-    st.tuples(st.just("leave"), NUMBER),
+    st.tuples(st.just("leave"), NUMBER, st.booleans()),
     st.tuples(st.just("send"), NUMBER, st.integers(0, 6), st.sampled_from([140.0, 90.0])),
 )
 
 
 @settings(max_examples=8)
+@example(
+    steps=[("come", 0, None), ("come", 1, None), ("leave", 0, True), ("leave", 1, False),
+           ("come", 1, "x"), ("leave", 1, False), ("come", 0, "x"), ("leave", 0, False)]
+)  # fmt: skip
 @given(steps=st.lists(STEP, min_size=8, max_size=20))
 def test_both_registries_answer_alike(postgres, steps):
     """Who is connected, which examination, what is stored, acknowledged, in conflict."""
@@ -490,9 +494,9 @@ def test_both_registries_answer_alike(postgres, steps):
         with tempfile.TemporaryDirectory() as folder:
             async with (
                 open_store(Path(folder) / "x.db", "normal", digests) as store,
-                node_on(await postgres.database(), handover_s=0.0) as shared,
+                node_on(await postgres.database(), handover_s=600.0) as shared,
             ):
-                registry = LocalRegistry(Session(BEDS, 0.0), store)
+                registry = LocalRegistry(Session(BEDS, 0.0, 0, 600.0), store)
                 writer = asyncio.ensure_future(store.run())
                 both = Both([(store, registry), shared])
                 for name, *arguments in steps:

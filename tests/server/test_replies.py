@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ctgkit.server import ingest
-from tests.server.parties import SENSORS, backend_on, message
+from tests.server.parties import SENSORS, backend_on, message, until
 
 REJECTIONS = 6_000
 RECEIVE_BUFFER_BYTES = 16_384
@@ -27,7 +27,7 @@ def frame(text):
     return b"\x81" + length + bytes(4) + data  # a mask of zeros changes nothing
 
 
-async def raw_sensor(backend):
+async def raw_sensor(backend, header=""):
     """Connect as a sensor with nothing but a socket."""
     parts = urlsplit(backend.url)
     sock = socket.socket()
@@ -40,7 +40,7 @@ async def raw_sensor(backend):
         f"GET /ws/sensor?sensor_id={SENSORS[0].id} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: ctgkit.v1\r\n"
-        f"X-Auth-Sensor-Token: {SENSORS[0].token}\r\n\r\n".encode()
+        f"X-Auth-Sensor-Token: {SENSORS[0].token}\r\n{header}\r\n".encode()
     )
     assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     return reader, writer
@@ -115,4 +115,44 @@ async def test_who_reads_only_at_the_end_is_acknowledged(tmp_path, monkeypatch):
         rejected = await heard(reader, last)  # no further sample is needed
         assert backend.counters.dropped["reply"] > 0
         assert len(rejected) + backend.counters.dropped["reply"] == REJECTIONS * 49 // 50
+        writer.close()
+
+
+async def test_one_acknowledgement_stands_for_several(tmp_path, monkeypatch):
+    """It waits for others, until the sensor pings or 64 numbers wait; then nothing is missing."""
+    monkeypatch.setattr(ingest, "GROUPED_ACK_S", 3600.0)
+    monkeypatch.setattr(ingest, "PROMPT_S", 0.0)
+    async with backend_on(tmp_path / "ctg.db") as backend:
+        reader, writer = await raw_sensor(backend, "X-Sensor-Acks: grouped\r\n")
+        heard = replies(reader)
+        writer.write(frame(message(1000)))
+        assert await anext(heard) == {"ack": 1000}
+        for seq in (1001, 1002, 1003):
+            writer.write(frame(message(seq)))
+            await until(lambda seq=seq: backend.stored == seq - 999)
+        writer.write(b"\x89\x80" + bytes(4))
+        assert await anext(heard) == {"ack": 1003}
+        for seq in range(1004, 1101):
+            writer.write(frame(message(seq)))
+        assert (await anext(heard))["ack"] >= 1003 + 64
+        writer.close()
+
+
+async def test_it_waits_for_less_than_a_second(tmp_path, monkeypatch):
+    """Also when nothing more comes; without the header it comes with its commit."""
+    async with backend_on(tmp_path / "ctg.db") as backend:
+        reader, writer = await raw_sensor(backend, "X-Sensor-Acks: grouped\r\n")
+        heard = replies(reader)
+        for seq in (1000, 1001):
+            writer.write(frame(message(seq)))
+        while await anext(heard) != {"ack": 1001}:
+            pass
+        writer.close()
+    assert ingest.GROUPED_ACK_S < 1.0
+    monkeypatch.setattr(ingest, "GROUPED_ACK_S", 3600.0)
+    async with backend_on(tmp_path / "ctg.db") as backend:
+        reader, writer = await raw_sensor(backend)
+        for seq in (2000, 2001):
+            writer.write(frame(message(seq)))
+            assert await anext(replies(reader)) == {"ack": seq}
         writer.close()

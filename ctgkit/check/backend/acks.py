@@ -168,7 +168,7 @@ async def resend_is_stored_once(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, (text for _, text in sent + last))
+    await must_be_once(bench, after, (text for _, text in sent + last))
 
 
 @CHECKS.add(
@@ -183,7 +183,7 @@ async def resend_after_reconnect(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, (text for _, text in sent + last))
+    await must_be_once(bench, after, (text for _, text in sent + last))
 
 
 @CHECKS.add(
@@ -212,9 +212,7 @@ async def another_stream(bench: Bench) -> None:
         async with bench.sensor(v1=True, stream=str(uuid.uuid4())) as sensor:
             await sensor.send(*(sample(sec, seq=seq) for seq, sec in enumerate(secs, 1)))
             await acked(sensor, 3)
-    stored = [r.sec for r in bench.db.readings(after) if r.sec in secs]
-    if len(stored) != 2 * len(secs):
-        raise Mismatch("3 samples of each of two named streams stored", f"{len(stored)} rows")
+    await must_be_rows(bench, after, secs, 2 * len(secs), "3 samples of each of two named streams")
 
 
 @CHECKS.add(
@@ -251,7 +249,7 @@ async def named_stream(bench: Bench) -> None:
         await acked(sensor, more[-1][0])
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[-1][0])
-    await _must_be_once(bench, after, (text for _, text in sent + more + last))
+    await must_be_once(bench, after, (text for _, text in sent + more + last))
 
 
 @CHECKS.add("S-6.7/bad-name", "A stream's name with other characters gets 400", needs="v1")
@@ -294,18 +292,26 @@ async def _stored_or_rejected(bench: Bench, start: int) -> None:
         )
 
 
-async def _must_be_once(bench: Bench, after: int, texts: Iterable[str]) -> None:
+async def must_be_once(bench: Bench, after: int, texts: Iterable[str]) -> None:
     """Expect one row of each sample; the last one has been acknowledged."""
     sent = {parsed(text)["secFromStart"] for text in texts}
+    await must_be_rows(bench, after, sent, len(sent), f"{len(sent)} samples, each once")
+
+
+async def must_be_rows(
+    bench: Bench, after: int, secs: Iterable[float], count: int, what: str
+) -> None:
+    """Expect so many rows of these moments: late would be another clause's fault, S-6.3."""
+    wanted = set(secs)
 
     def stored() -> list[float]:
-        return [r.sec for r in bench.db.readings(after) if r.sec in sent]
+        return [r.sec for r in bench.db.readings(after) if r.sec in wanted]
 
     await until(
-        lambda: set(stored()) == sent,
-        f"{len(sent)} samples in the database",
-        lambda: f"{len(set(stored()))} are",
+        lambda: set(stored()) == wanted and len(stored()) >= count,
+        f"{what} in the database",
+        lambda: f"{len(stored())} rows of {len(set(stored()))} moments",
         bench.timeout_s,
     )
-    if len(stored()) != len(sent):
-        raise Mismatch(f"{len(sent)} rows", f"{len(stored())} rows of {len(sent)} samples")
+    if len(stored()) != count:
+        raise Mismatch(f"{what}: {count} rows", f"{len(stored())} rows")

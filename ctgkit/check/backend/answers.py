@@ -97,6 +97,10 @@ async def twins(bench: Bench) -> None:
 
     bench.ml.answer = first_only
     async with bench.viewer() as viewer, bench.sensor() as sensor:
+        with arranging("an unanswered sample is shown (V-2.2/silent)"):
+            asked.append("")  # the first was answered
+            await falls_back(viewer, await bench.sends(sensor))
+        asked.clear()
         sec = bench.sec()
         await sensor.send(sample(sec, 140.5), sample(sec, 151.5))
         await falls_back(viewer, sec)

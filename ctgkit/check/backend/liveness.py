@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from websockets.exceptions import ConnectionClosed
 
-from ctgkit.check.checks import Catalogue, Mismatch
+from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.liveness import Mute, Pinged, answers_pings, is_closed, is_pinged, stays_open
 from ctgkit.check.rig import Bench
 from ctgkit.net.client import NotConnected, dial
@@ -68,6 +68,9 @@ async def pongs(bench: Bench) -> None:
 @CHECKS.add("C-2.5/allowed", "900 pings and short frames at once close nobody", needs="sensor")
 async def within_the_budget(bench: Bench) -> None:
     async with bench.sensor() as sensor, bench.viewer() as viewer:
+        with arranging("a viewer may speak (V-1.1/ignored)"):
+            await viewer.send("hello")
+            await viewer.settle()
         for line in (sensor, viewer):
             for _ in range(ALLOWED // 2):
                 await line.connection.ping()

@@ -4,7 +4,7 @@ import asyncio
 import statistics
 import uuid
 
-from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
+from ctgkit.check.backend.acks import acked, acks, errors, must_be_rows, send_numbered
 from ctgkit.check.checks import Catalogue, Mismatch, arranging
 from ctgkit.check.connection import Line, until
 from ctgkit.check.messages import parsed, sample
@@ -142,9 +142,7 @@ async def two_of_a_moment(bench: Bench) -> None:
         first, second = bench.seq(), bench.seq()
         await sensor.send(sample(sec, seq=first), sample(sec, seq=second))
         await acked(sensor, second)
-    stored = sum(r.sec == sec for r in bench.db.readings(after))
-    if stored != 2:
-        raise Mismatch(f"two rows at {sec:g} s", f"{stored}")
+    await must_be_rows(bench, after, [sec], 2, f"two samples at {sec:g} s")
 
 
 @CHECKS.add(

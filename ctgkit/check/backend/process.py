@@ -5,7 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from ctgkit.check.backend.acks import acked, acks, errors, send_numbered
+from ctgkit.check.backend.acks import acked, acks, errors, must_be_once, send_numbered
 from ctgkit.check.backend.ml import comes_back, dials
 from ctgkit.check.backend.takeover import end_of, must_be_open, must_end, stored_in
 from ctgkit.check.checks import Catalogue, Mismatch, Skip, arranging
@@ -244,10 +244,4 @@ async def resent_after_a_crash(bench: Bench) -> None:
         await sensor.send(*(text for _, text in sent))  # it has lost the acknowledgements too
         last = await send_numbered(bench, sensor, 1)
         await acked(sensor, last[0][0])
-    wanted = sorted(parsed(text)["secFromStart"] for _, text in sent)
-    stored = sorted(r.sec for r in bench.db.readings(after) if r.sec in set(wanted))
-    if stored != wanted:
-        raise Mismatch(
-            f"{len(wanted)} samples, each stored once",
-            f"{len(set(stored))} of them in {len(stored)} rows",
-        )
+    await must_be_once(bench, after, (text for _, text in sent))

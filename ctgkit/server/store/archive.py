@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
 from ctgkit.server.store import lookback, queries, schema
 from ctgkit.server.store.lookback import Page, Place
@@ -39,8 +40,9 @@ class Archive(Protocol):
     Each raises StoreError when the database cannot be read, or holds what we can't have written.
     """
 
-    path: Path | None
-    """The file, where it is one: `ctgkit paper` reads it beside us."""
+    @property
+    def place(self) -> Path | Dsn:
+        """Which database."""
 
     async def page(
         self,
@@ -83,7 +85,7 @@ class SqliteArchive:
     """One database, read beside its writer."""
 
     def __init__(self, path: Path) -> None:
-        self.path: Path | None = path
+        self.place = path
         self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.create_function("folded", 1, lambda text: str(text).casefold())
@@ -105,7 +107,7 @@ class SqliteArchive:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._db)
         except (sqlite3.Error, OverflowError, TypeError, ValueError) as error:
-            raise StoreError(str(self.path), str(error)) from error
+            raise StoreError(str(self.place), str(error)) from error
 
     async def page(
         self,

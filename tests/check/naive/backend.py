@@ -108,7 +108,8 @@ class Backend(Door, Viewing):
                 self.exams[bed] = await asyncio.to_thread(self.store.open)
             else:
                 self.exams[bed] = self.store.open()
-            self.past = []
+            if self.bug != "an examination per sensor":
+                self.past = []
         return self.exams[bed]
 
     async def leave(self, socket, own):
@@ -223,7 +224,7 @@ class Backend(Door, Viewing):
             k[1:] == (sec, fhr) and (not stream or k[0] == stream)
             for k in self.store.numbered(own, seq)
         )
-        again = again or (own, seq, sec) in self.promised
+        again = again or (own, seq, sec, stream) in self.promised
         if again and self.bug == "replaces resent samples":
             self.store.move(own, seq, sec, exam)
         if self.bug == "a row per moment" and seq is not None:
@@ -239,7 +240,8 @@ class Backend(Door, Viewing):
             again = bool(self.store.numbered(own, seq))
         if self.bug == "drops a restarted sensor's data" and seq is not None:
             again = seq <= self.restarted.get(own, -1)
-            self.restarted[own] = max(seq, self.restarted.get(own, -1))
+            if seq < 1 << 53:  # otherwise nothing would be stored after S-6.2/largest
+                self.restarted[own] = max(seq, self.restarted.get(own, -1))
         if not again or self.bug == "stores resent samples again":
             shown = 0 if fhr is None and self.bug == "stores 0 for no signal" else fhr
             owner = next(iter(self.sensors)) if self.bug == "mixes sensors" else own
@@ -255,7 +257,7 @@ class Backend(Door, Viewing):
     async def write(self, row):
         seq = row[-2]
         if self.bug == "acknowledges before it commits" and seq is not None:
-            self.promised.add((row[2], seq, row[1]))
+            self.promised.add((row[2], seq, row[1], row[-1]))
             asyncio.get_running_loop().call_later(0.1, self.store.insert, row)
         elif self.bug == "commits every 2 s" and seq is not None:
             self.held.append(row)

@@ -52,10 +52,10 @@ FAULTS = {
     "counts bad frames for ever": {"S-4.9/in-a-row"},
     "takes frames of any size": {"S-4.10/larger", "S-4.10/fragments"},
     "limits frames, not messages": {"S-4.10/fragments"},
-    "drops what goes back in time": {"S-4.11/reordered", "S-4.11/back"},
+    "drops what goes back in time": {"S-4.11/reordered", "S-4.11/back", "S-6.5/stream"},
     # examinations
     "stores twice": {"S-5.1/stored-once"},
-    "mixes sensors": {"S-5.1/own-rows"},
+    "mixes sensors": {"S-5.1/own-rows", "S-5.1/together"},
     "an examination per sensor": {"S-5.2/joins"},
     "never ends examinations": {f"S-5.3/{n}" for n in ("closed", "vanished", "next")},
     "ends with the first who leaves": {"S-5.3/last", "S-5.3/first", "S-1.4/older-leaves"},
@@ -66,10 +66,16 @@ FAULTS = {
     "acknowledges before it commits": {"S-6.3/committed"},
     "acknowledgements go down": {"S-6.3/rising"},
     "acknowledges one too many": {"S-6.3/ack"},
-    "rejects in silence": {"S-6.4/numbered", "S-6.4/unreadable", "S-6.2/seq", "S-6.2/range"},
+    "rejects in silence": {
+        *(f"S-6.4/{n}" for n in ("numbered", "unreadable", "first")),
+        *(f"S-6.2/{n}" for n in ("seq", "range", "integer")),
+        "S-6.5/conflict",
+    },
     "rejects without number": {"S-6.4/numbered", "S-6.5/conflict"},
     "stores resent samples again": {"S-6.5/once", "S-6.5/earlier", "S-6.7/named", "S-6.5/conflict"},
-    "drops a restarted sensor's data": {f"S-6.5/{n}" for n in ("restarted", "stream", "conflict")},
+    "drops a restarted sensor's data": {
+        f"S-6.5/{n}" for n in ("restarted", "stream", "conflict", "lower")
+    },
     "acknowledges other values": {f"S-6.5/{n}" for n in ("restarted", "stream", "conflict")},
     "knows no streams": {"S-6.5/stream"},
     "takes any stream name": {"S-6.7/bad-name"},
@@ -78,7 +84,7 @@ FAULTS = {
     "health without status": {"H-1.1/health", "H-1.1/degraded"},
     "has no metrics": {"H-1.2/metrics"},
     "405 without Allow": {"H-1.3/method"},
-    "knows every page": {"H-1.3/unknown"},
+    "knows every page": {"H-1.3/unknown", "H-1.3/below"},
     "ignores count": {"H-2.1/count"},
     "starts all at once": {"H-2.1/start"},
     "believes every start": {"H-2.1/fails"},
@@ -89,8 +95,8 @@ FAULTS = {
     # viewers
     "a viewer may not speak": {"V-1.1/ignored"},
     "rewrites results": {"V-2.1/bytes"},
-    "knows two viewers at most": {"V-2.1/all"},
-    "loses a result in a burst": {"V-2.1/all"},
+    "knows two viewers at most": {"V-2.1/all", "V-2.1/late-joiner", "V-2.3/others", "V-2.5/own"},
+    "loses a result in a burst": {"V-2.1/all", "V-2.3/patient"},
     "shows nothing without the ML service": {
         *(f"V-2.2/{name}" for name in ("silent", "lost", "error", "down", "each")),
         "M-4.1/shown", "M-4.2/error",

@@ -1,6 +1,20 @@
 -- Schema 2: of two connections that a sensor opens at two nodes at the same time, the one that
 -- arrived last has it, whichever the database hears of first.
 ALTER TABLE attendances ADD COLUMN arrived_at timestamptz NOT NULL DEFAULT '-infinity';
+-- And an examination waits for each sensor that was lost, also when another one leaves later.
+ALTER TABLE attendances ADD COLUMN lost_until timestamptz;
+CREATE INDEX ON attendances (bed) WHERE lost_until IS NOT NULL;
+
+-- Once nobody is at a bed, its examination closes when the last who was lost need not be waited for.
+CREATE FUNCTION ctgkit_expire(p_bed text) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM attendances a WHERE a.bed = p_bed AND a.present) THEN
+    RETURN false;
+  END IF;
+  UPDATE beds b SET expires_at = greatest(clock_timestamp(), (SELECT max(a.lost_until)
+    FROM attendances a WHERE a.bed = p_bed AND a.lost_until IS NOT NULL)) WHERE b.bed = p_bed;
+  RETURN true;
+END $$;
 
 -- Let sensors in, many at a time. No row at all: the node is fenced. No epoch: the sensor's later
 -- connection, at another node, has it. p_sent is now, and p_arrived is when the connections came,
@@ -39,8 +53,7 @@ BEGIN
       IF a.node <> p_node THEN INSERT INTO displaced VALUES (a.node, a.epoch); END IF;
       IF a.bed <> p_beds[i] THEN  -- it moved: its old bed may be left alone
         UPDATE attendances x SET present = false WHERE x.sensor_id = p_sensors[i];
-        UPDATE beds b SET expires_at = clock_timestamp() WHERE b.bed = a.bed AND NOT EXISTS
-          (SELECT 1 FROM attendances x WHERE x.bed = a.bed AND x.present);
+        PERFORM ctgkit_expire(a.bed);
       END IF;
     END IF;
     IF bd.examination_id IS NOT NULL AND bd.expires_at < clock_timestamp() THEN
@@ -59,7 +72,8 @@ BEGIN
       (p_sensors[i], p_beds[i], epoch, p_node, p_generation, examination, true, arrived)
     ON CONFLICT (sensor_id) DO UPDATE SET bed = excluded.bed, epoch = excluded.epoch,
       node = excluded.node, generation = excluded.generation,
-      examination_id = excluded.examination_id, present = true, arrived_at = excluded.arrived_at;
+      examination_id = excluded.examination_id, present = true, arrived_at = excluded.arrived_at,
+      lost_until = NULL;
     IF p_numbered[i] THEN
       IF p_streams[i] IS NULL THEN
         INSERT INTO streams (sensor_id) VALUES (p_sensors[i]) RETURNING id INTO stream;
@@ -89,4 +103,41 @@ LANGUAGE plpgsql AS $$
 BEGIN
   RETURN QUERY SELECT * FROM ctgkit_claim(p_node, p_generation, p_sensors, p_beds, p_streams,
     p_numbered, NULL, NULL);
+END $$;
+
+-- Let sensors go; of a bed that none is left at, the examination stays open for p_waits seconds, and
+-- for as long as anybody who left before is waited for.
+CREATE OR REPLACE FUNCTION ctgkit_release(p_sensors int[], p_epochs bigint[], p_waits float8[])
+RETURNS TABLE (examination bigint, of_bed text, interrupted bool) LANGUAGE plpgsql AS $$
+DECLARE
+  v_bed text;
+BEGIN
+  PERFORM 1 FROM beds b WHERE b.bed IN (SELECT a.bed FROM attendances a
+    JOIN unnest(p_sensors, p_epochs) AS x(sensor, epoch)
+      ON a.sensor_id = x.sensor AND a.epoch = x.epoch AND a.present) ORDER BY b.bed FOR UPDATE;
+  FOR i IN 1 .. cardinality(p_sensors) LOOP
+    UPDATE attendances a SET present = false,
+        lost_until = clock_timestamp() + nullif(p_waits[i], 0) * interval '1 second'
+      WHERE a.sensor_id = p_sensors[i] AND a.epoch = p_epochs[i] AND a.present
+      RETURNING a.bed INTO v_bed;
+    IF FOUND THEN PERFORM ctgkit_expire(v_bed); END IF;
+  END LOOP;
+  RETURN QUERY SELECT * FROM ctgkit_close_expired();
+END $$;
+
+CREATE OR REPLACE FUNCTION ctgkit_tidy(p_handover float8)
+RETURNS TABLE (examination bigint, of_bed text, interrupted bool) LANGUAGE plpgsql AS $$
+DECLARE
+  v_bed text;
+BEGIN
+  FOR v_bed IN SELECT b.bed FROM beds b WHERE b.bed IN (SELECT a.bed FROM attendances a
+      JOIN nodes d ON d.id = a.node WHERE a.present AND a.generation < d.generation)
+      ORDER BY b.bed LIMIT 500 FOR UPDATE SKIP LOCKED LOOP
+    UPDATE attendances a SET present = false,
+        lost_until = clock_timestamp() + p_handover * interval '1 second' FROM nodes d
+      WHERE a.bed = v_bed AND a.present AND d.id = a.node AND a.generation < d.generation;
+    IF ctgkit_expire(v_bed) THEN UPDATE beds b SET interrupted = true WHERE b.bed = v_bed; END IF;
+  END LOOP;
+  DELETE FROM displaced WHERE node IN (SELECT id FROM nodes WHERE NOT alive);
+  RETURN QUERY SELECT * FROM ctgkit_close_expired();
 END $$;

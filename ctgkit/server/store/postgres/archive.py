@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from pathlib import Path
 from typing import Any, Final
 
 from ctgkit.dsn import Dsn
@@ -89,8 +88,7 @@ class PostgresArchive:
     """One database, read beside its writer, over a connection of its own."""
 
     def __init__(self, link: Link, dsn: Dsn) -> None:
-        self._link, self._dsn = link, dsn
-        self.path: Path | None = None
+        self._link, self.place = link, dsn
         self._folded: str | None = None
         """What compares in any alphabet; a database's own rules may know ASCII only."""
 
@@ -98,7 +96,7 @@ class PostgresArchive:
         try:
             return await self._link.fetch(sql, *values, deadline_s=DEADLINE_S)
         except Again as error:
-            raise StoreError(str(self._dsn), str(error)) from error
+            raise StoreError(str(self.place), str(error)) from error
 
     async def _taken(self, steps: Steps[T]) -> T:
         try:
