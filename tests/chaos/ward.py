@@ -58,7 +58,8 @@ class Roaming:
         return connect(
             f"{url.replace('http', 'ws', 1)}/ws/sensor?sensor_id={self.entry.id}",
             additional_headers=headers, subprotocols=[SUBPROTOCOL], compression=None,
-            open_timeout=5, ping_interval=self._ping_s, ping_timeout=4, close_timeout=0.5, proxy=None,
+            open_timeout=5, ping_interval=self._ping_s, ping_timeout=4, close_timeout=0.5,
+            proxy=None,
         )  # fmt: skip
 
     async def converse(self, line):
