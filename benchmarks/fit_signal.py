@@ -4,7 +4,8 @@
 
 FOLDER holds recordings as in ../shared/data/ctu (or CTGKIT_SHARED). Monitors are told apart by
 what they do: whole values; values repeated for some 3 s before a gap; for some 2.5 s before most
-gaps; never. Percentiles over recordings are printed, per kind of monitor.
+gaps; never. Percentiles over recordings are printed, per kind of monitor, and for the belt over
+all of them.
 """
 
 import gzip
@@ -43,6 +44,63 @@ def held_s(heart, gaps):
     return np.array(lengths)
 
 
+def beside_gaps(heart, gaps, held):
+    """Return how much more the heart rate changes within a time of a gap than elsewhere."""
+    before, after = {}, {}
+    for (start, end), held_for in zip(gaps, held, strict=True):
+        seen = start - int(4 * held_for) if held_for >= 1.5 else start
+        for n in (4, 16, 40):
+            if seen > n:
+                before.setdefault(n, []).append(heart[seen - 1] - heart[seen - 1 - n])
+            after.setdefault(n, []).append(heart[min(end + n, len(heart) - 1)] - heart[end])
+    found = {}
+    for name, changes in (("before", before), ("after", after)):
+        for n in (4, 16, 40):
+            usual = np.nanmedian(np.abs(heart[n:] - heart[:-n]))
+            near = np.nanmedian(np.abs(changes[n])) if len(gaps) >= 8 else np.nan
+            found[f"{n / 4:g} s {name} a gap, over others"] = near / max(usual, 0.25)
+    return found
+
+
+TEN_MIN = 2400
+
+
+def pieces(toco):
+    """Return the toco in rows of ten minutes."""
+    return toco[: len(toco) // TEN_MIN * TEN_MIN].reshape(-1, TEN_MIN)
+
+
+def fast(toco):
+    """Return size above 0.4 Hz and level of pieces of 16 s that are neither at zero nor full."""
+    rows = toco[: len(toco) // 64 * 64].reshape(-1, 64)
+    rows = rows[(rows.min(axis=1) > 0) & (rows.max(axis=1) < 100)]
+    power = np.abs(np.fft.rfft(rows * np.hanning(64), axis=1)) ** 2
+    return np.sqrt(power[:, 7:23].sum(axis=1) / 64 / 12), rows.mean(axis=1)
+
+
+def belt(toco):
+    """Return what is fitted of the belt, of one recording."""
+    rows = pieces(toco)
+    still = rows.std(axis=1) < 0.5
+    edges = np.flatnonzero(np.concatenate([[True], np.diff(toco) != 0, [True]]))
+    found = {
+        "ten minutes without a trace, share": np.mean(still),
+        "the last ones so": float(still[-1]),
+        "longest constant, s": np.diff(edges).max() / 4,
+        "at zero, share": np.mean(toco == 0),
+        "p5 of ten minutes, units": np.median(np.percentile(rows, 5, axis=1)),
+        "p95 of ten minutes, units": np.median(np.percentile(rows, 95, axis=1)),
+    }
+    size, level = fast(toco)
+    heard = size > 0
+    if heard.sum() > 60:
+        height = level[heard] - np.percentile(level[heard], 10) + 3
+        slope = np.polyfit(np.log(np.maximum(height, 1)), np.log(size[heard]), 1)[0]
+        found["fast part grows with height, power"] = slope
+        found["fast part, units rms"] = np.median(size[heard])
+    return found
+
+
 def measure(heart):
     """Return what is fitted, of one recording."""
     lost = np.isnan(heart)
@@ -71,6 +129,7 @@ def measure(heart):
         "held, s": np.median(held[held >= 1.5]) if (held >= 1.5).any() else 0,
         "gap, s": np.median(lengths),
         "change over a gap, bpm": np.median(jumps),
+        **beside_gaps(heart, gaps, held),
         "runs of 2": np.mean(runs == 2),
         "runs of 4": np.mean(runs == 4),
         "runs of 9 and more": np.mean(runs >= 9),
@@ -99,16 +158,19 @@ def main():
     if not files:
         print(f"skipped: no recordings at {folder}")
         return
-    kinds = {}
+    kinds, belts = {}, []
     for path in files:
-        figures = measure(read(path)[0])
+        heart, toco = read(path)
+        belts.append(belt(toco))
+        figures = measure(heart)
         if figures:
             kinds.setdefault(kind(figures), []).append(figures)
-    for name, many in sorted(kinds.items()):
-        print(f"{name}: {len(many)} recordings; p25, p50, p75")
-        for key in many[0]:
-            low, middle, high = np.percentile([f[key] for f in many], (25, 50, 75))
-            print(f"  {key:<32}{low:9.3f}{middle:9.3f}{high:9.3f}")
+    for name, many in [*sorted(kinds.items()), ("belt", belts)]:
+        print(f"{name}: {len(many)} recordings; mean; p25, p50, p75")
+        for key in max(many, key=len):
+            values = [f[key] for f in many if np.isfinite(f.get(key, np.nan))]
+            shown = (np.mean(values), *np.percentile(values, (25, 50, 75)))
+            print(f"  {key:<36}" + "".join(f"{value:9.3f}" for value in shown))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from ctgkit.check.launched import Launched
 from ctgkit.errors import CtgkitError, Unreachable
 from ctgkit.profile.client import prepare
 from ctgkit.profile.links import HttpLink, SocketLinks, Tally, http_client
-from ctgkit.profile.render import Renderer, Session
+from ctgkit.profile.render import Renderer
+from ctgkit.profile.session import Session
 from ctgkit.samples import Sample
 
 FOREIGN = Catalogue()

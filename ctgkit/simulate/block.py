@@ -7,9 +7,17 @@ from numpy.typing import NDArray
 
 from ctgkit.simulate.plan import Plan, Window
 from ctgkit.simulate.signal.belt import level, toco
-from ctgkit.simulate.signal.device import MARGIN, WARM_UP, hold, monitor, mother_bpm, wild_bpm
-from ctgkit.simulate.signal.dropout import Episode
-from ctgkit.simulate.signal.field import heart_rate
+from ctgkit.simulate.signal.device import (
+    MARGIN,
+    WARM_UP,
+    begin_anew,
+    hold,
+    monitor,
+    mother_bpm,
+    wild_bpm,
+)
+from ctgkit.simulate.signal.dropout import FADED_S, Episode, fading_bpm
+from ctgkit.simulate.signal.field import Composite, heart_rate
 from ctgkit.simulate.signal.noise import ENGINE_HZ
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
@@ -54,14 +62,11 @@ def rendered(block: int, plan: Plan, twin: Plan | None = None) -> Rendered:
     patient, streams = plan.patient, plan.streams
     first = block * BLOCK - MARGIN
     t_s = np.arange(first, first + MARGIN + BLOCK) / ENGINE_HZ
-    window = plan.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
-    strength = level(window.contractions, t_s)
-    heart = plan.composite(t_s, window)
-    full = heart_rate(patient, streams, plan.behaviour, plan.fetus, first, heart, strength)
+    window, heart, mother, seen = _look(plan, t_s, twin)
+    planned = _look(plan.undisturbed, t_s, twin)[3] if plan.undisturbed else None
     mask = _mask(window.episodes, t_s)
-    mother = mother_bpm(patient, streams, t_s, strength)
-    seen = _heard(window, t_s, full, mother, twin) if mask.any() else full
-    shown = _shown(plan, block, t_s, monitor(patient, streams, block, first, seen), mask)
+    measured = monitor(patient, streams, block, first, seen, planned)
+    shown = _shown(plan, block, t_s, measured, mask)
     belt = toco(patient, streams, first, len(t_s), window.contractions, window.rezeros)
     mask, t_s = mask[MARGIN:], t_s[MARGIN:]
     off = (mask & MASK_BITS["off"]).astype(bool)
@@ -76,6 +81,24 @@ def rendered(block: int, plan: Plan, twin: Plan | None = None) -> Rendered:
             mask,
             mother[MARGIN:],
         ),
+    )
+
+
+def _look(plan: Plan, t_s: Floats, twin: Plan | None) -> tuple[Window, Composite, Floats, Floats]:
+    """Return what happens, the noise-free heart, the mother's heart, and the one heard."""
+    window = plan.window(float(t_s[0]) - FADED_S, float(t_s[-1]) + FADED_S)
+    strength = level(window.contractions, t_s)
+    heart = plan.composite(t_s, window)
+    mother = mother_bpm(plan.patient, plan.streams, t_s, strength)
+    heard = _full(plan, t_s, heart, strength)
+    heard = heard + fading_bpm(plan.patient, plan.streams, window.episodes, t_s)
+    return window, heart, mother, _heard(window, t_s, heard, mother, twin)
+
+
+def _full(plan: Plan, t_s: Floats, heart: Composite, strength: Floats) -> Floats:
+    first = round(float(t_s[0]) * ENGINE_HZ)
+    return heart_rate(
+        plan.patient, plan.streams, plan.behaviour, plan.fetus, first, heart, strength
     )
 
 
@@ -97,11 +120,7 @@ def _heard(window: Window, t_s: Floats, fetus: Floats, mother: Floats, twin: Pla
 def _twin_bpm(twin: Plan, t_s: Floats) -> Floats:
     """Return the other twin's heart rate, bpm."""
     window = twin.window(float(t_s[0]), float(t_s[-1]) + 1 / ENGINE_HZ)
-    heart, strength = twin.composite(t_s, window), level(window.contractions, t_s)
-    first = round(float(t_s[0]) * ENGINE_HZ)
-    return heart_rate(
-        twin.patient, twin.streams, twin.behaviour, twin.fetus, first, heart, strength
-    )
+    return _full(twin, t_s, twin.composite(t_s, window), level(window.contractions, t_s))
 
 
 def _shown(
@@ -109,6 +128,8 @@ def _shown(
 ) -> Floats:
     """Return what the monitor shows, given what it measured; after the first MARGIN samples."""
     mask, t_s = mask[WARM_UP:], t_s[WARM_UP:]
+    lost = (mask & (MASK_BITS["loss"] | MASK_BITS["off"])).astype(bool)
+    measured = begin_anew(measured, lost)
     shown = np.where(mask & MASK_BITS["doubling"], measured * 2, measured)
     shown = np.where(mask & MASK_BITS["halving"], shown / 2, shown)
     if (mask & MASK_BITS["outlier"]).any():
@@ -119,7 +140,7 @@ def _shown(
     held = (mask & MASK_BITS["hold"]).astype(bool)
     if held.any():
         shown = hold(plan.streams, block, shown, held, grid)
-    shown = np.where(mask & (MASK_BITS["loss"] | MASK_BITS["off"]), np.nan, shown)
+    shown = np.where(lost, np.nan, shown)
     return shown[MARGIN - WARM_UP :]
 
 

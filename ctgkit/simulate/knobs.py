@@ -131,6 +131,9 @@ KNOBS: dict[str, Knob] = {
         "s", 0, 6, 3.2, "How long the last value is repeated before a gap.", fixed=True
     ),
     "sensor.hold_share": Knob("", 0, 1, 0.95, "Share of gaps that begin so.", fixed=True),
+    "sensor.fading": Knob(
+        "", 0, 5, 1, "Factor on how far the monitor is off beside short gaps.", fixed=True
+    ),
     "sensor.grid_bpm": Knob("bpm", 0.1, 5, 0.25, "Step of the shown heart rate.", fixed=True),
     "hypoxia.sensitivity": Knob(
         "", 0, 5, 0, "Oxygen debt that interrupted supply makes; 0: the fetus isn't simulated."

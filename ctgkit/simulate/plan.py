@@ -101,6 +101,10 @@ class Plan:
     ) -> None:
         self.patient, self.streams = patient, streams
         self.since_s, self._before = since_s, before
+        self.undisturbed: Plan | None = None
+        """The same without what was injected, if anything was."""
+        if before and before.undisturbed:
+            self.undisturbed = Plan(patient, streams, before.undisturbed, since_s)
         self.behaviour = Behaviour(patient, streams)
         self._own_contractions = Contractions(patient, streams)
         self._decelerations = Decelerations(patient, streams)
@@ -135,6 +139,9 @@ class Plan:
 
     def force(self, at: ForcedAt) -> str:
         """Add an event; return its id."""
+        if self.undisturbed is None:
+            before = self._before and (self._before.undisturbed or self._before)
+            self.undisturbed = Plan(self.patient, self.streams, before, self.since_s)
         id_ = f"f{len(self._forced)}"
         self._forced.append((id_, at))
         self.fetus = self._new_fetus()

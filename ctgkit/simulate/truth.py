@@ -13,7 +13,7 @@ from ctgkit.simulate.plan import Plan, Window
 from ctgkit.simulate.signal.acceleration import Acceleration
 from ctgkit.simulate.signal.belt import rezeros
 from ctgkit.simulate.signal.contraction import Contraction
-from ctgkit.simulate.signal.deceleration import Deceleration
+from ctgkit.simulate.signal.deceleration import OVERSHOOT_POWER, Deceleration
 from ctgkit.simulate.signal.fitted import maturity
 from ctgkit.simulate.signal.stream import Floats
 
@@ -159,11 +159,13 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
                 meets_clinical=shown >= CONTRACTION_UNITS,
             )  # fmt: skip
     for a in window.accelerations:
-        if a.onset_s >= 0:
+        if a.onset_s + a.rise * a.duration_s >= 0:
             yield _acceleration(plan, window, a)
     for d in window.decelerations:
         if d.nadir_s >= 0:
             yield _deceleration(plan, window, d, by_id.get(d.contraction))
+        if d.overshoot_bpm:
+            yield _overshoot(plan, window, d)
     for e in window.episodes:
         if e.end_s > 0 and e.what not in ("outlier", "hold"):
             kind = KINDS.get(e.what, cast(Kind, e.what))
@@ -173,31 +175,40 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
             )  # fmt: skip
 
 
-def _acceleration(plan: Plan, window: Window, a: Acceleration) -> Event:
+def _acceleration(plan: Plan, window: Window, a: Acceleration, subtype: str = "") -> Event:
     peak_s = a.onset_s + a.rise * a.duration_s
     m = _measure(plan, window, a.onset_s, a.end_s, peak_s, 1)
     preterm = plan.patient.scenario.ga_weeks < PRETERM_WEEKS
     size_bpm, size_s = (PRETERM_SIZE_BPM, PRETERM_SIZE_S) if preterm else (SIZE_BPM, SIZE_S)
     return Event(
-        kind="acceleration", id=a.id, onset_s=a.onset_s, peak_s=peak_s, end_s=a.end_s,
-        size=a.height_bpm,
+        kind="acceleration", subtype=subtype, id=a.id, onset_s=max(a.onset_s, 0.0), peak_s=peak_s,
+        end_s=a.end_s, size=a.height_bpm,
         meets_clinical=m.size_bpm >= size_bpm and m.end_s - m.onset_s >= size_s,
     )  # fmt: skip
+
+
+def _overshoot(plan: Plan, window: Window, d: Deceleration) -> Event:
+    """Return the rise after a deceleration: who sees only the trace calls it an acceleration."""
+    rise = Acceleration(
+        d.id + "o", d.end_s, d.overshoot_s, d.overshoot_bpm, 0.5 ** (1 / OVERSHOOT_POWER), 1
+    )
+    return _acceleration(plan, window, rise, "overshoot")
 
 
 def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | None) -> Event:
     m = _measure(plan, window, d.onset_s, d.end_s, d.nadir_s, -1)
     band_bpm = plan.patient.at("fhr.bandwidth_bpm", max(d.onset_s, 0.0))
-    shallow = d.type == "late" and band_bpm < LATE_SHALLOW_BAND_BPM
+    kind = shown_type(d.type, m, c)
+    shallow = kind == "late" and band_bpm < LATE_SHALLOW_BAND_BPM
     meets = (
         m.size_bpm >= (LATE_SHALLOW_BPM if shallow else SIZE_BPM)
         and m.end_s - m.onset_s >= SIZE_S
         and m.onset_s >= 0
-        and fits_type(d.type, m, c)
+        and fits_type(kind, m, c)
     )
     return Event(
         kind="deceleration",
-        subtype="variable" if d.type == "atypical" else d.type,
+        subtype="variable" if kind == "atypical" else kind,
         id=d.id,
         onset_s=max(d.onset_s, 0.0),
         peak_s=d.nadir_s,
@@ -205,8 +216,14 @@ def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | 
         size=d.depth_bpm,
         linked_contraction=d.contraction,
         meets_clinical=meets,
-        details={"atypical": True} if d.type == "atypical" else {},
+        details={"atypical": True} if kind == "atypical" else {},
     )
+
+
+def shown_type(type_: str, m: Measured, c: Contraction | None) -> str:
+    """Return the type that the trace shows: prolonged where a neighbour or oxygen debt made it so,
+    else what was drawn."""  # noqa: D205, D209
+    return next((t for t in (type_, "prolonged") if fits_type(t, m, c)), type_)
 
 
 def fits_type(type_: str, m: Measured, c: Contraction | None) -> bool:

@@ -42,9 +42,10 @@ class Roaming:
         self.stop = False
 
     async def live(self):
-        self.acked_s = now_s()
+        self.acked_s, url = now_s(), ""
         while not self.stop or self.acked < self.next - 1:
-            url = self._luck.choice(self.urls)
+            # As a balancer does, one doesn't go where it just failed.
+            url = self._luck.choice([one for one in self.urls if one != url] or self.urls)
             with contextlib.suppress(OSError, TimeoutError, WebSocketException, InvalidHandshake):
                 async with self.dial(url) as line:
                     await self.converse(line)

@@ -76,8 +76,8 @@ def _():
 def _():
     disconnect = session.Session.disconnect
 
-    def at_once(self, attendance, at_s):
-        return [*disconnect(self, attendance, at_s), *self.expire(float("inf"))]
+    def at_once(self, attendance, at_s, **how):
+        return [*disconnect(self, attendance, at_s, **how), *self.expire(float("inf"))]
 
     session.Session.disconnect = at_once
 

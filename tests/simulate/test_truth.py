@@ -199,3 +199,77 @@ def test_a_text_is_a_path_too(tmp_path):
     trace = ctgkit.generate("normal-reactive", duration_s=60)
     ctgkit.write_recording(trace, str(tmp_path / "t.csv"))
     assert len(ctgkit.read_recording(str(tmp_path / "t.csv")).fhr_bpm) == 240
+
+
+def found(clean_bpm):
+    """Events of a noise-free heart rate by one who knows nothing of how it was made.
+
+    What it is where it rests for 10 s, in the median over some minutes, is its baseline; what
+    leaves that by 15 bpm for 15 s is an event.
+    """
+    x = clean_bpm[::4]
+    n = len(x)
+    rests = np.abs(np.gradient(x)) < 0.15
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], rests.astype(int), [0]])))
+    for low, high in zip(edges[::2], edges[1::2], strict=True):
+        rests[low:high] = high - low >= 10
+    resting = np.where(rests, x, np.nan)
+    for reach in (300, 150, 100):
+        padded = np.pad(resting, reach, constant_values=np.nan)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)[::10]
+        known = np.flatnonzero(np.isfinite(windows).any(axis=1))
+        level = np.interp(np.arange(n), known * 10, np.nanmedian(windows[known], axis=1))
+        resting = np.where(rests & (np.abs(x - level) < 8), x, np.nan)
+    known = np.flatnonzero(np.isfinite(resting))
+    level = np.interp(np.arange(n), known, resting[known])
+    level = np.convolve(np.pad(level, 15, mode="edge"), np.ones(31) / 31, "valid")
+    events = []
+    for kind, away in (("acceleration", x - level), ("deceleration", level - x)):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], (away > 2).astype(int), [0]])))
+        events += [
+            (kind, low, high)
+            for low, high in zip(edges[::2], edges[1::2], strict=True)
+            if high - low >= 15 and away[low:high].max() >= 15
+        ]
+    return events
+
+
+def agreement(scenario, sensors, kind, seed=5, minutes=70):
+    """F1 of the truth's events of clinical size against what is found; at 30 % overlap."""
+
+    def near(a, b):
+        return min(a[1], b[1]) - max(a[0], b[0]) >= 0.3 * min(a[1] - a[0], b[1] - b[0])
+
+    hits = told = seen = 0
+    for index in range(sensors):
+        sensor = Sensor(load_scenario(scenario), seed=seed, index=index)
+        clean = sensor.render(0, minutes * 240).truth.fhr_clean_bpm
+        sensor.seek(minutes * 240)
+        whole = [
+            (e.onset_s, e.end_s) for e in sensor.events() if e.kind == kind if e.meets_clinical
+        ]
+        shown = [(low, high) for k, low, high in found(clean) if k == kind]
+        # what is cut off by an end of the recording has no size
+        truth, shown = (
+            [(a, b) for a, b in events if a > 5 and b < minutes * 60 - 5]
+            for events in (whole, shown)
+        )
+        hits += sum(any(near(a, b) for b in shown) for a in truth)
+        hits += sum(any(near(a, b) for b in truth) for a in shown)
+        told, seen = told + len(truth), seen + len(shown)
+    assert min(told, seen) >= 15
+    return hits / (told + seen)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "sensors", "kinds"),
+    [
+        ("intrapartum-cohort", 10, ("acceleration", "deceleration")),
+        ("variable-atypical", 3, ("acceleration", "deceleration")),
+        ("normal-reactive", 2, ("acceleration",)),
+    ],
+)
+def test_what_shows_is_in_the_truth_and_nothing_else(scenario, sensors, kinds):
+    """Overshoots after decelerations too, and no slow drift that looks like an event."""
+    for kind in kinds:
+        assert agreement(scenario, sensors, kind) >= 0.9, kind

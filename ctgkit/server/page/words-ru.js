@@ -76,7 +76,7 @@ export const RUSSIAN = {
   "analyzer says critical": "анализатор: критично",
   "FHR below 110": "ЧСС ниже 110",
   "FHR above 160": "ЧСС выше 160",
-  "no FHR signal": "нет сигнала ЧСС",
+  "no FHR signal": "нет ЧСС",
   "{n} alarms": { one: "{n} тревога", few: "{n} тревоги", many: "{n} тревог", other: "{n} тревоги" },
   "CTG strip of {name}": "Лента КТГ: {name}",
   "Test tool, not a medical device": "Инструмент для испытаний, не медицинское изделие",

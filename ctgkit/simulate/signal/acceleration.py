@@ -80,7 +80,7 @@ class Accelerations:
                         length
                         * self._patient.at("accel.duration_s", start_s)
                         * np.exp(0.5 * z[i, 0]),
-                        8.0,
+                        length * fitted.SHORTEST_ACCELERATION_S,
                         LONGEST_S,
                     )
                 ),

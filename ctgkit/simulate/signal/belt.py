@@ -172,6 +172,12 @@ def _lifted(
     return found
 
 
+def _idle(streams: Streams) -> float:
+    """Return what a belt shows that isn't on the skin: zero, or what its last reset left."""
+    u = float(streams.uniform("toco.idle", 0, 1, 1)[0, 0])
+    return 15 * max(u - 0.5, 0.0)
+
+
 def _drift(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
     drift: Floats = patient.at("toco.drift", t_s) * slow(streams, "toco.drift", t_s, 100.0, 450.0)
     return drift
@@ -264,6 +270,7 @@ def toco(
     if width > 1:
         shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
     shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
+    shown = np.where(gain == 0, _idle(streams), shown)
     for from_s, to_s in _lifted(patient, streams, float(t_s[0]), float(t_s[-1])):
         shown[(t_s >= from_s) & (t_s < to_s)] = 0.0
     return Toco(gain * physiology, gain * contractile, shown)

@@ -57,6 +57,10 @@ SHOULDER_S = 14.0
 """Length of a shoulder, seconds (notes/signal_model.md 5.2: 10-20 s)."""
 
 
+OVERSHOOT_POWER = 0.7
+"""Less than 1: an overshoot rises faster than it falls. Chosen."""
+
+
 def dip(d: Deceleration, t_s: Floats) -> Floats:
     """Return how far the deceleration lowers the heart rate, bpm, at *t_s*, shape (n_samples,)."""
     x = t_s - d.onset_s
@@ -79,7 +83,7 @@ def rebound(d: Deceleration, t_s: Floats) -> Floats:
             wave += d.shoulder_bpm * np.sin(np.pi * x) ** 2
     if d.overshoot_bpm:
         x = np.clip((t_s - d.end_s) / d.overshoot_s, 0, 1)
-        wave += d.overshoot_bpm * np.sin(np.pi * x**0.7) ** 2
+        wave += d.overshoot_bpm * np.sin(np.pi * x**OVERSHOOT_POWER) ** 2
     return wave
 
 

@@ -1,5 +1,7 @@
 """What the monitor makes of the heart rate: beats, and the 4 Hz hold."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +18,88 @@ MARGIN = WARM_UP + 32
 """Engine samples before a stretch: the warm-up, and 8 s in which a held value may begin."""
 
 
+BORDER_BEATS = 64
+"""Beats before a border between blocks whose random numbers both blocks use: more than a margin
+holds at 230 bpm."""
+
+_EDGE = 2 * MARGIN
+"""Engine samples at both ends of a block in which its beats follow the heart exactly."""
+
+
+class Beats(NamedTuple):
+    """The beats of a block, and those before it that can still be shown in it."""
+
+    at_s: Floats
+    """Seconds from the first sample; shape (before + count + 1,)."""
+    before: int
+    """How many intervals end before the block or at its border."""
+    planned: int
+    """How many end in it unless an instructor disturbs it."""
+
+
+def beats(streams: Streams, block: int, heart_bpm: Floats, planned_bpm: Floats) -> Beats:
+    """Return when the heart beats: whenever the integral of its rate passes a whole number.
+
+    At each border between blocks the integral has a fractional part that is drawn for that
+    border, so that neighbouring blocks agree on the beats around it. What is missing to the next
+    border's, at most half a beat, is made up for within the block: less than 0.1 bpm. How much
+    that is must not depend on what an instructor does later in the block, so it comes from the
+    planned heart; after what he does the next border shows.
+
+    Parameters
+    ----------
+    streams, block
+        Whose heart it is, and the number of the block.
+    heart_bpm, planned_bpm : ndarray of shape (MARGIN + n_samples,)
+        Heart rate, bpm; and what it would be if nothing were injected.
+    """
+    here, there = (float(streams.generator("sensor.phase", n).random()) for n in (block, block + 1))
+    passed = _integral(planned_bpm)
+    planned = round(here + passed[-1] - there)
+    missing = planned + there - here - passed[-1]
+    if heart_bpm is not planned_bpm:
+        passed = _integral(heart_bpm)
+    steps = len(heart_bpm) - MARGIN - 2 * _EDGE
+    share = (np.arange(len(passed)) - MARGIN - _EDGE) / steps
+    phase = passed + here + missing * np.clip(share, 0, 1)
+    numbers = np.arange(int(np.ceil(phase[0])), int(np.floor(phase[-1])) + 1)
+    at_s = np.interp(numbers, phase, np.arange(len(phase)) / ENGINE_HZ)
+    return Beats(at_s, -int(numbers[0]), planned)
+
+
+def _integral(heart_bpm: Floats) -> Floats:
+    """Return beats since the block's start, with fractions, before each sample and at the end."""
+    between = (heart_bpm + np.concatenate([heart_bpm[:1], heart_bpm[:-1]])) / 2
+    passed = np.concatenate([[0.0], np.cumsum(between)]) / (60 * ENGINE_HZ)
+    since: Floats = passed - passed[MARGIN]
+    return since
+
+
+def _drawn(streams: Streams, name: str, block: int, shown: Beats, width: int) -> Floats:
+    """Return uniform numbers for each interval; around borders both blocks draw the same."""
+
+    def near(border: int) -> Floats:
+        return streams.generator(name + ".border", border).random((BORDER_BEATS, width))[::-1]
+
+    rows = [
+        near(block)[BORDER_BEATS - shown.before :],
+        streams.generator(name, block).random((shown.planned - BORDER_BEATS, width)),
+        near(block + 1),
+    ]
+    intervals = len(shown.at_s) - 1
+    more = intervals - shown.before - shown.planned
+    if more > 0:
+        rows.append(streams.generator(name + ".more", block).random((more, width)))
+    return np.concatenate(rows)[:intervals]
+
+
 def monitor(
-    patient: Patient, streams: Streams, block: int, first: int, heart_bpm: Floats
+    patient: Patient,
+    streams: Streams,
+    block: int,
+    first: int,
+    heart_bpm: Floats,
+    planned_bpm: Floats | None = None,
 ) -> Floats:
     """Return what the monitor shows of *heart_bpm*, after its first WARM_UP samples.
 
@@ -26,63 +108,63 @@ def monitor(
     patient, streams
         Whose monitor it is.
     block : int
-        Row of the random numbers used.
+        Its number.
     first : int
         Engine sample index of ``heart_bpm[0]``.
-    heart_bpm : ndarray of shape (WARM_UP + n_samples,)
-        Heart rate, bpm.
+    heart_bpm, planned_bpm : ndarray of shape (MARGIN + n_samples,)
+        Heart rate, bpm; and what it would be if nothing were injected, None for the same.
 
     Returns
     -------
-    ndarray of shape (n_samples,)
+    ndarray of shape (MARGIN - WARM_UP + n_samples,)
         bpm; each beat's value is held until the next beat.
     """
     t_s = np.arange(len(heart_bpm)) / ENGINE_HZ
-    # integral pulse frequency modulation: a beat whenever the integral of the rate passes 1
-    phase = np.concatenate([[0.0], np.cumsum((heart_bpm[1:] + heart_bpm[:-1]) / 2)])
-    phase /= 60 * ENGINE_HZ
-    phase += streams.generator("sensor.phase", block).random()
-    beats_s = np.interp(np.arange(1, int(phase[-1]) + 1), phase, t_s)
-    rate = 60 / np.diff(beats_s)
-    known_s = beats_s[1:]
+    heart = beats(streams, block, heart_bpm, heart_bpm if planned_bpm is None else planned_bpm)
+    rate = 60 / np.diff(heart.at_s)
+    known_s = heart.at_s[1:]
+    then_s = known_s + first / ENGINE_HZ
     method = patient.words["sensor.method"]
     error = fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0)
-    error *= patient.at("fhr.floor_bpm", first / ENGINE_HZ)
-    error *= float(floor_factor(patient, first / ENGINE_HZ))
+    error_bpm = error * patient.at("fhr.floor_bpm", then_s) * floor_factor(patient, then_s)
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
     blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
-    z = streams.generator("sensor.error", block).standard_normal((len(rate), 3))
-    slips = streams.generator("sensor.slip", block).random(len(rate)) < fitted.BEAT_SLIP
-    z[slips, 0] *= fitted.SLIP_FACTOR
-    # a normal whose variance is exponential: Laplacian, as successive values differ [M]
-    rate += np.hypot(error, blur) * z[:, 0] * np.sqrt((z[:, 1] ** 2 + z[:, 2] ** 2) / 2)
+    u = _drawn(streams, "sensor.beat", block, heart, 7)
+    # Laplacian, as successive values differ [M]: a normal whose variance is exponential
+    size = -np.log1p(-u[:, 0]) * np.where(u[:, 1] < 0.5, -1, 1)
+    size[u[:, 2] < fitted.BEAT_SLIP] *= fitted.SLIP_FACTOR
+    rate += np.hypot(error_bpm, blur) * size / np.sqrt(2)
     if method == "doppler":  # autocorrelation reports late and unevenly
-        late = streams.generator("sensor.delay", block).random(len(rate))
-        known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * late)
+        known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * u[:, 3])
     step_s = patient.at("sensor.interval_ms", 0.0) / 1000
     rate = 60 / (step_s * np.round(60 / rate / step_s))
     if method == "doppler":  # ultrasound monitors cut off, electrodes round [M]
         step_bpm = patient.at("sensor.grid_bpm", 0.0)
         rate = step_bpm * np.floor(rate / step_bpm)
-    missed = _missed(patient, streams, block, first, len(rate))
+    missed = _missed(patient, then_s, u[:, 4:])
     rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
     held: Floats = rate[np.searchsorted(known_s, t_s[WARM_UP:], side="right") - 1]
     return held
 
 
-def _missed(
-    patient: Patient, streams: Streams, block: int, first: int, count: int
-) -> NDArray[np.bool_]:
+def _missed(patient: Patient, then_s: Floats, u: Floats) -> NDArray[np.bool_]:
     """Return which beats don't update the shown value: single ones, and spells of doubt."""
-    u = streams.generator("sensor.missed", block).random((count, 3))
-    missed = u[:, 0] < patient.at("sensor.missed_update", first / ENGINE_HZ)
-    per_beat = patient.at("sensor.doubt_per_h", first / ENGINE_HZ) / 3600 * 0.43
+    missed = u[:, 0] < patient.at("sensor.missed_update", then_s)
+    per_beat = patient.at("sensor.doubt_per_h", then_s) / 3600 * 0.43
     lengths = (3 - fitted.DOUBT_BEATS * np.log1p(-u[:, 2])).astype(np.intp)
     for i in np.flatnonzero(u[:, 1] < per_beat):
         missed[i : i + lengths[i]] = True
     missed[0] = False
     return missed
+
+
+def _sampled(streams: Streams, name: str, block: int, count: int, width: int) -> Floats:
+    """Return normals for *count* samples of which the first half margin is the last block's."""
+    before = MARGIN - WARM_UP
+    shape = (count - before, width)
+    last = streams.generator(name, block - 1).standard_normal(shape)[-before:]
+    return np.concatenate([last, streams.generator(name, block).standard_normal(shape)])
 
 
 def hold(
@@ -93,23 +175,40 @@ def hold(
     Parameters
     ----------
     streams, block
-        Whose monitor it is, and the row of the random numbers used.
-    shown_bpm, held : ndarray of shape (n_samples,)
+        Whose monitor it is, and the number of the block.
+    shown_bpm, held : ndarray of shape (MARGIN - WARM_UP + n_samples,)
         What would be shown, and where the monitor repeats itself.
     step_bpm : float
         Its last digit flickers by this much.
     """
     index = np.arange(len(shown_bpm))
     last = np.maximum.accumulate(np.where(held, 0, index))
-    u = streams.generator("sensor.flicker", block).random((len(shown_bpm), 2))
-    flicker = np.cumsum(u[:, 0] < fitted.HOLD_FLICKER) % 2 * np.where(u[last, 1] < 0.5, -1, 1)
+    z = _sampled(streams, "sensor.flicker", block, len(shown_bpm), 2)
+    changes = np.cumsum(np.abs(z[:, 0]) < fitted.HOLD_FLICKER_Z)
+    flicker = (changes - changes[last]) % 2 * np.where(z[last, 1] < 0, -1, 1)
     return np.where(held, shown_bpm[last] + step_bpm * flicker, shown_bpm)
+
+
+def begin_anew(shown_bpm: Floats, lost: NDArray[np.bool_]) -> Floats:
+    """Return *shown_bpm* with a new value from the moment at which a gap ends.
+
+    A monitor that has lost the signal has no old value to go on with until the next beat.
+
+    Parameters
+    ----------
+    shown_bpm, lost : ndarray of shape (n_samples,)
+        What would be shown, and where nothing is.
+    """
+    begun = shown_bpm.copy()
+    ends = np.flatnonzero(lost[:-1] & ~lost[1:]) + 1
+    begun[ends] = shown_bpm[np.minimum(ends + 1, len(shown_bpm) - 1)]
+    return begun
 
 
 def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Floats:
     """Return what the monitor makes of noise, bpm: a level that holds for seconds, unevenly."""
-    z = streams.generator("artefact.outlier.value", block).standard_normal(len(t_s))
-    uneven = np.repeat(z[::2], 2)[: len(t_s)]
+    z = _sampled(streams, "artefact.outlier.value", block, len(t_s), 1)[:, 0]
+    uneven = np.repeat(z[::2], 2)
     level: Floats = 136 + 30 * slow(streams, "artefact.outlier.value", t_s, 40.0, 20.0)
     return level + fitted.WILD_BPM[patient.words["sensor.method"]] * uneven
 

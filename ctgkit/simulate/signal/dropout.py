@@ -26,6 +26,9 @@ class Episode(NamedTuple):
 AROUND_S = 45.0
 """Gaps this near decide what is shown between them."""
 
+FADED_S = 5 * fitted.FADING_AFTER_S
+"""Gaps this near decide how far the monitor is off."""
+
 FLICKER_SLOT_S, LONG_SLOT_S = 2.0, 60.0
 FLICKER_LONGEST_S, LONG_LONGEST_S = 60.0, 1200.0
 
@@ -247,3 +250,22 @@ class Dropouts:
             ]
             found.append(group)
         return found
+
+
+def fading_bpm(patient: Patient, streams: Streams, episodes: list[Episode], t_s: Floats) -> Floats:
+    """Return how far the monitor is off beside short gaps, bpm, shape (n_samples,)."""
+    size_bpm = fitted.FADING_BPM * patient.at("sensor.fading", 0.0)
+    if size_bpm == 0:
+        return np.zeros_like(t_s)
+    near = np.zeros_like(t_s)
+    holds = {e.id: e.onset_s for e in episodes if e.what == "hold"}
+    for e in episodes:
+        if not e.id.startswith("g") or e.what != "loss":
+            continue
+        lost_s = holds.get(e.id + "h", e.onset_s)
+        low, high = np.searchsorted(t_s, (lost_s - FADED_S, e.end_s + FADED_S))
+        before = np.exp((t_s[low:high] - lost_s) / fitted.FADING_BEFORE_S)
+        after = np.exp((e.end_s - t_s[low:high]) / fitted.FADING_AFTER_S)
+        near[low:high] = np.maximum(near[low:high], np.minimum(np.minimum(before, after), 1))
+    wave: Floats = size_bpm * near * slow(streams, "sensor.fading", t_s, 1.5, 5.0)
+    return wave

@@ -94,7 +94,7 @@ def composite(
         Those that touch the stretch.
     """
     shift_bpm = behaviour.effects(t_s)[1] + fetus.effects(t_s).shift_bpm
-    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, 100.0, 350.0)
+    wander = patient.at("fhr.drift_bpm", t_s) * slow(streams, "fhr.drift", t_s, *fitted.DRIFT_S)
     younger = fitted.TERM_WEEKS - patient.scenario.ga_weeks
     baseline = patient.at("fhr.baseline_bpm", t_s) + shift_bpm + wander
     baseline = baseline + fitted.BASELINE_PER_WEEK_BPM * younger
@@ -105,7 +105,7 @@ def composite(
     for d in decelerations:
         wave = dip(d, t_s)
         fall = np.maximum(fall, wave)
-        rise += rebound(d, t_s)
+        rise = np.maximum(rise, rebound(d, t_s))  # no two add up to an acceleration
         if d.variability != 1.0:
             inside *= 1 + (d.variability - 1) * np.minimum(wave / (0.4 * d.depth_bpm), 1)
     clean = _soft_clip(baseline + rise - fall + _sinus(patient, streams, t_s))

@@ -21,6 +21,10 @@ SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
 """Below this frequency variability is bent towards this size, or this share of the band: a larger
 slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
 
+DRIFT_S = (220.0, 800.0)
+"""Distance of the knots and correlation time of the baseline's drift, s [D]: what comes and goes
+within two minutes would be an event, not a baseline."""
+
 VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
 """Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an
 exponential distribution of sizes, and its mean [M, from the steepness of falls and recoveries]."""
@@ -45,9 +49,10 @@ BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
 BELT_TAUT = 0.3
-"""The belt's artefacts grow with this power of the contraction's height [M]."""
+"""The belt's artefacts grow with this power of the contraction's height + 1 [M: 0.46 of the height
++ 3 in all, of which the larger noise of belts with higher contractions is a part]."""
 
-TAIL_SLOPE, TAIL_CORNER_HZ = 1.7, 0.35
+TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
 """Fall of the belt's fast noise, and where it begins [M]."""
 
 RESTLESS = 0.55
@@ -60,13 +65,17 @@ go of one signal before it takes the other."""
 FLOOR_BOUTS = 0.6
 """Sd of the logarithm of its size, over about 10 s [M]: steps are heavier-tailed than Gaussian."""
 
-GAP_EXCESS = {"doppler": (0.55, 1.55, 2.5), "scalp": (0.8, 1.1, 1.0)}
+GAP_EXCESS = {"doppler": (0.6, 1.22, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
 EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
+
+FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 7.0, 4.0, 8.0
+"""Before the signal is lost and after it is found, the monitor is off by so much (sd, wandering)
+for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.6 times as much as elsewhere."""
 
 FLICKER_SWELL = 1.5
 """Sd of the logarithm of the rate of short gaps within a minute [M]: they come in clusters."""
@@ -88,8 +97,9 @@ ARTEFACT_S = {
 }
 """Median length, s, and sd of its logarithm [M]; twin and outlier [D]."""
 
-HOLD_FLICKER = 0.18
-"""Share of samples at which the last digit of a repeated value changes [M]."""
+HOLD_FLICKER_Z = 0.2275
+"""The last digit of a repeated value changes when a normal is this near to 0: at 18 % of the
+samples [M]."""
 
 BEAT_ERROR = {"doppler": 3.0, "scalp": 1.0}
 """Error of one beat over the size of the fast part [M]: successive steps of the shown heart rate
@@ -105,12 +115,13 @@ DOUBT_BEATS = 3.0
 """Mean length of a spell without updates, beyond three beats [M]."""
 
 BAND_GAIN = 1.12
-"""Makes the measured band the one asked, with drift, floor and swelling counted in."""
+"""Makes the measured band the one asked, with drift, floor and swelling counted in [D: from our
+own signal, tests/simulate/test_realism.py]."""
 
 BELL_POWER = (1.4, 2.4)
 """Range of the exponent of a contraction's bell [M]: width at 10 % over width at half height."""
 
-RISE_MEAN, RISE_SD = 0.45, 0.12
+RISE_MEAN, RISE_SD = 0.45, 0.16
 """Share of a contraction before its peak: quartiles .32/.44/.59 [M] include belt noise."""
 
 QUIET_FACTOR, AWAKE_FACTOR = 0.5, 1.6
@@ -123,6 +134,9 @@ QUIET_SHIFT_BPM, AWAKE_SHIFT_BPM = -3.0, 12.0
 TERM_WEEKS, STV_24_MS, STV_TERM_MS, BASELINE_PER_WEEK_BPM = 39.5, 6.2, 9.1, 0.8
 """Short-term variation at 24 weeks and at term, and the fall of the baseline (144 bpm at 24 weeks,
 131 at term) [P, Nijhuis 1998]."""
+SHORTEST_ACCELERATION_S = 19.0
+"""At term [M, 18 s is the tenth percentile of experts' zones]: what is shorter is none."""
+
 PRETERM_WEEKS, PRETERM_HEIGHT, PRETERM_LENGTH = 32.0, 0.55, 0.55
 """Accelerations before 32 weeks over those at term: 10 bpm for 10 s instead of 15 for 15."""
 

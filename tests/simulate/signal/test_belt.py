@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ctgkit.simulate import sensor as engine
+from ctgkit.simulate import block, sensor
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.scenario import parse_scenario
 from ctgkit.simulate.sensor import Sensor
@@ -20,7 +20,8 @@ def toco(scenario, index=0):
 def test_there_is_no_seam_between_blocks(name, monkeypatch):
     scenario = load_scenario(name)
     usual = toco(scenario)
-    monkeypatch.setattr(engine, "BLOCK", 1536)
+    for module in (block, sensor):
+        monkeypatch.setattr(module, "BLOCK", 1536)
     for one, other in zip(usual, toco(scenario), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -50,3 +51,13 @@ def test_a_reset_holds_until_the_next():
     difference = shown(reset) - shown("")
     assert difference.min() >= 19.5  # a tone of 10, on a grid of 0.5
     assert difference.max() <= 20.5
+
+
+def test_a_belt_that_is_not_on_the_skin_shows_a_line():
+    text = "[meta]\ntitle = 'Off'\n[toco]\ngain = 0\nspikes_per_h = 60"
+    levels = set()
+    for index in range(8):
+        shown = toco(parse_scenario("off", lambda _: text), index)[0]
+        assert len(set(shown)) == 1
+        levels.add(shown[0])
+    assert min(levels) == 0 < max(levels) <= 7.5
