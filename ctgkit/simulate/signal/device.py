@@ -125,8 +125,8 @@ def monitor(
     known_s = heart.at_s[1:]
     then_s = known_s + first / ENGINE_HZ
     method = patient.words["sensor.method"]
-    error = fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0)
-    error = error * patient.at("fhr.floor_bpm", then_s) * floor_factor(patient, then_s)
+    error = patient.at("fhr.floor_bpm", then_s) * floor_factor(patient, then_s)
+    error = error * (fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0))
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
     blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
