@@ -13,7 +13,7 @@ from benchmarks.load import Role
 from benchmarks.measure import Figure, alternate, process_seconds
 from benchmarks.system import configured
 from ctgkit.profile.library import load_profile
-from ctgkit.profile.render import Session
+from ctgkit.profile.session import Session
 from ctgkit.samples import Sample
 from ctgkit.wire import encode_sample
 

@@ -95,6 +95,7 @@ PURE = {
     "ctgkit.profile.model",
     "ctgkit.profile.render",
     "ctgkit.profile.reply",
+    "ctgkit.profile.session",
     "ctgkit.profile.template",
     "ctgkit.score.alarms",
     "ctgkit.score.calls",

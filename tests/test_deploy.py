@@ -12,6 +12,7 @@ import click
 import pytest
 
 from ctgkit.cli.main import cli
+from tests.postgres import asked, clusters
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 ENV = {"CTGKIT_BIND": "127.0.0.1:1", "CTGKIT_NODE_1": "127.0.0.1:2", "CTGKIT_NODE_2": "[::1]:3"}
@@ -96,3 +97,20 @@ def test_systemd_takes_its_file(tmp_path):
     )
     ours = [line for line in done.stderr.splitlines() if "ctgkit-serve" in line]
     assert ours == []
+
+
+@pytest.mark.slow
+def test_postgresql_takes_its_file():
+    """A server starts with these lines, and has understood each."""
+    with clusters() as make:
+        server = make()
+        with (server.data / "postgresql.conf").open("a") as file:
+            file.write((DEPLOY / "postgresql.conf").read_text())
+        del server.settings["max_connections"]
+        server.start()
+        where = server.dsn("postgres", host=False)
+        wrong = (
+            "SELECT name FROM pg_file_settings WHERE error IS NOT NULL AND name NOT LIKE 'shared%'"
+        )
+        assert asked(where, wrong) == []
+        assert asked(where, "SHOW synchronous_standby_names") == [("ANY 1 (standby)",)]

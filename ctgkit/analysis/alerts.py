@@ -100,7 +100,7 @@ class AlertBook:
                 del self.active[code]
         held: dict[str, Clause] = {}
         for rule in RULES:  # of one code, in order of severity
-            if all(k.holds(features.values) for k in rule.all_of):
+            if rule.holds(features.values):
                 held[rule.code] = rule
         for code, rule in held.items():
             before = self.active.get(code)

@@ -148,12 +148,19 @@ class Analyzer:
 
     def push(self, sec_from_start: float, fhr_bpm: float, toco: float) -> Analysis | None:
         """Take one sample as numbers: 0 without heart rate, NaN without tocogram."""
+        latest_s = self._latest_s
+        if sec_from_start > latest_s:
+            restarts = sec_from_start > latest_s + RESTART_AHEAD_S
+            self._latest_s = sec_from_start
+        else:
+            restarts = (
+                sec_from_start < latest_s - RESTART_BACK_S
+                or sec_from_start < RESTART_BELOW_S <= latest_s
+            )
         trace = self._trace
-        if trace is None or self._restarts(sec_from_start):
+        if trace is None or restarts:
             trace = self._start(sec_from_start)
         self.samples_seen += 1
-        if sec_from_start > self._latest_s:
-            self._latest_s = sec_from_start
         slot = trace.slot_of(sec_from_start)
         if slot < TICK_SLOTS:
             trace.put(slot, fhr_bpm, toco)
@@ -169,13 +176,6 @@ class Analyzer:
         self._due_s += PREDICTION_EVERY_S * (1 + (examined_s - self._due_s) // PREDICTION_EVERY_S)
         self.latest = self._analysis(trace)
         return self.latest
-
-    def _restarts(self, sec_from_start: float) -> bool:
-        return (
-            sec_from_start < self._latest_s - RESTART_BACK_S
-            or sec_from_start < RESTART_BELOW_S <= self._latest_s
-            or sec_from_start > self._latest_s + RESTART_AHEAD_S
-        )
 
     def _start(self, sec_from_start: float) -> Trace:
         final_after_s = self.settings.final_after_s
@@ -290,8 +290,7 @@ class Analyzer:
         found.values["baseline_other_bpm"] = self._level.other_bpm
         found.values["maternal_pulse_min"] = round(self._captured_s / 60, 1)
         for minutes in (5, 10):
-            last = trace.fhr_bpm[-minutes * 60 * SLOT_HZ :]
-            share = validity.below_share(last, features.DEEP_BPM)
+            share = validity.below_share(trace.fhr_1hz[-minutes * 60 :], features.DEEP_BPM)
             found.values[f"below_80_share_{minutes}min"] = share
         figo = FIGO.judge(found)
         asked = self.settings.guideline

@@ -262,15 +262,20 @@ def _repetition(
         ("late_or_prolonged", ("late", "late_ambiguous", "prolonged")),
     ):
         counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
-        with_one = {e.linked_contraction for e in counted}
-        long = [e for e in counted if e.duration_s >= SPANNING_S]
-        share = sum(
-            c.id in with_one or any(e.onset_s <= (c.peak_s or 0) <= e.end_s for e in long)
-            for c in contractions
-        ) / max(1, len(contractions))
         key = f"{name}_share_{window_min}min"
-        result.values[key] = round(share, 2) if complete else None
+        result.values[key] = _share_with(contractions, counted) if complete else None
         result.event_ids[key] = [e.id for e in counted]
+
+
+def _share_with(contractions: Sequence[Event], decelerations: Sequence[Event]) -> float:
+    """Return the share of contractions that have one of the decelerations."""
+    with_one = {e.linked_contraction for e in decelerations}
+    long = [(e.onset_s, e.end_s) for e in decelerations if e.duration_s >= SPANNING_S]
+    found = 0
+    for c in contractions:
+        peak_s = c.peak_s or 0.0
+        found += c.id in with_one or any(start_s <= peak_s <= end_s for start_s, end_s in long)
+    return round(found / len(contractions), 2)
 
 
 def _decelerations(result: Features, events: Sequence[Event], prefix: str) -> None:

@@ -36,7 +36,7 @@ class Condition(NamedTuple):
     def holds(self, values: dict[str, Value]) -> bool:
         """Whether it holds; what can't be told doesn't."""
         value = values.get(self.feature)
-        return isinstance(value, int | float) and _OPERATORS[self.op](value, self.threshold)
+        return isinstance(value, (float, int)) and _OPERATORS[self.op](value, self.threshold)
 
 
 class Clause(NamedTuple):
@@ -46,6 +46,10 @@ class Clause(NamedTuple):
     level: str
     all_of: tuple[Condition, ...]
     text: str
+
+    def holds(self, values: dict[str, Value]) -> bool:
+        """Whether all conditions hold."""
+        return all(condition.holds(values) for condition in self.all_of)
 
 
 class Evidence(NamedTuple):
@@ -92,7 +96,7 @@ class Guideline:
         unknown, but the best class needs everything. On too little signal nothing is classified,
         except what an event proves by itself.
         """
-        held = [c for c in self.clauses if all(k.holds(features.values) for k in c.all_of)]
+        held = [c for c in self.clauses if c.holds(features.values)]
         worst = max((self.levels.index(c.level) for c in held), default=0)
         deciding = [c for c in held if self.levels.index(c.level) == worst]
         found = tuple(e for c in deciding for e in evidence(c, features))

@@ -53,8 +53,7 @@ class Trace:
         """4 Hz; NaN where the signal isn't usable."""
         self.reason = np.full(WINDOW_S * SLOT_HZ, validity.Reason.NO_SIGNAL, np.int8)
         """4 Hz; :class:`~ctgkit.analysis.validity.Reason`."""
-        self.toco = np.full(WINDOW_S, np.nan)
-        """1 Hz, device units; NaN where not measured."""
+        self._toco = np.full(WINDOW_S, np.nan)
         self.fhr_1hz = np.full(WINDOW_S, np.nan)
         """1 Hz means of the usable signal, beats/min."""
         self.mean_bpm = np.full(int(WINDOW_S / baseline.BIN_S), np.nan)
@@ -62,6 +61,9 @@ class Trace:
         self.valid_share = np.zeros(int(WINDOW_S / baseline.BIN_S))
         """Share of usable samples in each of them."""
         self._raw = np.zeros((_CONTEXT_S + _UNSETTLED_S + _JUDGED_MAX_S) * SLOT_HZ)
+        self._waiting_fhr: list[float] = []
+        """Of complete ticks, until somebody looks: that is cheaper for several at once."""
+        self._waiting_toco: list[float] = []
         self._open_fhr = [0.0] * TICK_SLOTS
         self._open_toco = [np.nan] * TICK_SLOTS
         self._filled = 0
@@ -104,7 +106,7 @@ class Trace:
         self._filled = slot
 
     def close_tick(self, next_slot: int) -> None:
-        """Complete the open tick: move the tocogram on by 10 s.
+        """Complete the open tick.
 
         Parameters
         ----------
@@ -113,8 +115,8 @@ class Trace:
         """
         if next_slot - self._filled < _HOLD_SLOTS:
             self._hold_until(TICK_SLOTS)
-        _shift(self._raw, np.array(self._open_fhr))
-        _shift(self.toco, _share(*_sums(np.array(self._open_toco))))
+        self._waiting_fhr += self._open_fhr
+        self._waiting_toco += self._open_toco
         held = (self._open_fhr[-1], self._open_toco[-1]) if self._filled == TICK_SLOTS else None
         self._open_fhr = [0.0] * TICK_SLOTS
         self._open_toco = [np.nan] * TICK_SLOTS
@@ -127,12 +129,22 @@ class Trace:
             self._open_toco[:reach] = [held[1]] * reach
             self._filled = reach
 
+    @property
+    def toco(self) -> Floats:
+        """1 Hz, device units; NaN where not measured."""
+        if self._waiting_toco:
+            _shift(self._toco, _share(*_sums(np.array(self._waiting_toco))))
+            self._waiting_toco.clear()
+        return self._toco
+
     def judge(self) -> None:
         """Judge the heart rate up to now; at least every 60 s."""
         new_s = round(self.now_s - self.judged_s)
         if new_s == 0:
             return
         self.judged_s = self.now_s
+        _shift(self._raw, np.array(self._waiting_fhr))
+        self._waiting_fhr.clear()
         n = (_UNSETTLED_S + new_s) * SLOT_HZ
         raw = self._raw[-n - _CONTEXT_S * SLOT_HZ :]
         reason = validity.judge(raw)[-n:]

@@ -160,16 +160,18 @@ def is_sinusoidal(fhr_1hz: Floats, baseline_bpm: Floats) -> bool:
     known = np.isfinite(fhr_1hz)
     if known.mean() < SINUS_VALID_MIN:
         return False
-    at = np.arange(fhr_1hz.size)
-    deviation = np.interp(at, at[known], (fhr_1hz - baseline_bpm)[known])
+    deviation = fhr_1hz - baseline_bpm
+    if not known.all():
+        at = np.arange(deviation.size)
+        deviation = np.interp(at, at[known], deviation[known])
     spectrum = np.fft.rfft(deviation - deviation.mean())
     hertz = np.arange(spectrum.size) / fhr_1hz.size
-    power = np.abs(spectrum) ** 2
-    eligible = np.flatnonzero((hertz >= SINUS_HZ[0]) & (hertz <= SINUS_HZ[1]))
-    peak = hertz[eligible[np.argmax(power[eligible])]]
+    power = spectrum.real**2 + spectrum.imag**2
+    first, end, slow = np.searchsorted(hertz, (*np.nextafter(SINUS_HZ, (0, 1)), 0.01))
+    peak = hertz[first + int(np.argmax(power[first:end]))]
     away = np.abs(hertz - peak)
     band = away <= SINUS_BAND_HZ / 2
-    if power[band].sum() < SINUS_SHARE_MIN * power[hertz >= 0.01].sum():
+    if power[band].sum() < SINUS_SHARE_MIN * power[slow:].sum():
         return False
     swing = np.fft.irfft(np.where(band, spectrum, 0), deviation.size)
     peak_to_trough = 2 * np.sqrt(2) * float(swing.std())

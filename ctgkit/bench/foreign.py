@@ -18,7 +18,8 @@ from ctgkit.bench.schedule import milliseconds
 from ctgkit.errors import CtgkitError, Unreachable
 from ctgkit.profile.client import prepare
 from ctgkit.profile.links import HttpLink, Refused, SocketLinks, Tally, http_client
-from ctgkit.profile.render import Renderer, Session
+from ctgkit.profile.render import Renderer
+from ctgkit.profile.session import Session
 from ctgkit.samples import Sample
 
 CONNECT_S = 10.0

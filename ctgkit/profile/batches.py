@@ -2,12 +2,19 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ctgkit.profile.model import Profile
+from ctgkit.profile.session import Beside
 from ctgkit.samples import Sample
+from ctgkit.simulate.block import MASK_BITS
+from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.source import Source
 
+ANOTHER = sum(
+    MASK_BITS[name] for name in ("maternal_capture", "doubling", "halving", "outlier", "twin")
+)
+"""Bits of a sample that shows something else than the fetus's rate."""
 CHUNK_SAMPLES = 64
 """Samples read from a source at once. Chosen: 16 s at 4 Hz."""
 
@@ -31,6 +38,24 @@ def batches(
     if profile.per != "batch":
         return ([sample] for sample in samples)
     return _cut(samples, profile.batch_s)
+
+
+def beside(source: Source, batch: Sequence[Sample]) -> dict[float, Beside]:
+    """Return what a simulated sensor knows besides of some samples; nothing of a recording."""
+    if not isinstance(source, Sensor) or not batch:
+        return {}
+    first = round(batch[0].sec_from_start * source.rate_hz)
+    truth = source.render(first, len(batch)).truth
+    return {
+        sample.sec_from_start: Beside(float(mother), _quality(sample, int(mask)))
+        for sample, mother, mask in zip(batch, truth.mother_bpm, truth.mask, strict=False)
+    }
+
+
+def _quality(sample: Sample, mask: int) -> int:
+    if sample.fhr_bpm is None:
+        return 0
+    return 1 if mask & ANOTHER else 2
 
 
 def _first(samples: Iterator[Sample], duration_s: float) -> Iterator[Sample]:

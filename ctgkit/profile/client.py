@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from ctgkit.errors import ConfigError, CtgkitError, Unreachable, WireError
-from ctgkit.profile.batches import batches
+from ctgkit.profile.batches import batches, beside
 from ctgkit.profile.links import HttpLink, Refused, SocketLinks, Tally, http_client
 from ctgkit.profile.model import Setup
-from ctgkit.profile.render import Outgoing, Renderer, Session
+from ctgkit.profile.render import Renderer
 from ctgkit.profile.reply import pointed, read_document
+from ctgkit.profile.session import Outgoing, Session
 from ctgkit.simulate.source import Source
 
 if TYPE_CHECKING:
@@ -235,6 +236,8 @@ async def _send_all(
         await settings.clock.until(due_s)
         if settings.stop.is_set():
             break
+        if renderer.looks_beside:
+            session.beside = beside(source, batch)
         for outgoing in renderer.render(batch, session):
             try:
                 await link.send(outgoing)

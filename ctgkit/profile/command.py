@@ -11,7 +11,8 @@ from ctgkit.cli.options import argument, command, json_option, option, seed_opti
 from ctgkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ctgkit.profile.render import Outgoing, Renderer
+    from ctgkit.profile.render import Renderer
+    from ctgkit.profile.session import Outgoing
 
 SHOWN = 3
 """Messages that ``show`` prints."""
@@ -105,8 +106,8 @@ def _first_messages(
     renderer: "Renderer", scenario: str, seed: int, count: int = SHOWN
 ) -> "list[Outgoing]":
     """Return the first messages; what a setup request would capture stands as its name."""
-    from ctgkit.profile.batches import batches
-    from ctgkit.profile.render import Session
+    from ctgkit.profile.batches import batches, beside
+    from ctgkit.profile.session import Session
     from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 
@@ -117,6 +118,8 @@ def _first_messages(
     source = Sensor(load_scenario(scenario), seed, rate_hz=renderer.profile.rate_hz or 4.0)
     made: list[Outgoing] = [one for _, one in renderer.setup(session)]
     for batch in batches(source, renderer.profile, session.sensor_id):
+        if renderer.looks_beside:
+            session.beside = beside(source, batch)
         made += renderer.render(batch, session)
         if len(made) >= count or batch[-1].sec_from_start > renderer.profile.batch_s + 60:
             break

@@ -22,7 +22,7 @@ from websockets.frames import CloseCode
 from ctgkit.errors import CtgkitError, MissingExtra, Unreachable
 from ctgkit.net.backoff import Backoff
 from ctgkit.net.client import NotConnected, dial, why_failed
-from ctgkit.profile.render import Outgoing, Session
+from ctgkit.profile.session import Outgoing, Session
 
 if TYPE_CHECKING:
     import httpx

@@ -34,8 +34,9 @@ from ctgkit.net.origins import Rules
 from ctgkit.net.server import OpenServer, listen, open_server
 from ctgkit.profile.client import prepare
 from ctgkit.profile.links import HttpLink, Refused, Tally, http_client, shown_url
-from ctgkit.profile.render import Renderer, Session
+from ctgkit.profile.render import Renderer
 from ctgkit.profile.reply import read_reply
+from ctgkit.profile.session import Session
 from ctgkit.samples import Sample, Status, status_of
 
 log = logging.getLogger(__name__)

@@ -203,6 +203,11 @@ def problems(profile: Profile) -> list[str]:
     found = _url_problems("url", profile.url, SCHEMES)
     for n, one in enumerate(profile.setup):
         found += _url_problems(f"setup[{n}].url", one.url, ("http", "https"))
+        found += [
+            f"setup[{n}].capture.{name}: {pointer!r} is no JSON pointer: it begins with /"
+            for name, pointer in one.capture.items()
+            if pointer and not pointer.startswith("/")
+        ]
     shapes = [
         name
         for name, given in (

@@ -1,8 +1,9 @@
 """Samples -> requests or messages, as a profile says. Pure."""
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -10,9 +11,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from ctgkit.errors import ConfigError, excerpt
+from ctgkit.errors import ConfigError
 from ctgkit.profile.fast import PLAIN, compile_struct
 from ctgkit.profile.model import CHANNELS, Channel, File, Profile, Setup
+from ctgkit.profile.session import NOTHING, UNKNOWN, Outgoing, Session
 from ctgkit.profile.template import (
     SKIP,
     Constant,
@@ -27,63 +29,14 @@ from ctgkit.samples import Sample
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BOUNDARY = "ctgkit-7d1f0c5a9b"
 """Between the parts of an upload: samples are numbers, so it never occurs in them."""
-TOKEN_MIN_CHARS = 16
-"""From this length on, what a setup request captured may be a token, and is not shown."""
 _FIELDS = {"fhr": "fhr_bpm", "toco": "uterus", "spasms": "spasms"}
 _RAW = {name: attrgetter(f"sample.{field}") for name, field in _FIELDS.items()}
-_NOTHING = Sample("", 0.0, None, None, None)
 MINUTE_MS = 60_000
 _SECONDS = tuple(f"{second:02d}" for second in range(60))
 _MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
+_BESIDE = re.compile(r"\{(mother|quality)\b")
 _encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
-
-
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A message or a request."""
-
-    url: str
-    body: bytes
-    method: str = "POST"
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
-    samples: int = 1
-    """How many samples it carries; 0 for setup requests."""
-
-    @property
-    def is_text(self) -> bool:
-        """Whether it is a line rather than JSON."""
-        return self.content_type.startswith("text/")
-
-
-@dataclass(slots=True)
-class Session:
-    """What a sensor's messages have in common."""
-
-    sensor_id: str
-    start_epoch_s: float
-    """Wall time of data time 0, Unix seconds."""
-    captured: dict[str, Any] = field(default_factory=dict)
-    """What setup requests captured, and ``secret.NAME`` for each secret."""
-    seq: int = 0
-    samples: Sequence[Sample] = ()
-    """What is being rendered; templates see it here."""
-    sample: Sample = _NOTHING
-    channel: str = ""
-
-    def hidden(self, body: bytes) -> bytes:
-        """Return what the other side said, or was sent, without secrets."""
-        for name, value in self.captured.items():
-            if isinstance(value, str) and (
-                name.startswith("secret.") or len(value) >= TOKEN_MIN_CHARS
-            ):
-                for spelt in {value, quote(value, safe="")}:
-                    body = body.replace(spelt.encode(), b"***")
-        return body
-
-    def shown(self, text: bytes | str) -> str:
-        """Return the start of a text for logs, without secrets."""
-        return excerpt(self.hidden(text.encode() if isinstance(text, str) else text))
 
 
 class Renderer:
@@ -106,6 +59,8 @@ class Renderer:
 
     def __init__(self, profile: Profile, where: str, *, structs: bool = True) -> None:
         self.profile, self.where = profile, where
+        self.looks_beside = bool(_BESIDE.search(str(msgspec.to_builtins(profile))))
+        """Whether a template names what only a simulated sensor knows."""
         captured = {name for one in profile.setup for name in one.capture}
         self._names = captured | {f"secret.{name}" for name in profile.secrets}
         self.scalars = self._variables()
@@ -193,6 +148,8 @@ class Renderer:
             "iso": _clock(),
             "seq": attrgetter("seq"),
             "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
+            "mother": self._mother(),
+            "quality": _quality,
         }
         if self.profile.per == "channel":
             found["channel"] = lambda scope: names[scope.channel]
@@ -219,6 +176,15 @@ class Renderer:
 
         return get
 
+    def _mother(self) -> Getter:
+        gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
+
+        def get(scope: Session) -> Any:
+            bpm = scope.beside.get(scope.sample.sec_from_start, UNKNOWN).mother_bpm
+            return gap if math.isnan(bpm) else round(bpm * 4) / 4
+
+        return get
+
     def _lists(self, each: Getter | None) -> dict[str, Getter]:
         def listed(get: Getter) -> Getter:
             def values(scope: Session) -> list[Any]:
@@ -242,7 +208,7 @@ class Renderer:
 
     def setup(self, session: Session) -> Iterator[tuple[Setup, Outgoing]]:
         """Yield the requests that come first; capture an answer before asking for the next."""
-        session.samples, session.sample, scope = (), _NOTHING, session
+        session.samples, session.sample, scope = (), NOTHING, session
         for setup, url, body, headers in self._setup:
             try:
                 content = b"" if setup.body is None else msgspec.json.encode(body(scope))
@@ -325,6 +291,11 @@ class Renderer:
                 f"Content-Type: text/csv\r\n\r\n{rows}\r\n"
             )
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
+
+
+def _quality(scope: Session) -> int:
+    known = scope.beside.get(scope.sample.sec_from_start, UNKNOWN).quality
+    return known if known >= 0 else 2 * int(scope.sample.fhr_bpm is not None)
 
 
 def _is_plain(rule: Channel) -> bool:

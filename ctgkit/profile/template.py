@@ -20,7 +20,7 @@ class _Skip:
         return "SKIP"
 
 
-READINGS = ("fhr", "toco", "spasms", "value")
+READINGS = ("fhr", "toco", "spasms", "value", "mother")
 """Variables that may be gaps."""
 
 SKIP = _Skip()

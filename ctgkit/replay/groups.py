@@ -14,6 +14,7 @@ from ctgkit.replay.expect import Difference, Verdict
 
 CHANGES_MAX = 12
 """Different changes of one member that are listed; with more, they are one group."""
+WHOLE = {"{": "an object", "[": "a list"}
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 
 
@@ -99,7 +100,10 @@ def _shape(difference: Difference) -> tuple[str, str]:
         return ("answer", "missing" if difference.actual == "none" else "not expected")
     if _gap(difference) is not None:
         return member, ""
-    return member, f"{difference.expected} → {difference.actual}"
+    sides = [difference.expected, difference.actual]
+    if sum(side[:1] in ("{", "[") for side in sides) == 1:  # there or not, whatever it held
+        sides = [WHOLE.get(side[:1], side) if len(side) > 2 else side for side in sides]
+    return member, " → ".join(sides)
 
 
 def _gap(difference: Difference) -> float | None:

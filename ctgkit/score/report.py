@@ -220,7 +220,7 @@ def text(
         for outcome in outcomes
     ]
     if compared:
-        lines += ["", "against the earlier run, recording by recording:", *map(str, compared)]
+        lines += ["", "against the earlier run, means over recordings:", *map(str, compared)]
     if played and played.partial:
         lines += textwrap.wrap("out of time, scored in part: " + ", ".join(played.partial), WIDTH)
     if played and played.left:

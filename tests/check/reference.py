@@ -76,8 +76,8 @@ def _():
 def _():
     disconnect = session.Session.disconnect
 
-    def at_once(self, attendance, at_s):
-        return [*disconnect(self, attendance, at_s), *self.expire(float("inf"))]
+    def at_once(self, attendance, at_s, **how):
+        return [*disconnect(self, attendance, at_s, **how), *self.expire(float("inf"))]
 
     session.Session.disconnect = at_once
 
@@ -141,7 +141,7 @@ def _():
         await handle(self, connection)
 
     async def meanwhile(self, connection):
-        peek = broadcast._Viewer(connection)
+        peek = broadcast._Viewer(connection, None)
         viewers_at[connection].add(peek)
         peek.idle = True
         try:

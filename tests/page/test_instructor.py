@@ -50,6 +50,12 @@ async def test_a_sensor_that_is_off_is_started_and_disturbed(tmp_path, browser):
         await tab.run(f"{field}.value = '100'")
         said = await press(tab, "Change")
         assert said.startswith("changing, knob fhr.baseline_bpm, to 100 · ")
+        note = "document.querySelector('.tools > form')"  # the patient came after the page
+        buttons = "[...document.querySelectorAll('.tools button')]"
+        await tab.run(f"{buttons}.find(b => b.innerText === 'Add a note').click()")
+        await tab.run(f"{note}.querySelector('input').value = 'began later'")
+        await tab.run(f"{note}.querySelector('button').click()")
+        await tab.until(f"{note}.hidden")
         assert await press(tab, "Stop") == "stopped"
         (played,) = repertoire.sensors.values()
         assert played.patient.scenario.id == "tachycardia-fever"

@@ -12,10 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctgkit.errors import ConfigError, WireError
-from ctgkit.profile.model import Reply, moved, parse_profile
-from ctgkit.profile.render import Renderer, Session
+from ctgkit.profile.batches import batches, beside
+from ctgkit.profile.model import Profile, Reply, moved, parse_profile
+from ctgkit.profile.render import Renderer
 from ctgkit.profile.reply import pointed, read_reply
+from ctgkit.profile.session import Session
 from ctgkit.samples import Sample
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.sensor import Sensor
 
 values = st.none() | st.floats(20, 300)
 samples = st.lists(
@@ -160,6 +164,10 @@ def test_bad_replies_say_what_is_wrong(status, body, reason):
         ('url = "http://h/"\ntext = "x"\n[reply]', "probability"),
         ('url = "http://h/"\ntext = "x"\n[reply]\nprobability = "p"', "begins with /"),
         ('url = "http://h/"\ntext = "x"\nbatch_s = 0', "batch_s"),
+        (
+            'url = "http://h/"\ntext = "x"\n[[setup]]\nurl = "http://h/"\ncapture = { a = "b" }',
+            r"setup\[0\]\.capture\.a: 'b' is no JSON pointer",
+        ),
         ('url = "http://h/"\ntext = "x"\nnope = 1', "nope"),
         ("x = " + "[" * 5000, "p.toml"),
         ("x = " + "9" * 5000, "p.toml"),
@@ -247,3 +255,23 @@ def test_one_pass_of_the_encoder_writes_what_the_plain_way_does(given, tree, bat
             return str(error)
 
     assert made(structs=True) == made(structs=False)
+
+
+def test_what_only_a_simulated_sensor_knows_may_be_sent_too():
+    """The mother's rate and the signal's quality are those of the truth."""
+    body = {"fhr": "{fhr}", "mhr": "{mother}", "sq": "{quality}"}
+    renderer = Renderer(Profile(url="ws://a", body=body), "here")
+    assert renderer.looks_beside
+    source = Sensor(load_scenario("poor-signal"), 3)
+    session, seen = Session("id", 0.0), []
+    for batch in batches(source, renderer.profile, "id", 300.0):
+        session.beside = beside(source, batch)
+        (one,) = renderer.render(batch, session)
+        seen.append(json.loads(one.body))
+    truth = Sensor(load_scenario("poor-signal"), 3).render(0, len(seen)).truth
+    assert [m["mhr"] for m in seen] == [round(x * 4) / 4 for x in truth.mother_bpm.tolist()]
+    assert {m["sq"] for m in seen} >= {0, 2}
+    assert all((m["sq"] == 0) == (m["fhr"] is None) for m in seen)
+    session.beside = {}
+    (one,) = renderer.render([Sample("id", 1.0, 140.0, 1.0, 0.0)], session)
+    assert json.loads(one.body) == {"fhr": 140.0, "mhr": None, "sq": 2}

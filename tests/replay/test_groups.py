@@ -41,6 +41,17 @@ def test_numbers_are_one_group_with_the_largest_gap():
     ]
 
 
+def test_an_object_that_is_gone_is_one_group_whatever_it_held():
+    """Each prediction has another confidence; that there is none any more is one change."""
+    grouping = Grouping()
+    for n in range(50):
+        key, held = f"{n} s", f'{{"confidence": {n / 50}}}'
+        grouping.add(Difference("a", key, "prediction", held, "null"))
+    assert [str(g) for g in grouping.groups()] == [
+        "prediction: an object → null, 1 sensor, 0–49 s, 50 results"
+    ]
+
+
 def test_missing_answers_and_rejections():
     groups = grouped(
         Difference("a", "1 s", "answer", "{…}", "none"),

@@ -113,7 +113,7 @@ class NatsBus:
 
     def publish(self, texts: Sequence[tuple[str, bytes]]) -> None:
         """Queue results for the viewers of other nodes; never waits."""
-        size = sum(len(text) for _, text in texts)
+        size = sum([len(text) for _, text in texts])
         if size > RESULT_MAX_BYTES:  # a turn is half a megabyte at most, or a single result
             self._drop(len(texts))
             return

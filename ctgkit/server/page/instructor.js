@@ -29,16 +29,19 @@ export class Instructor {
     this.#parts.seed = this.#field("Seed", "input", { type: "number", min: 0, step: 1 });
     this.#button("Start with it", () => this.#start());
     this.#button("Stop", () => this.#order("stop"));
+    element("br", this.form);
     this.#parts.event = this.#field("Event", "select");
     this.#parts.size = this.#field("size", "input", { type: "number", step: "any" });
     this.#parts.duration_s = this.#field("duration, s", "input", { type: "number", step: "any" });
     this.#button("Inject now", () => this.#inject());
+    element("br", this.form);
     this.#parts.knob = this.#field("Knob", "select");
     this.#parts.to = this.#field("to", "input", { type: "number", step: "any" });
     this.#parts.ramp_s = this.#field("within, s", "input", { type: "number", step: "any", min: 0, placeholder: 60 });
     this.#button("Change", () => this.#change());
     this.#parts.meaning = element("small", this.form);
     this.#parts.meaning.lang = "en"; // from the reference of the knobs
+    element("br", this.form);
     this.#parts.said = element("span", this.form);
     this.#parts.said.setAttribute("role", "status");
     this.#parts.event.addEventListener("change", () => this.#range());

@@ -15,10 +15,12 @@ const PIECE_S = 3600; // loaded at a time
 const [SLOWEST, FASTEST] = [0.02, 12]; // cm/min
 const ZOOM = 1.4;
 const STEP = 0.25; // of the strip's width
+const ASK_EVERY_MS = 2000;
 
 export class LookBack {
   #busy = false;
   #opened = false;
+  #asked_ms = -Infinity; // when the examination was asked for
   #gone = false;
   #trouble = "";
   #parts = {};
@@ -121,6 +123,7 @@ export class LookBack {
     this.lastPlan = plan;
     if (!plan) return;
     const { sensor } = this;
+    if (sensor.examination === null) this.#find();
     if (!this.#opened && sensor.examination !== null && !this.#busy) this.#open();
     this.#parts.fell.hidden = sensor.fell === null;
     this.#parts.paper.hidden = !document.documentElement.dataset.paper || sensor.examination === null;
@@ -137,6 +140,20 @@ export class LookBack {
   looks() {
     const value = (id) => document.getElementById(id).value;
     return [DISPLAY.fhr_scales[value("range")], Number(value("speed"))];
+  }
+
+  // Ask which examination a live sensor takes part in: it may have come after the page, or anew.
+  async #find() {
+    const now_ms = performance.now();
+    const answers = document.documentElement.dataset.loaded; // a replay knows no examinations
+    if (this.card.archived || !answers || now_ms - this.#asked_ms < ASK_EVERY_MS) return;
+    this.#asked_ms = now_ms;
+    const { examination } = await askJson(`/api/sensors/${encodeURIComponent(this.sensor.id)}`)
+      .catch(() => ({ examination: null }));
+    if (this.#gone || examination === null || examination === this.sensor.examination) return;
+    this.sensor.examination = examination;
+    this.#opened = false;
+    this.onChange();
   }
 
   // The last hour again, as fine as it was sent; then older pieces as they come into sight.
@@ -288,6 +305,8 @@ export class LookBack {
 
   async #saveNote() {
     const sec = Math.max(0, this.noted_s).toFixed(2);
+    this.#asked_ms = -Infinity;
+    await this.#find();
     const about = { examination: this.sensor.examination, sensor: this.sensor.id };
     try {
       const text = this.#parts.text.value;

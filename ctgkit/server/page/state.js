@@ -147,6 +147,7 @@ export class State {
     }
     sensor.cutFrom(0);
     sensor.alarms.restart();
+    sensor.examination = sensor.earlier = sensor.fell = null; // it may be another one
     return true;
   }
 

@@ -5,7 +5,7 @@ import { yOf } from "./strip.js";
 import { alarmText, bedText, brief, figure, setText, verdict } from "./texts.js";
 
 const TREND_S = 3600;
-const ROOMY_PX = 240; // wide enough for whole sentences
+const ROOMY_PX = 340; // wide enough for whole sentences
 const TREND_EVERY_S = 1; // how often a trend is drawn again
 
 export class Tile {

@@ -96,7 +96,7 @@ FAULTS = {
     "a viewer may not speak": {"V-1.1/ignored"},
     "rewrites results": {"V-2.1/bytes"},
     "knows two viewers at most": {"V-2.1/all", "V-2.1/late-joiner", "V-2.3/others", "V-2.5/own"},
-    "loses a result in a burst": {"V-2.1/all", "V-2.3/others", "V-2.3/patient"},
+    "loses a result in a burst": {"V-2.1/all", "V-2.3/patient"},
     "shows nothing without the ML service": {
         *(f"V-2.2/{name}" for name in ("silent", "lost", "error", "down", "each")),
         "M-4.1/shown", "M-4.2/error",
