@@ -44,9 +44,6 @@ is restarted, or answers late now and then, stays below."""
 RESULT_MAX_BYTES = 1 << 20
 SAMPLES_PER_WRITE = 512
 """Samples sent before the service has to take them: 64 KiB, half a second of 1,000 sensors."""
-OFTEN_S, GATHER_S = 0.0005, 0.001
-"""When the last write is less than the first ago, seconds, samples are gathered for the second:
-above 2,000 samples/s a write, a read and a write to each viewer then serve several."""
 CLOSE_TIMEOUT_S = 1.0
 JITTER = 0.1
 """Share by which the retry pause varies, so that many backends don't knock in step."""
@@ -226,12 +223,8 @@ class MlLink:
                 task.cancel()
 
     async def _send(self, connection: ClientConnection) -> None:
-        sent_s = 0.0
         while True:
             await self._wake.wait()
-            if time.monotonic() - sent_s < OFTEN_S:
-                await asyncio.sleep(GATHER_S)
-            sent_s = time.monotonic()
             self._wake.clear()
             while self._outbox:
                 count = min(SAMPLES_PER_WRITE, len(self._outbox))
