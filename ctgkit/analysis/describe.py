@@ -117,8 +117,8 @@ def deceleration_event(
     smooth = moving_mean(depth, 3)
     low, deep, shallow, high = _flanks(smooth.tolist())
     nadir = int(np.argmax(smooth))
-    fall_s = (deep - low) / FLANK_SHARE
-    rise_s = (high - shallow) / FLANK_SHARE
+    fall_s = min((deep - low) / FLANK_SHARE, signal.size)
+    rise_s = min((high - shallow) / FLANK_SHARE, signal.size)
     onset = max(0.0, low - FOOT_SHARE * fall_s)
     details: dict[str, float | str | bool | None] = {
         "baseline_bpm": round(level, 1),

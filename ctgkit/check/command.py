@@ -137,13 +137,19 @@ def _backend_abroad(
     """Judge a backend that speaks what a profile says."""
     from ctgkit.check.backend.catalogue import BACKEND
     from ctgkit.check.foreign import checks_for
-    from ctgkit.profile.library import load_profile
+    from ctgkit.profile.library import load_profile, profile_names
 
-    for name in ("sensor_id", "token_file", "ml_listen", "store", "fuzz", "viewer_token_file"):
-        if options[name]:
-            shown = "--" + name.replace("_", "-")
+    for given in ("sensor_id", "token_file", "ml_listen", "store", "fuzz", "viewer_token_file"):
+        if options[given]:
+            shown = "--" + given.replace("_", "-")
             raise click.UsageError(f"{shown} cannot be combined with a profile of another wire")
-    renderer = load_profile(str(judging.abroad), url)
+    name = str(judging.abroad)
+    if not name.endswith(".toml") and name not in profile_names():
+        raise click.BadParameter(
+            f"{name!r} is neither specification, nor ancestor, nor in `ctgkit profile list`, nor a"
+            " file that ends in .toml", param_hint="--profile",
+        )  # fmt: skip
+    renderer = load_profile(name, url)
     plan = Plan(
         checks=checks_for(checks), excused={}, allowed=judging.allowed(BACKEND), judging=judging
     )

@@ -137,16 +137,18 @@ class ForeignBench:
 
 
 def checks_for(chosen: Sequence[Check]) -> list[Check]:
-    """Return the checks of a backend in their order: those that carry over, the rest skipped."""
+    """Return those of a backend's checks that carry over, after the rest, which is skipped."""
 
     async def skip(_bench: object) -> None:
         raise Skip(WHY_SKIPPED)
 
-    return [
-        FOREIGN.checks.get(c.id)
-        or Check(id=c.id, title=c.title, run=skip, level=c.level, strict=c.strict)
+    rest = [
+        Check(id=c.id, title=c.title, run=skip, level=c.level, strict=c.strict)
         for c in chosen
+        if c.id not in FOREIGN.checks
     ]
+    named = {c.id for c in chosen}
+    return rest + [check for check in FOREIGN.checks.values() if check.id in named]
 
 
 def _carry_over(check_id: str) -> None:

@@ -101,6 +101,11 @@ class Launched:
             await asyncio.sleep(0.05)
         return False
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended with an exit code other than 0."""
+        return self._process is not None and bool(self._process.returncode)
+
     async def _spawn(self) -> Process:
         with self.log.open("ab") as log:
             try:

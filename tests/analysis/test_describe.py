@@ -70,3 +70,11 @@ def test_an_acceleration_is_measured():
     assert event.peak_s == pytest.approx(520, abs=5)
     assert event.size == pytest.approx(22, abs=1)
     assert event.meets_clinical
+
+
+def test_no_fall_or_rise_is_longer_than_its_deceleration():
+    ramp = np.zeros(1200)
+    ramp[420:448] = np.linspace(12, 30, 28)
+    for deviation, name in ((ramp, "onset_to_nadir_s"), (ramp[::-1], "recovery_s")):
+        event = describe(-deviation)
+        assert 20 < event.details[name] <= event.duration_s

@@ -161,8 +161,8 @@ async def test_one_backend_in_the_eyes_of_the_checker(system, postgres):
             checker = system.start("check", "backend", url, *words)
             code = await checker.ended(500)
         said = json.loads(checker.out)
-        failed = [one["id"] for one in said["checks"] if one["outcome"] == "fail"]
-        print(f"\n{len(said['checks'])} checks, exit code {code}, failed: {failed}")
+        failed = [one["id"] for one in said["verdicts"] if one["outcome"] == "fail"]
+        print(f"\n{said['counts']}, exit code {code}, failed: {failed}")
         assert failed == []
         for node in ward.nodes:
             assert "Traceback" not in node.err

@@ -28,9 +28,9 @@ def now_s():
 class Roaming:
     """A sensor that goes to the next node when one fails it."""
 
-    def __init__(self, entry, urls, luck, stream=None, rate_hz=20.0):
+    def __init__(self, entry, urls, luck, stream=None, rate_hz=20.0, *, pings=True):
         self.entry, self.urls, self._luck, self._stream = entry, urls, luck, stream
-        self._pause_s = 1 / rate_hz
+        self._pause_s, self._ping_s = 1 / rate_hz, 2 if pings else None
         self.next, self.acked = 0, -1
         self.acked_s = 0.0
         """When the last acknowledgement came."""
@@ -58,7 +58,8 @@ class Roaming:
         return connect(
             f"{url.replace('http', 'ws', 1)}/ws/sensor?sensor_id={self.entry.id}",
             additional_headers=headers, subprotocols=[SUBPROTOCOL], compression=None,
-            open_timeout=5, ping_interval=2, ping_timeout=4, close_timeout=0.5, proxy=None,
+            open_timeout=5, ping_interval=self._ping_s, ping_timeout=4, close_timeout=0.5,
+            proxy=None,
         )  # fmt: skip
 
     async def converse(self, line):
@@ -103,7 +104,9 @@ class Roaming:
 class Ward:
     """Nodes, and sensors that live through what happens to them."""
 
-    def __init__(self, system, dsn, nodes, seed, *, sensors=12, beds=BEDS, rate_hz=20.0, **more):
+    def __init__(
+        self, system, dsn, nodes, seed, *, sensors=12, beds=BEDS, rate_hz=20.0, pings=True, **more
+    ):
         self.system, self.dsn, self.luck = system, dsn, random.Random(seed)
         self.options = more.pop("options", ())
         self.environment = more
@@ -116,7 +119,7 @@ class Ward:
         write_config(system.directory / "ctgkit.toml", entries, replace=True)
         urls = [f"http://127.0.0.1:{port}" for port in self.ports]
         self.sensors = [
-            Roaming(entry, urls, self.luck, f"run-{n}" if n % 2 else None, rate_hz)
+            Roaming(entry, urls, self.luck, f"run-{n}" if n % 2 else None, rate_hz, pings=pings)
             for n, entry in enumerate(entries)
         ]
 

@@ -141,7 +141,7 @@ def _():
         await handle(self, connection)
 
     async def meanwhile(self, connection):
-        peek = broadcast._Viewer(connection)
+        peek = broadcast._Viewer(connection, None)
         viewers_at[connection].add(peek)
         peek.idle = True
         try:

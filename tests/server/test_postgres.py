@@ -433,6 +433,39 @@ async def test_a_claim_whose_answer_was_lost_leaves_no_examination_open(postgres
     assert await query(dsn, "SELECT present FROM attendances") == [(False,)]
 
 
+async def test_what_is_over_is_counted_once(postgres):
+    """Lists say the same before and after, without looking at the rows again."""
+    from ctgkit.server.store.postgres.reader import open_reader
+
+    dsn = await postgres.database()
+
+    def numbers():
+        with open_reader(Dsn(dsn)) as reader:
+            keys = ("id", "samples", "with_signal", "sensors", "predictions")
+            return [[row[key] for key in keys] for row in reader.examinations()]
+
+    async with node_on(dsn, handover_s=0.0) as (store, registry):
+        for number in (0, 2):
+            hears = await claimed(registry, number)
+            put(store, hears, *range(5))
+            await store.written()
+            if not number:
+                registry.release(hears.attendance, lost=False)
+        await until(lambda: len(registry.open_examinations()) == 1, "one is over")
+        before = await asyncio.to_thread(numbers)
+        assert before == [[1, 5, 5, 1, 0], [2, 5, 5, 1, 0]]
+        assert await query(dsn, "SELECT ctgkit_count()") == [(False,)]  # late results may come
+        await query(dsn, "UPDATE examinations SET end_time = end_time - interval '1 hour',"
+                    " updated_at = updated_at - interval '1 hour'")  # fmt: skip
+        assert await query(dsn, "SELECT ctgkit_count()") == [(True,)]
+        assert await query(dsn, "SELECT ctgkit_count()") == [(False,)]
+        await query(dsn, "DELETE FROM samples WHERE examination_id = 1")
+        assert await asyncio.to_thread(numbers) == before
+        await query(dsn, "SELECT ctgkit_remove(1)")
+        assert await asyncio.to_thread(numbers) == before[1:]
+        assert await query(dsn, "SELECT * FROM counts") == []
+
+
 class Both:
     """The same ward twice: a registry alone, and one with a database that others could share."""
 

@@ -85,6 +85,10 @@ async def past_of_what_ended(bench: Bench) -> None:
         await must_end(bench, examination)
     async with bench.viewer("?backfill=600") as late:
         await late.settle()
+        if "viewer" not in bench.lacks:
+            with arranging("what is new comes after the past"):
+                async with bench.sensor() as sensor:
+                    await gets_about(late, await bench.sends(sensor))
         if past := [t for t in shown(late, sec) if not is_fallback(t, sec)]:
             raise Mismatch(f"nothing about {sec:g} s", excerpt(past[0]))
 

@@ -128,14 +128,17 @@ class SensorBench:
 
     async def _sends(self) -> bool:
         known = len(self.visits)
-        try:
-            await until(
-                lambda: len(self.visits) > known and bool(self.visit.frames), "", str,
-                max(COMES_WITHIN_S, 10 * self.timeout_s),
-            )  # fmt: skip
-        except Mismatch:
-            return False
-        return True
+
+        def sent() -> bool:
+            return len(self.visits) > known and bool(self.visit.frames)
+
+        def failed() -> bool:
+            return self.launched is not None and self.launched.has_failed
+
+        patience_s = max(COMES_WITHIN_S, 10 * self.timeout_s)
+        with contextlib.suppress(Mismatch):
+            await until(lambda: sent() or failed(), "", str, patience_s)
+        return sent()
 
     # What checks do
 

@@ -36,13 +36,16 @@ class Acceleration(NamedTuple):
 
 
 def bump(acceleration: Acceleration, t_s: Floats) -> Floats:
-    """Return the acceleration, bpm, at *t_s*, shape (n_samples,)."""
+    """Return the acceleration, bpm, at increasing times *t_s*, shape (n_samples,)."""
+    wave = np.zeros_like(t_s)
+    inside = slice(*np.searchsorted(t_s, (acceleration.onset_s, acceleration.end_s)))
+    t_s = t_s[inside]
     x = (t_s - acceleration.onset_s) / acceleration.duration_s
     lobe: Floats | float = 1.0
     if acceleration.lobes > 1:  # notches where the movement pauses
         lobe = 0.85 + 0.15 * np.cos(2 * np.pi * acceleration.lobes * (x - acceleration.rise))
     y = np.where(x < acceleration.rise, x / acceleration.rise, (1 - x) / (1 - acceleration.rise))
-    wave: Floats = acceleration.height_bpm * lobe * 0.5 * (1 - np.cos(np.pi * np.clip(y, 0, 1)))
+    wave[inside] = acceleration.height_bpm * lobe * 0.5 * (1 - np.cos(np.pi * np.clip(y, 0, 1)))
     return wave
 
 

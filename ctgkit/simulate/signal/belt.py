@@ -215,7 +215,8 @@ def _belt_noise(patient: Patient, streams: Streams, first: int, count: int) -> F
         size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in ("noise", "noise_tail"))
         return amplitudes(size**2 * body + tail**2 * _TAIL)
 
-    return noise(streams, "toco.noise", first, count, scale)
+    steady = all(len(patient.edges_s(f"toco.{n}")) == 1 for n in ("noise", "noise_tail"))
+    return noise(streams, "toco.noise", first, count, scale(0.0) if steady else scale)
 
 
 def toco(

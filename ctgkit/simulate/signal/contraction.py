@@ -18,6 +18,7 @@ LONGEST_S = 700.0
 """No contraction reaches further than this from its peak; bounds the search."""
 
 _LN10 = float(np.log(10.0))
+_REACH = 1.75  # the bell is zero further than this from its peak, at a power of 1 and more
 _FOOT = 0.02  # the bell is cut at 2 % of its height and lowered, so that it starts from zero
 
 
@@ -55,15 +56,21 @@ def bell(contraction: Contraction, t_s: Floats) -> Floats:
     contraction : Contraction
         Which one.
     t_s : ndarray of shape (n_samples,)
-        Times, seconds.
+        Times, seconds, increasing.
 
     Returns
     -------
     ndarray of shape (n_samples,)
     """
-    x = t_s - contraction.peak_s
+    shape = np.zeros_like(t_s)
+    ends_s = (
+        contraction.peak_s - _REACH * contraction.rise_s,
+        contraction.peak_s + _REACH * contraction.fall_s,
+    )
+    inside = slice(*np.searchsorted(t_s, ends_s))
+    x = t_s[inside] - contraction.peak_s
     x = np.where(x < 0, x / -contraction.rise_s, x / contraction.fall_s)
-    shape: Floats = np.maximum(np.exp(-_LN10 * x**contraction.power) - _FOOT, 0) / (1 - _FOOT)
+    shape[inside] = np.maximum(np.exp(-_LN10 * x**contraction.power) - _FOOT, 0) / (1 - _FOOT)
     return shape
 
 

@@ -62,15 +62,17 @@ OVERSHOOT_POWER = 0.7
 
 
 def dip(d: Deceleration, t_s: Floats) -> Floats:
-    """Return how far the deceleration lowers the heart rate, bpm, at *t_s*, shape (n_samples,)."""
-    x = t_s - d.onset_s
+    """Return how far the deceleration lowers the heart rate, bpm, at increasing times *t_s*."""
+    wave = np.zeros_like(t_s)
+    inside_s = slice(*np.searchsorted(t_s, (d.onset_s, d.end_s)))
+    x = t_s[inside_s] - d.onset_s
     fall = np.clip(x / d.fall_s, 0, 1)
     recovery = np.clip((x - d.fall_s - d.hold_s) / d.recovery_s, 0, 1)
     depth = 0.5 * (1 - np.cos(np.pi * fall)) - 0.5 * (1 - np.cos(np.pi * recovery))
     if d.hold_s > 0:
         inside = np.clip((x - d.fall_s) / d.hold_s, 0, 1)
         depth *= 1 - 0.08 * inside - d.notch * np.sin(np.pi * inside) ** 2
-    wave: Floats = d.depth_bpm * depth
+    wave[inside_s] = d.depth_bpm * depth
     return wave
 
 

@@ -125,8 +125,8 @@ def monitor(
     known_s = heart.at_s[1:]
     then_s = known_s + first / ENGINE_HZ
     method = patient.words["sensor.method"]
-    error = fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0)
-    error_bpm = error * patient.at("fhr.floor_bpm", then_s) * floor_factor(patient, then_s)
+    error = patient.at("fhr.floor_bpm", then_s) * floor_factor(patient, then_s)
+    error = error * (fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0))
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
     blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
@@ -134,7 +134,7 @@ def monitor(
     # Laplacian, as successive values differ [M]: a normal whose variance is exponential
     size = -np.log1p(-u[:, 0]) * np.where(u[:, 1] < 0.5, -1, 1)
     size[u[:, 2] < fitted.BEAT_SLIP] *= fitted.SLIP_FACTOR
-    rate += np.hypot(error_bpm, blur) * size / np.sqrt(2)
+    rate += np.hypot(error, blur) * size / np.sqrt(2)
     if method == "doppler":  # autocorrelation reports late and unevenly
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * u[:, 3])
     step_s = patient.at("sensor.interval_ms", 0.0) / 1000

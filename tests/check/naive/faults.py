@@ -120,12 +120,14 @@ FAULTS = {
     "a connection per sensor": {"M-1.1/one"},
     "never redials": {"M-1.1/redials"},
     "redials once": {"M-1.1/persists"},
-    "redials at once": {"M-1.1/pace"},
+    "redials at once": {"M-1.1/pace", "M-1.1/brief"},
     "a hung ML service stops everything": {"M-1.2/hanging"},
     "loses data while the ML service is down": {"M-1.2/down"},
     "sends 0 for no signal": {"M-2.1/no-signal"},
     "sends resent samples to the ML service": {"M-2.2/once"},
-    "relays garbage": GARBAGE | {"M-4.1/wrong-type"},
+    "relays garbage": GARBAGE
+    | {"M-4.1/wrong-type"}
+    | {f"M-4.1/{n}" for n in ("alerts", "nan", "no-data", "no-status", "no-time", "range")},
     "relays wrong types": {"M-4.1/wrong-type"},
     "relays results of strangers": {"M-4.1/stranger"},
     # who is let in, and how, once more
