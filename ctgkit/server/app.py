@@ -249,7 +249,8 @@ class Backend:
         self._sockets[attendance] = connection
         if attendance.displaced:  # while it was let in
             self._perform((Displace(attendance),))
-        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+        begins = self._results.begin(sensor_id, attendance.examination_id)
+        if self._ml and (begins or attendance.was_elsewhere):
             self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
