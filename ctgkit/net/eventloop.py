@@ -25,6 +25,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     ------
     CtgkitError
         The first one, when tasks of a group failed with it: it explains itself.
+    KeyboardInterrupt
+        When a second Ctrl-C cancelled *main*; see :class:`Interruption`.
     """
     factory = None
     if importlib.util.find_spec("uvloop"):
@@ -35,6 +37,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.get_loop().set_exception_handler(_Complaints())
             return runner.run(main)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except BaseExceptionGroup as group:
         ours: BaseException | None = group.subgroup(CtgkitError) or group.subgroup(OSError)
         while isinstance(ours, BaseExceptionGroup):
@@ -81,7 +85,10 @@ def stop_on_signals() -> asyncio.Event:
 
 
 class Interruption:
-    """A first signal that lets a command finish in order; a second Ctrl-C raises at once.
+    """A first signal that lets a command finish in order; a second Ctrl-C cancels it.
+
+    Created in the task that is to be cancelled. An exception raised by the signal itself would be
+    lost inside a callback of the loop, where uvloop takes it for a fault of the connection.
 
     Parameters
     ----------
@@ -98,10 +105,12 @@ class Interruption:
         self.signal: signal.Signals | None = None
         self._stop = stop
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._first, number)
 
     def _first(self, by: signal.Signals) -> None:
         self.signal = by
-        self._loop.remove_signal_handler(signal.SIGINT)  # before anybody can be told of it
+        if self._task is not None:  # before anybody can be told of it
+            self._loop.add_signal_handler(signal.SIGINT, self._task.cancel)
         self._stop()
