@@ -153,12 +153,14 @@ async def test_one_backend_in_the_eyes_of_the_checker(system, postgres):
     port = free_port() + 500
     more = ("--ml", f"ws://127.0.0.1:{port}/ws/ctg", "--ml-retry", 0.2)
     with nats_server() as nats:
-        ward = Ward(system, dsn, 2, seed=13, sensors=4, options=("--bus", nats.url, *more))
+        ward = Ward(system, dsn, 2, seed=13, sensors=4, beds=3, options=("--bus", nats.url, *more))
+        pair = ward.sensors[3].entry.id  # then comes the first one, of the same bed
         for number in (0, 1):
             await ward.start(number)
         async with balanced(ward, **{"balance leastconn": "balance roundrobin"}) as url:
-            words = ("--store", dsn, "--ml-listen", f"127.0.0.1:{port}", "--handover", 15, "--json")
-            checker = system.start("check", "backend", url, *words)
+            words = ("--store", dsn, "--ml-listen", f"127.0.0.1:{port}", "--handover", 15)
+            more = ("--sensor-id", pair, "--allow", "M-1.1/one=each node has its own", "--json")
+            checker = system.start("check", "backend", url, *words, *more)
             code = await checker.ended(500)
         said = json.loads(checker.out)
         failed = [one["id"] for one in said["verdicts"] if one["outcome"] == "fail"]
@@ -225,7 +227,7 @@ async def test_an_ml_service_dies(system, postgres):
     ward = Ward(system, dsn, 2, seed=15, sensors=4, options=("--ml-retry", 0.2, *words))
     for number in (0, 1):
         await ward.start(number)
-    sensors = [RawSensor(one.entry, window=8, pause_s=0.2) for one in ward.sensors]
+    sensors = [RawSensor(one.entry, window=8, pause_s=0.05) for one in ward.sensors]
     viewers = [Viewer(), Viewer()]
 
     def predicted():
