@@ -221,7 +221,7 @@ async def test_an_ml_service_dies(system, postgres):
     """Each of its sensors has a prediction again; no sample is answered twice."""
     dsn = await postgres.database()
     services = [await system.start("ml", "--port", 0).announced() for _ in range(2)]
-    words = [word for one in services for word in ("--ml", f"{one.url}/ws/ctg")]
+    words = [word for one in services for word in ("--ml", one.url)]
     ward = Ward(system, dsn, 2, seed=15, sensors=4, options=("--ml-retry", 0.2, *words))
     for number in (0, 1):
         await ward.start(number)

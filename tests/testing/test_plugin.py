@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np  # noqa: F401 - loaded before the runs inside this process, which can't twice
 import pytest
 
 from ctgkit.config import new_sensors, write_config
