@@ -65,6 +65,14 @@ def check() -> None:
     help="The backend's grace period, after which an examination ends.",
 )
 @click.option(
+    "--handover",
+    "handover_s",
+    type=PAUSE,
+    default=0.0,
+    metavar="S",
+    help="How long the backend waits for a sensor that was lost; `serve` with PostgreSQL: 15.",
+)
+@click.option(
     "--viewer-token-file",
     type=File(exists=True),
     help="File with the viewer token; default: the token in the configuration.",
@@ -190,6 +198,7 @@ async def _judge_backend(target: "Target", plan: Plan, options: dict[str, Any]) 
         timeout_s=judging.timeout_s,
         store=options["store"],
         grace_s=options["grace_s"],
+        handover_s=options["handover_s"],
         viewer_token=viewer_token(options["viewer_token_file"]),
         max_connections=options["max_connections"] or 0,
     )

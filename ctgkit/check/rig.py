@@ -58,6 +58,8 @@ class BenchSettings:
     """How long the backend may take to come back to the ML service: twice M-1.1's period."""
     store: Path | Dsn | None = None
     grace_s: float = 0.0
+    handover_s: float = 0.0
+    """How long it waits for a sensor that was lost."""
     viewer_token: str | None = None
     max_connections: int = 0
     """The backend's limit, 0 when it isn't known."""

@@ -17,7 +17,7 @@ from ctgkit.net.origins import Rules
 from ctgkit.net.server import Guarded, OpenServer, listen, open_server
 from ctgkit.server.audit import AuditLog, asked_for, configuration
 from ctgkit.server.broadcast import Broadcast, shown
-from ctgkit.server.bus.neighbours import Neighbours
+from ctgkit.server.bus.neighbours import Neighbours, check_bus
 from ctgkit.server.counters import Counters
 from ctgkit.server.door import (
     Gate,
@@ -249,7 +249,8 @@ class Backend:
         self._sockets[attendance] = connection
         if attendance.displaced:  # while it was let in
             self._perform((Displace(attendance),))
-        if self._results.begin(sensor_id, attendance.examination_id) and self._ml:
+        begins = self._results.begin(sensor_id, attendance.examination_id)
+        if self._ml and (begins or attendance.was_elsewhere):
             self._ml.begin(sensor_id)
         log.info("sensor connected id=%s exam=%d", sensor_id, attendance.examination_id)
         who = {"role": "sensor", "sensor": sensor_id, "examination": attendance.examination_id}
@@ -307,10 +308,6 @@ class Backend:
         parts = [*own, roster, *self._neighbours.parts()]
         return parts + (self._ml.parts() if self._ml else [])
 
-    async def check(self) -> None:
-        """Refuse what can't get better by waiting."""
-        await self._neighbours.check()
-
     async def start(self, listeners: Sequence[socket]) -> None:
         """Recover what an earlier run left, then accept connections."""
         await self._registry.start()
@@ -345,6 +342,8 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
 
     Raises
     ------
+    Unreachable
+        When NATS doesn't let us in; the database isn't touched then.
     StoreError
         When the database cannot be used.
     ConfigError
@@ -354,13 +353,13 @@ async def run_backend(settings: BackendSettings) -> AsyncIterator[Backend]:
     """
     digests = {s.id: token_digest(s.id, s.token) if s.token else None for s in settings.sensors}
     roster = Roster(settings.sensors)
+    await check_bus(settings.bus)
     async with (
         opened(settings, digests, roster.beds) as (store, registry),
         asyncio.TaskGroup() as tasks,
     ):
         audit = AuditLog(settings.audit_log)
         backend = Backend(settings, store, registry, roster, audit, tasks)
-        await backend.check()
         listeners = listen(settings.host, settings.port)
         audit.note("started", **configuration(settings))
         auditor = tasks.create_task(audit.run())

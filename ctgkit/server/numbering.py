@@ -134,6 +134,8 @@ class Attendance:
     """Among nodes: the number of this claim; the sensor's largest one is valid."""
     sensor_key: int = 0
     """Among nodes: the sensor's key in the database."""
+    was_elsewhere: bool = False
+    """Among nodes: whether another one may have had the sensor since it was here."""
 
     def admit(self, seq: int | None) -> Admission:
         """Say what to do with a sample.

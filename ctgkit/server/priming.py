@@ -8,10 +8,12 @@ What is answered to those is counted and dropped.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from ctgkit.samples import PREDICTION_WINDOW_S, Sample
+from ctgkit.server.owed import ANSWER_WITHIN_S
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,10 @@ ANSWERS_WITHIN_S = 5.0
 """How long they may stay without any answer before the sensor goes on without its past, seconds."""
 HELD_MAX, HELD_MAX_WAITING = 2_400, 16
 """New samples of a sensor that are held while its past is sent, and while others have their turn.
-Of the latter the oldest are dropped: they are stored, so they will be part of the past."""
+Of the latter the oldest are dropped: they are stored, so they will be part of the past …"""
+HELD_S = ANSWER_WITHIN_S
+"""… once they have been held for so long: until then an answer may still be in time, and a sensor
+that comes back sends all that it kept at once."""
 
 Past = Callable[[str], Awaitable[Sequence[Sample]]]
 """Returns what is stored of a sensor's last ten minutes, in the order in which it was stored."""
@@ -76,8 +81,8 @@ class Primer:
     ) -> None:
         self._past, self._send, self._release = past, send, release
         self._known: set[str] = set()
-        self._held: dict[str, deque[Sample]] = {}
-        """New samples of the sensors that wait, the first one first."""
+        self._held: dict[str, deque[tuple[float, Sample]]] = {}
+        """New samples of the sensors that wait, the first one first, and since when (monotonic)."""
         self._until_s: dict[str, float] = {}
         """Sensor -> data time below which an answer is about its past."""
         self._in_flight = 0
@@ -99,9 +104,7 @@ class Primer:
         """Return whether a sample can be sent now; otherwise it is held, and released later."""
         sensor_id = sample.sensor_id
         if (held := self._held.get(sensor_id)) is not None:
-            held.append(sample)
-            if len(held) > (HELD_MAX if sensor_id == self._turn_of else HELD_MAX_WAITING):
-                held.popleft()
+            self._hold(held, sample, waits=sensor_id != self._turn_of)
             return False
         until_s = self._until_s.get(sensor_id, 0.0)
         if _starts_again(sample.sec_from_start, until_s):
@@ -111,9 +114,17 @@ class Primer:
         self._known.add(sensor_id)
         if sample.sec_from_start < STARTS_BELOW_S:
             return True
-        self._held[sensor_id] = deque((sample,))
+        self._held[sensor_id] = deque(((time.monotonic(), sample),))
         self._wake.set()
         return False
+
+    def _hold(self, held: deque[tuple[float, Sample]], sample: Sample, *, waits: bool) -> None:
+        now_s = time.monotonic()
+        held.append((now_s, sample))
+        while len(held) > HELD_MAX or (
+            waits and len(held) > HELD_MAX_WAITING and now_s - held[0][0] > HELD_S
+        ):
+            held.popleft()
 
     def discards(self, sensor_id: str, second: float | None) -> bool:
         """Return whether a result answers a request about the past."""
@@ -140,10 +151,10 @@ class Primer:
             self._wake.clear()
             while self._held:
                 self._turn_of = sensor_id = next(iter(self._held))
-                first = self._held[sensor_id][0]
+                _, first = self._held[sensor_id][0]
                 await self._prime(sensor_id, first)
                 self._turn_of = ""
-                self._release(self._held.pop(sensor_id))
+                self._release([sample for _, sample in self._held.pop(sensor_id)])
             await self._wake.wait()
 
     async def _prime(self, sensor_id: str, first: Sample) -> None:

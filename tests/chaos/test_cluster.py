@@ -157,7 +157,7 @@ async def test_one_backend_in_the_eyes_of_the_checker(system, postgres):
         for number in (0, 1):
             await ward.start(number)
         async with balanced(ward, **{"balance leastconn": "balance roundrobin"}) as url:
-            words = ("--store", dsn, "--ml-listen", f"127.0.0.1:{port}", "--json")
+            words = ("--store", dsn, "--ml-listen", f"127.0.0.1:{port}", "--handover", 15, "--json")
             checker = system.start("check", "backend", url, *words)
             code = await checker.ended(500)
         said = json.loads(checker.out)

@@ -236,19 +236,17 @@ REFUSALS = {
 @needs_nats
 @pytest.mark.parametrize("name", REFUSALS)
 async def test_who_is_not_let_in_doesnt_start(tmp_path, caplog, name):
-    """One line that says why, without the password."""
+    """One line that says why, without the password; the database isn't made."""
     options, prefix, reason = REFUSALS[name]
     caplog.set_level(logging.DEBUG)
     with nats_server(*options.split()) as server:
         url = server.url.replace("nats://", prefix)
-        with pytest.raises(ExceptionGroup) as refused:
+        with pytest.raises(Unreachable, match=reason) as refused:
             async with backend_on(tmp_path / "x.db", bus=url):
                 pass
-        (error,) = refused.value.exceptions
-        assert isinstance(error, Unreachable)
-        assert reason in str(error)
-        assert f"127.0.0.1:{server.port}" in str(error)
-        assert "wr0ng" not in str(error) + caplog.text
+        assert f"127.0.0.1:{server.port}" in str(refused.value)
+        assert "wr0ng" not in str(refused.value) + caplog.text
+        assert not (tmp_path / "x.db").exists()
         good = server.url.replace(
             "nats://", "nats://ctg:right@" if "user" in options else "nats://right@"
         )
@@ -266,10 +264,9 @@ async def test_something_else_listens_there(tmp_path):
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(ExceptionGroup) as refused:
+        with pytest.raises(Unreachable, match="no NATS server"):
             async with backend_on(tmp_path / "x.db", bus=f"nats://127.0.0.1:{port}"):
                 pass
-        assert "no NATS server" in str(refused.value.exceptions[0])
     with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, nobody is there
         for bus in (f"nats://127.0.0.1:{mute.getsockname()[1]}", "nats://127.0.0.1:1"):
             async with backend_on(tmp_path / "x.db", bus=bus) as backend, sensor(backend) as s:

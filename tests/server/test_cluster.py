@@ -117,7 +117,7 @@ async def test_a_sensor_moves_and_takes_its_past_along(postgres, monkeypatch):
     with nats_server() as server:
         async with (
             ml_service(answer) as url,
-            two_nodes(dsn, server.url, ml_url=url) as (a, b),
+            two_nodes(dsn, server.url, ml_url=url, grace_s=60.0) as (a, b),
             viewer(a) as near,
         ):
             for backend in (a, b):
@@ -135,7 +135,13 @@ async def test_a_sensor_moves_and_takes_its_past_along(postgres, monkeypatch):
                     assert first.close_code == 4409
                     while shown[-1] != 10.25:  # at the seam samples may come twice
                         shown.append(json.loads(await near.recv())["secFromStart"])
+            for seq in (42, 43):  # back again, and once more: nobody else had it meanwhile
+                async with sensor(a) as third:
+                    await third.send(message(seq))
+                    await acked(third, seq)
+                    await until(lambda s=seq: asked[-1]["secFromStart"] == s / 4)
     seconds = [n / 4 for n in range(42)]
     assert sorted(set(shown)) == seconds
-    assert [r["secFromStart"] for r in asked] == seconds[:41] + seconds
-    assert [r.get("past", False) for r in asked] == [False] * 41 + [True] * 41 + [False]
+    assert [r["secFromStart"] for r in asked] == seconds[:41] + seconds * 2 + [10.5, 10.75]
+    marks = [False] * 41 + [True] * 41 + [False] + [True] * 42 + [False] * 2
+    assert [r.get("past", False) for r in asked] == marks

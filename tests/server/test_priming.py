@@ -12,7 +12,7 @@ from websockets.asyncio.server import serve
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.samples import Sample
 from ctgkit.server import priming
-from ctgkit.server.priming import relevant
+from ctgkit.server.priming import Primer, relevant
 from ctgkit.server.store.reader import open_reader
 from tests.flow.processes import free_port
 from tests.server.parties import SENSORS, acked, backend_on, message, result, sensor, until, viewer
@@ -169,3 +169,24 @@ async def test_a_service_that_doesnt_answer_the_past(tmp_path, monkeypatch):
                     while json.loads(await v.recv())["status"] != "ok":
                         pass  # shown without a result meanwhile
                 assert [r.get("past") for r in requests] == [True] * told + [None]
+
+
+async def test_what_comes_at_once_is_not_taken_for_the_past():
+    """A sensor that comes back sends all that it kept: each of it is to be answered."""
+    stored = [Sample("a", 100 + n / 4, None, None, None) for n in range(100)]
+    sent, released = [], []
+
+    async def past(sensor_id):
+        return stored
+
+    async def send(samples):
+        sent.extend(samples)
+
+    primer = Primer(past, send, released.extend)
+    assert not any(primer.admits(sample) for sample in stored[50:])
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(primer.run())
+        await until(lambda: released)
+        running.cancel()
+    assert sent == stored[:50]
+    assert released == stored[50:]

@@ -203,7 +203,7 @@ async def closed_after_a_loss(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
         sensor.connection.transport.abort()
-        await must_end(bench, examination)
+        await must_end(bench, examination, after_loss=True)
 
 
 @CHECKS.add(

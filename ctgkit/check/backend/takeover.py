@@ -56,14 +56,21 @@ def end_of(bench: Bench, examination: int) -> str | None:
 
 
 async def must_end(
-    bench: Bench, examination: int, why: str = "", actual: str = "it has none"
+    bench: Bench,
+    examination: int,
+    why: str = "",
+    actual: str = "it has none",
+    *,
+    after_loss: bool = False,
 ) -> None:
     """Wait until an examination has ended."""
+    settings = bench.settings
+    wait_s = max(settings.grace_s, settings.handover_s) if after_loss else settings.grace_s
     await until(
         lambda: end_of(bench, examination),
         f"examination {examination} has an end_time{why}",
         lambda: actual,
-        bench.timeout_s + bench.settings.grace_s,
+        bench.timeout_s + wait_s,
     )
 
 

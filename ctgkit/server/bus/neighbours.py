@@ -67,11 +67,6 @@ class Neighbours:
             if bed in opened and sensor_id not in here
         }
 
-    async def check(self) -> None:
-        """Refuse a bus that won't let us in."""
-        if self.bus is not None:
-            await self.bus.check()
-
     def parts(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the sockets."""
         return [self.bus.run(), self._repair()] if self.bus is not None else []
@@ -89,6 +84,12 @@ class Neighbours:
             await asyncio.sleep(REPAIR_EVERY_S)  # the others commit what they have said
             missed_s, self._missed_s = self._missed_s, 0.0
             await self._results.repair(min(missed_s, REPAIR_MAX_S) + REPAIR_MORE_S)
+
+
+async def check_bus(url: str | None) -> None:
+    """Refuse a bus that won't let us in, before anything else is touched."""
+    if url is not None:
+        await _bus_type()(url, "to be", lambda results: None, lambda seconds, why: None).check()
 
 
 def _bus_type() -> "type[NatsBus]":

@@ -89,6 +89,8 @@ class PostgresRegistry:
         self.counts = node.counts
         self._attending: dict[str, Attendance] = {}
         self._by_epoch: dict[int, Attendance] = {}
+        self._left: dict[str, Attendance] = {}
+        """The last connection here of sensors that left by themselves."""
         self._open: dict[int, str] = {}
         self._waiting = Waiting()
         self._in_doubt = False
@@ -146,6 +148,7 @@ class PostgresRegistry:
             del self._attending[attendance.sensor_id]
         if self._by_epoch.pop(attendance.epoch, None) is None:
             return  # another connection has it, or another node
+        self._left[attendance.sensor_id] = attendance
         wait_s = max(self._grace_s, self._handover_s) if lost else self._grace_s
         self._waiting.releases.append(Release(attendance, wait_s, self._store.pending))
         self._waiting.some.set()
@@ -224,6 +227,7 @@ class PostgresRegistry:
             epoch=row["epoch"],
             sensor_key=self._node.keys[claim.sensor_id],
         )
+        attendance.was_elsewhere = self._was_elsewhere(row, attendance)
         bed, actions = claim.bed, list[Action]()
         if (closed := row["closed"]) is not None:
             self._open.pop(closed, None)
@@ -244,6 +248,15 @@ class PostgresRegistry:
             self.release(attendance, lost=True)
         else:
             claim.answer.set_result(attendance)
+
+    def _was_elsewhere(self, row: Any, new: Attendance) -> bool:
+        """Return whether another node may have stored something of a sensor since it was here."""
+        left = self._left.pop(new.sensor_id, None)
+        if row["old_node"] is not None:
+            return bool(row["old_node"] != self._node.name)
+        if left is None or new.stream_key is None or left.stream != new.stream:
+            return True
+        return new.numbers.largest > left.numbers.largest
 
     async def _let_go_strays(self) -> None:
         """Let go the sensors that the database thinks are here, and that are not."""

@@ -14,8 +14,8 @@ SHARE = 0.01
 """Of its sensors, how many it sends away at a time, once a second."""
 IN_VAIN, TRIED_MIN = 0.75, 8
 """When more than this share of at least so many come back here, no balancer helps …"""
-REST_S = 600.0
-"""… and it is tried again only so much later, seconds."""
+REST_S, REST_MAX_S = 600.0, 14_400.0
+"""… and it is tried again only so much later, twice as much each time, and at most, seconds."""
 
 
 class Shares:
@@ -25,6 +25,7 @@ class Shares:
         self._sent: set[str] = set()
         self._back = 0
         self._rests_until_s = -math.inf
+        self._rest_s = REST_S
 
     def too_many(self, mine: Sequence[str], counts: Mapping[str, int], at_s: float) -> list[str]:
         """Return which of this node's sensors should go now.
@@ -38,7 +39,8 @@ class Shares:
         []
         """
         if len(self._sent) >= TRIED_MIN and self._back > IN_VAIN * len(self._sent):
-            self._rests_until_s = at_s + REST_S
+            self._rests_until_s = at_s + self._rest_s
+            self._rest_s = min(2 * self._rest_s, REST_MAX_S)
             self._sent.clear()
             self._back = 0
         mean = sum(counts.values()) / max(len(counts), 1)
