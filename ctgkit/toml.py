@@ -5,6 +5,8 @@ ConfigError that names the file, the place in it and the reason. This module per
 for :func:`read_text`.
 """
 
+import bisect
+import copy
 import math
 import re
 import tomllib
@@ -36,6 +38,8 @@ _PLAIN = (
     (r"^Invalid", "invalid"),
 )
 """The library's words, and those of somebody who writes TOML."""
+_STEP = re.compile(r"(\[\.\.\.\])|\[(\d+)\]|([^.\[\]]+)")
+"""What a place is made of: any key of a table, an index, a member's name."""
 _AT = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 
 
@@ -126,8 +130,45 @@ def converted(document: Any, as_type: type[T], where: str) -> T:
     except msgspec.ValidationError as error:
         match = _AT.fullmatch(str(error))
         assert match is not None
-        reason = match[1]
+        reason, place = match[1], match[2]
+        if place and "[...]" in place:
+            place = _named(place, document, as_type, str(error))
         for pattern, plain in _PLAIN:
             reason = re.sub(pattern, plain, reason)
-        at = f", {excerpt(match[2])}" if match[2] else ""
+        at = f", {excerpt(place)}" if place else ""
         raise ConfigError(where + at, excerpt(reason)) from None
+
+
+def _named(place: str, document: Any, as_type: Any, error: str) -> str:
+    """Return a place with the names of keys, where the library says ``[...]`` for any of them."""
+    node = document = copy.deepcopy(document)
+    named = ""
+    for any_key, index, key in _STEP.findall(place):
+        if any_key:
+            if not isinstance(node, dict):
+                return place
+            key = _first_wrong(node, document, as_type, error)
+        elif index:
+            node, named = node[int(index)], f"{named}[{index}]"
+            continue
+        node, named = node[key], f"{named}.{key}" if named else key
+    return named
+
+
+def _first_wrong(table: dict[str, Any], document: Any, as_type: Any, error: str) -> str:
+    """Return the key of a table of a document because of which *error* is raised; keep it alone."""
+    members = list(table.items())
+
+    def fails(n_members: int) -> bool:
+        table.clear()
+        table.update(members[:n_members])
+        try:
+            msgspec.convert(document, as_type)
+        except msgspec.ValidationError as found:
+            return str(found) == error
+        return False
+
+    key, value = members[bisect.bisect_left(range(1, len(members) + 1), True, key=fails)]
+    table.clear()
+    table[key] = value
+    return key

@@ -13,6 +13,7 @@ from ctgkit import toml
 from ctgkit.config import read_config
 from ctgkit.errors import ConfigError, ScenarioError
 from ctgkit.mlstub.script import Rule, parse_script
+from ctgkit.profile.model import parse_profile
 from ctgkit.simulate.knobs import CHOICES, KNOBS
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.scenario import META
@@ -187,3 +188,22 @@ def test_any_document_is_read_or_refused_on_a_line(document):
     for read in (toml.parse, parse_script):
         with contextlib.suppress(ConfigError):
             read(text, "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[channel.fhr]\nname = 'a'\n[channel.toco]\nscal = 2", "channel.toco: unknown key 'scal'"),
+        ("[channel.toco]\ndigits = 10\n[channel.fhr]\ndigits = 11", "channel.toco.digits: "),
+        ("[[setup]]\nurl = 'x'\n[[setup]]\nurl = 'x'\nheaders = {a = '1', b.c = 2}",
+         "setup[1].headers.b: expected"),
+        ("[files.'a.b']\nname = 'n'", "files.a.b: line is missing"),
+        ("[headers]\n" + "\n".join(f"h{n} = ''" for n in range(20_000)) + "\nlast = 1",
+         "headers.last: expected"),
+    ],
+)  # fmt: skip
+def test_a_key_of_the_users_own_is_named(text, place):
+    """Not ``channel[...]``; also the last of many, soon."""
+    with pytest.raises(ConfigError) as refused:
+        parse_profile("url = 'ws://a'\n" + text, "mine.toml")
+    assert str(refused.value).startswith(f"mine.toml, {place}")

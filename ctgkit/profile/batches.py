@@ -40,15 +40,30 @@ def batches(
     return _cut(samples, profile.batch_s)
 
 
-def beside(source: Source, batch: Sequence[Sample]) -> dict[float, Beside]:
-    """Return what a simulated sensor knows besides of some samples; nothing of a recording."""
+def beside(source: Source, batch: Sequence[Sample], *, second: bool = False) -> dict[float, Beside]:
+    """Return what a simulated sensor knows besides of some samples; nothing of a recording.
+
+    Parameters
+    ----------
+    source : Source
+        What the samples are from.
+    batch : sequence of Sample
+        Consecutive ones.
+    second : bool
+        Whether the other twin's heart rate is wanted: it is another sensor to render.
+    """
     if not isinstance(source, Sensor) or not batch:
         return {}
     first = round(batch[0].sec_from_start * source.rate_hz)
     truth = source.render(first, len(batch)).truth
+    rates: Iterable[float] = itertools.repeat(math.nan)
+    if second and (other := source.other_twin) is not None:
+        rates = other.render(first, len(batch)).chunk.fhr_bpm.tolist()
     return {
-        sample.sec_from_start: Beside(float(mother), _quality(sample, int(mask)))
-        for sample, mother, mask in zip(batch, truth.mother_bpm, truth.mask, strict=False)
+        sample.sec_from_start: Beside(float(mother), _quality(sample, int(mask)), rate)
+        for sample, mother, mask, rate in zip(
+            batch, truth.mother_bpm, truth.mask, rates, strict=False
+        )
     }
 
 

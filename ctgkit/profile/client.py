@@ -237,7 +237,7 @@ async def _send_all(
         if settings.stop.is_set():
             break
         if renderer.looks_beside:
-            session.beside = beside(source, batch)
+            session.beside = beside(source, batch, second=renderer.names_second)
         for outgoing in renderer.render(batch, session):
             try:
                 await link.send(outgoing)

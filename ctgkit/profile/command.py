@@ -90,11 +90,15 @@ def lint(options: LintOptions) -> None:
     from ctgkit.profile.library import load_profile
 
     renderer = load_profile(options.name)
-    first = _first_messages(renderer, "normal-reactive", 0, SHOWN + len(renderer.profile.setup))
+    scenario = "twins" if renderer.names_second else "normal-reactive"
+    first = _first_messages(renderer, scenario, 0, SHOWN + len(renderer.profile.setup))
     messages = [one for one in first if one.samples]
     if not messages:
-        raise ConfigError(options.name, "makes no message of the first samples of normal-reactive")
+        raise ConfigError(options.name, f"makes no message of the first samples of {scenario}")
     click.echo(f"{options.name}: ok; {_target(messages[0])}, per {renderer.profile.per}")
+    if renderer.names_second:
+        said = "{fhr2} is a gap unless the scenario has a second fetus, as twins has"
+        click.echo(said, err=True)
 
 
 def _target(one: "Outgoing") -> str:
@@ -119,7 +123,7 @@ def _first_messages(
     made: list[Outgoing] = [one for _, one in renderer.setup(session)]
     for batch in batches(source, renderer.profile, session.sensor_id):
         if renderer.looks_beside:
-            session.beside = beside(source, batch)
+            session.beside = beside(source, batch, second=renderer.names_second)
         made += renderer.render(batch, session)
         if len(made) >= count or batch[-1].sec_from_start > renderer.profile.batch_s + 60:
             break

@@ -34,7 +34,8 @@ _RAW = {name: attrgetter(f"sample.{field}") for name, field in _FIELDS.items()}
 MINUTE_MS = 60_000
 _SECONDS = tuple(f"{second:02d}" for second in range(60))
 _MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
-_BESIDE = re.compile(r"\{(mother|quality)\b")
+_BESIDE = re.compile(r"\{(mother|quality|fhr2)\b")
+_SECOND = re.compile(r"\{fhr2\b")
 _encode = msgspec.json.Encoder().encode
 _PLAIN = Channel()
 
@@ -59,8 +60,11 @@ class Renderer:
 
     def __init__(self, profile: Profile, where: str, *, structs: bool = True) -> None:
         self.profile, self.where = profile, where
-        self.looks_beside = bool(_BESIDE.search(str(msgspec.to_builtins(profile))))
+        templates = str(msgspec.to_builtins(profile))
+        self.looks_beside = bool(_BESIDE.search(templates))
         """Whether a template names what only a simulated sensor knows."""
+        self.names_second = bool(_SECOND.search(templates))
+        """Whether a template names the second fetus."""
         captured = {name for one in profile.setup for name in one.capture}
         self._names = captured | {f"secret.{name}" for name in profile.secrets}
         self.scalars = self._variables()
@@ -149,6 +153,7 @@ class Renderer:
             "seq": attrgetter("seq"),
             "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
             "mother": self._mother(),
+            "fhr2": self._channel("fhr", _second),
             "quality": _quality,
         }
         if self.profile.per == "channel":
@@ -157,11 +162,12 @@ class Renderer:
         found |= {name: _captured(name) for name in self._names}
         return found
 
-    def _channel(self, name: str) -> Getter:
+    def _channel(self, name: str, raw: Getter | None = None) -> Getter:
+        """Return a channel's value; with *raw*, another value by that channel's rule."""
         rule = self.profile.channel.get(name, _PLAIN)
         scale, offset, digits = rule.scale, rule.offset, rule.digits
         gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
-        raw = _RAW[name]
+        raw = raw or _RAW[name]
         if _is_plain(rule):
             return lambda scope: gap if (value := raw(scope)) is None else value
 
@@ -291,6 +297,11 @@ class Renderer:
                 f"Content-Type: text/csv\r\n\r\n{rows}\r\n"
             )
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
+
+
+def _second(scope: Session) -> float | None:
+    bpm = scope.beside.get(scope.sample.sec_from_start, UNKNOWN).second_bpm
+    return None if math.isnan(bpm) else bpm
 
 
 def _quality(scope: Session) -> int:

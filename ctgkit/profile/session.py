@@ -40,6 +40,8 @@ class Beside(NamedTuple):
     """The mother's heart rate."""
     quality: int
     """2: the fetus; 1: another heart, or a wrong multiple; 0: no signal."""
+    second_bpm: float = math.nan
+    """The other twin's heart rate, as its sensor shows it."""
 
 
 UNKNOWN = Beside(math.nan, -1)

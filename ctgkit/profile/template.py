@@ -20,7 +20,7 @@ class _Skip:
         return "SKIP"
 
 
-READINGS = ("fhr", "toco", "spasms", "value", "mother")
+READINGS = ("fhr", "toco", "spasms", "value", "mother", "fhr2")
 """Variables that may be gaps."""
 
 SKIP = _Skip()

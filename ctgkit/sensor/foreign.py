@@ -60,8 +60,11 @@ def play_profile(options: "SensorOptions", url: str | None) -> int:
     rate_hz = options.rate or renderer.profile.rate_hz or RATE_HZ
     reading = options.reading(rate_hz=options.rate if options.recording else None)
     repertoire = Repertoire(
-        options.scenario, options.recording, options.chosen_seed, rate_hz, (), reading, len(ids)
-    )
+        options.scenario, options.recording, options.chosen_seed, rate_hz, (), reading, len(ids),
+        renderer.names_second,
+    )  # fmt: skip
+    if renderer.names_second and (alone := repertoire.without_twins()):
+        log.warning("{fhr2} is a gap: there is no second fetus in %s", ", ".join(alone))
     settings = ProfileSettings(
         renderer=renderer,
         sensor_ids=ids,

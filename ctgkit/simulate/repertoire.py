@@ -1,7 +1,7 @@
 """What the sensors of a run play: a scenario, each sensor another patient, or a recording."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,9 @@ class Repertoire:
         How to read the recording.
     n_sensors : int
         How many there will be; recordings beyond are not played, which is logged.
+    both_twins : bool
+        One sensor shows both twins of a bed, where a scenario has twins: sensor *n* plays the
+        patients 2 *n* and 2 *n* + 1.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Repertoire:
         faults: Sequence[Fault] = (),
         options: "ReadOptions | None" = None,
         n_sensors: int = 1,
+        both_twins: bool = False,
     ) -> None:
         self._seed, self._rate_hz, self._faults = seed, rate_hz, tuple(faults)
         self._cast: dict[int, tuple[Scenario | None, int]] = {}
@@ -93,6 +97,13 @@ class Repertoire:
             from ctgkit.simulate.library import load_scenario
 
             self._scenarios = [load_scenario(name) for name in names_in(scenario)]
+        self._both_twins = both_twins and any(one.has_twins for one in self._scenarios)
+
+    def without_twins(self) -> list[str]:
+        """Return what is played and has no second fetus."""
+        if not self._scenarios:
+            return ["a recording"]
+        return [one.id for one in self._scenarios if not one.has_twins]
 
     def source(self, number: int) -> Source:
         """Return what sensor *number* plays, from its start."""
@@ -109,7 +120,10 @@ class Repertoire:
 
         scenario, seed = self._part(number)
         assert scenario is not None
-        return Sensor(scenario, seed, number, self._rate_hz)
+        return Sensor(scenario, seed, self._patient(number), self._rate_hz)
+
+    def _patient(self, number: int) -> int:
+        return 2 * number if self._both_twins else number
 
     def _part(self, number: int) -> "tuple[Scenario | None, int]":
         """Return scenario and seed of sensor *number*; no scenario where a recording is played."""
@@ -174,17 +188,18 @@ class Repertoire:
         self._ledgers[number].note(deed)
 
     def write_truth(self, path: Path, sensor_ids: Sequence[str]) -> None:
-        """Write the truth of what was played as JSON lines, one file per sensor.
+        """Write the truth of what was played as JSON lines, one file per fetus.
 
         *sensor_ids* are those of all sensors, by number.
         """
         from ctgkit.simulate.generate import numbered, truth_lines
 
-        for number, sensor in self.sensors.items():
+        count = len(self.sensors) * (2 if self._both_twins else 1)
+        for number, patient, sensor in self._played():
             about = {
                 "scenario": sensor.patient.scenario.id,
                 "seed": self._part(number)[1],
-                "sensor": number,
+                "sensor": patient,
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,
                 "injected": [entry._asdict() for entry in sensor.log],
@@ -192,4 +207,13 @@ class Repertoire:
             }
             ledger = self._ledgers.get(number)
             lines = truth_lines(sensor, about, ledger.events() if ledger else ())
-            private.write_bytes(numbered(path, number, len(self.sensors)), lines)
+            private.write_bytes(numbered(path, patient, count), lines)
+
+    def _played(self) -> "Iterator[tuple[int, int, Sensor]]":
+        """Yield sensor number, patient, and the simulated sensor that shows the patient."""
+        for number, sensor in self.sensors.items():
+            patient = self._patient(number)
+            yield number, patient, sensor
+            if self._both_twins and (other := sensor.other_twin) is not None:
+                other.seek(sensor.position)
+                yield number, patient + 1, other

@@ -104,6 +104,11 @@ class Scenario:
     mix: tuple[tuple[float, "Scenario"], ...] = ()
     """Cumulative share and scenario, when this is a cohort of others."""
 
+    @property
+    def has_twins(self) -> bool:
+        """Whether sensors 0 and 1, 2 and 3, … are on twins."""
+        return self.words["sensor.twins"] == "yes"
+
 
 class _Reader:
     """Takes one document apart; every complaint carries its path."""

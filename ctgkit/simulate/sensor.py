@@ -6,6 +6,7 @@ any machine gives the same. This module performs no I/O.
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ class Sensor:
         """Index of the next sample."""
         self.log: list[Injected] = []
         self.changes: list[Changed] = []
-        twins = scenario.words["sensor.twins"] == "yes"
+        twins = scenario.has_twins
         mother = index - index % 2 if twins else index
         streams = Streams(seed, index, scenario.patients, mother)
         self._twin: Plan | None = None
@@ -106,6 +107,7 @@ class Sensor:
             self._twin = Plan(Patient(scenario, other), other)
         self.patient = Patient(scenario, streams)
         self._streams = streams
+        self._played = scenario, seed, index
         self._plans = [Plan(self.patient, streams)]
         """What happens; each but the first from where a knob was turned."""
         self._blocks: dict[int, Rendered] = {}
@@ -115,6 +117,18 @@ class Sensor:
             self._force(entry)
         for change in changed:
             self._turn(change)
+
+    @cached_property
+    def other_twin(self) -> "Sensor | None":
+        """The sensor on the other twin, from its start; None where there is one fetus.
+
+        It knows nothing of events that are forced on this one.
+        """
+        if self._twin is None:
+            return None
+        scenario, seed, index = self._played
+        duration_s = None if self.n_samples is None else self.n_samples / self.rate_hz
+        return Sensor(scenario, seed, index ^ 1, self.rate_hz, duration_s)
 
     def read(self, n_samples: int) -> Chunk:
         """Return the next *n_samples* samples; fewer, down to none, at the end."""

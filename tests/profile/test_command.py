@@ -1,12 +1,16 @@
 """``ctgkit sensor --profile``, ``score --profile`` and ``serve --ml-profile`` as processes."""
 
 import json
+import math
 import os
 from pathlib import Path
 
 import pytest
 
 from ctgkit.cli.main import _run
+from ctgkit.simulate.generate import truth_lines
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.sensor import Sensor
 from tests.flow.clients import watching
 from tests.flow.processes import until, until_reports
 from tests.profile.servers import Heard, as_json, listening
@@ -122,6 +126,87 @@ bpm = "{{fhr}}"
     assert {path for _, path, _, _ in rest} == {"/sessions/abc%2F1/signals"}
     assert [json.loads(body)["bpm"] for _, _, _, body in rest] == [140, None, 142, 143]
     assert TOKEN not in out + err
+
+
+TWINS = """
+url = "{url}/beds/{{id}}"
+per = "batch"
+batch_s = 5
+gap = -1
+[body]
+records = "{{samples}}"
+[sample]
+t = "{{t}}"
+one = "{{fhr}}"
+two = "{{fhr2}}"
+toco = "{{toco}}"
+[channel.fhr]
+digits = 0
+"""
+
+
+def shown_by(sensor):
+    """Return what a sensor shows in 20 min, as the profile above writes it."""
+    rates = sensor.read(20 * 60 * 4).fhr_bpm.tolist()
+    return [-1 if math.isnan(bpm) else round(bpm) for bpm in rates]
+
+
+async def test_both_twins_in_one_message(system):
+    """Each sensor shows the two of one bed; the truth has a file for each."""
+    async with listening() as heard:
+        (system.directory / "mine.toml").write_text(TWINS.format(url=f"http://{heard.url}"))
+        code, _, err = await ended(
+            system, "sensor", "--profile", "mine.toml", "--scenario", "twins", "--seed", "3",
+            "--sensors", "2", "--speed", "max", "--duration", "20m", "--truth", "truth.jsonl",
+        )  # fmt: skip
+    assert (code, "is a gap" in err) == (0, False)
+    got = {}
+    for _, path, _, body in heard.requests:
+        got.setdefault(path.rpartition("/")[2], []).extend(json.loads(body)["records"])
+    scenario, beds = load_scenario("twins"), {}
+    for number in range(4):
+        lines = (system.directory / f"truth-{number}.jsonl").read_text().splitlines()
+        sensor = Sensor(scenario, 3, number)
+        beds.setdefault(json.loads(lines[0])["sensor_id"], []).append(shown_by(sensor))
+        true = truth_lines(sensor, {}).decode().splitlines()
+        assert lines[1 : len(true)] == true[1:]  # it was read some seconds ahead
+    assert {
+        sensor_id: [[r[key] for r in records] for key in ("one", "two")]
+        for sensor_id, records in got.items()
+    } == beds
+    for one, two in beds.values():
+        assert one != two
+        assert -1 in one + two
+
+
+async def test_one_of_two_has_no_second_fetus(system):
+    """Its second rate is the gap, which is said."""
+    async with listening() as heard:
+        (system.directory / "mine.toml").write_text(TWINS.format(url=f"http://{heard.url}"))
+        code, _, err = await ended(
+            system, "sensor", "--profile", "mine.toml", "--scenario", "twins,normal-reactive",
+            "--speed", "max", "--duration", "10",
+        )  # fmt: skip
+    assert code == 0
+    assert "{fhr2} is a gap: there is no second fetus in normal-reactive\n" in err
+    seen = {}
+    for _, path, _, body in heard.requests:
+        seen.setdefault(path, set()).update(r["two"] for r in json.loads(body)["records"])
+    fewer, more = sorted(seen.values(), key=len)
+    assert fewer == {-1}
+    assert len(more) > 1
+
+
+def test_a_recording_has_no_second_fetus(here, tmp_path, caplog):
+    (tmp_path / "case.csv").write_text(CSV)
+    (tmp_path / "mine.toml").write_text(TWINS.format(url="http://127.0.0.1:9"))
+    code, _ = here("sensor", "--profile", "mine.toml", "--from", "case.csv", "--stdout")
+    assert code == 0
+    assert "{fhr2} is a gap: there is no second fetus in a recording" in caplog.messages
+    assert here("profile", "lint", "mine.toml") == (
+        0,
+        "{fhr2} is a gap unless the scenario has a second fetus, as twins has\n",
+    )
 
 
 async def test_url_moves_a_shipped_profile(system):

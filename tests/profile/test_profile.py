@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ctgkit.errors import ConfigError, WireError
 from ctgkit.profile.batches import batches, beside
-from ctgkit.profile.model import Profile, Reply, moved, parse_profile
+from ctgkit.profile.model import Channel, Profile, Reply, moved, parse_profile
 from ctgkit.profile.render import Renderer
 from ctgkit.profile.reply import pointed, read_reply
-from ctgkit.profile.session import Session
+from ctgkit.profile.session import Beside, Session
 from ctgkit.samples import Sample
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.sensor import Sensor
@@ -275,3 +275,22 @@ def test_what_only_a_simulated_sensor_knows_may_be_sent_too():
     session.beside = {}
     (one,) = renderer.render([Sample("id", 1.0, 140.0, 1.0, 0.0)], session)
     assert json.loads(one.body) == {"fhr": 140.0, "mhr": None, "sq": 2}
+
+
+def test_the_second_fetus_is_scaled_and_left_out_as_the_first():
+    """In a member, a text and a list; where a sample has no second rate it is a gap."""
+    known = {0.0: Beside(80.0, 2, 120.25), 0.25: Beside(80.0, 2)}
+    samples = [Sample("id", sec, 140.0, 1.0, 0.0) for sec in known]
+    body = {"a": "{fhr}", "b": "{fhr2}", "c": "2nd {fhr2:.1f}"}
+
+    def made(**rest):
+        rule = {"fhr": Channel(scale=10, digits=0)}
+        renderer = Renderer(Profile(url="ws://a", channel=rule, **rest), "here")
+        assert renderer.names_second
+        session = Session("id", 0.0, beside=known)
+        return [json.loads(one.body) for one in renderer.render(samples, session)]
+
+    first, second = made(body=body, gap="skip")
+    assert first == {"a": 1400, "b": 1202, "c": "2nd 1202.0"}
+    assert second == {"a": 1400}
+    assert made(per="batch", gap=0, body={"b": "{fhr2[]}"}) == [{"b": [1202, 0]}]

@@ -30,3 +30,11 @@ def test_now_and_then_both_hear_the_same_heart():
     assert np.nanmedian(apart[clear]) < np.nanmedian(own[clear])
     runs[1].seek(N)
     assert any(e.kind == "twin_capture" for e in runs[1].events())
+
+
+def test_a_sensor_knows_the_one_on_the_other_twin():
+    first, second = (Sensor(SCENARIO, seed=1, index=i) for i in (4, 5))
+    for one, other in ((first, second), (second, first)):
+        known = one.other_twin.render(0, 400).chunk
+        assert np.array_equal(known, other.render(0, 400).chunk, equal_nan=True)
+    assert Sensor(load_scenario("normal-reactive")).other_twin is None
