@@ -106,11 +106,13 @@ async def follow(url: str, token: str | None = None) -> AsyncGenerator[Link | by
         except NotConnected as error:
             reason = error.reason
         else:
-            async with connection:
+            try:
                 yield Link("live")
                 with suppress(ConnectionClosed):
                     while True:
                         yield await connection.recv(decode=False)
+            finally:  # who goes is no fault inside: 1000, not the 1011 of `async with`
+                await connection.close()
             reason = _reason(connection)
         if clock() - began_s > RETRY_MAX_S:
             backoff.reset()

@@ -35,6 +35,7 @@ class Backend:
         self.viewers = set()
         self.queries = []
         self.tokens = []
+        self.codes = []
 
     @asynccontextmanager
     async def serving(self, port=0):
@@ -50,6 +51,7 @@ class Backend:
             await connection.send(message)
         self.viewers.add(connection)
         await connection.wait_closed()
+        self.codes.append(connection.close_code)
         self.viewers.discard(connection)
 
     async def send(self, *frames):

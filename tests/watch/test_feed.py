@@ -56,6 +56,7 @@ async def test_reads_text_and_binary():
     assert backend.queries == [("/ws", {"backfill": ["60"]})]
     assert backend.tokens == ["Bearer t"]
     assert links == [("connecting", ""), ("live", "")]
+    assert backend.codes == [1000]  # who goes says so, and no fault
 
 
 async def test_comes_back_after_the_server_did():
