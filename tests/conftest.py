@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import signal
 import sys
 import urllib.request
 
@@ -17,6 +18,10 @@ settings.load_profile(os.environ.get("CTGKIT_HYPOTHESIS", "same"))
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 """Hundreds of processes of ours would each compile the package anew."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell starts what runs in its background deaf to Ctrl-C, and so are all processes of that."""
 
 urllib.request.getproxies = dict
 """The tests' own clients talk to this machine; processes of ours keep the environment's proxies."""

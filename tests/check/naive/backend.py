@@ -281,14 +281,15 @@ class Backend(Door, Viewing):
         """End as PROTOCOL C-1 asks."""
         self.stopping = True
         self.flush()
-        for socket in [*self.attending, *self.viewers]:
+        peers = [*self.attending, *self.viewers]
+        for socket in peers:
             if self.bug != "hangs up without a word":
                 await socket.close(1000 if self.bug == "stops with 1000" else 1001)
             socket.writer.transport.abort() if self.bug == "hangs up without a word" else None
         if self.bug != "leaves examinations open":
             self.store.end_all()
         if self.bug == "waits for its peers":
-            while any(not s.heard_goodbye for s in [*self.attending, *self.viewers]):
+            while any(not s.heard_goodbye for s in peers):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.05)
 

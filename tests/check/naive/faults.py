@@ -65,13 +65,13 @@ FAULTS = {
     "needs no number": {"S-6.2/seq"},
     "acknowledges before it commits": {"S-6.3/committed"},
     "acknowledgements go down": {"S-6.3/rising"},
-    "acknowledges one too many": {"S-6.3/ack"},
+    "acknowledges one too many": {"S-6.3/ack", "S-6.2/largest", "S-6.3/committed"},
     "rejects in silence": {
         *(f"S-6.4/{n}" for n in ("numbered", "unreadable", "first")),
         *(f"S-6.2/{n}" for n in ("seq", "range", "integer")),
         "S-6.5/conflict",
     },
-    "rejects without number": {"S-6.4/numbered", "S-6.5/conflict"},
+    "rejects without number": {"S-6.4/numbered", "S-6.4/first", "S-6.5/conflict"},
     "stores resent samples again": {"S-6.5/once", "S-6.5/earlier", "S-6.7/named", "S-6.5/conflict"},
     "drops a restarted sensor's data": {
         f"S-6.5/{n}" for n in ("restarted", "stream", "conflict", "lower")
@@ -156,7 +156,7 @@ FAULTS = {
     "closes large frames with 1008": {"S-4.10/larger", "S-4.10/fragments"},
     "closes rubbish with 1011": {"S-4.9/hundred", "S-4.5/empty"},
     "counts bad frames per sensor": {"S-4.9/each"},
-    "counts bad samples": {"S-4.9/samples"},
+    "counts bad samples": {"S-4.9/samples", "S-4.5/empty"},
     # what is stored
     "rounds to a decimal": {"S-4.1/values", "D-1/row", "M-2.1/values", "M-2.1/request"},
     "rounds times to milliseconds": {"S-4.1/values"},
@@ -181,11 +181,11 @@ FAULTS = {
     "a row per moment": {"S-6.5/moment"},
     "replaces resent samples": {"S-5.2/stays"},
     # viewers
-    "relays what viewers say": {"V-1.1/unheard"},
+    "relays what viewers say": {"V-1.1/unheard", "C-2.5/allowed"},
     "takes samples from viewers": {"V-1.1/unheard"},
     "relays results as binary": {"V-2.1/bytes"},
     "shuffles results": {"V-2.1/all"},
-    "says each result twice": {"V-2.1/all"},
+    "says each result twice": {"V-2.1/all", "V-2.2/once", "V-2.3/patient", "M-4.2/twins"},
     "forgets sensors that left": {"V-2.1/left"},
     "sends results to sensors too": {"S-6.1/silent"},
     "closes viewers early": {"V-2.3/patient"},
@@ -197,13 +197,13 @@ FAULTS = {
     "rounds what it sends": {"M-2.1/values"},
     "sends 0 for what isn't measured": {"M-2.1/not-measured"},
     "omits null members": {"M-2.1/no-signal", "M-2.1/not-measured"},
-    "keeps the sensor's spelling": {"M-2.1/anew"},
+    "keeps the sensor's spelling": {"M-2.1/anew", "S-4.2/upper"},
     "forwards numbers": {"M-2.1/no-seq"},
     "shows answers to what it sends again": {"M-2.3/discarded"},
     "needs no status in a result": {"M-4.1/no-status", "M-4.1/no-time", "M-4.1/no-data"},
     "relays any prediction": {"M-4.1/range", "M-4.1/alerts"},
     "relays NaN": {"M-4.1/nan", "M-4.1/range", "M-4.1/alerts"},
-    "never notes an answer": {"V-2.2/answered"},
+    "never notes an answer": {"V-2.2/answered", "M-2.3/discarded", "M-4.2/twins"},
     "compares times as texts": {"M-4.2/number"},
     "a result answers all of its moment": {"M-4.2/twins"},
     "a result answers all before it": {"V-2.2/each"},
@@ -227,7 +227,7 @@ PROCESS_FAULTS = {
     "ends interrupted examinations with the next sensor": {"S-5.4/alone"},
     "forgets numbers when it restarts": {"S-6.6/resent"},
     "dials once": {"M-1.1/later"},
-    "commits every 2 s": {"S-6.3/committed", "S-6.6/killed", "S-6.6/resent"},
+    "commits every 2 s": {"S-6.3/committed", "S-6.6/killed"},
 }
 """Those that only the end of a process shows: they need ``--run``."""
 
