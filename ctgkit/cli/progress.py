@@ -29,7 +29,9 @@ Advance = Callable[[float], None]
 
 
 @contextmanager
-def progress(what: str, unit: str, total: float | None = None) -> Iterator[Advance]:
+def progress(
+    what: str, unit: str, total: float | Callable[[], float] | None = None
+) -> Iterator[Advance]:
     """Show how far something is while the block runs.
 
     Parameters
@@ -38,13 +40,13 @@ def progress(what: str, unit: str, total: float | None = None) -> Iterator[Advan
         What is done, in a word or two.
     unit : str
         Of what is counted, in the plural.
-    total : float or None
-        How much there is; None where nobody knows.
+    total : float or callable or None
+        How much there is, or what counts it where it is shown; None where nobody knows.
     """
     if not _has_terminal():
         yield lambda amount: None
         return
-    line = _Line(what, unit, total)
+    line = _Line(what, unit, total() if callable(total) else total)
     try:
         yield line.advance
     finally:
@@ -101,7 +103,7 @@ class _Line:
         rate = self._done / (now_s - self._began_s)
         text = f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.1f} {self._unit}/s"
         if self._total and rate > 0:
-            from ctgkit.display import clock  # NumPy: not for --help
+            from ctgkit.display import clock  # msgspec: not for --help
 
             text += f" · {clock(max(0.0, self._total - self._done) / rate, seconds=True)} left"
         shown.update(shown.task_ids[0], completed=self._done, rate=text, refresh=True)

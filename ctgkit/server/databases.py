@@ -106,7 +106,7 @@ def copy_(options: CopyOptions) -> None:
     with (
         _side(options.source) as source,
         _side(options.target, fill=True) as target,
-        progress("copying", "samples", 2 * source.count()) as advance,  # all are read back
+        progress("copying", "samples", lambda: 2 * source.count()) as advance,  # all are read back
     ):
         copied = copy(source, target, tell, advance)
     click.echo(f"{copied} examinations copied to {options.target}", err=True)
@@ -161,7 +161,7 @@ def check_(options: CheckOptions) -> int:
     with (
         _side(options.left) as left,
         _side(options.right) as right,
-        progress("comparing", "samples", left.count() + right.count()) as advance,
+        progress("comparing", "samples", lambda: left.count() + right.count()) as advance,
     ):
         for number, one, other in compare(left, right, advance):
             different += one != other

@@ -28,7 +28,6 @@ from ctgkit.server.pageasks import (
     packed,
 )
 from ctgkit.server.printout import Printer, can_print
-from ctgkit.server.store.archive import Archive
 from ctgkit.server.store.lookback import FALL_S, PAGE_ROWS, Page
 from ctgkit.server.store.writer import Store
 
@@ -40,10 +39,6 @@ MARKS_PAGES_MAX = 50
 """Requests that the page makes for the marks of one examination, at most."""
 WAITING_MAX = 64
 """Requests at a time; a page makes two."""
-
-
-class _NoArchive(Exception):
-    """The database isn't one that the page can look back into."""
 
 
 class PageApi:
@@ -65,7 +60,7 @@ class PageApi:
         sensors: Sequence[SensorEntry],
         open_examinations: Callable[[], Mapping[int, str]],
     ) -> None:
-        self._store, self._sensors = store, sensors
+        self._store, self._archive, self._sensors = store, store.archive, sensors
         self._open_examinations = open_examinations
         self._asking = 0
         self._printer = Printer()
@@ -83,12 +78,6 @@ class PageApi:
         """Do what outlives one request, until cancelled."""
         await self._printer.run()
 
-    @property
-    def _archive(self) -> Archive:
-        if self._store.archive is None:
-            raise _NoArchive
-        return self._store.archive
-
     async def answer(self, name: str, query: Query) -> Answer:
         """Answer one request, admitted already."""
         answer = self._answers.get(name)
@@ -101,8 +90,6 @@ class PageApi:
             return await answer(query)
         except BadQuery as error:
             return problem(400, str(error))
-        except _NoArchive:
-            return problem(404, "with this database, the live page can't look back")
         except StoreError as error:
             log.error("the page could not be answered: %s", error)
             return problem(503, "the database cannot be read")
@@ -116,11 +103,8 @@ class PageApi:
             for s in self._sensors
         ]
         hint = start_hint(self._sensors)
-        archive = self._store.archive
-        past = archive is not None
-        paper = archive is not None and can_print()
-        said = {"sensors": known, "start_hint": hint, "past": past}
-        return json_answer(said | {"paper": paper})
+        said = {"sensors": known, "start_hint": hint, "past": True, "paper": can_print()}
+        return json_answer(said)
 
     async def _instructor(self, query: Query) -> Answer:
         """Return what our own sensors can be told: scenarios, and events with their ranges."""
@@ -140,7 +124,7 @@ class PageApi:
         try:
             await self._store.settled()  # the examination may have begun just now
             await self._archive.add_note(examination_id, said)
-        except (StoreError, _NoArchive) as error:
+        except StoreError as error:
             log.error("the command to sensor %s could not be recorded: %s", order.sensor, error)
         return answer
 
@@ -221,15 +205,18 @@ class PageApi:
         archive = self._archive
         if wanted.sensor not in await archive.sensors_of(wanted.examination):
             return problem(404, "there is no such examination, or no such sensor in it")
-        await self._store.settled()
-        said: list[str] = []
-        before: int | None = None
-        for _ in range(MARKS_PAGES_MAX):
-            bodies, before = await archive.bodies_with_events(wanted.examination, before)
-            said += bodies
-            if before is None:
-                break
-        events = (await asyncio.to_thread(events_of, said)).get(wanted.sensor, [])
+
+        async def events() -> list[dict[str, Any]]:
+            await self._store.settled()
+            said: list[str] = []
+            before: int | None = None
+            for _ in range(MARKS_PAGES_MAX):
+                bodies, before = await archive.bodies_with_events(wanted.examination, before)
+                said += bodies
+                if before is None:
+                    break
+            return (await asyncio.to_thread(events_of, said)).get(wanted.sensor, [])
+
         return await self._printer.pdf(archive.place, wanted, events)
 
     async def _examinations(self, query: Query) -> Answer:

@@ -10,6 +10,7 @@ from typing import Any
 from ctgkit.display import FHR_SCALES, MAX_EVENTS, PAPER_SPEEDS_CM_MIN
 from ctgkit.errors import excerpt
 from ctgkit.net.query import BadQuery, Query, first, number, whole
+from ctgkit.samples import SEC_FROM_START_MAX_S
 from ctgkit.server.store.lookback import Page, Place
 from ctgkit.wire import MEMBERS
 
@@ -83,7 +84,9 @@ class NoteQuery:
             raise BadQuery("examination and sensor are needed")
         if not text or len(text) > NOTE_MAX_CHARS or not text.isprintable():
             raise BadQuery(f"a note is 1 to {NOTE_MAX_CHARS} printable characters")
-        return cls(examination, sensor, number(query, "sec", math.nan, 0.0, 366 * 86400.0), text)
+        return cls(
+            examination, sensor, number(query, "sec", math.nan, 0.0, SEC_FROM_START_MAX_S), text
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class PaperQuery:
         examination, sensor = whole(query, "examination"), first(query, "sensor").lower()
         if examination is None or not re.fullmatch(r"[0-9a-f-]{1,60}", sensor, re.ASCII):
             raise BadQuery("examination and sensor are needed")
-        from_s = number(query, "from", math.nan, 0.0, 366 * 86400.0)
+        from_s = number(query, "from", math.nan, 0.0, SEC_FROM_START_MAX_S)
         to_s = number(query, "to", math.nan, from_s, from_s + PAPER_MAX_S)
         speed = int(number(query, "speed", PAPER_SPEEDS_CM_MIN[0], 0, 9))
         if speed not in PAPER_SPEEDS_CM_MIN:

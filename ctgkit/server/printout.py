@@ -11,7 +11,8 @@ import os
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ DRAWN_WITHIN_S = 60.0
 """How long drawing may take, seconds."""
 
 
+@cache
 def can_print() -> bool:
     """Return whether the paper extra is installed."""
     return importlib.util.find_spec("matplotlib") is not None
@@ -51,7 +53,10 @@ class Printer:
             await asyncio.Event().wait()
 
     async def pdf(
-        self, database: Path | Dsn, wanted: PaperQuery, events: Sequence[dict[str, Any]]
+        self,
+        database: Path | Dsn,
+        wanted: PaperQuery,
+        read_events: Callable[[], Awaitable[Sequence[dict[str, Any]]]],
     ) -> Answer:
         """Return the sheets, or 202 while they are being drawn.
 
@@ -61,20 +66,32 @@ class Printer:
             Where the examination is stored.
         wanted : PaperQuery
             Which stretch of it.
-        events : sequence of dict
-            What was said of it; those that can't be drawn are left out.
+        read_events : callable
+            Returns what was said of it, where nobody has asked for these sheets; events that can't
+            be drawn are left out.
         """
         if wanted not in self._jobs:
-            if len(self._jobs) >= JOBS_MAX:
-                self._jobs = {q: job for q, job in self._jobs.items() if not job.done()}
-            if len(self._jobs) >= JOBS_MAX:
+            events = _drawable(await read_events())
+            if wanted not in self._jobs and not self._begin(database, wanted, events):
                 return problem(503, "too many sheets are being drawn")
-            drawing = self._draw(database, wanted, _drawable(events))
-            self._jobs[wanted] = self._tasks.create_task(drawing)
-        done, _ = await asyncio.wait({self._jobs[wanted]}, timeout=PATIENCE_S)
+        job = self._jobs[wanted]
+        done, _ = await asyncio.wait({job}, timeout=PATIENCE_S)
         if not done:
             return json_answer({"status": "drawing"}, 202)
-        return self._jobs.pop(wanted).result()
+        if self._jobs.get(wanted) is job:  # others may wait for the same
+            del self._jobs[wanted]
+        return job.result()
+
+    def _begin(
+        self, database: Path | Dsn, wanted: PaperQuery, events: Sequence[dict[str, Any]]
+    ) -> bool:
+        """Begin to draw; return whether there was room for it."""
+        if len(self._jobs) >= JOBS_MAX:
+            self._jobs = {q: job for q, job in self._jobs.items() if not job.done()}
+        if len(self._jobs) >= JOBS_MAX:
+            return False
+        self._jobs[wanted] = self._tasks.create_task(self._draw(database, wanted, events))
+        return True
 
     async def _draw(
         self, database: Path | Dsn, wanted: PaperQuery, events: Sequence[dict[str, Any]]

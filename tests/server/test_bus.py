@@ -95,7 +95,7 @@ async def test_viewers_of_each_node_see_all_sensors(tmp_path):
             assert [json.loads(t)["status"] for t in seen[1]].count("error") == 2
             for backend in (a, b):
                 assert backend.health()["status"] == "ok"
-                assert backend.stored == 30
+                await until(lambda backend=backend: backend.stored == 30)  # with the next commit
                 assert backend.counters.results["others"] == 30
                 text = backend.counters.text().decode()
                 assert 'ctgkit_bus_results{name="received"} 30.0' in text

@@ -310,6 +310,14 @@ async def test_paper_for_the_page(database):
             while (found := await asked(backend, "paper", **wanted))[0] == 202:
                 assert json.loads(found[1]) == {"status": "drawing"}
         assert (found[0], found[1][:5]) == (200, b"%PDF-")
+
+        async def fetched():
+            while (found := await asked(backend, "paper", **wanted | {"to": 59}))[0] == 202:
+                pass
+            return found[0], found[1][:5]
+
+        async with asyncio.timeout(60 * TIME_FACTOR):  # two pages that want the same sheets
+            assert await asyncio.gather(fetched(), fetched()) == [(200, b"%PDF-")] * 2
         wrong = ({"speed": 4}, {"range": 9}, {"to": 1e9}, {"sensor": "x y"}, {"from": 61})
         for change in wrong:
             assert (await asked(backend, "paper", **wanted | change))[0] == 400, change

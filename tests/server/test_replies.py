@@ -138,8 +138,8 @@ async def test_one_acknowledgement_stands_for_several(tmp_path, monkeypatch):
         writer.close()
 
 
-async def test_it_waits_for_less_than_a_second(tmp_path, monkeypatch):
-    """Also when nothing more comes; without the header it comes with its commit."""
+async def test_it_comes_when_nothing_more_does(tmp_path, monkeypatch):
+    """Within a second (PROTOCOL S-6.3); without the header it comes with its commit."""
     async with backend_on(tmp_path / "ctg.db") as backend:
         reader, writer = await raw_sensor(backend, "X-Sensor-Acks: grouped\r\n")
         heard = replies(reader)

@@ -27,6 +27,15 @@ def test_in_vain():
     assert rest_s == REST_MAX_S
 
 
+def test_one_that_comes_and_goes_is_one():
+    """A flapping sensor doesn't make it look in vain for all."""
+    shares = Shares()
+    for second in range(TRIED_MIN):
+        shares.too_many(MINE[second:], {"a": len(MINE), "b": 0}, float(second))
+        shares.came(MINE[0])
+    assert shares.too_many(MINE, {"a": len(MINE), "b": 0}, float(TRIED_MIN))
+
+
 def test_few_are_left_alone():
     """A ward of nine isn't moved about."""
     assert not Shares().too_many(MINE[: FEWEST - 1], {"a": FEWEST - 1, "b": 0}, 0.0)

@@ -231,8 +231,8 @@ class NatsBus:
             client = await self._connect(closed)
         except _Refused as error:
             raise Unreachable(self._shown, str(error)) from None
-        except _Away as error:
-            self._mention(str(error))
+        except _Away:
+            pass  # for now: `run` says so, and tries again
         else:
             await _close(client)
 

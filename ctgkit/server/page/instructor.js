@@ -133,11 +133,12 @@ export class Instructor {
     try {
       const asked = { sensor: this.sensor.id, ...Object.fromEntries(given) };
       const { message, at_s } = await askJson(`/api/sensors/one/${verb}`, asked);
-      const words = [message, ...given.map(([name, value]) => `${name} ${value}`)].join(", ");
+      const details = given.map(([name, value]) => `${name} ${value}`);
+      const words = [message, ...details].join(", ");
       const now = verb === "inject" || verb === "change";
       this.#say(now ? `${words} · ${clock(at_s, true)}` : words);
       if (now) {
-        const kept = [verb, ...given.map(([name, value]) => `${name} ${value}`)].join(", ");
+        const kept = [verb, ...details].join(", ");
         this.onNote({ sensor: this.sensor.id, sec: at_s, text: `⚡ ${kept}` });
       }
     } catch (error) {

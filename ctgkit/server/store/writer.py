@@ -56,7 +56,7 @@ _ROSTER = "reading the sensors"
 class Store:
     """What the backend stores, over one engine; what the live page reads is in the archive."""
 
-    def __init__(self, engine: Engine, archive: Archive | None = None) -> None:
+    def __init__(self, engine: Engine, archive: Archive) -> None:
         self._engine, self.archive = engine, archive
         self.recovered = engine.recovered
         self.on_commit: Callable[[float, int], None] = lambda seconds, rows: None

@@ -14,7 +14,7 @@ _PRUNE = "SELECT ctgkit_prune($1)"
 
 
 async def do_chores_forever(link: Link, keep_days: float) -> None:
-    """Count what is over, and remove what is older than it is kept (0: nothing)."""
+    """Remove what is older than it is kept (0: nothing), and count what is over."""
     while True:
         try:
             while await _does_one(link, keep_days):
@@ -26,11 +26,9 @@ async def do_chores_forever(link: Link, keep_days: float) -> None:
 
 async def _does_one(link: Link, keep_days: float) -> bool:
     """Do a piece; return whether there was one."""
-    if (await link.fetch(_COUNT, deadline_s=DEADLINE_S))[0][0]:
-        return True
-    if not keep_days:
-        return False
-    ((removed,),) = await link.fetch(_PRUNE, keep_days, deadline_s=DEADLINE_S)
-    if removed:
-        log.info("removed %d examinations older than %g days", removed, keep_days)
-    return bool(removed)
+    if keep_days:  # first: what goes need not be counted
+        ((removed,),) = await link.fetch(_PRUNE, keep_days, deadline_s=DEADLINE_S)
+        if removed:
+            log.info("removed %d examinations older than %g days", removed, keep_days)
+            return True
+    return bool((await link.fetch(_COUNT, deadline_s=DEADLINE_S))[0][0])

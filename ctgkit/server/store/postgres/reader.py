@@ -157,8 +157,9 @@ class PostgresReader:
             numbers = self._db.query(_KEPT, examination_id)
             predictions = dict(self._db.query(_PREDICTIONS_KEPT, examination_id))
         rest = [row["id"] for row in examinations if row["id"] not in predictions]
-        numbers += self._db.query(_COUNT, rest)
-        predictions |= dict(self._db.query(_COUNT_PREDICTIONS, rest))
+        if rest:
+            numbers += self._db.query(_COUNT, rest)
+            predictions |= dict(self._db.query(_COUNT_PREDICTIONS, rest))
         by_sensor: dict[int, list[dict[str, Any]]] = {}
         for row in numbers:
             found = dict(row)

@@ -23,7 +23,7 @@ class Shares:
 
     def __init__(self) -> None:
         self._sent: set[str] = set()
-        self._back = 0
+        self._back: set[str] = set()
         self._rests_until_s = -math.inf
         self._rest_s = REST_S
 
@@ -38,11 +38,11 @@ class Shares:
         >>> Shares().too_many([str(n) for n in range(60)], {"a": 60, "b": 50}, 0.0)
         []
         """
-        if len(self._sent) >= TRIED_MIN and self._back > IN_VAIN * len(self._sent):
+        if len(self._sent) >= TRIED_MIN and len(self._back) > IN_VAIN * len(self._sent):
             self._rests_until_s = at_s + self._rest_s
             self._rest_s = min(2 * self._rest_s, REST_MAX_S)
             self._sent.clear()
-            self._back = 0
+            self._back.clear()
         mean = sum(counts.values()) / max(len(counts), 1)
         if at_s < self._rests_until_s or len(mine) < FEWEST or len(mine) <= UNEVEN * mean:
             return []
@@ -53,4 +53,4 @@ class Shares:
     def came(self, sensor_id: str) -> None:
         """Take note of a sensor that comes here."""
         if sensor_id in self._sent:
-            self._back += 1
+            self._back.add(sensor_id)
