@@ -7,7 +7,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ctgkit.errors import CtgkitError
 
@@ -37,7 +37,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.get_loop().set_exception_handler(_Complaints())
             return runner.run(main)
-    except asyncio.CancelledError:
+    except _Interrupted:
         raise KeyboardInterrupt from None
     except BaseExceptionGroup as group:
         ours: BaseException | None = group.subgroup(CtgkitError) or group.subgroup(OSError)
@@ -84,11 +84,15 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-class Interruption:
-    """A first signal that lets a command finish in order; a second Ctrl-C cancels it.
+class _Interrupted(Exception):
+    """A second Ctrl-C came."""
 
-    Created in the task that is to be cancelled. An exception raised by the signal itself would be
-    lost inside a callback of the loop, where uvloop takes it for a fault of the connection.
+
+class Interruption:
+    """A first signal that lets its block finish in order; a second Ctrl-C cancels that.
+
+    An exception raised by the signal itself would be lost inside a callback of the loop, where
+    uvloop takes it for a fault of the connection.
 
     Parameters
     ----------
@@ -104,13 +108,24 @@ class Interruption:
     def __init__(self, stop: Callable[[], None]) -> None:
         self.signal: signal.Signals | None = None
         self._stop = stop
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._again = False
+
+    def __enter__(self) -> Self:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._first, number)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._again and kind is asyncio.CancelledError:
+            raise _Interrupted from None
 
     def _first(self, by: signal.Signals) -> None:
         self.signal = by
-        if self._task is not None:  # before anybody can be told of it
-            self._loop.add_signal_handler(signal.SIGINT, self._task.cancel)
+        self._loop.add_signal_handler(signal.SIGINT, self._second)  # before anybody is told of it
         self._stop()
+
+    def _second(self) -> None:
+        self._again = True
+        if self._task is not None:
+            self._task.cancel()

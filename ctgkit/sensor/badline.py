@@ -68,8 +68,13 @@ class BadLine:
     @property
     def patience_s(self) -> float:
         """How much longer than usual acknowledgements may take, seconds."""
+        return self._line.worst.break_s + self.delay_s
+
+    @property
+    def delay_s(self) -> float:
+        """The same while the connection isn't broken."""
         worst = self._line.worst
-        return worst.break_s + worst.hold_s + HELD_MAX_BYTES / worst.bytes_per_s
+        return worst.hold_s + HELD_MAX_BYTES / worst.bytes_per_s
 
     async def before_dialling(self) -> type[SensorEnd]:
         """Wait until the network lets a connection through; return what makes it."""

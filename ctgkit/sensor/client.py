@@ -134,10 +134,12 @@ class SensorClient:
         self._backoff = Backoff(jitter=self._random.random)
         self._complained = False
         self._flush_s = settings.flush_timeout_s
+        self._patience_s = ACK_PATIENCE_S
         if (line := settings.make_line(number)) is not None:
             on_fault = functools.partial(settings.on_fault, number)
             self.bad_line = BadLine(line, first_seq, self.outbox, on_fault)
             self._flush_s += self.bad_line.patience_s
+            self._patience_s += self.bad_line.delay_s
         self._flush: asyncio.Timeout | None = None
         self._ended = asyncio.Event()
         self._settled = asyncio.Event()
@@ -200,15 +202,15 @@ class SensorClient:
             return now  # more than one burst
         if self.outbox.has_unsent or self.feed.ended or not self.outbox.room:
             return now + RETRY_S
-        return min(self.feed.next_due_s, self._waits_since_s + ACK_PATIENCE_S)
+        return min(self.feed.next_due_s, self._waits_since_s + self._patience_s)
 
     def _give_up_waiting(self, now: float) -> None:
         """Drop a connection over which nothing has been settled for long: another may be better."""
-        if now - self._waits_since_s < ACK_PATIENCE_S or self._connection is None:
+        if now - self._waits_since_s < self._patience_s or self._connection is None:
             return
         log.log(
             self._level, "no acknowledgement for %g s, dialling again id=%s",
-            ACK_PATIENCE_S, self.sensor_id,
+            self._patience_s, self.sensor_id,
         )  # fmt: skip
         self._waits_since_s = math.inf  # until the next one stands
         self._connection.transport.abort()
@@ -229,7 +231,7 @@ class SensorClient:
             stands = self.bad_line.send(connection, samples, numbered)
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
-        if self._acks and math.isinf(self._waits_since_s):
+        if self._acks and self.outbox.is_waiting and math.isinf(self._waits_since_s):
             self._waits_since_s = monotonic_s()
         if n_new:
             now = monotonic_s()
@@ -302,7 +304,8 @@ class SensorClient:
         query = urlencode({SENSOR_ID_PARAMETER: self.sensor_id})
         query = f"{parts.query}&{query}" if parts.query else query
         headers = {TOKEN_HEADER: self._token, STREAM_HEADER: self._stream}
-        if self.bad_line is None and self._settings.window >= GROUPED_FROM:
+        one_by_one = self.outbox.has_suspects  # each waits for the one before
+        if self.bad_line is None and not one_by_one and self._settings.window >= GROUPED_FROM:
             headers[ACKS_HEADER] = GROUPED
         made_by: type[SensorEnd] = SensorEnd
         if self.bad_line is not None:

@@ -298,8 +298,8 @@ async def _run(**settings: Any) -> "tuple[Summary, signal.Signals | None]":
         click.echo("stopping when all is acknowledged; Ctrl-C ends at once", err=True)
         fleet_settings.stop.set()
 
-    interruption = Interruption(stop)
-    return await run_fleet(fleet_settings), interruption.signal
+    with Interruption(stop) as interruption:
+        return await run_fleet(fleet_settings), interruption.signal
 
 
 def _as_text(summary: "Summary") -> str:

@@ -124,5 +124,5 @@ async def _run(settings: "ProfileSettings") -> "tuple[Summary, signal.Signals | 
     from ctgkit.net.eventloop import Interruption
     from ctgkit.profile.client import run_profile
 
-    interruption = Interruption(settings.stop.set)
-    return await run_profile(settings), interruption.signal
+    with Interruption(settings.stop.set) as interruption:
+        return await run_profile(settings), interruption.signal

@@ -53,6 +53,13 @@ class Outbox:
         """Whether anything sent over the present connection is unsettled."""
         return bool(self._in_flight)
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether what comes next goes out one by one."""
+        return any(
+            queue and self._is_suspect(queue[0]) for queue in (self._in_flight, self._unsent)
+        )
+
     def _is_suspect(self, sample: Sample) -> bool:
         return _seq(sample) <= self._suspect_until
 

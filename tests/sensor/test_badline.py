@@ -162,3 +162,12 @@ async def test_latency_and_partition_take_their_time():
             await run_fleet(settings)
             struck_at, deed = strikes[0]
             assert arrivals[deed.n] - struck_at >= 0.29
+
+
+@pytest.mark.parametrize("fault", ["drop:rate=1", "latency:by=0.5"])
+async def test_what_a_fault_keeps_back_is_no_silence_of_the_backend(tmp_path, monkeypatch, fault):
+    """The connection stands, though nothing is acknowledged, or late."""
+    monkeypatch.setattr("ctgkit.sensor.client.ACK_PATIENCE_S", 0.1)
+    _, summary, _, _ = await play(tmp_path, fault, speed=20.0, duration_s=10.0)
+    assert summary.sent == 40
+    assert summary.reconnects == 0

@@ -65,7 +65,9 @@ def test_what_is_refused_is_found_out(poison, limit, late):
     stored, dropped = set(), []
     while len(outbox):
         outbox.rewind()
+        alone = outbox.has_suspects
         taken = [s.seq for s in outbox.take(limit)[0]]
+        assert len(taken) == 1 or not alone
         bad = next((n for n, seq in enumerate(taken) if seq in poison), len(taken))
         stored.update(taken[:bad])
         if bad == len(taken):
