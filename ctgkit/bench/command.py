@@ -52,8 +52,8 @@ FIRST_SENSORS = 50
 INVENTED_MAX = 10_000
 SENSORS_MAX = 10_000_000
 ATTEMPTS = 2
-PROGRESS_EVERY_S = 0.25
 """A level that failed is measured once more: a stall of the machine is not the backend's."""
+PROGRESS_EVERY_S = 0.25
 DESCRIPTORS_SPARE = 64
 DESCRIPTORS_MAX = 10_240
 """Open files to ask for where the system has no limit; macOS grants no more."""

@@ -14,17 +14,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ctgkit.bench.knee import Level
+from ctgkit.bench.load import CONNECTING_MAX
 from ctgkit.bench.schedule import milliseconds
 from ctgkit.errors import CtgkitError, Unreachable
 from ctgkit.profile.client import prepare
-from ctgkit.profile.links import HttpLink, Refused, SocketLinks, Tally, http_client
+from ctgkit.profile.links import (
+    READ_MAX_S,
+    HttpLink,
+    Refused,
+    SocketLinks,
+    Tally,
+    http_client,
+)
 from ctgkit.profile.render import Renderer
 from ctgkit.profile.session import Session
 from ctgkit.samples import Sample
 
 CONNECT_S = 10.0
 """How long the other side may take to answer first, seconds."""
-CONNECTING_MAX = 64
 
 
 @dataclass(slots=True)
@@ -185,8 +192,9 @@ class _Run:
         try:
             for outgoing in self._backend.renderer.render(samples, session):
                 if sockets is not None:
-                    await sockets.send(outgoing)
-                    await sockets.read_so_far(outgoing.url)
+                    async with asyncio.timeout(READ_MAX_S):  # one that is gone is dialled for ever
+                        await sockets.send(outgoing)
+                        await sockets.read_so_far(outgoing.url)
                     continue
                 assert web is not None
                 status, _ = await web.ask(outgoing)
@@ -195,6 +203,9 @@ class _Run:
                     self._tally.rejected[f"status {status}"] += 1
                     return False
         except (Refused, Unreachable) as error:
-            self._tally.rejected[getattr(error, "reason", str(error))] += 1
+            self._tally.rejected[error.reason] += 1
+            return False
+        except TimeoutError:
+            self._tally.rejected[f"no answer within {READ_MAX_S:g} s"] += 1
             return False
         return True

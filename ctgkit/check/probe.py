@@ -96,9 +96,7 @@ async def _probe_witness(bench: Bench) -> None:
             continue
         try:
             async with bench.watch() as watch, bench.sensor() as line:
-                sec, text = bench.fresh()
-                await line.send(text)
-                await watch.saw(sec)
+                await watch.saw(await bench.sends(line))
                 return
         except Mismatch:
             continue

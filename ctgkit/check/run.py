@@ -169,6 +169,8 @@ async def _tried(judged: Judged, check: Check) -> None:
         with contextlib.suppress(Mismatch):
             return await _while_it_moves(judged, check)
         await judged.prepare()
+        if lack := _lacking(judged, check):
+            raise NotJudged(judged.lacks[lack])
     return await _while_it_moves(judged, check)
 
 

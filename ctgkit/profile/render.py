@@ -152,7 +152,7 @@ class Renderer:
             "iso": _clock(),
             "seq": attrgetter("seq"),
             "signal": lambda scope: int(scope.sample.fhr_bpm is not None),
-            "mother": self._mother(),
+            "mother": self._channel("mother", _mother),
             "fhr2": self._channel("fhr", _second),
             "quality": _quality,
         }
@@ -179,15 +179,6 @@ class Renderer:
             if digits is not None:
                 value = round(value, digits) if digits else round(value)
             return value
-
-        return get
-
-    def _mother(self) -> Getter:
-        gap: Any = {"null": None, "skip": SKIP}.get(str(self.profile.gap), self.profile.gap)
-
-        def get(scope: Session) -> Any:
-            bpm = scope.beside.get(scope.sample.sec_from_start, UNKNOWN).mother_bpm
-            return gap if math.isnan(bpm) else round(bpm * 4) / 4
 
         return get
 
@@ -297,6 +288,11 @@ class Renderer:
                 f"Content-Type: text/csv\r\n\r\n{rows}\r\n"
             )
         return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
+
+
+def _mother(scope: Session) -> float | None:
+    bpm = scope.beside.get(scope.sample.sec_from_start, UNKNOWN).mother_bpm
+    return None if math.isnan(bpm) else round(bpm * 4) / 4
 
 
 def _second(scope: Session) -> float | None:

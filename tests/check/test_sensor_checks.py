@@ -101,3 +101,32 @@ def test_our_own_sensor_passes(tmp_path):
     report = json.loads(done.stdout)
     assert done.returncode == 0, report
     assert report["counts"]["pass"] == len(SENSOR.checks) - 2, control
+
+
+REQUEST = (
+    "GET /ws/sensor?sensor_id=a HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+async def test_a_sensor_that_dials_before_the_closing_has_ended_is_seen():
+    """It answers the close frame only after its next connection stands."""
+    bench, port = SensorBench(3.0, None, None), free_port()
+
+    async def dialled():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST.format(port).encode())
+        await reader.readuntil(b"\r\n\r\n")
+        return reader, writer
+
+    async with bench.serving("127.0.0.1", port), asyncio.TaskGroup() as tasks:
+        reader, writer = await dialled()
+        closing = tasks.create_task(bench.close(4409))
+        assert (await reader.readexactly(4))[0] == 0x88
+        _, other = await dialled()
+        writer.write(b"\x88\x82\0\0\0\0" + (4409).to_bytes(2, "big"))
+        visit = await bench.comes_again(0.0, "after 4409", await closing)
+        assert visit is bench.visits[1]
+        for each in (writer, other):
+            each.close()

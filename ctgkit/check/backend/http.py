@@ -28,8 +28,7 @@ async def health(bench: Bench) -> None:
 
 @CHECKS.add("H-1.1/degraded", "/api/health says degraded while the ML service is away", needs="ml")
 async def degraded(bench: Bench) -> None:
-    bench.ml.up = False
-    await bench.ml.drop()
+    await bench.ml.fall()
     deadline_s = asyncio.get_running_loop().time() + bench.timeout_s
     while True:
         body = (await bench.http("/api/health")).json

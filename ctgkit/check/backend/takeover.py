@@ -36,9 +36,8 @@ async def takeover_serves(bench: Bench) -> None:
 
 async def stored_in(bench: Bench, sensor: Line) -> int:
     """Send one sample and return the examination in which it is stored."""
-    sec, text = bench.fresh()
     began_s = asyncio.get_running_loop().time()
-    await sensor.send(text)
+    sec = await bench.sends(sensor)
     found = await until(
         lambda: bench.examination_of(sec) or 0,
         f"the sample at {sec:g} s in the database",

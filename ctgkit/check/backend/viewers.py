@@ -276,9 +276,7 @@ async def every_other_answered(bench: Bench) -> None:
     async with bench.viewer() as viewer, bench.sensor() as sensor:
         secs = []
         for _ in range(EACH_SAMPLES):  # the service is never silent
-            sec, text = bench.fresh()
-            secs.append(sec)
-            await sensor.send(text)
+            secs.append(await bench.sends(sensor))
             await asyncio.sleep(EACH_S / EACH_SAMPLES)
         unanswered = [r.sec for r in map(reading, asked[::2]) if r is not None]
         if not any(is_fallback(t, unanswered[0]) for t in viewer.received):

@@ -42,8 +42,8 @@ async def redials(bench: SensorBench) -> None:
     """Come first: later pauses may be longer."""
     within_s = FIRST_PAUSE_S + LEEWAY_S
     for code in (1006, 1001, 1011, 1012):
-        await bench.close(code)
-        visit = await bench.comes_again(within_s, f"within {within_s:g} s of {code}")
+        known = await bench.close(code)
+        visit = await bench.comes_again(within_s, f"within {within_s:g} s of {code}", known)
         await bench.sends(visit, 1)
         within_s = REDIAL_MAX_S
 
@@ -112,8 +112,8 @@ async def pongs(bench: SensorBench) -> None:
 @SENSOR.add("S-6.1/without", "Where ctgkit.v1 isn't chosen it sends all the same", needs="sensor")
 async def without_acknowledgements(bench: SensorBench) -> None:
     bench.chooses = False
-    await bench.close(1001)
-    await bench.sends(await bench.comes_again(REDIAL_MAX_S, "after 1001"), 3)
+    known = await bench.close(1001)
+    await bench.sends(await bench.comes_again(REDIAL_MAX_S, "after 1001", known), 3)
 
 
 @SENSOR.add("S-6.2/numbers", "Each sample has an integer seq, and they increase", needs="sensor v1")
@@ -133,8 +133,8 @@ async def stream(bench: SensorBench) -> None:
     name = bench.visit.stream
     if not STREAM_NAME.fullmatch(name):
         raise Mismatch("X-Sensor-Stream: 1 to 64 letters, digits, - _ .", repr(name))
-    await bench.close(1001)
-    later = await bench.comes_again(REDIAL_MAX_S, "after 1001")
+    known = await bench.close(1001)
+    later = await bench.comes_again(REDIAL_MAX_S, "after 1001", known)
     if later.stream != name:
         raise Mismatch(f"the same name, {name}", later.stream)
 
@@ -255,19 +255,18 @@ async def _asked(bench: SensorBench, what: str, wanted: str = "") -> None:
 @SENSOR.add("S-7.2/refused", "After 401 it waits 30 s or longer, or stops", needs="sensor")
 async def waits_when_refused(bench: SensorBench) -> None:
     bench.refuses = 401
-    await bench.close(1001)
-    await bench.comes_again(REDIAL_MAX_S, "after 1001")
-    await _stays_away(bench, USELESS_S, "401")
+    known = await bench.close(1001)
+    await bench.comes_again(REDIAL_MAX_S, "after 1001", known)
+    await _stays_away(bench, USELESS_S, "401", known + 1)
 
 
 @SENSOR.add("S-7.2/replaced", "After 4409 it stops", needs="sensor")
 async def stops_when_replaced(bench: SensorBench) -> None:
-    await bench.close(4409)
-    await _stays_away(bench, STOPPED_S, "4409")
+    known = await bench.close(4409)
+    await _stays_away(bench, STOPPED_S, "4409", known)
 
 
-async def _stays_away(bench: SensorBench, for_s: float, after: str) -> None:
-    known = len(bench.visits)
+async def _stays_away(bench: SensorBench, for_s: float, after: str, known: int) -> None:
     await asyncio.sleep(for_s)
     if tries := bench.visits[known:]:
         raise Mismatch(

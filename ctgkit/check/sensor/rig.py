@@ -142,9 +142,9 @@ class SensorBench:
 
     # What checks do
 
-    async def comes_again(self, within_s: float, after: str) -> Visit:
-        """Wait for the next attempt to connect; return it."""
-        known = len(self.visits)
+    async def comes_again(self, within_s: float, after: str, known: int | None = None) -> Visit:
+        """Wait for the first attempt to connect after the *known* ones; return it."""
+        known = len(self.visits) if known is None else known
         await until(
             lambda: len(self.visits) > known,
             f"it dials again {after}",
@@ -162,14 +162,21 @@ class SensorBench:
             max(10.0, 3 * self.timeout_s),
         )
 
-    async def close(self, code: int) -> None:
-        """End the connection: with a close code, or 1006 without a word."""
-        link = self.visit.link
+    async def close(self, code: int) -> int:
+        """End the connection: with a close code, or 1006 without a word.
+
+        Returns
+        -------
+        int
+            The attempts to connect so far: the next may come before the closing has ended.
+        """
+        known, link = len(self.visits), self.visit.link
         assert link is not None
         if code == 1006:
             link.transport.abort()
         else:
             await link.close(code)
+        return known
 
     # The backend
 
