@@ -19,7 +19,7 @@ coverage:   ## branch coverage of ctgkit/ by the default tests and by the proces
 	python -m coverage combine -q .coverage
 	python -m coverage report --sort=cover
 test-slow:  ## soak, long loops, all recordings
-	python -m pytest -q -m slow
+	python -m pytest -q -m 'slow and not chaos'
 chaos:      ## processes killed 50 times, starved, flooded, frozen (one at a time: it measures)
 	python -m pytest -q -n 0 -m '' tests/chaos
 FUZZ_SECONDS ?= 300

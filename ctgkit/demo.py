@@ -105,6 +105,8 @@ def demo(options: DemoOptions) -> int:
         duration = SUMMARY_DURATION_S
     if logging.getLogger().level == logging.INFO:
         logging.getLogger().setLevel(logging.WARNING)  # three services' chatter; -v brings it back
+    if options.nodes:
+        _demand_cluster(options)
     make_source = Repertoire(options.scenario, options.recording, options.seed).source
     if options.nodes:
         return _demo_of_nodes(options, options.nodes, make_source, watching=watching)
@@ -125,18 +127,23 @@ def demo(options: DemoOptions) -> int:
     return 0 if summary["complete"] else 1
 
 
+def _demand_cluster(options: DemoOptions) -> None:
+    """Refuse what several nodes can't do, before anything is read."""
+    if options.store:
+        raise click.UsageError("--nodes has a database of its own: --store doesn't go with it")
+    if importlib.util.find_spec("asyncpg") is None:
+        raise MissingExtra("--nodes", "asyncpg", "postgres")
+
+
 def _demo_of_nodes(
     options: DemoOptions, nodes: int, make_source: "Callable[[int], Source]", *, watching: bool
 ) -> int:
     from ctgkit.cluster.show import cluster_text, show_cluster
     from ctgkit.net import eventloop
 
-    if options.store:
-        raise click.UsageError("--nodes has a database of its own: --store doesn't go with it")
-    if importlib.util.find_spec("asyncpg") is None:
-        raise MissingExtra("--nodes", "asyncpg", "postgres")
     speed = min(options.speed or VIEW_SPEED, NODES_SPEED_MAX)
-    duration_s = options.duration or (float("inf") if watching else NODES_DURATION_S)
+    whole = watching or options.recording is not None
+    duration_s = options.duration or (float("inf") if whole else NODES_DURATION_S)
     summary = eventloop.run(
         show_cluster(
             nodes, options.sensors, make_source, speed=speed, duration_s=duration_s,

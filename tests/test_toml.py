@@ -81,7 +81,6 @@ TOP = {
     "configuration": ["sensors", "viewer_token", "serve", "nonsense"],
     "script": ["rule", "seed", "disconnect_after", "nonsense"],
 }
-CHANGES = ("ramp", "chance", "set", "scale", "force", "phase")
 INNER = {
     "scenario": [
         *(f"[meta]\n{key} = " for key in META),

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,10 +90,12 @@ def analyze(options: AnalyzeOptions) -> None:
 
 def _analysed_there(options: AnalyzeOptions, file: Path | Dsn) -> list[tuple[dict[str, Any], str]]:
     """Do the same with a file in a process of its own."""
-    return list(_analysed(options, file))
+    return list(_analysed(options, file, alone=False))  # progress is the parent's, by files
 
 
-def _analysed(options: AnalyzeOptions, file: Path | Dsn) -> Iterator[tuple[dict[str, Any], str]]:
+def _analysed(
+    options: AnalyzeOptions, file: Path | Dsn, *, alone: bool = True
+) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield what is said of each recording of a file, and what is shown of it."""
     from ctgkit.analysis.analyzer import AnalyzerSettings
     from ctgkit.analysis.explain import as_text, explanation
@@ -106,7 +109,11 @@ def _analysed(options: AnalyzeOptions, file: Path | Dsn) -> Iterator[tuple[dict[
     rest = read_chosen(file, options.reading(), options.sensor)
     ahead = list(itertools.islice(rest, 2))
     for number, recording in enumerate(itertools.chain(ahead, rest), 1):
-        with progress("analysing", "s of data", float(recording.sec_from_start[-1])) as advance:
+        length_s = float(recording.sec_from_start[-1])
+        shown = (
+            progress("analysing", "s of data", length_s) if alone else nullcontext(lambda _: None)
+        )
+        with shown as advance:
             report = analyze_recording(recording, settings, advance)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
         result = {"recording": name, **report.as_dict()}

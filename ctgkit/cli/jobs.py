@@ -51,10 +51,7 @@ def in_order(work: Callable[[T], R], things: Sequence[T], jobs: int | None) -> I
     how = multiprocessing.get_context("spawn")  # a copy of threads that hold locks may hang
     log = (logging.getLogger().level, logs.FORMATS[logs.are_json()])
     with ProcessPoolExecutor(jobs, mp_context=how, initializer=_begin, initargs=log) as pool:
-        try:
-            yield from pool.map(work, things)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        yield from pool.map(work, things)
 
 
 def _cores() -> int:

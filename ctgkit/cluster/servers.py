@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -54,7 +55,9 @@ def postgres_programs() -> Path:
 
 
 def nats_program() -> str | None:
-    """Return where nats-server is; None: nowhere."""
+    """Return where nats-server is; None: nowhere, or the library that speaks to it is missing."""
+    if importlib.util.find_spec("nats") is None:
+        return None
     return shutil.which("nats-server", path=_PATH)
 
 

@@ -116,8 +116,8 @@ async def show_cluster(
         bus = await stack.enter_async_context(own_nats(folder))
         if bus is None:
             click.echo(
-                "no nats-server (Debian: apt-get install nats-server): each node shows the sensors"
-                " of its own only", err=True,
+                "no nats-server (Debian: apt-get install nats-server; pip install 'ctgkit[nats]'):"
+                " each node shows the sensors of its own only", err=True,
             )  # fmt: skip
         ml = await stack.enter_async_context(MlService(MlSettings(port=0)))
         nodes = new_nodes(count, folder, folder / "ctgkit.toml", dsn, bus, ml.url)

@@ -23,6 +23,7 @@ from ctgkit.simulate.scenario_option import scenario_option
 if TYPE_CHECKING:
     from ctgkit.events import Event
     from ctgkit.simulate.block import Rendered
+    from ctgkit.simulate.scenario import Scenario
     from ctgkit.simulate.sensor import Sensor
 
 SAMPLES_MAX = 10_000_000
@@ -165,18 +166,19 @@ def generate(options: GenerateOptions) -> None:
     if length_s * options.rate > SAMPLES_MAX:
         reason = f"--duration times --rate is more than {SAMPLES_MAX} samples, held in memory"
         raise click.UsageError(reason)
-    made = in_order(functools.partial(_generated, options, length_s), range(sensors), options.jobs)
+    made = in_order(
+        functools.partial(_generated, options, loaded, length_s), range(sensors), options.jobs
+    )
     for text in counted(made, "generating", "sensors", sensors):
         if not to_stdout:
             click.echo(text)
 
 
-def _generated(options: GenerateOptions, length_s: float, index: int) -> str:
+def _generated(options: GenerateOptions, loaded: "Scenario", length_s: float, index: int) -> str:
     """Write the files of one sensor; return what is said of them."""
-    from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 
-    loaded, sensors = load_scenario(options.scenario), options.sensors
+    sensors = options.sensors
     sensor = Sensor(
         loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
     )

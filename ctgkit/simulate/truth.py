@@ -159,13 +159,13 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
                 meets_clinical=shown >= CONTRACTION_UNITS,
             )  # fmt: skip
     for a in window.accelerations:
-        if a.onset_s + a.rise * a.duration_s >= 0:
+        if _peak_s(a) >= 0:
             yield _acceleration(plan, window, a)
     for d in window.decelerations:
         if d.nadir_s >= 0:
             yield _deceleration(plan, window, d, by_id.get(d.contraction))
-        if d.overshoot_bpm:
-            yield _overshoot(plan, window, d)
+        if d.overshoot_bpm and _peak_s(rise := _overshoot(d)) >= 0:
+            yield _acceleration(plan, window, rise, "overshoot")
     for e in window.episodes:
         if e.end_s > 0 and e.what not in ("outlier", "hold"):
             kind = KINDS.get(e.what, cast(Kind, e.what))
@@ -176,7 +176,7 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
 
 
 def _acceleration(plan: Plan, window: Window, a: Acceleration, subtype: str = "") -> Event:
-    peak_s = a.onset_s + a.rise * a.duration_s
+    peak_s = _peak_s(a)
     m = _measure(plan, window, a.onset_s, a.end_s, peak_s, 1)
     preterm = plan.patient.scenario.ga_weeks < PRETERM_WEEKS
     size_bpm, size_s = (PRETERM_SIZE_BPM, PRETERM_SIZE_S) if preterm else (SIZE_BPM, SIZE_S)
@@ -187,12 +187,15 @@ def _acceleration(plan: Plan, window: Window, a: Acceleration, subtype: str = ""
     )  # fmt: skip
 
 
-def _overshoot(plan: Plan, window: Window, d: Deceleration) -> Event:
+def _peak_s(a: Acceleration) -> float:
+    return a.onset_s + a.rise * a.duration_s
+
+
+def _overshoot(d: Deceleration) -> Acceleration:
     """Return the rise after a deceleration: who sees only the trace calls it an acceleration."""
-    rise = Acceleration(
+    return Acceleration(
         d.id + "o", d.end_s, d.overshoot_s, d.overshoot_bpm, 0.5 ** (1 / OVERSHOOT_POWER), 1
     )
-    return _acceleration(plan, window, rise, "overshoot")
 
 
 def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | None) -> Event:

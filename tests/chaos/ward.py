@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from ctgkit.config import write_config
 from ctgkit.wire import STREAM_HEADER, SUBPROTOCOL, TOKEN_HEADER
+from tests.flow.clients import values
 from tests.flow.processes import ask, free_port, until
 from tests.postgres import query
 
@@ -89,7 +90,8 @@ class Roaming:
         while True:
             while sent < self.next - 1:
                 sent += 1
-                data = {"BPMChild": 140.0, "uterus": 10.0, "spasms": 0.0}
+                bpm, uterus = values(sent)
+                data = {"BPMChild": bpm, "uterus": uterus, "spasms": 0.0}
                 self._sent_s.setdefault(sent, now_s())
                 await line.send(json.dumps(
                     {"sensorID": "", "secFromStart": sent / 20, "seq": sent, "data": data}
@@ -156,12 +158,13 @@ class Ward:
             await asyncio.gather(*living)
 
     async def lost(self, dsn):
-        """Return how many acknowledged samples are not stored; nothing may be stored twice."""
+        """Return how many acknowledged samples are not stored; each is stored once, as it was."""
         rows = await query(
-            dsn, "SELECT uuid, seq, count(*) FROM ctg WHERE seq IS NOT NULL GROUP BY uuid, seq"
+            dsn, "SELECT uuid, seq, sec_from_start, bpm, uterus FROM ctg WHERE seq IS NOT NULL"
         )
-        assert [row for row in rows if row[2] > 1] == []
-        stored = {(uuid, seq) for uuid, seq, _ in rows}
+        stored = {(uuid, seq) for uuid, seq, *_ in rows}
+        assert len(rows) == len(stored), "twice"
+        assert [row for row in rows if tuple(row[2:]) != (row[1] / 20, *values(row[1]))] == []
         return sum(
             (one.entry.id, seq) not in stored
             for one in self.sensors

@@ -17,9 +17,6 @@ from tests.net.test_hostile_handshakes import exchange, plain, status, upgrade
 HAS_IPV6 = socket.has_ipv6 and not socket.socket(socket.AF_INET6).close()
 
 
-WITH_HEALTH = SERVERS[:6]
-
-
 def closed(sockets):
     for sock in sockets:
         sock.close()

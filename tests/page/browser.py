@@ -1,7 +1,6 @@
 """Headless Chromium over its DevTools protocol: enough of it to load a page and ask it things."""
 
 import asyncio
-import base64
 import itertools
 import json
 import os
@@ -74,10 +73,6 @@ class Tab:
         )  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
-
-    async def screenshot(self, path):
-        picture = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(picture["data"]))
 
 
 @contextmanager

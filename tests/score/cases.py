@@ -2,8 +2,6 @@
 
 from functools import cache
 
-import msgspec
-
 from ctgkit.score.results import Found, Results
 from ctgkit.score.truth import simulated
 from ctgkit.simulate.library import load_scenario
@@ -34,12 +32,3 @@ def perfect(truth, delay_s=60.0):
         alarms=truth.alarms,
         alarms_by_code=True,
     )
-
-
-def report_of(results):
-    """Return results as a report in JSON."""
-    events = [
-        {"type": e.kind, "start_s": e.onset_s, "end_s": e.end_s, "subtype": e.subtype}
-        for e in results.events
-    ]
-    return msgspec.json.encode({"events": events})
