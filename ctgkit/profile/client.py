@@ -17,6 +17,7 @@ from ctgkit.profile.connected import connected
 from ctgkit.profile.links import Refused, Tally, http_client
 from ctgkit.profile.render import Renderer
 from ctgkit.profile.session import Outgoing, Session
+from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.source import Source
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ async def _send_all(
     renderer, loop = settings.renderer, asyncio.get_running_loop()
     source = settings.make_source(number)
     zero_s: float | None = None
-    first_s = 0.0
+    first_s, sent = 0.0, 0
     for batch in batches(source, renderer.profile, session.sensor_id, settings.duration_s):
         if zero_s is None:
             zero_s, first_s = loop.time(), batch[0].sec_from_start
@@ -219,6 +220,9 @@ async def _send_all(
                     summary.accepted += 1
             summary.messages += 1
         summary.samples += len(batch)
+        sent += len(batch)
+    if isinstance(source, Sensor):
+        source.seek(sent)  # it was read ahead; its truth ends with what was sent
 
 
 def summary_text(summary: Summary, name: str) -> str:
