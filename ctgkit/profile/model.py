@@ -137,6 +137,16 @@ class Profile(Part, frozen=True, kw_only=True):
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
     """How long a request may take, seconds. Chosen: slow ML services take seconds."""
 
+    @property
+    def is_web(self) -> bool:
+        """Whether messages are HTTP requests, rather than sent over WebSockets."""
+        return self.url.startswith("http")
+
+    @property
+    def needs_http(self) -> bool:
+        """Whether anything goes over HTTP: the messages, or a setup request."""
+        return self.is_web or bool(self.setup)
+
 
 def parse_profile(text: str, where: str) -> Profile:
     """Read a profile.
@@ -221,7 +231,7 @@ def problems(profile: Profile) -> list[str]:
         found.append(f"exactly one of body, text and files is needed, not {shapes or 'none'}")
     if profile.files and profile.per != "batch":
         found.append('files: an upload needs per = "batch"')
-    if profile.files and not profile.url.startswith("http"):
+    if profile.files and not profile.is_web:
         found.append("files: an upload needs a url with http:// or https://")
     if profile.text is not None and profile.per == "batch":
         found.append('text: one line has no place for a batch; per = "sample" or "channel"')
