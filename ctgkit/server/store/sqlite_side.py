@@ -33,7 +33,7 @@ class SqliteSide:
 
     def _checked(self, row: Any) -> Any:
         if not isinstance(row[0], int) or not all(isinstance(v, str) for v in (row[1], row[3])):
-            raise StoreError(self.where, f"examination {excerpt(repr(row[0]))} holds rubbish")
+            raise StoreError(self.where, f"examination {excerpt(repr(row[0]))} has invalid data")
         return row
 
     def sensors(self) -> list[Sensor]:
@@ -65,7 +65,7 @@ class SqliteSide:
     def _demand(self, row: Any, types: tuple[Any, ...], number: int) -> None:
         for value, kind in zip(row, types, strict=True):
             if not isinstance(value, kind):
-                reason = f"examination {number} holds rubbish ({excerpt(repr(value))})"
+                reason = f"examination {number} has invalid data ({excerpt(repr(value))})"
                 raise StoreError(self.where, reason)
 
     # The same as a target
@@ -119,7 +119,7 @@ def open_side(path: Path, *, fill: bool) -> Iterator[SqliteSide]:
     """
     path = path.absolute()
     if not fill and not path.is_file():
-        raise StoreError(str(path), "unable to open: there is no such file")
+        raise StoreError(str(path), "cannot open: no such file")
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(owned(path))
