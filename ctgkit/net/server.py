@@ -84,17 +84,18 @@ class Guarded(BoundedConnection):
         """``HOST:PORT`` of the peer."""
         return authority(str(self._remote[0]), int(self._remote[1])) if self._remote[1] else "gone"
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came; answer a TLS client in words instead of waiting for its request."""
+    def _parse(self, data: bytes) -> int:
+        """Parse what came; answer a TLS client in words instead of waiting for its request."""
         if self.request is None and data.startswith(_TLS_HANDSHAKE):
             Seldom.of(self.server).log(
                 logging.WARNING, "tls", "peer=%s speaks TLS (wss:// or https://), this port"
                 " doesn't: use ws:// or http://", self.peer,
             )  # fmt: skip
+            self._flooded = True
             self.transport.write(_NO_TLS)
             self.transport.close()
-            return
-        super().data_received(data)
+            return 0
+        return super()._parse(data)
 
 
 Answers = Callable[[Any, Asked], Awaitable[Answer | Response | None] | Answer | Response | None]

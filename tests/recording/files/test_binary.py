@@ -99,12 +99,22 @@ def test_signals_of_different_rates_are_not_averaged(tmp_path):
         ("r.dat 16\nr.dat 16", {"fhr": "1"}, "has no gain"),
         ("r.dat 16 9/bpm 16 0 0 0 0 MHR\nr.dat 16 9/nd 16 0 0 0 0 UC", {}, "the signals MHR, UC"),
         ("r.dat 16 9/mV 16 0 0 0 0 ECG\nr.dat 16 9/nd 16 0 0 0 0 UC", {}, "ECG is in mV"),
+        ("r.dat 16 0 16 0 0 0 0 FHR\nr.dat 16 9/nd 16 0 0 0 0 UC", {}, "'FHR' has no gain"),
     ],
 )
 def test_what_a_header_does_not_say_is_asked_for(tmp_path, signals, options, reason):
     path = wfdb(tmp_path, f"r 2 4 40\n{signals}\n", np.full((40, 2), 140))
     with pytest.raises(RecordingError, match=reason):
         read(path, **options)
+
+
+@needs_wfdb
+def test_a_rate_that_no_header_says_is_not_filled_in(tmp_path):
+    """WFDB's own default would be 250 per second."""
+    for start in ("r 1", "r 1 0 40"):
+        path = wfdb(tmp_path, f"{start}\nr.dat 16 100/bpm 16 0 0 0 0 FHR\n", [(14000,)] * 40)
+        with pytest.raises(RecordingError, match="its header says no rate"):
+            read(path)
 
 
 @needs_wfdb
