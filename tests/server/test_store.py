@@ -375,7 +375,7 @@ def make_newer(path):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (make_foreign, "not one of CTGKit's"),
+        (make_foreign, "not a CTGKit database"),
         (make_newer, "newer CTGKit"),
         (lambda path: path.write_bytes(b"not a database, but long enough" * 100), "not a database"),
         (lambda path: path.mkdir(), "is not a file"),
