@@ -151,7 +151,7 @@ def packed(options):
 
 def beside_packing(options):
     """Return how long rows take while another examination is packed ÷ while none is."""
-    count = QUEUE_MAX_ROWS * (2 if options.quick else 60)
+    count = QUEUE_MAX_ROWS * (2 if options.quick else 250)
     with tempfile.TemporaryDirectory(prefix="ctgkit-bench-", dir=options.directory) as folder:
         source = Path(folder) / "over.db"
         asyncio.run(through_store(source, 8 * QUEUE_MAX_ROWS, QUEUE_MAX_ROWS))

@@ -151,7 +151,7 @@ def _entry(where: str, sensor: _Sensor) -> SensorEntry:
     _demand_plain(f"{where}.token", sensor.token)
     for member, text in (("bed", sensor.bed), ("name", sensor.name)):
         if not text.isprintable():
-            raise ConfigError(f"{where}.{member}", "has unprintable characters")
+            raise ConfigError(f"{where}.{member}", "contains unprintable characters")
     return SensorEntry(
         id=sensor_id,
         token=sensor.token or "",

@@ -76,13 +76,13 @@ def _origin(text: str) -> str:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
-        raise ValueError(f"{text[:80]!r} is no name of a host")
+        raise ValueError(f"{text[:80]!r} is not a host name")
     return text.lower()
 
 
 def _node(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text):
-        raise ValueError(f"{text[:80]!r} is no name of a node: letters, digits, . _ : -")
+        raise ValueError(f"{text[:80]!r} is not a node name: letters, digits, . _ : -")
     return text
 
 

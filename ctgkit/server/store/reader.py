@@ -162,7 +162,7 @@ class Reader:
         plain = self._db.execute(sql, (examination_id,))
         for _, key, body, repeated in with_blocks(plain, examination_id, RESULTS):
             if not isinstance(body, str):
-                raise StoreError(str(self._path), "the body of a stored result is no text")
+                raise StoreError(str(self._path), "the body of a stored result is not text")
             if not isinstance(repeated, bytes | None) or len(repeated or b"") % 8:
                 raise StoreError(str(self._path), "the repetitions of a stored result are damaged")
             if key not in series:
@@ -180,7 +180,7 @@ class Reader:
         plain = self._db.execute(schema.SELECT_SAMPLES_OF, (examination_id, key))
         for _, *values, at in with_blocks(plain, examination_id, key):
             if not all(isinstance(v, _NUMBER) for v in values) or values[0] is None:
-                raise StoreError(str(self._path), f"a sample of sensor {sensor_id} is no number")
+                raise StoreError(str(self._path), f"a sample of sensor {sensor_id} is not a number")
             yield Sample(sensor_id, *values), str(at)
 
     def _sql(self, sql: str) -> str:
@@ -191,7 +191,7 @@ class Reader:
         found = dict(row)
         for name, value in found.items():
             if isinstance(value, bytes):
-                raise StoreError(str(self._path), f"{name} of an examination is no text")
+                raise StoreError(str(self._path), f"{name} of an examination is not text")
         return found | {
             "samples": sum(c.samples for c in counts.values()),
             "with_signal": _sum(c.with_signal for c in counts.values()),
@@ -272,7 +272,7 @@ class Reader:
     def _add(self, counts: _Counts, rows: Iterable[Sequence[Any]]) -> None:
         for examination_id, key, *values in rows:
             if not all(isinstance(value, _NUMBER) for value in values):
-                raise StoreError(str(self._path), f"examination {examination_id} holds rubbish")
+                raise StoreError(str(self._path), f"examination {examination_id} has invalid data")
             count = _Count(*values)
             by_sensor = counts.setdefault(examination_id, {})
             if key in by_sensor:
@@ -308,7 +308,7 @@ def open_reader(path: Path) -> Iterator[Reader]:
             db.row_factory = sqlite3.Row
             application = db.execute("PRAGMA application_id").fetchone()[0]
             if application != schema.APPLICATION_ID:
-                raise StoreError(str(path), "is not a database of CTGKit's")
+                raise StoreError(str(path), "is not a CTGKit database")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > len(schema.MIGRATIONS):  # what it moved elsewhere would be missing
                 raise StoreError(str(path), f"was written by a newer CTGKit (schema {version})")

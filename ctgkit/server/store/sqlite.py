@@ -272,7 +272,7 @@ def _demand_file(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise StoreError(str(path), "is not a file")
     if not path.parent.is_dir():
-        raise StoreError(str(path), "unable to open: there is no such directory")
+        raise StoreError(str(path), "cannot open: no such directory")
 
 
 def _touch(path: Path) -> None:
@@ -292,7 +292,7 @@ def prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None:
         )
     ]
     if tables and application != schema.APPLICATION_ID:
-        raise StoreError(str(path), "is a database, but not one of CTGKit's; nothing was changed")
+        raise StoreError(str(path), "is not a CTGKit database; nothing was changed")
     if version > len(schema.MIGRATIONS):
         raise StoreError(str(path), f"was written by a newer CTGKit (schema {version})")
     db.execute("PRAGMA journal_mode = WAL")
@@ -321,16 +321,16 @@ def _recover(
     known = db.execute(schema.SELECT_SENSORS).fetchall()
     for uuid, _, digest in known:
         if not isinstance(uuid, str) or (digest and not isinstance(digest, bytes)):
-            raise StoreError(str(path), f"table sensors holds rubbish ({uuid!r:.60})")
+            raise StoreError(str(path), f"table sensors: invalid value ({uuid!r:.60})")
     opened = []
     for id_, bed in db.execute(schema.SELECT_OPEN).fetchall():
         age_s = db.execute(schema.SELECT_OPEN_AGE, (id_,)).fetchone()[0]
         if not isinstance(bed, str):
-            raise StoreError(str(path), f"examination {id_} has a bed that is no text")
+            raise StoreError(str(path), f"examination {id_} has a bed that is not text")
         opened.append((id_, bed, float("inf") if age_s is None else age_s))  # None: no time at all
     last = db.execute(schema.SELECT_LAST_EXAMINATION).fetchone()[0]
     if not isinstance(last, int) or last >= EXAMINATION_ID_MAX:
-        raise StoreError(str(path), f"has an examination {last}: there is no number after it")
+        raise StoreError(str(path), f"has examination {last}, the largest possible number")
     return {uuid: key for uuid, key, _ in known}, Recovered(
         token_digests={uuid: digest for uuid, _, digest in known if digest},
         last_examination_id=last,

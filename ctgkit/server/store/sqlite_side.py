@@ -43,7 +43,7 @@ class SqliteSide:
 
     def _checked(self, row: Any) -> Any:
         if not isinstance(row[0], int) or not all(isinstance(v, str) for v in (row[1], row[3])):
-            raise StoreError(self.where, f"examination {excerpt(repr(row[0]))} holds rubbish")
+            raise StoreError(self.where, f"examination {excerpt(repr(row[0]))} has invalid data")
         return row
 
     def sensors(self) -> list[Sensor]:
@@ -79,7 +79,7 @@ class SqliteSide:
     def _demand(self, row: Any, types: tuple[Any, ...], number: int) -> None:
         for value, kind in zip(row, types, strict=True):
             if not isinstance(value, kind):
-                reason = f"examination {number} holds rubbish ({excerpt(repr(value))})"
+                reason = f"examination {number} has invalid data ({excerpt(repr(value))})"
                 raise StoreError(self.where, reason)
 
     # The same as a target
@@ -136,7 +136,7 @@ def open_side(path: Path, *, fill: bool) -> Iterator[SqliteSide]:
     """
     path = path.absolute()
     if not fill and not path.is_file():
-        raise StoreError(str(path), "unable to open: there is no such file")
+        raise StoreError(str(path), "cannot open: no such file")
     with open_file(path) as db:
         yield SqliteSide(db, path)
 
@@ -198,7 +198,7 @@ def pack_file(path: Path, advance: Advance) -> tuple[int, int]:
     """
     path = path.absolute()
     if not path.is_file():
-        raise StoreError(str(path), "unable to open: there is no such file")
+        raise StoreError(str(path), "cannot open: no such file")
     with open_file(path) as db:
         before = path.stat().st_size
         db.execute("PRAGMA wal_autocheckpoint = 1000")

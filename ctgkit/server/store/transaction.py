@@ -165,7 +165,7 @@ class Transaction:
                 sql = _LARGEST_NUMBER[source.stream is not None]
                 largest = self._db.execute(sql, where).fetchone()[0]
                 if not isinstance(largest, int | None):
-                    raise sqlite3.IntegrityError("the table parts holds rubbish")
+                    raise sqlite3.IntegrityError("table parts: invalid value")
                 learned[source.numbers] = -1 if largest is None else largest
         return list(learned.items())
 
