@@ -202,7 +202,7 @@ def sensor(options: SensorOptions) -> int:
     only a part, was accepted.
     """
     if options.recording is not None and options.truth is not None:
-        raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
+        raise click.UsageError("--truth is for scenarios: the truth of a recording is unknown")
     if options.profile is not None:
         from ctgkit.sensor.foreign import play_profile
 
