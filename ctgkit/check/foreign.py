@@ -155,7 +155,7 @@ for _id in ("C-1.2/exit", "C-1.3/port"):
     _carry_over(_id)
 
 
-@FOREIGN.add("S-1.1/enters", "What the profile makes of samples is taken")
+@FOREIGN.add("S-1.1/enters", "The messages that the profile makes of samples are accepted")
 async def taken(bench: ForeignBench) -> None:
     """See that messages get through at all."""
     await bench.gets_through()
@@ -172,7 +172,7 @@ async def reconnects(bench: ForeignBench) -> None:
             raise Mismatch(expected, mismatch.actual) from None
 
 
-@FOREIGN.add("S-2.4/half-open", "200 connections that say nothing hold nobody up", strict=True)
+@FOREIGN.add("S-2.4/half-open", "200 silent connections delay no one", strict=True)
 async def half_open(bench: ForeignBench) -> None:
     """Send a message beside two hundred silent connections."""
     async with AsyncExitStack() as stack:
@@ -182,7 +182,7 @@ async def half_open(bench: ForeignBench) -> None:
         await bench.gets_through()
 
 
-@FOREIGN.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run")
+@FOREIGN.add("S-5.4/starts", "After kill -9 it starts and serves again", needs="run")
 async def starts_again(bench: ForeignBench) -> None:
     """Kill it while a sensor is connected."""
     async with bench.sending():
@@ -199,7 +199,7 @@ async def pongs(bench: ForeignBench) -> None:
 
 
 @FOREIGN.add(
-    "C-2.4/silent", "Who answers pings and says nothing stays connected",
+    "C-2.4/silent", "A client that answers pings but sends nothing stays connected",
     needs="socket", strict=True,
 )  # fmt: skip
 async def silent(bench: ForeignBench) -> None:

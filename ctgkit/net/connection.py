@@ -354,7 +354,7 @@ class FairConnection(Connection):
         frames, self._idle_frames = self._idle_frames, 0
         if budget.spend(frames, self.loop.time()) and not self._flooded:
             self._flooded = True
-            self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many frames that say nothing")
+            self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many empty frames")
             self._answer()
             self.loop.call_later(FLOODER_CLOSES_S, self.transport.abort)
             if self.closings is not None:

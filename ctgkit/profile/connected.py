@@ -100,5 +100,5 @@ def made_up(
     if renderer.looks_beside:
         session.beside = dict.fromkeys(seconds, Beside(mother_bpm=80.0, quality=2, second_bpm=130))
     if not (messages := renderer.render(samples, session)):
-        raise ConfigError(renderer.where, "makes no message of a sample with all its values")
+        raise ConfigError(renderer.where, "produces no message from a sample with all its values")
     return messages

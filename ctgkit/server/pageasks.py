@@ -137,7 +137,7 @@ class Order:
             elif name == "seed":
                 whole(query, name)
             elif not re.fullmatch(r"[a-z0-9_.-]{1,60}", text, re.ASCII | re.IGNORECASE):
-                raise BadQuery(f"{name}={excerpt(text)!r} is no name")
+                raise BadQuery(f"{name}={excerpt(text)!r} is not a valid name")
         for name in _NEEDED.get(verb, ()):
             if name not in found:
                 raise BadQuery(f"{name} is missing")

@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ctgkit-url",
         metavar="URL",
-        help="Test this backend instead of CTGKit's own; its sensors stand in ctgkit.toml.",
+        help="Test this backend instead of CTGKit's own; its sensors are listed in ctgkit.toml.",
     )
     group.addoption(
         "--ctgkit-seed",

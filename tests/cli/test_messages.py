@@ -130,7 +130,7 @@ def test_a_port_in_use(ctgkit, line):
     if line.startswith("replay"):
         assert "no viewer stream in it" in said  # looked at first
     else:
-        assert f"127.0.0.1:{port}: cannot listen: the port is in use already" in said
+        assert f"127.0.0.1:{port}: cannot listen: the port is already in use" in said
     assert code == 4
 
 

@@ -375,7 +375,7 @@ def make_newer(path):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (make_foreign, "not one of CTGKit's"),
+        (make_foreign, "not a CTGKit database"),
         (make_newer, "newer CTGKit"),
         (lambda path: path.write_bytes(b"not a database, but long enough" * 100), "not a database"),
         (lambda path: path.mkdir(), "is not a file"),
@@ -398,7 +398,7 @@ def test_the_reader_refuses_what_is_not_ours(tmp_path):
     with pytest.raises(StoreError, match="no such file"), open_reader(tmp_path / "no.db"):
         pass
     make_foreign(tmp_path / "x.db")
-    with pytest.raises(StoreError, match="not a database of"), open_reader(tmp_path / "x.db"):
+    with pytest.raises(StoreError, match="not a CTGKit database"), open_reader(tmp_path / "x.db"):
         pass
 
 

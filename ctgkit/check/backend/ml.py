@@ -65,7 +65,9 @@ async def request_shape(bench: Bench) -> None:
             raise Mismatch("sensorID, BPMChild, uterus, spasms as sent", excerpt(text))
 
 
-@CHECKS.add("M-2.1/no-signal", "No signal is null, in the flat format 0", needs="ml sensor")
+@CHECKS.add(
+    "M-2.1/no-signal", "No signal is sent as null, in the flat format as 0", needs="ml sensor"
+)
 async def request_without_signal(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         sec = bench.sec()
@@ -77,7 +79,7 @@ async def request_without_signal(bench: Bench) -> None:
             raise Mismatch("BPMChild null, or 0 in the flat format", excerpt(text))
 
 
-@CHECKS.add("M-2.1/each", "A sample of an array is a request of its own", needs="ml sensor")
+@CHECKS.add("M-2.1/each", "Each sample of an array is a separate request", needs="ml sensor")
 async def array_is_split(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         secs = [bench.sec() for _ in range(3)]
@@ -86,7 +88,9 @@ async def array_is_split(bench: Bench) -> None:
             await requests_at(bench, sec)
 
 
-@CHECKS.add("M-2.2/once", "A sample that a sensor repeats goes there once", needs="ml v1")
+@CHECKS.add(
+    "M-2.2/once", "A sample that a sensor repeats is sent to the ML service once", needs="ml v1"
+)
 async def once(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         sent = await send_numbered(bench, sensor, 3)
@@ -106,7 +110,7 @@ async def once(bench: Bench) -> None:
 
 GARBAGE: dict[str, tuple[str, str | bytes]] = {
     "json": ("Invalid JSON", '{"sensorID": '),
-    "binary": ("Bytes that are no text", b"\xff\xfe\x00"),
+    "binary": ("Bytes that are not text", b"\xff\xfe\x00"),
     "scalar": ("A number", "42"),
     "list": ("A list", "[1, 2]"),
     "no-id": ("A result without sensorID", '{"secFromStart": 1, "status": "ok"}'),
@@ -140,7 +144,7 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 for _name, (_title, _text) in GARBAGE.items():
-    CHECKS.add(f"M-4.1/{_name}", f"{_title} isn't relayed to viewers", needs="ml sensor")(
+    CHECKS.add(f"M-4.1/{_name}", f"{_title}: not relayed to viewers", needs="ml sensor")(
         partial(_garbage, _text)
     )
 
@@ -154,7 +158,7 @@ WRONG_TYPES: dict[str, dict[str, object]] = {
 
 
 @CHECKS.add(
-    "M-4.1/wrong-type", "A result with a member of a wrong type isn't relayed", needs="ml sensor"
+    "M-4.1/wrong-type", "A result with a member of a wrong type is not relayed", needs="ml sensor"
 )
 async def wrong_types(bench: Bench) -> None:
     async with bench.viewer() as viewer, bench.sensor() as sensor:
@@ -169,7 +173,7 @@ async def wrong_types(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "M-4.1/shown", "A sample with an invalid answer is shown with status error", needs="ml sensor"
+    "M-4.1/shown", "A sample whose answer is invalid is shown with status error", needs="ml sensor"
 )
 async def invalid_answer(bench: Bench) -> None:
     await no_answer(bench, lambda request: result(request, status=7, note="bad"))
@@ -177,7 +181,7 @@ async def invalid_answer(bench: Bench) -> None:
 
 @CHECKS.add(
     "M-4.2/error",
-    "An error answers the oldest request, others keep their results",
+    "An error answers the oldest request; the others keep their results",
     needs="ml sensor",
     tries=TIMED,
 )
@@ -202,7 +206,9 @@ async def error_answers_the_oldest(bench: Bench) -> None:
 # What follows disturbs the link, so it comes last; whether it comes back is asked first.
 
 
-@CHECKS.add("M-1.1/redials", "After a loss the backend comes back by itself", needs="ml sensor")
+@CHECKS.add(
+    "M-1.1/redials", "The backend reconnects after the connection is lost", needs="ml sensor"
+)
 async def redials(bench: Bench) -> None:
     await bench.ml.drop()
     await comes_back(bench, bench.settings.redial_s)
@@ -214,7 +220,9 @@ async def redials(bench: Bench) -> None:
         await requests_at(bench, await bench.sends(sensor))
 
 
-@CHECKS.add("M-1.1/persists", "It comes back to a service that was down", needs="ml sensor")
+@CHECKS.add(
+    "M-1.1/persists", "The backend reconnects to a service that was down", needs="ml sensor"
+)
 async def persists(bench: Bench) -> None:
     await bench.ml.fall()
     await dials(bench, bench.settings.redial_s)
@@ -224,7 +232,7 @@ async def persists(bench: Bench) -> None:
 
 @CHECKS.add(
     "M-1.1/pace",
-    "It doesn't storm a service that is down: 10 attempts a second at most",
+    "A service that is down sees at most 10 attempts per second",
     needs="ml sensor",
 )
 async def pace(bench: Bench) -> None:
@@ -234,7 +242,7 @@ async def pace(bench: Bench) -> None:
 
 @CHECKS.add(
     "M-1.1/brief",
-    "Nor one that closes each connection: 10 attempts a second at most",
+    "A service that closes each connection sees at most 10 attempts per second",
     needs="ml sensor",
 )
 async def brief(bench: Bench) -> None:
@@ -261,13 +269,13 @@ async def comes_back(bench: Bench, within_s: float) -> None:
     await until(lambda: bench.ml.linked, "it connects", lambda: "it doesn't", within_s)
 
 
-@CHECKS.add("M-1.2/silent", "A silent service holds up no sample", needs="ml sensor")
+@CHECKS.add("M-1.2/silent", "A silent service delays no sample", needs="ml sensor")
 async def silent_service(bench: Bench) -> None:
     bench.ml.answer = silence
     await _all_are_kept(bench, 50)
 
 
-@CHECKS.add("M-1.2/hanging", "A service that stops reading holds up no sample", needs="ml sensor")
+@CHECKS.add("M-1.2/hanging", "A service that stops reading delays no sample", needs="ml sensor")
 async def hanging_service(bench: Bench) -> None:
     pace_hz = await _pace_hz(bench)
     bench.ml.reading.clear()
@@ -297,7 +305,7 @@ async def _pace_hz(bench: Bench) -> float:
 
 @CHECKS.add(
     "M-1.2/flooded",
-    "Thousands of samples that the service doesn't read hold up none",
+    "Thousands of samples that the service does not read delay none",
     needs="ml sensor",
     strict=True,
 )
