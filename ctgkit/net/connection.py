@@ -36,8 +36,7 @@ READ_BYTES = 1 << 16
 more than half of the cost of a small message. uvloop doesn't (and has no such attribute)."""
 UNREAD_MAX_BYTES = 1 << 18
 """Messages that wait for whoever reads the connection before its socket isn't read any more."""
-LARGE_BYTES = 1024
-"""Messages of this size are worth adding up."""
+LARGE_BYTES = 1024  # messages of this size are worth adding up
 
 
 class FairConnection(Connection):
@@ -49,31 +48,32 @@ class FairConnection(Connection):
 
     message_min_bytes: float = MESSAGE_MIN_BYTES
     """Data frames below this count against the budget; infinite where nothing is expected."""
-    on_writable: Callable[[], None] | None = None
-    """Called when a peer that was behind has read what it was sent."""
     closings: Counter[str] | None = None
     """Counts connections closed for what their peers did, under ``flood``."""
 
-    _sink: Sink | None = None
-    _held: asyncio.Task[None] | None = None  # what the sink waits for
-    _rest: bytes = b""
-    """Of a read: what isn't parsed yet, from `_rest_at` on."""
-    _rest_at = 0
-    _is_cut = False
-    """Whether that is the beginning of a frame whose end hasn't come."""
-    _owed = 0  # bytes that the library still has to get of a frame
-    _longest, _is_masked = 0, False
-    """Of messages that may come: how long they are at most, and whether they are masked."""
-    _head_tail = b""
-    _is_headed = False  # whether the peer's request, or response, has ended
-    _turn: asyncio.Handle | None = None  # the next one, when one is due
-    _reads = True  # whether the transport does
-    _flooded = False
-    _large = False
-    _idle_frames = 0
-    _budget: Budget | None = None
-    _unread_pongs = 0
-    """Bytes that were answered here since the peer had read everything."""
+    __slots__ = (
+        "_budget", "_flooded", "_head_tail", "_held", "_idle_frames", "_is_cut", "_is_headed",
+        "_is_masked", "_large", "_longest", "_owed", "_reads", "_rest", "_rest_at", "_sink",
+        "_turn", "_unread_pongs", "on_writable",
+    )  # fmt: skip
+    # With these its dictionary would be too large to share its keys with the others: 1.3 KB each.
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.on_writable: Callable[[], None] | None = None
+        """Called when a peer that was behind has read what it was sent."""
+        self._sink: Sink | None = None
+        self._held: asyncio.Task[None] | None = None  # what the sink waits for
+        self._rest, self._rest_at = b"", 0  # of a read: what isn't parsed yet, from there on
+        self._is_cut = False  # whether that is a frame without its end
+        self._owed = 0  # bytes that the library still has to get of a frame
+        self._longest, self._is_masked = 0, False  # of messages that may come
+        self._head_tail, self._is_headed = b"", False  # whether the request, or response, has ended
+        self._turn: asyncio.Handle | None = None  # the next one, when one is due
+        self._reads = True  # whether the transport does
+        self._flooded, self._large, self._idle_frames = False, False, 0
+        self._budget: Budget | None = None
+        self._unread_pongs = 0  # bytes answered since the peer had read everything
 
     @classmethod
     def counting(cls, closings: Counter[str]) -> type[Self]:

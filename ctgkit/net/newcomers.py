@@ -42,9 +42,13 @@ class BoundedConnection(FairConnection, ServerConnection):
         WeakKeyDictionary()
     )
     """Per server: who hasn't finished, and since when (the loop's time), oldest first."""
-    _request_bytes = 0
-    on_ping: Callable[[], None] | None = None
-    """Called when the peer pings."""
+    __slots__ = ("_request_bytes", "on_ping")
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._request_bytes = 0
+        self.on_ping: Callable[[], None] | None = None
+        """Called when the peer pings."""
 
     async def handshake(
         self, process_request: Answerer | None = None, *arguments: Any, **more: Any
@@ -66,6 +70,12 @@ class BoundedConnection(FairConnection, ServerConnection):
             waiting.pop(self, None)
             if self._rest:
                 self._next_turn()
+
+    def forget_headers(self) -> None:
+        """Free what the handshake was about: 3 KiB of each connection."""
+        for head in (self.request, self.response):
+            if head is not None:
+                head.headers.clear()
 
     def process_event(self, event: Any) -> None:
         """Pass a frame on; tell of a ping."""

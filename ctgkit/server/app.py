@@ -258,6 +258,7 @@ class Backend:
         socket_of = SensorSocket(
             connection, attendance, self._intake, self.counters, self._settings.max_rate_hz
         )
+        connection.forget_headers()
         try:
             await socket_of.read()
         finally:
