@@ -42,7 +42,7 @@ docs:       ## build the documentation as a site in ./site, warnings are errors 
 	python docs/build_site.py
 wheel:      ## build and check sdist and wheel, try the wheel in each Python from 3.11 that is here
 	bash .ci/wheel
-audit:      ## known holes in the packages we depend on (asks pypi.org)
+audit:      ## known holes in the packages we depend on (asks the package index)
 	d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && python -m venv $$d/ours && python -m venv $$d/tool && \
 	$$d/ours/bin/pip install -q '.[fast,paper,wfdb,edf,parquet,excel,testing]' && \
 	$$d/ours/bin/pip uninstall -q -y ctgkit && $$d/tool/bin/pip install -q pip-audit && \

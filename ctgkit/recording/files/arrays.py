@@ -115,7 +115,7 @@ def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]
     try:
         numbers = np.array(values, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise RecordingError(str(path), 0, f"{channels.quoted(name)} holds no numbers") from error
+        raise RecordingError(str(path), 0, f"{channels.quoted(name)} has no numbers") from error
     if np.isinf(numbers).any():
         raise RecordingError(str(path), 0, f"{channels.quoted(name)} has infinite values")
     return numbers
@@ -154,7 +154,9 @@ def _times(
     if values.dtype.kind == "M":
         seconds = values.astype("datetime64[us]").astype(np.float64) / 1e6
         times = clock.from_numbers(seconds, "s")
-        return times._replace(started=times.started.removesuffix("Z"))  # dates without a zone
+        started = times.started.removesuffix("Z")  # dates without a zone
+        note = f"dates with times: counted from the first, {started}"
+        return times._replace(started=started, notes=(note,) if started else times.notes)
     if values.dtype.kind == "m":
         return clock.from_numbers(values.astype("timedelta64[us]").astype(np.float64) / 1e6, "s")
     numbers = np.asarray(values, dtype=np.float64)

@@ -25,9 +25,15 @@ _DAY_S = 86_400.0
 STEP_MAX_S, RATE_MAX_HZ = 30.0, 30.0
 """Slowest and fastest sampling that is believed without a unit. Chosen: monitors give 0.2 to 10
 samples/s; what is beyond are milliseconds or minutes taken for seconds."""
+_REPEATED_MAX = 10.5
+"""Rows with one ``a:b`` up to which it is minutes and seconds: that many samples a second are
+believed, and that many a minute aren't."""
+_DIGITS_S = 100.0
+"""Length from which on numbers that never show 60 to 99 in two digits are a clock's, seconds."""
 
 _TIME = re.compile(
-    r"(?P<a>\d{1,3}):(?P<b>\d{1,2})(:(?P<c>\d{1,2}))?([.,:](?P<f>\d{1,9}))?\s*(?P<m>[AaPp]\.?[Mm]\.?)?"
+    r"((?P<d>\d{1,3}) days?,? )?(?P<a>\d{1,3}):(?P<b>\d{1,2})(:(?P<c>\d{1,2}))?"
+    r"([.,:](?P<f>\d{1,9}))?\s*(?P<m>[AaPp]\.?[Mm]\.?)?"
 )
 _DAY = re.compile(r"(?P<x>\d{1,4})[-./](?P<y>\d{1,2})[-./](?P<z>\d{1,4})")
 _OFFSET = re.compile(r"(?P<zone>[Zz]|(UTC|GMT)?\s*[+-]\d{2}:?\d{2}|UTC|GMT)$")
@@ -41,6 +47,8 @@ class Times(NamedTuple):
     started: str = ""
     """Wall time of second 0, ISO 8601, with the offset where the file has it; empty if unknown."""
     notes: tuple[str, ...] = ()
+    zero_s: float = 0.0
+    """What second 0 is on the file's own clock, seconds; 0 where it counts from its start."""
 
 
 class BadTime(ValueError):
@@ -81,12 +89,14 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
     if not unit and _are_serial_days(values):
         start = datetime(1899, 12, 30) + timedelta(days=first)  # noqa: DTZ001 - no zone is known
         sec = np.round((values - first) * _DAY_S, 3)
-        return Times(sec, _iso(start), ("times are a spreadsheet's days, counted from the first",))
+        note = "times are spreadsheet dates, counted from the first"
+        return Times(sec, _iso(start), (note,), first * _DAY_S)
     sec = values if unit in ("", "s", "clock") else np.round(values * _SCALES.get(unit, 1.0), 9)
     if sec[0] > SEC_FROM_START_MAX_S or sec.max() > SEC_FROM_START_MAX_S:
         at = int(np.argmax(sec > SEC_FROM_START_MAX_S))
-        raise BadTime(at, f"time {sec[at]:g} s is beyond a year, and no Unix time")
+        raise BadTime(at, f"time {sec[at]:g} s is more than a year, and not a Unix time")
     if not unit:
+        _check_digits(values)
         _check_seconds(sec)
     notes = (f"times are in {unit}",) if unit in ("ms", "us", "ns", "min", "h") else ()
     return Times(sec, "", notes)
@@ -95,6 +105,27 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
 def _are_serial_days(values: NDArray[np.float64]) -> bool:
     inside = values.min() >= _SERIAL_MIN and values.max() <= _SERIAL_MAX
     return bool(inside and len(values) > 1 and 0 < np.median(np.abs(np.diff(values))) < 1e-3)
+
+
+def _check_digits(values: NDArray[np.float64]) -> None:
+    """Refuse 235959 for 23:59:59: long enough, and no two digits are ever above 59."""
+    if values.max() - values.min() < _DIGITS_S or values.max() >= 240_000:
+        return
+    whole = np.floor(values)
+    if (whole % 100 < 60).all() and (whole // 100 % 100 < 60).all() and _mostly_ones(values):
+        raise Implausible(
+            f"times like {values[0]:g} look like hhmmss without colons: write {_colons(values[0])},"
+            " name the column's unit (time_s), or give --rate"
+        )
+
+
+def _mostly_ones(values: NDArray[np.float64]) -> bool:
+    """Tell whether steps are a second or less, so that 60 to 99 can't be passed unseen."""
+    return bool((np.abs(np.diff(values)) <= 1).mean() > 0.9)
+
+
+def _colons(value: float) -> str:
+    return f"{int(value) // 10000:02d}:{int(value) // 100 % 100:02d}:{int(value) % 100:02d}"
 
 
 def _check_seconds(sec: NDArray[np.float64]) -> None:
@@ -120,7 +151,7 @@ def _since_first(sec: NDArray[np.float64], what: str) -> Times:
     zero_s = float(sec.min())
     started = datetime.fromtimestamp(zero_s, UTC).isoformat(timespec="milliseconds")
     note = f"{what}: counted from the first, {started.replace('+00:00', 'Z')}"
-    return Times(np.round(sec - zero_s, 6), started.replace("+00:00", "Z"), (note,))
+    return Times(np.round(sec - zero_s, 6), started.replace("+00:00", "Z"), (note,), zero_s)
 
 
 def from_texts(texts: Sequence[str], unit: str = "", *, elapsed: bool = False) -> Times:
@@ -145,7 +176,7 @@ def from_texts(texts: Sequence[str], unit: str = "", *, elapsed: bool = False) -
         return _from_clock(texts, elapsed=elapsed)
     if _DAY.match(first):
         return _from_dates(texts)
-    raise BadTime(0, f"time {excerpt(texts[0])!r} is none that is known")
+    raise BadTime(0, f"time {excerpt(texts[0])!r} is not in a known time format")
 
 
 def _clock_s(text: str, two: float) -> float | None:
@@ -161,15 +192,17 @@ def _clock_s(text: str, two: float) -> float | None:
             return None
         a = a % 12 + (12 if found["m"][0] in "pP" else 0)
     whole = a * 3600.0 + b * 60.0 + int(c) if c else a * two + b * two / 60.0
+    whole += _DAY_S * int(found["d"] or 0)
     return whole + (int(f) / 10 ** len(f) if f else 0.0)
 
 
 def _from_clock(texts: Sequence[str], *, elapsed: bool) -> Times:
     plain = [text.strip(" '\"") for text in texts]
-    two, notes = 3600.0, []
+    two, notes, zero_s = 3600.0, [], 0.0
     if ":" in plain[0] and plain[0].count(":") == 1 and not _TIME.fullmatch(plain[0])["m"]:  # type: ignore[index]
-        repeated = len(set(plain)) <= 0.5 * len(plain)
-        two = 3600.0 if repeated and not re.search(r"[.,]\d", plain[0]) else 60.0
+        per_value = len(plain) / len(set(plain))
+        fraction = re.search(r"[.,]\d", plain[0])
+        two = 3600.0 if per_value > _REPEATED_MAX and not fraction else 60.0
         notes.append(f"times are read as {'hours:minutes' if two == 3600 else 'minutes:seconds'}")
     sec = np.empty(len(plain))
     for row, text in enumerate(plain):
@@ -183,8 +216,9 @@ def _from_clock(texts: Sequence[str], *, elapsed: bool) -> Times:
         notes.append("times pass midnight")
     if sec[0] >= 3600 and not elapsed:
         notes.append(f"times of the day: counted from the first, {plain[0]}, of an unknown day")
-        sec -= sec.min()
-    return Times(np.round(sec, 9), "", tuple(notes))
+        zero_s = float(sec.min())
+        sec -= zero_s
+    return Times(np.round(sec, 9), "", tuple(notes), zero_s)
 
 
 def _from_dates(texts: Sequence[str]) -> Times:
@@ -208,7 +242,11 @@ def _from_dates(texts: Sequence[str]) -> Times:
     started, note = _iso(zero), f"dates with times: counted from the first, {_iso(zero)}"
     if len({one[1] for one in read if one[0].max() == sec.max()}) > 1:
         started, note = "", "day and month cannot be told apart: the start isn't kept"
-    return Times(np.round(sec, 6), started, (note,))
+    return Times(np.round(sec, 6), started, (note,), _clock_zero_s(zero))
+
+
+def _clock_zero_s(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 _Order = Callable[[int, int, int], tuple[int, int, int]]

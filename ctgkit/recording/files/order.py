@@ -51,7 +51,10 @@ def in_order(sec: NDArray[np.float64]) -> Ordered:
     rows: NDArray[np.intp] | None = None
     if (np.diff(sec) < 0).any():
         rows = np.argsort(sec, kind="stable")
-        _refuse_mixing(sec, rows)
+        if (np.diff(sec) <= 0).all():  # backwards: within a repeated time too
+            rows = np.arange(len(sec))[::-1]
+        else:
+            _refuse_mixing(sec, rows)
         falls = int((np.diff(sec) < 0).sum())
         warnings.append(f"rows are not in the order of time ({falls} times): sorted")
         sec = sec[rows]
@@ -78,11 +81,12 @@ def _refuse_mixing(sec: NDArray[np.float64], rows: NDArray[np.intp]) -> None:
     sorted_runs = run[rows]
     changes = int((np.diff(sorted_runs) != 0).sum())
     runs = int(run[-1]) + 1
-    if changes > 4 * runs + 4:
+    in_two = (np.diff(sec[rows]) == 0) & (np.diff(sorted_runs) != 0)
+    if changes > 4 * runs + 4 or in_two.sum() > max(_REPEATED_MAX * len(sec), 3):
         row = int(np.argmax(np.diff(sec) < 0)) + 1
         raise StartsAnew(
             row,
-            f"time falls back from {sec[row - 1]:g} s to {sec[row]:g} s: more than one recording in"
+            f"time goes back from {sec[row - 1]:g} s to {sec[row]:g} s: more than one recording in"
             " it, or a clock that was set back",
         )
 

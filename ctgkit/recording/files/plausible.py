@@ -17,12 +17,21 @@ _BYTE_MAX = 255.0
 """No value where it is stored in one byte."""
 _SHOWN_MAX_BPM, _TOCO_SHOWN_MAX = 240.0, 150.0
 """What monitors show at most: a 255 above a channel's own values isn't one of them."""
+_TOCO_OUTSIDE_MAX = 0.1
+"""The same for a toco, where what is inside its wide limits may be of another unit too."""
 _OUTSIDE_MAX = 0.5
 """Share of values outside the limits from which on a channel is something else."""
-_FAST_BPM = 50.0
-"""A median below is rather another channel, beats/min. Chosen: the gravest bradycardia is 60."""
+_USUAL_BPM = (90.0, 220.0)
+"""A median outside is rather another channel or unit, beats/min: the 60 real recordings' medians
+are 111 to 166, a mother's pulse is 60 to 100, halved and doubled counts lie outside."""
+_MARK_BPM = (50.0, 240.0)
+"""Outside, a single value that comes again and again looks like a mark."""
+_MARK_ROWS, _MARKS_ALONE = 3, 60
+"""How often a value comes from which on it is a mark: beside others, and where it is alone."""
 _CONSTANT_S = 300.0
 """Length from which on a heart rate without any change is remarkable, seconds."""
+_STEP_MAX_S, _STEP_MIN_S = 30.0, 0.001
+"""Steps that no monitor has: milliseconds named seconds, days named seconds."""
 _SAMPLE_NUMBERS_S = 3 * 3600.0
 """Length from which on times in whole steps of 1 look like sample numbers, seconds."""
 _HELD_SHARE = 0.45
@@ -39,12 +48,12 @@ def checked(one: Recording, options: ReadOptions, report: Report) -> Recording:
         When most of its heart rates cannot be any; ``accept_implausible`` lets them pass.
     """
     sec = one.sec_from_start
-    _look_at_times(one, report)
+    _look_at_times(one, options, report)
     return replace(
         one,
         fhr_bpm=_heart(one, options, report),
-        uterus=_toco(sec, one.uterus, "toco", report),
-        spasms=_toco(sec, one.spasms, "contraction intensity", report),
+        uterus=_toco(sec, one.uterus, "toco", options, report),
+        spasms=_toco(sec, one.spasms, "contraction intensity", options, report),
     )
 
 
@@ -67,15 +76,29 @@ def _heart(one: Recording, options: ReadOptions, report: Report) -> NDArray[np.f
         report.warn(reason)
     for there, what in ((negative, "negative"), (marks, "255"), (outside, "out of limits")):
         _say(there, what, "heart rates", sec, fhr_bpm, report)
+    _look_for_marks(sec, np.where(negative | marks | outside, np.nan, fhr_bpm), report)
     clean = np.where(negative | marks | outside, np.nan, fhr_bpm)
     good = clean[~np.isnan(clean)]
     if not len(good):
         report.warn("no heart rate at all in it")
-    elif np.median(good) < _FAST_BPM:
-        report.warn(f"its median heart rate is {np.median(good):g} bpm: is it one?")
-    elif len(good) * min(step_of(sec), 1.0) >= _CONSTANT_S and good.min() == good.max():
+    elif not _USUAL_BPM[0] <= np.median(good) <= _USUAL_BPM[1]:
+        report.warn(f"its median heart rate is {np.median(good):g} bpm: a fetus's, and in bpm?")
+    elif _is_constant(sec, clean):
         report.warn(f"the heart rate is {good[0]:g} bpm throughout")
     return clean
+
+
+def _look_for_marks(sec: NDArray[np.float64], fhr_bpm: NDArray[np.float64], report: Report) -> None:
+    """Tell of one value that comes again and again outside of what monitors show."""
+    for beyond in (fhr_bpm > _MARK_BPM[1], fhr_bpm < _MARK_BPM[0]):
+        values = fhr_bpm[beyond]
+        times = int((np.diff(beyond.astype(int)) == 1).sum())
+        if times >= _MARK_ROWS and (values == values[0]).all():
+            at = int(np.argmax(beyond))
+            report.warn(
+                f"{len(values)} heart rates are {values[0]:g}, first at {sec[at]:g} s, and nothing"
+                " else is near: do they mark no signal?"
+            )
 
 
 def _mostly(fhr_bpm: NDArray[np.float64], outside: NDArray[np.bool_], n_values: int) -> bool:
@@ -87,14 +110,37 @@ def _mostly(fhr_bpm: NDArray[np.float64], outside: NDArray[np.bool_], n_values: 
 
 
 def _toco(
-    sec: NDArray[np.float64], values: NDArray[np.float64], name: str, report: Report
+    sec: NDArray[np.float64],
+    values: NDArray[np.float64],
+    name: str,
+    options: ReadOptions,
+    report: Report,
 ) -> NDArray[np.float64]:
     outside = ~np.isnan(values) & ~((values >= TOCO_MIN) & (values <= TOCO_MAX))
+    n_values = int((~np.isnan(values)).sum())
+    if outside.sum() > _TOCO_OUTSIDE_MAX * n_values and len(np.unique(values[outside])) > 2:
+        at = int(np.argmax(outside))
+        reason = (
+            f"{outside.sum()} of {n_values} values of {name} are outside {TOCO_MIN:g} to"
+            f" {TOCO_MAX:g}, first {values[at]:g} at {sec[at]:g} s: another channel or unit?"
+        )
+        if not options.accept_implausible:
+            raise Implausible(reason + " --accept-implausible reads them as no signal")
     marks = _byte_marks(values, _TOCO_SHOWN_MAX)
     minus = _minus_ones(values)
     for there, what in ((minus, "-1"), (marks, "255"), (outside, "out of limits")):
         _say(there, what, f"values of {name}", sec, values, report)
-    return np.where(outside | marks | minus, np.nan, values)
+    clean = np.where(outside | marks | minus, np.nan, values)
+    if _is_constant(sec, clean):
+        report.warn(f"{name} is {clean[~np.isnan(clean)][0]:g} throughout")
+    return clean
+
+
+def _is_constant(sec: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    good = values[~np.isnan(values)]
+    if not len(good) or good.min() != good.max():
+        return False
+    return bool(len(good) * min(step_of(sec), 1.0) >= _CONSTANT_S)
 
 
 def _byte_marks(values: NDArray[np.float64], shown_max: float) -> NDArray[np.bool_]:
@@ -116,7 +162,9 @@ def _minus_ones(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     edges = np.flatnonzero(np.diff(marks.astype(int)))
     beside = np.concatenate((values[edges], values[edges + 1]))
     beside = beside[(beside != -1) & ~np.isnan(beside)]
-    if not len(rest) or (len(beside) and np.median(beside) < 2):
+    if not len(rest):
+        return marks if len(marks) >= _MARKS_ALONE else np.zeros(len(values), dtype=bool)
+    if len(beside) and np.median(beside) < 2:
         return np.zeros(len(values), dtype=bool)
     return marks
 
@@ -136,8 +184,13 @@ def _say(
         )
 
 
-def _look_at_times(one: Recording, report: Report) -> None:
+def _look_at_times(one: Recording, options: ReadOptions, report: Report) -> None:
     sec = one.sec_from_start
+    step_s = step_of(sec)
+    if len(sec) > 3 and step_s < _STEP_MIN_S and not options.accept_implausible:
+        raise Implausible(f"{1 / step_s:.6g} samples a second: are its times in days or minutes?")
+    if len(sec) > 3 and step_s >= _STEP_MAX_S:
+        report.warn(f"one sample every {step_s:g} s: are its times milliseconds?")
     if len(sec) < 60 or not (np.diff(sec) == 1).all():
         return
     good = one.fhr_bpm[~np.isnan(one.fhr_bpm)]

@@ -132,10 +132,11 @@ def _encodings(start: bytes) -> list[str]:
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ["utf-16"]
     sample = start[:400]
-    if sample and sample[1::2].count(0) > len(sample) / 4:
-        return ["utf-16-le"]
-    if sample and sample[0::2].count(0) > len(sample) / 4:
-        return ["utf-16-be"]
+    for encoding, place in (("utf-16-le", 1), ("utf-16-be", 0)):
+        if sample and sample[place::2].count(0) > len(sample) / 4:
+            text = sample[: len(sample) // 2 * 2].decode(encoding, "replace")
+            if all(c.isprintable() or c.isspace() for c in text):
+                return [encoding]
     if re.search(rb"[A-Za-z][\x80-\xff][A-Za-z]", start):  # Latin letters around: Western
         return ["utf-8-sig", "cp1252", "cp1251", "cp866", "koi8-r"]
     return ["utf-8-sig", *_OLD_ENCODINGS]
@@ -170,7 +171,9 @@ def dialect_of(
     _, header, separator, trial = best
     report.taken, report.unread = trial.taken, trial.unread
     comma = _decimal_comma(path, lines, header, separator)
-    before = [line.strip().lstrip("#%/").strip() for line in lines[skipped : header.line - 1]]
+    before = [
+        line.strip().lstrip("#%/").strip() for line in lines[skipped : max(header.line - 1, 0)]
+    ]
     if encoding not in ("utf-8-sig", "utf-16"):
         report.note(f"text in {_ENCODING_NAMES.get(encoding, encoding)}")
     if separator != "," or comma:

@@ -56,8 +56,14 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     except Exception as error:  # the library raises what it likes
         raise RecordingError(str(path), 0, f"not a WFDB record: {excerpt(str(error))}") from error
     _check(path, record, header, digital, report)
+    if not header.has_rate:
+        reason = "its header says no rate: nobody knows how many samples are in a second"
+        raise RecordingError(str(path), 0, reason)
     names = [name or "" for name in record.sig_name or ()]
-    units = [unit or "" for unit in record.units or ()]
+    units = [
+        (unit or "") if said else ""  # the library fills in mV
+        for unit, said in zip(record.units or (), header.has_unit, strict=False)
+    ]
     chosen = _chosen(path, names, units, options, report)
     if not analog or not len(analog[0]):
         raise RecordingError(str(path), 0, "no samples")
@@ -70,7 +76,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     wanted = [n for probes in chosen.hearts.values() for n in probes]
     for n in [*wanted, *(m for m in (chosen.toco, chosen.spasms) if m is not None)]:
         if not header.has_gain[n]:
-            reason = f"signal {names[n]!r} has no gain: nobody knows what its numbers mean"
+            reason = f"signal {names[n]!r} has no gain, so its values have no unit"
             raise RecordingError(str(path), 0, reason)
         period_s = 1 / (record.fs * record.samps_per_frame[n])
         sec = np.round(zero_s + np.arange(len(analog[n])) * period_s, 9)
@@ -84,6 +90,9 @@ class _Header(NamedTuple):
     remarks: list[str]
     has_gain: list[bool]
     """Whether each signal has a gain that isn't 0."""
+    has_unit: list[bool]
+    has_rate: bool
+    """Whether there is one: where there is none, the library takes 250 per second."""
     sizes: list[tuple[str, str]]
     """File and format of each signal."""
 
@@ -104,12 +113,18 @@ def _header(path: Path) -> _Header:
     if body and "/" in body[0][0]:
         parts = ", ".join(line[0] for line in body[1:6])
         raise RecordingError(str(place), 0, f"a record of several segments: read each: {parts}")
+    rate = re.match(r"[\d.]+", body[0][2]) if body and len(body[0]) > 2 else None
+    has_rate = bool(rate and float(rate[0].strip(".") or 0))
     has_gain = []
     for cells in body[1:]:
         gain = re.match(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cells[2]) if len(cells) > 2 else None
         has_gain.append(bool(gain and float(gain[0])))
     return _Header(
-        [line for line in remarks if line], has_gain, [(c[0], c[1]) for c in body[1:] if len(c) > 1]
+        [line for line in remarks if line],
+        has_gain,
+        [len(cells) > 2 and "/" in cells[2] for cells in body[1:]],
+        has_rate,
+        [(cells[0], cells[1]) for cells in body[1:] if len(cells) > 1],
     )
 
 
@@ -141,7 +156,7 @@ def _check(
         size = path.with_name(files.pop()).stat().st_size
         beyond = size - 2 * sum(map(len, digital))
         if beyond:
-            report.warn(f"{beyond} bytes behind the last sample are not read")
+            report.warn(f"{beyond} bytes after the last sample are ignored")
 
 
 def _add_start(labels: dict[str, Any], record: Any, zero_s: float, report: Report) -> None:
@@ -169,7 +184,7 @@ def write(recording: Recording, path: Path) -> list[str]:
         largest = np.nanmax(np.abs(values)) if not np.isnan(values).all() else 0.0
         gain = next((g for g in _GAINS if largest * g < -_ABSENT), 0.0)
         if not gain:
-            raise RecordingError(str(path), 0, f"{label} of {largest:g} doesn't fit into 16 bits")
+            raise RecordingError(str(path), 0, f"{label} of {largest:g} does not fit into 16 bits")
         digital = np.where(np.isnan(values), _ABSENT, np.round(np.nan_to_num(values) * gain))
         if np.nanmax(np.abs(values * gain - digital), initial=0.0, where=~np.isnan(values)) > 1e-6:
             notes.append(f"{label} finer than {1 / gain:g}")

@@ -99,12 +99,22 @@ def test_signals_of_different_rates_are_not_averaged(tmp_path):
         ("r.dat 16\nr.dat 16", {"fhr": "1"}, "has no gain"),
         ("r.dat 16 9/bpm 16 0 0 0 0 MHR\nr.dat 16 9/nd 16 0 0 0 0 UC", {}, "the signals MHR, UC"),
         ("r.dat 16 9/mV 16 0 0 0 0 ECG\nr.dat 16 9/nd 16 0 0 0 0 UC", {}, "ECG is in mV"),
+        ("r.dat 16 0 16 0 0 0 0 FHR\nr.dat 16 9/nd 16 0 0 0 0 UC", {}, "'FHR' has no gain"),
     ],
 )
 def test_what_a_header_does_not_say_is_asked_for(tmp_path, signals, options, reason):
     path = wfdb(tmp_path, f"r 2 4 40\n{signals}\n", np.full((40, 2), 140))
     with pytest.raises(RecordingError, match=reason):
         read(path, **options)
+
+
+@needs_wfdb
+def test_a_rate_that_no_header_says_is_not_filled_in(tmp_path):
+    """WFDB's own default would be 250 per second."""
+    for start in ("r 1", "r 1 0 40"):
+        path = wfdb(tmp_path, f"{start}\nr.dat 16 100/bpm 16 0 0 0 0 FHR\n", [(14000,)] * 40)
+        with pytest.raises(RecordingError, match="its header says no rate"):
+            read(path)
 
 
 @needs_wfdb
@@ -129,7 +139,7 @@ def test_a_header_and_its_data_are_compared(tmp_path):
     assert one.uterus[0] == 12
     assert report.warnings == [
         "the checksum of IUP is wrong: the data were changed",
-        "20 bytes behind the last sample are not read",
+        "20 bytes after the last sample are ignored",
     ]
     (tmp_path / "s.hea").write_text("s/2 2 4 80\nr 40\nr 40\n")
     with pytest.raises(RecordingError, match="several segments: read each: r, r"):
@@ -189,7 +199,7 @@ def test_bytes_behind_the_last_record_are_no_signal(tmp_path):
     assert len(one.sec_from_start) == 40
     assert np.isnan(one.uterus[-2:]).all()
     assert (one.uterus[:-2] == 12).all()
-    assert "600 bytes behind the last data record are not read" in report.warnings
+    assert "600 bytes after the last data record are ignored" in report.warnings
     path.write_bytes(path.read_bytes()[:-650])
     assert any("cut: it says 10 data records" in text for text in read(path)[1].warnings)
     (one,), report = read(edf(path, signals, n_records=-1))
