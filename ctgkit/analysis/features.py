@@ -29,6 +29,11 @@ SHOWN_AFTER_S = 60.0
 """Contractions count for repetition from this much after their peak on: before, a late deceleration
 may not show yet (chosen: the nadir comes up to 90 s after the peak)."""
 
+RETURN_LATE_S = {"recovery_s": 60.0, "onset_lag_s": 20.0, "nadir_lag_s": 10.0}
+"""For FIGO a deceleration is late by its timing and a gradual return too, however fast the fall
+(2015: "gradual onset and/or gradual return", over 30 s); NICHD goes by the fall. A minute, because
+the return of a variable one is often measured as 30 s (docs/analysis.md)."""
+
 RUN_MEDIAN_MIN = 5
 """Runs of reduced or increased variability look at medians over 5 min: one odd minute neither
 makes nor breaks a run (chosen)."""
@@ -262,10 +267,22 @@ def _repetition(
         ("variable", ("variable",)),
         ("late_or_prolonged", ("late", "late_ambiguous", "prolonged")),
     ):
-        counted = [e for e in decelerations if subtypes is None or e.subtype in subtypes]
+        counted = [
+            e
+            for e in decelerations
+            if subtypes is None
+            or e.subtype in subtypes
+            or (name == "late_or_prolonged" and _returns_late(e))
+        ]
         key = f"{name}_share_{window_min}min"
         result.values[key] = _share_with(contractions, counted) if complete else None
         result.event_ids[key] = [e.id for e in counted]
+
+
+def _returns_late(event: Event) -> bool:
+    return event.subtype == "variable" and all(
+        _number(event, name) > least for name, least in RETURN_LATE_S.items()
+    )
 
 
 def _share_with(contractions: Sequence[Event], decelerations: Sequence[Event]) -> float:

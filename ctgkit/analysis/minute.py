@@ -16,6 +16,9 @@ USUAL_MIN, USUAL_BPM = 10, 10.0
 """The usual bandwidth is the median of 10 min, 10 beats/min before anything is measured (chosen:
 the median of real recordings, analysis of CTU-UHB, is 12)."""
 
+AROUND_S = 60 + int(variability.BESIDE_S[1])
+"""A minute and what is before it: the signal wanders after a gap, seconds."""
+
 Floats = NDArray[np.float64]
 
 
@@ -68,6 +71,8 @@ def close(
         and not rising
         and variability.is_sinusoidal(trace.fhr_1hz[ten], level.second_bpm[ten])
     )
+    around = trace.fhr_bpm[_last(ended_s * SLOT_HZ, AROUND_S * SLOT_HZ)]
+    faded = variability.beside_gaps(around)[-fhr_bpm.size :]
     reasons = trace.reason[_last(ended_s * SLOT_HZ, 60 * SLOT_HZ)]
     doubled = (reasons == validity.Reason.DOUBLED) | (reasons == validity.Reason.HALVED)
     return Minute(
@@ -75,7 +80,7 @@ def close(
         float(second_bpm.mean()) if measured else None,
         reliability,
         valid_share,
-        variability.minute(fhr_bpm, np.repeat(second_bpm, SLOT_HZ), in_event),
+        variability.minute(fhr_bpm, np.repeat(second_bpm, SLOT_HZ), in_event, faded),
         sinusoidal,
         tone,
         float(doubled.mean()),

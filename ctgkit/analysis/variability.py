@@ -14,6 +14,11 @@ from ctgkit.samples import RATE_HZ
 BANDWIDTH_VALID_MIN = 0.75
 """Share of a minute that has to be usable and free of events for its bandwidth."""
 
+GAP_S, BESIDE_S, CLEAR_MIN = 1.0, (8.0, 16.0), 1 / 3
+"""What is this near before and after a gap of a second or more is left out of the bandwidth, where
+that leaves 20 s of the minute: as the signal fades, monitors wander by 10 beats/min and more, which
+would hide that a fetus has no variability (chosen)."""
+
 EPOCH_S = 3.75
 """Dawes-Redman epoch: 16 in a minute."""
 
@@ -71,7 +76,23 @@ class Variability(NamedTuple):
 NOTHING = Variability(None, None, None, None)
 
 
-def minute(fhr_bpm: Floats, baseline_bpm: Floats, in_event: NDArray[np.bool_]) -> Variability:
+def beside_gaps(fhr_bpm: Floats) -> NDArray[np.bool_]:
+    """Return what is beside a gap; *fhr_bpm* is 4 Hz, NaN where there is no signal."""
+    near = np.zeros(fhr_bpm.size, bool)
+    lost = np.diff(np.concatenate(([False], np.isnan(fhr_bpm), [False])).astype(np.int8))
+    before, after = (int(s * RATE_HZ) for s in BESIDE_S)
+    for low, high in zip(np.flatnonzero(lost > 0), np.flatnonzero(lost < 0), strict=True):
+        if high - low >= GAP_S * RATE_HZ:
+            near[max(0, low - before) : high + after] = True
+    return near
+
+
+def minute(
+    fhr_bpm: Floats,
+    baseline_bpm: Floats,
+    in_event: NDArray[np.bool_],
+    faded: NDArray[np.bool_] | None = None,
+) -> Variability:
     """Return the variability of one minute.
 
     Parameters
@@ -80,12 +101,18 @@ def minute(fhr_bpm: Floats, baseline_bpm: Floats, in_event: NDArray[np.bool_]) -
         4 Hz, beats/min; NaN where the signal isn't usable.
     in_event : array of shape (240,)
         Where there is an acceleration or deceleration.
+    faded : array of shape (240,)
+        Where a gap is near; by default nowhere.
     """
     usable = np.isfinite(fhr_bpm)
-    quiet = usable & ~in_event
+    quiet, least = usable & ~in_event, BANDWIDTH_VALID_MIN
+    if faded is not None and faded.any():
+        clear = quiet & ~faded
+        if np.count_nonzero(clear) >= CLEAR_MIN * fhr_bpm.size:
+            quiet, least = clear, CLEAR_MIN
     deviation = (fhr_bpm - baseline_bpm)[quiet]
     bandwidth = oscillations = None
-    if deviation.size >= BANDWIDTH_VALID_MIN * fhr_bpm.size:
+    if deviation.size >= least * fhr_bpm.size:
         bandwidth = spread(deviation, 1, 99)
         oscillations = _oscillations(deviation) * fhr_bpm.size / deviation.size
     inside_bpm = None

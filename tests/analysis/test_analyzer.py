@@ -245,6 +245,15 @@ def test_a_prolonged_deceleration_is_with_every_contraction_that_peaks_inside_it
     short = msgspec.structs.replace(long, end_s=448)
     values = compute(minutes, [*contractions, short], 1800, 140.0).values
     assert values["late_or_prolonged_share_30min"] == pytest.approx(1 / 8, abs=0.01)
+    after_peak = msgspec.structs.replace(long, onset_s=360, end_s=520, linked_contraction="")
+    values = compute(minutes, [*contractions, after_peak], 1800, 140.0).values
+    assert values["late_or_prolonged_share_30min"] == pytest.approx(1 / 8, abs=0.01)
+    timing = {"onset_lag_s": 30.0, "nadir_lag_s": 20.0}
+    for recovery_s, share in ((61.0, 1 / 8), (59.0, 0)):  # late by its return, for FIGO
+        details = {"recovery_s": recovery_s, **timing}
+        fast = msgspec.structs.replace(short, subtype="variable", details=details)
+        values = compute(minutes, [*contractions, fast], 1800, 140.0).values
+        assert values["late_or_prolonged_share_30min"] == pytest.approx(share, abs=0.01)
 
 
 @pytest.mark.parametrize(("values", "level", "low", "high"), [
