@@ -4,14 +4,14 @@ The truth is judged by the stub's own guideline clauses, from what really happen
 from a signal. This module performs no I/O.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
 from ctgkit.analysis.alerts import AlertBook
-from ctgkit.analysis.features import Minute, compute
+from ctgkit.analysis.features import Features, Minute, compute
 from ctgkit.analysis.variability import NOTHING
 from ctgkit.events import Event, Kind
 from ctgkit.samples import FIRST_PREDICTION_AFTER_S, PREDICTION_EVERY_S, PREDICTION_WINDOW_S
@@ -94,6 +94,27 @@ def called_for(
     length_s : float
         Length of the recording, seconds.
     """
+    book = AlertBook()
+    up: dict[tuple[str, float], Alarm] = {}
+    for now_s, found in true_features(events, baseline, length_s):
+        captured_s = covered_s(events, ("maternal_capture",), now_s - PREDICTION_WINDOW_S, now_s)
+        found.values["maternal_pulse_min"] = captured_s / 60
+        for alert in book.update(found, now_s):
+            key = (alert.code, alert.since_s)
+            up[key] = Alarm(alert.code, alert.since_s, alert.held_s, alert.level != "info")
+    return sorted(up.values(), key=lambda a: (a.onset_s, a.code))
+
+
+def true_features(
+    events: Sequence[Event], baseline: Iterable[tuple[float, float, float]], length_s: float
+) -> Iterator[tuple[float, Features]]:
+    """Yield when each prediction is due and what the clauses would see of the truth by then.
+
+    Parameters
+    ----------
+    events, baseline, length_s
+        As for `called_for`.
+    """
     levels = list(baseline)
     minutes = [_minute(events, levels, 60.0 * n) for n in range(int(length_s // 60))]
     told = [
@@ -102,25 +123,20 @@ def called_for(
         if e.kind in ("acceleration", "deceleration", "contraction")
         and e.meets_clinical is not False
     ]
-    book = AlertBook()
-    up: dict[tuple[str, float], Alarm] = {}
     now_s = FIRST_PREDICTION_AFTER_S
     while now_s <= length_s:
         past = minutes[max(0, int(now_s // 60) - MEMORY_MIN) : int(now_s // 60)]
         known = [m.baseline_bpm for m in past[-10:] if m.baseline_bpm is not None]
-        found = compute(
-            past,
-            [_until(e, now_s) for e in told if e.onset_s < now_s < e.end_s + 3600],
+        yield (
             now_s,
-            sum(known) / len(known) if known else None,
+            compute(
+                past,
+                [_until(e, now_s) for e in told if e.onset_s < now_s < e.end_s + 3600],
+                now_s,
+                sum(known) / len(known) if known else None,
+            ),
         )
-        captured_s = covered_s(events, ("maternal_capture",), now_s - PREDICTION_WINDOW_S, now_s)
-        found.values["maternal_pulse_min"] = captured_s / 60
-        for alert in book.update(found, now_s):
-            key = (alert.code, alert.since_s)
-            up[key] = Alarm(alert.code, alert.since_s, alert.held_s, alert.level != "info")
         now_s += PREDICTION_EVERY_S
-    return sorted(up.values(), key=lambda a: (a.onset_s, a.code))
 
 
 def _until(event: Event, now_s: float) -> Event:
