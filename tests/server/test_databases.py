@@ -183,7 +183,7 @@ def test_no_password_is_shown(postgres, tmp_path):
     plain = postgres.dsn("postgres", password=False)
     for environment in ({"PGPASSWORD": PASSWORD}, {"PGPASSFILE": str(passfile)}):
         code, _, err = ctgkit("exam", "list", "--store", plain, **environment)
-        assert (code, "has no tables" in err) == (4, True)
+        assert (code, "has no CTGKit tables" in err) == (4, True)
 
 
 async def test_a_copy_is_the_same_on_both_sides(postgres, tmp_path):

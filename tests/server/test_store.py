@@ -398,7 +398,7 @@ def test_the_reader_refuses_what_is_not_ours(tmp_path):
     with pytest.raises(StoreError, match="no such file"), open_reader(tmp_path / "no.db"):
         pass
     make_foreign(tmp_path / "x.db")
-    with pytest.raises(StoreError, match="not a database of"), open_reader(tmp_path / "x.db"):
+    with pytest.raises(StoreError, match="not a CTGKit database"), open_reader(tmp_path / "x.db"):
         pass
 
 
