@@ -172,7 +172,7 @@ def test_no_password_is_shown(postgres, tmp_path):
     assert code == 2
     assert "PGPASSWORD" in err
     assert "secret" not in out + err
-    for name, said in (("postgres", "has no tables"), ("nowhere", "does not exist")):
+    for name, said in (("postgres", "has no CTGKit tables"), ("nowhere", "does not exist")):
         code, out, err = ctgkit("exam", "list", CTGKIT_EXAM_LIST_STORE=postgres.dsn(name))
         assert code == 4
         assert said in err
