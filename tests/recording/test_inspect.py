@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit.cli.main import cli
-from tests.recording.files.test_kinds import original_database, pair, write  # noqa: F401
+from tests.recording.files.test_kinds import original_database, pair
 
 
 def ctgkit(*arguments, cwd):
@@ -168,7 +168,7 @@ def test_exam_reads_the_original_systems_database(tmp_path):
     assert not [one for one in tmp_path.iterdir() if one.name.startswith("original.db-")]
 
 
-def test_directories_are_taken_by_every_command(tmp_path, write):  # noqa: F811
+def test_directories_are_taken_by_every_command(tmp_path, write):
     minute = [(n, 140 + n % 7) for n in range(60)]
     pair(write, "rec", minute, minute)
     for arguments in (["analyze", "rec"], ["inspect", "rec"], ["convert", "rec", "x.csv"],

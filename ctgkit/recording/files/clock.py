@@ -47,6 +47,8 @@ class Times(NamedTuple):
     started: str = ""
     """Wall time of second 0, ISO 8601, with the offset where the file has it; empty if unknown."""
     notes: tuple[str, ...] = ()
+    zero_s: float = 0.0
+    """What second 0 is on the file's own clock, seconds; 0 where it counts from its start."""
 
 
 class BadTime(ValueError):
@@ -87,7 +89,8 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
     if not unit and _are_serial_days(values):
         start = datetime(1899, 12, 30) + timedelta(days=first)  # noqa: DTZ001 - no zone is known
         sec = np.round((values - first) * _DAY_S, 3)
-        return Times(sec, _iso(start), ("times are spreadsheet dates, counted from the first",))
+        note = "times are spreadsheet dates, counted from the first"
+        return Times(sec, _iso(start), (note,), first * _DAY_S)
     sec = values if unit in ("", "s", "clock") else np.round(values * _SCALES.get(unit, 1.0), 9)
     if sec[0] > SEC_FROM_START_MAX_S or sec.max() > SEC_FROM_START_MAX_S:
         at = int(np.argmax(sec > SEC_FROM_START_MAX_S))
@@ -148,7 +151,7 @@ def _since_first(sec: NDArray[np.float64], what: str) -> Times:
     zero_s = float(sec.min())
     started = datetime.fromtimestamp(zero_s, UTC).isoformat(timespec="milliseconds")
     note = f"{what}: counted from the first, {started.replace('+00:00', 'Z')}"
-    return Times(np.round(sec - zero_s, 6), started.replace("+00:00", "Z"), (note,))
+    return Times(np.round(sec - zero_s, 6), started.replace("+00:00", "Z"), (note,), zero_s)
 
 
 def from_texts(texts: Sequence[str], unit: str = "", *, elapsed: bool = False) -> Times:
@@ -195,7 +198,7 @@ def _clock_s(text: str, two: float) -> float | None:
 
 def _from_clock(texts: Sequence[str], *, elapsed: bool) -> Times:
     plain = [text.strip(" '\"") for text in texts]
-    two, notes = 3600.0, []
+    two, notes, zero_s = 3600.0, [], 0.0
     if ":" in plain[0] and plain[0].count(":") == 1 and not _TIME.fullmatch(plain[0])["m"]:  # type: ignore[index]
         per_value = len(plain) / len(set(plain))
         fraction = re.search(r"[.,]\d", plain[0])
@@ -213,8 +216,9 @@ def _from_clock(texts: Sequence[str], *, elapsed: bool) -> Times:
         notes.append("times pass midnight")
     if sec[0] >= 3600 and not elapsed:
         notes.append(f"times of the day: counted from the first, {plain[0]}, of an unknown day")
-        sec -= sec.min()
-    return Times(np.round(sec, 9), "", tuple(notes))
+        zero_s = float(sec.min())
+        sec -= zero_s
+    return Times(np.round(sec, 9), "", tuple(notes), zero_s)
 
 
 def _from_dates(texts: Sequence[str]) -> Times:
@@ -238,7 +242,11 @@ def _from_dates(texts: Sequence[str]) -> Times:
     started, note = _iso(zero), f"dates with times: counted from the first, {_iso(zero)}"
     if len({one[1] for one in read if one[0].max() == sec.max()}) > 1:
         started, note = "", "day and month cannot be told apart: the start isn't kept"
-    return Times(np.round(sec, 6), started, (note,))
+    return Times(np.round(sec, 6), started, (note,), _clock_zero_s(zero))
+
+
+def _clock_zero_s(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 _Order = Callable[[int, int, int], tuple[int, int, int]]

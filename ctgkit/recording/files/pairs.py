@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording
 from ctgkit.recording.files.clocks import Series, join, step_of
-from ctgkit.recording.files.hearts import Heart
 from ctgkit.recording.files.labels import to_labels
 from ctgkit.recording.files.options import ReadOptions, Report
 from ctgkit.recording.files.paths import component
 from ctgkit.recording.files.spool import Spool
+from ctgkit.recording.files.table import Columns
 from ctgkit.recording.files.text import table_of
 
 HEADER = ("time_sec", "value")
@@ -30,6 +31,8 @@ _SEGMENT = re.compile(r"(?P<case>.+)[-_](?P<number>\d{1,9})")
 _FHR, _TOCO = "bpm", "uterus"
 _DEPTH = 4
 """How many directories deep cases are looked for."""
+_CLOCKS_APART_S = 86_400.0
+"""Furthest that two channels of one recording may begin from one another, seconds."""
 _SAME_NAME = 1000
 """Channel number of a file without one: above all others."""
 
@@ -77,7 +80,7 @@ def _folders(path: Path) -> list[Path]:
             if _files(folder / _FHR):
                 found.append(folder)
             else:
-                below += sorted(one for one in folder.iterdir() if one.is_dir())
+                below += _sorted(one for one in folder.iterdir() if one.is_dir())
         level = below
     return found
 
@@ -85,7 +88,20 @@ def _folders(path: Path) -> list[Path]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(one for one in folder.iterdir() if one.name.lower().endswith((".csv", ".csv.gz")))
+    return [
+        one
+        for one in _sorted(folder.iterdir())
+        if one.name.lower().endswith((".csv", ".csv.gz")) and not one.name.startswith(".")
+    ]
+
+
+def _sorted(paths: Iterable[Path]) -> list[Path]:
+    """Return paths in the order of their names, 2 before 10."""
+    return sorted(
+        paths,
+        key=lambda one: [(int(part), "") if part.isdecimal() else (-1, part)
+                         for part in re.split(r"(\d+)", one.name)],
+    )  # fmt: skip
 
 
 def _pair_of(path: Path) -> _Pair:
@@ -128,6 +144,9 @@ def read_file(path: Path, options: ReadOptions, report: Report) -> Iterator[Reco
             raise RecordingError(str(path), 0, reason)
     else:
         pair = _pair_of(path)
+        if pair.channel != _SAME_NAME and pair.channel % 2 == 0:
+            reason = "the toco of a pair, by its name; --fhr value reads it as a heart rate"
+            raise RecordingError(str(path), 0, reason)
     report.take("heart rate", pair.fhr.name)
     if pair.toco is not None:
         report.take("toco", pair.toco.name)
@@ -140,7 +159,15 @@ def _joined(
     case: str, where: str, segments: list[_Pair], options: ReadOptions, report: Report
 ) -> Recording:
     """Return one examination; segments that each begin anew follow one another."""
-    parts = [_read_pair(pair, options, report) for pair in segments]
+    _note_missing(case, segments, report)
+    parts, zeros_s = map(
+        list, zip(*(_read_pair(pair, options, report) for pair in segments), strict=True)
+    )
+    for n, (one, zero_s) in enumerate(zip(parts, zeros_s, strict=True)):
+        if zero_s != zeros_s[0]:  # by the clock, which each file counts from its own first
+            parts[n] = replace(
+                one, sec_from_start=np.round(one.sec_from_start + zero_s - zeros_s[0], 6)
+            )
     offset_s, anew = 0.0, 0
     for n in range(1, len(parts)):
         last, one = parts[n - 1].sec_from_start, parts[n].sec_from_start
@@ -167,39 +194,69 @@ def _joined(
         fhr_bpm=fhr_bpm,
         uterus=uterus,
         spasms=spasms,
+        started=parts[0].started,
         comments=(f"{where}/{named}".lstrip("/"), *_common(parts)),
     )
+
+
+def _note_missing(case: str, segments: list[_Pair], report: Report) -> None:
+    """Say which numbers are not there between the first and the last segment."""
+    found = [_SEGMENT.fullmatch(_stem(pair.fhr).rpartition("_")[0]) for pair in segments]
+    numbers = [int(one["number"]) for one in found if one]
+    if len(segments) < 2 or len(numbers) < len(segments):
+        return
+    missing = sorted(set(range(numbers[0], min(numbers[-1], numbers[0] + 9999))) - set(numbers))
+    if missing:
+        shown = ", ".join(map(str, missing[:5])) + (" …" if len(missing) > 5 else "")
+        report.warn(f"{case}: segments {shown} are missing")
 
 
 def _common(parts: list[Recording]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for part in parts for line in part.comments))
 
 
-def _read_pair(pair: _Pair, options: ReadOptions, report: Report) -> Recording:
-    fhr, labels = _channel(pair.fhr, options, report)
-    heart = Heart(0, pair.fhr.name, np.where(fhr.values == 0, np.nan, fhr.values))
-    others = [("toco", _channel(pair.toco, options, report)[0])] if pair.toco else []
-    whole = join(Series(fhr.sec, heart.fhr_bpm), others)
+def _read_pair(pair: _Pair, options: ReadOptions, report: Report) -> tuple[Recording, float]:
+    """Return two files' recording, and what its second 0 is on their clock."""
+    fhr = _channel(pair.fhr, options, report)
+    heart = np.where(fhr.values[0] == 0, np.nan, fhr.values[0])
+    first, others = fhr, []
+    if pair.toco:
+        toco = _channel(pair.toco, options, report)
+        if abs(toco.zero_s - fhr.zero_s) > _CLOCKS_APART_S:
+            reason = "its times are of another kind than those of the heart rate, or another day's"
+            raise RecordingError(str(pair.toco), 0, reason)
+        first = min(fhr, toco, key=lambda one: one.zero_s)
+        others = [("toco", Series(_since(first, toco), toco.values[0]))]
+    whole = join(Series(_since(first, fhr), heart), others)
     report.note(*whole.notes)
     absent = np.full(len(whole.sec), np.nan)
-    return Recording(
+    recording = Recording(
         sec_from_start=whole.sec,
         fhr_bpm=whole.fhr_bpm,
         uterus=whole.others[0] if whole.others else absent,
         spasms=absent.copy(),
-        comments=tuple(labels),
+        started=first.labels.get("started", ""),
+        comments=tuple(fhr.labels["comments"]),
     )
+    return recording, first.zero_s
 
 
-def _channel(path: Path, options: ReadOptions, report: Report) -> tuple[Series, list[str]]:
+def _since(first: Columns, one: Columns) -> NDArray[np.float64]:
+    """Return times from where the first of the files begins to count."""
+    return one.sec if one is first else np.round(one.sec + one.zero_s - first.zero_s, 6)
+
+
+def _channel(path: Path, options: ReadOptions, report: Report) -> Columns:
     """Return one file's samples, and its remarks."""
     trial = Report()
     with Spool() as spool:
         table, remarks = table_of(path, replace(options, fhr="value", toco=""), trial, spool)
+        if not table.has_rows:
+            raise RecordingError(str(path), 0, "no samples")
         columns = table.columns("", remarks)
     report.note(*trial.notes)
     report.warn(*(f"{path.name}: {text}" for text in trial.warnings))
-    return Series(columns.sec, columns.values[0]), list(columns.labels["comments"])
+    return columns
 
 
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:

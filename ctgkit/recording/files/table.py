@@ -35,6 +35,8 @@ class Columns(NamedTuple):
     values: list[NDArray[np.float64]]
     """Heart rates, toco, contraction intensity, as far as the file has them."""
     labels: dict[str, Any]
+    zero_s: float = 0.0
+    """What second 0 is on the file's own clock."""
 
 
 class Table:
@@ -284,6 +286,11 @@ class Table:
     def _texts_of(self, rows: list[Row], n: int | None) -> list[str]:
         return [row[n].strip() if n < len(row) else "" for row in rows] if n is not None else []
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there were any."""
+        return bool(self._spool.keys)
+
     def recordings(self, remarks: Sequence[str] = ()) -> Iterator[Recording]:
         """Yield each sensor's recording, in the order in which they came first.
 
@@ -323,10 +330,10 @@ class Table:
             labels["sensor_id"] = name
         if times.started:
             labels["started"] = times.started
-        return Columns(ordered.sec.copy(), list(values.T.copy()), labels)
+        return Columns(ordered.sec.copy(), list(values.T.copy()), labels, times.zero_s)
 
     def _recordings(self, name: str, remarks: Sequence[str]) -> Iterator[Recording]:
-        yield from self._of_columns(*self.columns(name, remarks))
+        yield from self._of_columns(*self.columns(name, remarks)[:3])
 
     def _read_times(self, name: str, numbers: NDArray[np.float64]) -> clock.Times:
         if self._options.rate_hz is not None:

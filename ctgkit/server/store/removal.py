@@ -28,7 +28,7 @@ def remove_some(db: sqlite3.Connection, examination_id: int) -> bool:
     with db:
         db.execute("BEGIN IMMEDIATE")
         left = ROWS_AT_ONCE
-        for sql in (queries.REMOVE_SAMPLES, queries.REMOVE_PREDICTIONS):
+        for sql in (queries.REMOVE_SAMPLES, queries.REMOVE_PREDICTIONS, queries.REMOVE_PACKED):
             if left:
                 left -= db.execute(sql, (examination_id, left)).rowcount
         if left:

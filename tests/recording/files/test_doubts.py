@@ -1,0 +1,87 @@
+"""What cannot be right, or looks wrong: read as it is meant, told, or refused."""
+
+import numpy as np
+import pytest
+
+from ctgkit.errors import RecordingError
+from tests.recording.files.test_kinds import SECONDS, read, table
+
+
+def test_rows_without_a_header_are_no_remarks(write):
+    rows = "\n".join(f"{t},14{n % 10},10" for n, t in enumerate(SECONDS))
+    (one,), _ = read(write(rows), no_header=True, time="1", fhr="2", toco="3")
+    assert one.comments == ()
+    assert len(one.fhr_bpm) == 40
+
+
+@pytest.mark.parametrize(
+    ("per_value", "text", "rate_hz"),
+    [(4, "minutes:seconds", 4), (1, "minutes:seconds", 1), (60, "hours:minutes", 1)],
+)
+def test_two_numbers_with_a_colon_by_the_rate_that_is_believable(write, per_value, text, rate_hz):
+    """``0:01`` four times is a second at 4 Hz, not a minute; sixty times is a minute."""
+    times = [f"{n // per_value // 60}:{n // per_value % 60:02d}" for n in range(240)]
+    (one,), report = read(write(table(times, [140 + n % 7 for n in range(240)], header="t,fhr,uc")))
+    assert f"times are read as {text}" in report.notes
+    np.testing.assert_allclose(np.diff(one.sec_from_start), 1 / rate_hz)
+
+
+def test_a_clock_without_colons_is_refused(write):
+    """235959 isn't the second 235,959."""
+    clocks = [f"{10 + n // 3600}{n // 60 % 60:02d}{n % 60:02d}" for n in range(3500, 3800)]
+    with pytest.raises(RecordingError, match="hhmmss without colons: write 10:58:20"):
+        read(write(table(clocks, [140] * 300, header="time,fhr,uc")))
+    long = range(100_000, 100_300)
+    assert len(read(write(table(long, [140] * 300, header="time,fhr,uc")))[0][0].fhr_bpm) == 300
+
+
+def test_backwards_and_the_same_time_twice(write):
+    """Whole seconds at 4 Hz from the last to the first; a second start of a few rows."""
+    whole = [t // 1 for t in SECONDS]
+    (one,), _ = read(write(table(whole[::-1], range(139, 99, -1))))
+    assert one.sec_from_start.tolist() == SECONDS
+    assert one.fhr_bpm.tolist() == list(range(100, 140))
+    with pytest.raises(RecordingError, match="line 6: time goes back from 3 s to 0 s"):
+        read(write(table([0, 1, 2, 3] * 2, range(140, 148))))
+
+
+@pytest.mark.parametrize(
+    ("times", "hearts", "tocos", "text"),
+    [
+        (SECONDS, [254 if n % 8 == 3 else 140 + n % 5 for n in range(40)], None,
+         "5 heart rates are 254, first at 0.75 s, and nothing else is near"),
+        (SECONDS, [30 if n % 8 == 3 else 140 + n % 5 for n in range(40)], None,
+         "5 heart rates are 30, first at 0.75 s"),
+        (SECONDS, [70 + n % 5 for n in range(40)], None, "median heart rate is 72 bpm"),
+        (SECONDS, [260 + n % 5 for n in range(40)], None, "median heart rate is 262 bpm"),
+        ([n * 250 for n in range(40)], [140 + n % 5 for n in range(40)], None,
+         "one sample every 250 s: are its times milliseconds?"),
+        (range(400), [140 + n % 5 for n in range(400)], [7] * 400, "toco is 7 throughout"),
+        (range(400), [140 + n % 5 for n in range(400)], [-1] * 400, "400 values of toco -1"),
+    ],
+)  # fmt: skip
+def test_what_looks_wrong_is_said(write, times, hearts, tocos, text):
+    _, report = read(write(table(times, hearts, tocos)))
+    assert any(text in warning for warning in report.warnings), report.warnings
+
+
+def test_another_unit_is_refused(write):
+    """A toco in tenths, times in days: named seconds or not."""
+    tenths = [120 + 10 * (n % 30) for n in range(40)]
+    with pytest.raises(RecordingError, match=r"11 of 40 values of toco .* first 310 at 4.75 s"):
+        read(write(table(SECONDS, [140 + n % 5 for n in range(40)], tenths)))
+    days = [f"{t / 86400:.12f}" for t in SECONDS]
+    with pytest.raises(RecordingError, match="345600 samples a second"):
+        read(write(table(days, [140 + n % 5 for n in range(40)])))
+
+
+def test_elapsed_times_as_pandas_writes_them(write):
+    cells = [f"1 days 00:00:0{n}.250000" for n in range(5)]
+    (one,), _ = read(write(table(cells, range(140, 145))))
+    assert np.diff(one.sec_from_start).tolist() == [1] * 4
+
+
+def test_a_single_numpy_array_is_not_read_as_text(write, tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((40, 3)))
+    with pytest.raises(RecordingError, match="binary, and none of the formats"):
+        read(tmp_path / "one.npy")
