@@ -34,6 +34,8 @@ DEFAULT_BED = "default"
 DEFAULT_SENSORS = 3
 MAX_BYTES = 4 << 20
 """Largest configuration. Chosen: ten thousand sensors fill 1.7 MB."""
+TOKEN_MIN_CHARS = 16
+"""Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 _TOP_KEYS = {"viewer_token", "sensors"}
 _UUID = re.compile("-?".join(f"[0-9A-Fa-f]{{{n}}}" for n in (8, 4, 4, 4, 12)))
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -149,7 +151,7 @@ def _entry(where: str, sensor: _Sensor) -> SensorEntry:
     _demand_plain(f"{where}.token", sensor.token)
     for member, text in (("bed", sensor.bed), ("name", sensor.name)):
         if not text.isprintable():
-            raise ConfigError(f"{where}.{member}", "has unprintable characters")
+            raise ConfigError(f"{where}.{member}", "contains unprintable characters")
     return SensorEntry(
         id=sensor_id,
         token=sensor.token or "",
@@ -236,3 +238,23 @@ def default_credentials(create: bool) -> Config:
             return Config(commands={})
         write_config(path, new_sensors(DEFAULT_SENSORS, control_port=9001))
     return read_config(path)
+
+
+def demand_real_credentials(config: Config, host: str, *, viewers: bool) -> None:
+    """Refuse to serve a network with tokens that somebody could guess.
+
+    Raises
+    ------
+    ConfigError
+        When one is missing or too short.
+    """
+    tokens = {f"token of sensor {s.id}": s.token for s in config.sensors if s.token}
+    if viewers:
+        tokens["viewer_token"] = config.viewer_token or ""
+    for name, token in tokens.items():
+        if len(token) < TOKEN_MIN_CHARS or len(set(token)) < TOKEN_MIN_CHARS // 2:
+            what = "is missing" if not token else "is too easy to guess"
+            hint = f"`ctgkit init` makes good ones, {TOKEN_MIN_CHARS} characters are the least"
+            if name == "viewer_token":
+                hint += "; --public-viewers needs none"
+            raise ConfigError(str(config.path), f"{name} {what}, to serve on {host}: {hint}")

@@ -130,7 +130,7 @@ def demo(options: DemoOptions) -> int:
 def _demand_cluster(options: DemoOptions) -> None:
     """Refuse what several nodes can't do, before anything is read."""
     if options.store:
-        raise click.UsageError("--nodes has a database of its own: --store doesn't go with it")
+        raise click.UsageError("--nodes uses its own database and cannot be combined with --store")
     if importlib.util.find_spec("asyncpg") is None:
         raise MissingExtra("--nodes", "asyncpg", "postgres")
 

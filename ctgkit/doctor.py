@@ -124,7 +124,7 @@ def _configuration(config: Config) -> Finding:
     secret = config.viewer_token or any(one.token for one in config.sensors)
     text = f"{config.path}, {len(config.sensors)} sensors, mode {mode:04o}"
     if secret and mode & 0o077:
-        return Finding("configuration", "note", f"{text}: `chmod 600` keeps its tokens from others")
+        return Finding("configuration", "note", f"{text}: `chmod 600` protects its tokens")
     return Finding("configuration", "ok", text)
 
 
@@ -147,7 +147,7 @@ def _database(config: Config) -> Finding:
         text = str(where)
         if isinstance(where, Path):
             if not os.access(where if where.exists() else where.parent, os.W_OK):
-                return Finding("database", "problem", f"{where}: may not be written")
+                return Finding("database", "problem", f"{where}: permission denied")
             free_mb = _free_mb(where.parent)
             state = "note" if free_mb < DISK_LEAST_MB else "ok"
             text += f", {free_mb} MB free"

@@ -84,14 +84,14 @@ def read_dsn(text: str) -> Dsn:
     if not is_dsn(text):
         raise ValueError(f"{excerpt(text)!r} is not {PREFIX}…")
     if not text.isprintable() or " " in text or "\0" in unquote(text):
-        raise ValueError("the address of a database holds spaces or unprintable characters")
+        raise ValueError("the database address contains spaces or unprintable characters")
     try:
         parts = urlsplit(text)
         _ = [p for p in parts.netloc.rpartition("@")[2].split(",") if urlsplit(f"//{p}").port]
     except ValueError as error:
-        raise ValueError("the address of a database has no valid host and port") from error
+        raise ValueError("the database address has no valid host and port") from error
     if parts.fragment:
-        raise ValueError("the address of a database has no #; in a password it is written %23")
+        raise ValueError("the database address contains a #; in a password, write it as %23")
     if not parts.path.strip("/"):
-        raise ValueError(f"the address of a database ends in its name: {PREFIX}HOST/NAME")
+        raise ValueError(f"the database address must end in the database name: {PREFIX}HOST/NAME")
     return Dsn(text)

@@ -91,11 +91,11 @@ class Access(NamedTuple):
         if mode & writers:
             raise ConfigError(
                 str(path),
-                f"others may write it (mode {self.mode:04o}): refused; `chmod 600` makes it yours",
+                f"others can write it (mode {self.mode:04o}): refused; `chmod 600` makes it yours",
             )
         if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
             log.warning(
-                "%s holds secrets and others may read it (mode %04o): `chmod 600` hides it",
+                "%s contains secrets and others can read it (mode %04o): `chmod 600` fixes it",
                 path,
                 self.mode,
             )

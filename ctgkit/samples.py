@@ -61,6 +61,13 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     """Sequence number under ``ctgkit.v1``; ``None`` for fire-and-forget sensors."""
 
 
+class SampleAndMother(Sample, frozen=True, gc=False):
+    """A reading of a sensor that counts the mother's pulse as well."""
+
+    mother_bpm: float | None = None
+    """Her heart rate, beats/min; ``None`` when it isn't known."""
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What an ML service says about the last minutes."""
 

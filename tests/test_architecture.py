@@ -23,6 +23,7 @@ ALLOWED = {
     ("score", "sensor"),  # and scenarios to a service
 }
 PURE = {
+    "ctgkit.blocks",
     "ctgkit.net.addresses",
     "ctgkit.display",
     "ctgkit.errors",

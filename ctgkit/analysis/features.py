@@ -22,7 +22,8 @@ CONTRACTIONS_MIN = 3
 """Repetition isn't judged on fewer contractions (chosen)."""
 
 SPANNING_S = 120.0
-"""A deceleration this long (NICHD 2008: prolonged) is with each contraction that peaks in it."""
+"""A deceleration this long (NICHD 2008: prolonged) is with each contraction that peaks before its
+end and ends after its onset: the fall may be late for the first one."""
 
 SHOWN_AFTER_S = 60.0
 """Contractions count for repetition from this much after their peak on: before, a late deceleration
@@ -274,7 +275,9 @@ def _share_with(contractions: Sequence[Event], decelerations: Sequence[Event]) -
     found = 0
     for c in contractions:
         peak_s = c.peak_s or 0.0
-        found += c.id in with_one or any(start_s <= peak_s <= end_s for start_s, end_s in long)
+        found += c.id in with_one or any(
+            start_s <= c.end_s and peak_s <= end_s for start_s, end_s in long
+        )
     return round(found / len(contractions), 2)
 
 

@@ -3,6 +3,7 @@
 Pure: arrays in, zones out. Works at 1 Hz.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,10 @@ BASELINE_CHANGE_S = 600.0
 RETURN_BPM, RETURN_S = 15.0, 15
 """A prolonged deceleration ends where the signal stays within 15 beats/min of the level before
 it for 15 s."""
+
+AGAIN_BPM = 30.0
+"""A fall to this after such a return, 15 beats/min more, is another deceleration although the
+baseline was not quite reached; less is the tail of the one before."""
 
 BEFORE_S = 90
 """How far back the level before a prolonged deceleration is measured, seconds."""
@@ -113,13 +118,43 @@ def zones(
     found = []
     for start, end in zip(starts[large].tolist(), ends[large].tolist(), strict=True):
         returning = side[start] > 0 and baseline_bpm[start] < RETURNING_BPM
-        if not returning and end > since - BASELINE_CHANGE_S and end - start < BASELINE_CHANGE_S:
+        if returning or end <= since - BASELINE_CHANGE_S:
+            continue
+        spans = [(start, end)]
+        if end - start >= BASELINE_CHANGE_S:
+            spans = _apart(start, size[start:end]) if side[start] < 0 else []
+        for low, high in spans:
             zone = _measured(
-                int(side[start]), start, end, size[start:end], fhr_bpm[start:end], bandwidth_bpm
+                int(side[start]), low, high, size[low:high], fhr_bpm[low:high], bandwidth_bpm
             )
             found += [zone] if zone else []
-    found = _without_shoulders(_with_prolonged(found, filled, baseline_bpm))
-    return [z for z in found if z.end > since]
+    followed = _prolonged(found, filled, baseline_bpm)
+    rest = []
+    for zone in found:
+        over = [p.end for p in followed if p.start < zone.end and zone.start < p.end]
+        low = max(over, default=zone.start)
+        if not over:
+            rest.append(zone)
+        elif zone.sign < 0 and size[low : zone.end].max(initial=0.0) >= AGAIN_BPM:
+            deepest = int(np.argmax(size[low : zone.end]))
+            low += int(np.argmin(size[low : low + deepest + 1]))
+            again = slice(low, zone.end)
+            left = _measured(-1, low, zone.end, size[again], fhr_bpm[again], bandwidth_bpm)
+            rest += [left] if left else []
+    found = sorted(rest + followed, key=lambda z: z.start)
+    return [z for z in _without_shoulders(found) if z.end > since]
+
+
+def _apart(start: int, depth: Floats) -> list[tuple[int, int]]:
+    """Return the parts of a long deviation between its returns, which miss the baseline."""
+    back = depth < RETURN_BPM
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], back, [False])).astype(np.int8)))
+    cuts = [0]
+    for low, high in edges.reshape(-1, 2).tolist():
+        if high - low >= RETURN_S:
+            cuts.append(low + int(np.argmin(depth[low:high])))
+    cuts.append(depth.size)
+    return [(start + a, start + b) for a, b in pairwise(cuts) if 0 < b - a < BASELINE_CHANGE_S]
 
 
 def _measured(
@@ -150,8 +185,8 @@ def _without_shoulders(found: list[Zone]) -> list[Zone]:
     ]
 
 
-def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
-    """Return the zones with prolonged decelerations followed to their true end.
+def _prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> list[Zone]:
+    """Return the prolonged decelerations, followed to their true end.
 
     While the heart rate stays low for minutes, the baseline begins to follow it; what counts is
     the level before. Past 10 min it is the baseline that has changed.
@@ -164,8 +199,6 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
         if not _is_back(z, next_start, baseline_bpm)
     ]
     starts += _steps_down(filled, baseline_bpm)
-    if not starts:
-        return found
     result: list[Zone] = []
     for start in sorted(starts):
         covered = bool(result) and start < result[-1].end
@@ -183,8 +216,7 @@ def _with_prolonged(found: list[Zone], filled: Floats, baseline_bpm: Floats) -> 
         area = float(below[:end].clip(0).sum())
         if below[:end].sum() >= HEIGHT_BPM[-1] * end:
             result.append(Zone(-1, start, start + end, float(below[:end].max()), area, 0.0))
-    rest = [z for z in found if not any(p.start < z.end and z.start < p.end for p in result)]
-    return sorted(rest + result, key=lambda z: z.start)
+    return result
 
 
 def _is_back(zone: Zone, next_start: int, baseline_bpm: Floats) -> bool:

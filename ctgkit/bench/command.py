@@ -76,7 +76,7 @@ def _counts(text: str) -> tuple[int, ...]:
 class BenchOptions:
     """Options of `ctgkit bench`."""
 
-    url: str = argument(type=Url(""))
+    url: str = argument(type=Url("", as_is=True))
     counts: tuple[int, ...] | None = option(
         "--sensors",
         type=Refined("N,N,…", _counts),
@@ -200,15 +200,13 @@ async def _foreign(options: BenchOptions) -> "Findings":
             raise click.UsageError(f"{name} cannot be combined with --profile")
     # The other side's refusals are counted in the table; thousands of sensors would log the same.
     logging.getLogger("ctgkit.profile.links").setLevel(logging.ERROR)
-    web = load_profile(str(options.profile)).profile.url.startswith("http")
-    url = options.url.replace("ws", "http", 1) if web else options.url
-    renderer = load_profile(str(options.profile), url)
-    most = _most(max(options.counts or (1,)), options)
+    renderer = load_profile(str(options.profile), options.url)
+    most = _invented(options)
     backend = ForeignBackend(renderer, read_secrets(renderer.profile, renderer.where))
     await probe(backend, options.rate_hz)
     findings = Findings(
         target=renderer.profile.url,
-        seen_at="answer" if backend.is_web else "pong",
+        seen_at="answer" if renderer.profile.is_web else "pong",
         acks=False,
         backend={},
         machine=this_machine(),
@@ -316,6 +314,17 @@ async def _shown(sensors: int, options: BenchOptions) -> AsyncIterator[None]:
             showing.cancel()
 
 
+def _wanted(options: BenchOptions) -> int:
+    """Return how many sensors are needed at least."""
+    return max(*(options.counts or (1,)), options.min_sensors or 1)
+
+
+def _invented(options: BenchOptions) -> int:
+    """Return how many sensors to make up where anything goes."""
+    wanted = _wanted(options)
+    return max(wanted, min(_most(wanted, options), INVENTED_MAX))
+
+
 def _most(wanted: int, options: BenchOptions) -> int:
     """Return how many sensors this process can be."""
     if options.counts and max(options.counts) < (options.min_sensors or 1):
@@ -328,12 +337,11 @@ def _most(wanted: int, options: BenchOptions) -> int:
 
 def _sensors(options: BenchOptions) -> tuple[SensorEntry, ...]:
     """Return the sensors that may be used, as many as are wanted at least."""
-    wanted = max(*(options.counts or (1,)), options.min_sensors or 1)
-    most = _most(wanted, options)
     if options.any_id:
-        token = given_token(options.token_file)
-        invented = max(wanted, min(most, INVENTED_MAX))
-        return tuple(SensorEntry(id=str(uuid.uuid4()), token=token) for _ in range(invented))
+        token, count = given_token(options.token_file), _invented(options)
+        return tuple(SensorEntry(id=str(uuid.uuid4()), token=token) for _ in range(count))
+    wanted = _wanted(options)
+    most = _most(wanted, options)
     known = sensors_for(
         options.sensor_id,
         options.token_file,

@@ -12,12 +12,13 @@ from array import array
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from ctgkit.bench.knee import Level
 from ctgkit.bench.load import CONNECTING_MAX
 from ctgkit.bench.schedule import milliseconds
 from ctgkit.errors import CtgkitError, Unreachable
-from ctgkit.profile.client import prepare
+from ctgkit.profile.connected import connected, made_up
 from ctgkit.profile.links import (
     READ_MAX_S,
     HttpLink,
@@ -28,7 +29,9 @@ from ctgkit.profile.links import (
 )
 from ctgkit.profile.render import Renderer
 from ctgkit.profile.session import Session
-from ctgkit.samples import Sample
+
+if TYPE_CHECKING:
+    import httpx
 
 CONNECT_S = 10.0
 """How long the other side may take to answer first, seconds."""
@@ -43,21 +46,16 @@ class ForeignBackend:
     next_sec: float = 0.0
     """Data time never goes back."""
 
-    @property
-    def is_web(self) -> bool:
-        """Whether messages are HTTP requests."""
-        return self.renderer.profile.url.startswith("http")
-
 
 async def measure(
     backend: ForeignBackend, sensors: int, *, rate_hz: float, warm_up_s: float, window_s: float
 ) -> Level:
     """Put a service under the load of so many sensors, and say what happened."""
-    run = _Run(backend, sensors, rate_hz, warm_up_s, window_s)
     async with AsyncExitStack() as stack:
-        if refused := await run.connect(stack):
-            return Level(sensors=sensors, due=0, samples_per_s=0.0, refused=refused)
-        return await run.play()
+        client = None
+        if backend.renderer.profile.needs_http:
+            client = await stack.enter_async_context(http_client(sensors + CONNECTING_MAX))
+        return await _Run(backend, sensors, rate_hz, warm_up_s, window_s, client).play()
 
 
 async def probe(backend: ForeignBackend, rate_hz: float) -> None:
@@ -84,6 +82,7 @@ class _Run:
         rate_hz: float,
         warm_up_s: float,
         window_s: float,
+        client: "httpx.AsyncClient | None",
     ) -> None:
         self._backend, self._sensors = backend, sensors
         profile = backend.renderer.profile
@@ -94,51 +93,27 @@ class _Run:
         self._latencies_s, self._lateness_s = array("d"), array("d")
         self._lost = self._rejected = 0
         self._tally = Tally()
-        self._lines: list[tuple[Session, HttpLink | None, SocketLinks | None]] = []
-
-    async def connect(self, stack: AsyncExitStack) -> str:
-        """Make the setup requests of all sensors; return why some failed, or nothing."""
-        backend, gate = self._backend, asyncio.Semaphore(CONNECTING_MAX)
-        profile, client = backend.renderer.profile, None
-        if backend.is_web or profile.setup:
-            client = await stack.enter_async_context(http_client(self._sensors + CONNECTING_MAX))
-        epoch_s = datetime.now(UTC).timestamp() - backend.next_sec
-        for _ in range(self._sensors):
-            session = Session(str(uuid.uuid4()), epoch_s, dict(backend.secrets))
-            web = (
-                HttpLink(client, session, self._tally, CONNECT_S, profile.timeout_s)
-                if client
-                else None
-            )
-            sockets = None
-            if not backend.is_web:
-                links = SocketLinks(session, self._tally, CONNECT_S)
-                sockets = await stack.enter_async_context(links)
-            self._lines.append((session, web, sockets))
-        failures: list[CtgkitError] = []
-
-        async def enter(session: Session, web: HttpLink | None) -> None:
-            async with gate:
-                try:
-                    if web is not None:
-                        await prepare(backend.renderer, session, web)
-                except CtgkitError as error:
-                    failures.append(error)
-
-        async with asyncio.TaskGroup() as entering:
-            for session, web, _ in self._lines:
-                entering.create_task(enter(session, web))
-        many = f"{len(failures)} setups failed: " if len(failures) > 1 else ""
-        return f"{many}{failures[0]}" if failures else ""
+        self._client = client
+        self._gate = asyncio.Semaphore(CONNECTING_MAX)
+        self._together = asyncio.Barrier(sensors + 1)
+        self._failures: list[CtgkitError] = []
+        self._began_s = 0.0
 
     async def play(self) -> Level:
-        """Send everything when it is due."""
-        began_cpu_s, began_s = time.process_time(), time.monotonic()
+        """Connect all sensors, send everything when it is due, and let all leave together."""
         async with asyncio.TaskGroup() as playing:
             for number in range(self._sensors):
-                playing.create_task(self._play(number, began_s))
-        took_s = time.monotonic() - began_s
-        cpu = (time.process_time() - began_cpu_s) / max(took_s, 1e-3)
+                playing.create_task(self._sensor(number))
+            await self._together.wait()
+            self._began_s = self._began_s or time.monotonic()
+            began_cpu_s = time.process_time()
+            await self._together.wait()
+            took_s = time.monotonic() - self._began_s
+            cpu = (time.process_time() - began_cpu_s) / max(took_s, 1e-3)
+        if self._failures:
+            many = f"{len(self._failures)} setups failed: " if len(self._failures) > 1 else ""
+            refused = f"{many}{self._failures[0]}"
+            return Level(sensors=self._sensors, due=0, samples_per_s=0.0, refused=refused)
         messages, seen_s = self._warm_up + self._measured, sorted(self._latencies_s)
         self._backend.next_sec += messages * self._period_s
         late_s = sorted(self._lateness_s)
@@ -158,14 +133,35 @@ class _Run:
             max_ms=milliseconds(seen_s, 1.0),
         )
 
-    async def _play(self, number: int, began_s: float) -> None:
+    async def _sensor(self, number: int) -> None:
+        """Be a sensor: nobody starts before all are connected, or leaves while others send."""
+        backend = self._backend
+        epoch_s = datetime.now(UTC).timestamp() - backend.next_sec
+        session = Session(str(uuid.uuid4()), epoch_s, dict(backend.secrets))
+        async with AsyncExitStack() as stack:
+            link = None
+            try:
+                async with self._gate:
+                    entering = connected(
+                        backend.renderer, session, self._tally, self._client, CONNECT_S
+                    )
+                    link = await stack.enter_async_context(entering)
+            except CtgkitError as error:
+                self._failures.append(error)
+            await self._together.wait()
+            self._began_s = self._began_s or time.monotonic()  # whoever wakes first
+            if link is not None and not self._failures:
+                await self._play(number, session, link)
+            await self._together.wait()
+
+    async def _play(self, number: int, session: Session, link: HttpLink | SocketLinks) -> None:
         phase_s = self._period_s * number / self._sensors
-        free_s = began_s
+        free_s = began_s = self._began_s
         for turn in range(self._warm_up + self._measured):
             due_s = began_s + phase_s + turn * self._period_s
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             late_s = time.monotonic() - max(due_s, free_s)
-            seen = await self._send(number, turn)
+            seen = await self._send(session, link, turn)
             free_s = time.monotonic()
             if turn < self._warm_up:
                 continue
@@ -175,29 +171,18 @@ class _Run:
             else:
                 self._lost += 1
 
-    async def _send(self, number: int, turn: int) -> bool:
+    async def _send(self, session: Session, link: HttpLink | SocketLinks, turn: int) -> bool:
         """Send what is due at a turn; return whether it arrived."""
-        session, web, sockets = self._lines[number]
-        first = self._backend.next_sec + turn * self._period_s
-        samples = [
-            Sample(
-                session.sensor_id,
-                sec := first + n / self._rate_hz,
-                120.0 + sec % 40 / 4,
-                sec % 100 / 2,
-                0.0,
-            )
-            for n in range(self._group)
-        ]
+        first_s = self._backend.next_sec + turn * self._period_s
+        renderer = self._backend.renderer
         try:
-            for outgoing in self._backend.renderer.render(samples, session):
-                if sockets is not None:
+            for outgoing in made_up(renderer, session, first_s, self._rate_hz, self._group):
+                if isinstance(link, SocketLinks):
                     async with asyncio.timeout(READ_MAX_S):  # one that is gone is dialled for ever
-                        await sockets.send(outgoing)
-                        await sockets.read_so_far(outgoing.url)
+                        await link.send(outgoing)
+                        await link.read_so_far(outgoing.url)
                     continue
-                assert web is not None
-                status, _ = await web.ask(outgoing)
+                status, _ = await link.ask(outgoing)
                 if not 200 <= status < 300:
                     self._rejected += 1
                     self._tally.rejected[f"status {status}"] += 1

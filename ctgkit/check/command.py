@@ -347,11 +347,11 @@ async def _judge_sensor(
     from ctgkit.check.run import run_checks
     from ctgkit.check.sensor.rig import SensorBench
 
-    command = options["run_command"]
-    launched = Launched(command, target, options["run_log"], None, 5.0) if command else None
-    bench = SensorBench(plan.judging.timeout_s, launched, control)
+    command, judging = options["run_command"], plan.judging
+    launched = Launched(command, None, options["run_log"]) if command else None
+    bench = SensorBench(judging.timeout_s, launched, control, judging.wait_s)
     async with bench.serving(target.host, target.port):
-        with plan.judging.telling(len(plan.checks)) as tell:
+        with judging.telling(len(plan.checks)) as tell:
             return await run_checks(bench, plan.checks, tell, {}, plan.allowed)
 
 

@@ -180,7 +180,7 @@ class Database:
         return dict(zip(columns, rows[0], strict=True)) if rows else dict.fromkeys(columns)
 
     def examination(self, examination_id: int | None) -> tuple[str | None, str | None] | None:
-        """Return an examination's start and end; None when there is no such examination."""
+        """Return an examination's start and end; None when no such examination."""
         rows = self.query(
             "SELECT start_time, end_time FROM examinations WHERE id = ?", examination_id
         )

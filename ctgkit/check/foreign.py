@@ -14,12 +14,12 @@ from ctgkit.check.backend.catalogue import BACKEND
 from ctgkit.check.checks import Catalogue, Check, Mismatch, Skip
 from ctgkit.check.connection import Target, answers
 from ctgkit.check.launched import Launched
-from ctgkit.errors import CtgkitError, Unreachable
-from ctgkit.profile.client import prepare
-from ctgkit.profile.links import HttpLink, SocketLinks, Tally, http_client
+from ctgkit.errors import ConfigError, CtgkitError, Unreachable
+from ctgkit.profile.connected import connected, made_up
+from ctgkit.profile.links import SocketLinks, Tally, http_client
 from ctgkit.profile.render import Renderer
 from ctgkit.profile.session import Session
-from ctgkit.samples import Sample
+from ctgkit.samples import RATE_HZ
 
 FOREIGN = Catalogue()
 RECONNECTS, IDLE = 50, 200
@@ -48,9 +48,8 @@ class ForeignBench:
         self.target, self.timeout_s, self.launched = target, timeout_s, launched
         self.canary = NoCanary()
         self.moved_at_s = 0.0
-        self.is_web = renderer.profile.url.startswith("http")
         self.lacks = {} if launched else {"run": "needs --run"}
-        if self.is_web:
+        if renderer.profile.is_web:
             self.lacks["socket"] = "is about WebSockets; this profile has HTTP"
         self._renderer, self._secrets, self._sec = renderer, secrets, 0.0
 
@@ -89,51 +88,46 @@ class ForeignBench:
 
     async def gets_through(self) -> None:
         """Send what the profile makes of some samples, over new connections."""
-        async with self.connected():
+        async with self.sending():
             pass
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[SocketLinks | None]:
+    async def sending(self) -> AsyncIterator[SocketLinks | None]:
         """Be a sensor whose first messages got through; yield its WebSockets, if it has some.
 
         Raises
         ------
         Mismatch
             When they don't.
+        ConfigError
+            When the profile makes no message.
         """
         profile, tally = self._renderer.profile, Tally()
         session = Session(str(uuid.uuid4()), datetime.now(UTC).timestamp(), dict(self._secrets))
         length_s = profile.batch_s if profile.per == "batch" else 1.0
-        begin, self._sec = self._sec, self._sec + length_s
-        count = max(1, round(4 * length_s))
-        samples = [
-            Sample(session.sensor_id, begin + n * length_s / count, 140.0 + n % 9, 12.5, 0.0)
-            for n in range(count if profile.per == "batch" else 1)
-        ]
+        count = max(1, round(RATE_HZ * length_s)) if profile.per == "batch" else 1
+        first_s, self._sec = self._sec, self._sec + length_s
         async with AsyncExitStack() as stack:
-            sockets = None
+            client = None
+            if profile.needs_http:
+                client = await stack.enter_async_context(http_client())
             try:
-                web = None
-                if self.is_web or profile.setup:
-                    client = await stack.enter_async_context(http_client())
-                    web = HttpLink(client, session, tally, self.timeout_s, profile.timeout_s)
-                    await prepare(self._renderer, session, web)
-                if not self.is_web:
-                    links = SocketLinks(session, tally, self.timeout_s)
-                    sockets = await stack.enter_async_context(links)
-                for outgoing in self._renderer.render(samples, session):
-                    if sockets is None:
-                        assert web is not None
-                        await web.send(outgoing)
-                    else:
-                        await sockets.send(outgoing)
-                        await sockets.read_so_far(outgoing.url)
+                link = await stack.enter_async_context(
+                    connected(self._renderer, session, tally, client, self.timeout_s)
+                )
+                rate_hz = count / length_s
+                for outgoing in made_up(self._renderer, session, first_s, rate_hz, count):
+                    await link.send(outgoing)
+                    if isinstance(link, SocketLinks):
+                        await link.read_so_far(outgoing.url)
+            except ConfigError:
+                raise
             except CtgkitError as error:
                 raise Mismatch("a message gets through", str(error)) from error
             if tally.reconnects:
                 raise Mismatch("a message gets through", "the connection was closed before it did")
             self.moved_at_s = asyncio.get_running_loop().time()
-            yield sockets
+            yield link if isinstance(link, SocketLinks) else None
 
 
 def checks_for(chosen: Sequence[Check]) -> list[Check]:
@@ -161,7 +155,7 @@ for _id in ("C-1.2/exit", "C-1.3/port"):
     _carry_over(_id)
 
 
-@FOREIGN.add("S-1.1/enters", "What the profile makes of samples is taken")
+@FOREIGN.add("S-1.1/enters", "The messages that the profile makes of samples are accepted")
 async def taken(bench: ForeignBench) -> None:
     """See that messages get through at all."""
     await bench.gets_through()
@@ -178,7 +172,7 @@ async def reconnects(bench: ForeignBench) -> None:
             raise Mismatch(expected, mismatch.actual) from None
 
 
-@FOREIGN.add("S-2.4/half-open", "200 connections that say nothing hold nobody up", strict=True)
+@FOREIGN.add("S-2.4/half-open", "200 silent connections delay no one", strict=True)
 async def half_open(bench: ForeignBench) -> None:
     """Send a message beside two hundred silent connections."""
     async with AsyncExitStack() as stack:
@@ -188,10 +182,10 @@ async def half_open(bench: ForeignBench) -> None:
         await bench.gets_through()
 
 
-@FOREIGN.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run")
+@FOREIGN.add("S-5.4/starts", "After kill -9 it starts and serves again", needs="run")
 async def starts_again(bench: ForeignBench) -> None:
     """Kill it while a sensor is connected."""
-    async with bench.connected():
+    async with bench.sending():
         await bench.process.kill()
     if not await bench.process.start():
         raise Mismatch("it starts after kill -9", bench.process.excerpt())
@@ -205,12 +199,12 @@ async def pongs(bench: ForeignBench) -> None:
 
 
 @FOREIGN.add(
-    "C-2.4/silent", "Who answers pings and says nothing stays connected",
+    "C-2.4/silent", "A client that answers pings but sends nothing stays connected",
     needs="socket", strict=True,
 )  # fmt: skip
 async def silent(bench: ForeignBench) -> None:
     """Say nothing for longer than a server's pings take."""
-    async with bench.connected() as sockets:
+    async with bench.sending() as sockets:
         assert sockets is not None
         await asyncio.sleep(SILENT_S)
         try:

@@ -1,4 +1,4 @@
-"""The backend as a process that the checker starts and stops: ``--run CMD``."""
+"""What is judged, as a process that the checker starts and stops: ``--run CMD``."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,18 @@ STORE_VARIABLE = "CTGKIT_SERVE_STORE"
 
 
 class Launched:
-    """A command that runs the backend.
+    """A command that runs what is judged.
 
     Parameters
     ----------
     command : str
         As a shell would split it; no shell runs it.
-    target : Target
-        Where it will listen.
+    target : Target or None
+        Where it will listen; None for what dials, and is ready when it does.
     log : Path
         Gets what it writes to stdout and stderr.
     ready_file : Path, optional
-        It appears when the backend is ready; without it, its port says so.
+        It appears when it is ready; without it, its port says so.
     wait_s : float
         How long it may take to become ready, seconds.
     own_database : bool
@@ -42,10 +42,10 @@ class Launched:
     def __init__(
         self,
         command: str,
-        target: Target,
+        target: Target | None,
         log: Path,
-        ready_file: Path | None,
-        wait_s: float,
+        ready_file: Path | None = None,
+        wait_s: float = 0.0,
         *,
         own_database: bool = False,
     ) -> None:
@@ -65,19 +65,19 @@ class Launched:
         Unreachable
             When it doesn't become ready.
         """
-        if await answers(self._target, 0.0):
+        if self._target and await answers(self._target, 0.0):
             raise ConfigError("--run", f"something listens at {self._target.web_url} already")
         judging = asyncio.current_task()
         assert judging is not None
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, judging.cancel)  # no backend is left behind
+        loop.add_signal_handler(signal.SIGTERM, judging.cancel)  # no process is left behind
         with tempfile.TemporaryDirectory(
             prefix="ctgkit-check-", ignore_cleanup_errors=True
         ) as folder:
             if self._own_database:
                 self._environment[STORE_VARIABLE] = f"sqlite:///{folder}/ctgkit.db"
             try:
-                if not await self.start():
+                if not await self.start() and self._target:
                     reason = f"not ready after --run: {self.excerpt()}"
                     raise Unreachable(self._target.web_url, reason)
                 yield
@@ -90,6 +90,8 @@ class Launched:
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
         self._process = await self._spawn()
+        if self._target is None:
+            return True
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._wait_s
         while loop.time() < deadline_s:

@@ -22,7 +22,10 @@ def judging_options(command: Any) -> Any:
     """Add the options that all judging commands have."""
     for option in (
         click.option(
-            "--only", multiple=True, metavar="ID", help="Check, clause or prefix to run, as S-4."
+            "--only",
+            multiple=True,
+            metavar="ID[,ID…]",
+            help="Checks, clauses or prefixes to run, as S-4.",
         ),
         click.option("--list", "listing", is_flag=True, help="List checks without running them."),
         click.option(

@@ -63,7 +63,8 @@ class Judging:
     def selected(self, catalogue: Catalogue) -> list[Check]:
         """Return the checks that are asked for."""
         try:
-            return catalogue.select(self.only, self.strict or self.listing)
+            only = [word.strip() for text in self.only for word in text.split(",") if word.strip()]
+            return catalogue.select(only, self.strict or self.listing)
         except LookupError as error:
             raise click.BadParameter(
                 f"no check is called {error}; --list shows them", param_hint="--only"

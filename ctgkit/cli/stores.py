@@ -19,7 +19,7 @@ def _store(text: str) -> Path:
     if path in ("", text) or "\0" in path:
         raise ValueError(f"{excerpt(text)!r} is not {STORE_PREFIX}PATH")
     if path.startswith((":", "file:")) or "?" in path:
-        reason = "is no file's path: what was acknowledged has to be kept in one"
+        reason = "is not a file path: acknowledged samples must be kept in a file"
         raise ValueError(f"{excerpt(path)!r} {reason}")
     return Path(path)
 

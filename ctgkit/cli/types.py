@@ -275,7 +275,7 @@ class File(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
         if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
-            self.fail(f"{excerpt(str(value))!r} is no name of a file", param, ctx)
+            self.fail(f"{excerpt(str(value))!r} is not a file name", param, ctx)
         if self._stdin and str(value) == DASH and ctx and not ctx.resilient_parsing:
             return taken_from_stdin(ctx)
         try:
@@ -341,10 +341,10 @@ class OutFile(File):
             while self._parents and not folder.exists() and folder != folder.parent:
                 folder = folder.parent
             if not folder.is_dir():
-                self.fail(f"{path}: there is no such folder", param, ctx)
+                self.fail(f"{path}: no such directory", param, ctx)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "no name in this locale"
             self.fail(f"{excerpt(str(path))}: {reason}", param, ctx)
         if not os.access(path if path.exists() else folder, os.W_OK):
-            self.fail(f"{path}: may not be written", param, ctx)
+            self.fail(f"{path}: permission denied", param, ctx)
         return path

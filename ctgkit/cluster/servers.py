@@ -168,7 +168,7 @@ async def _until_it_answers(
 def last_line(log: Path) -> str:
     """Return the last that a program said."""
     return excerpt(
-        (log.read_text(errors="replace").strip().splitlines() or ["it says nothing"])[-1]
+        (log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"])[-1]
     )
 
 

@@ -71,7 +71,7 @@ class Scene:
                 if not death.wanted:
                     death.again_s = time.monotonic() - death.at_s
                     self.tell(
-                        f"all {len(self.seen_s)} sensors go on: the last one was seen again"
+                        f"all {len(self.seen_s)} sensors are back: the last one was seen again"
                         f" {death.again_s:.1f} s after {death.node} died"
                     )
 
@@ -81,7 +81,7 @@ class Scene:
             had = self.shares.get(node.name, 0)
             wanted = {one: at_s + FRESH_S * self.speed for one, at_s in self.seen_s.items()}
             self.deaths.append(Death(node.name, had, time.monotonic(), wanted))
-            self.tell(f"{node.name} died; it had {had} sensors; it comes back in {AWAY_S:g} s")
+            self.tell(f"{node.name} died; it had {had} sensors; it restarts in {AWAY_S:g} s")
         elif node.name in self._born:
             self.tell(f"{node.name} serves again, process {node.pid}")
         self._born.add(node.name)
@@ -117,7 +117,7 @@ async def show_cluster(
         if bus is None:
             click.echo(
                 "no nats-server (Debian: apt-get install nats-server; pip install 'ctgkit[nats]'):"
-                " each node shows the sensors of its own only", err=True,
+                " each node shows only its own sensors", err=True,
             )  # fmt: skip
         ml = await stack.enter_async_context(MlService(MlSettings(port=0)))
         nodes = new_nodes(count, folder, folder / "ctgkit.toml", dsn, bus, ml.url)

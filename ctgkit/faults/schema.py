@@ -80,7 +80,7 @@ def _checked(parameter: Parameter, value: Any) -> float | str:
     if parameter.words:
         if value not in parameter.words:
             hint = near(str(value), parameter.words)
-            reason = f"{excerpt(repr(value))} is none of {', '.join(parameter.words)}{hint}"
+            reason = f"{excerpt(repr(value))} is not one of {', '.join(parameter.words)}{hint}"
             raise FaultError(parameter.name, reason)
         return str(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -121,7 +121,7 @@ def read_fault(table: Mapping[str, Any]) -> Fault:
         (settings if name in own else schedule)[field] = _checked(parameter, value)
     when = When(**schedule)
     if when.at_s is not None and ("from" in table or "to" in table):
-        raise FaultError("at", "is one moment: leave out from and to")
+        raise FaultError("at", "is a single moment: omit from and to")
     if when.to_s is not None and not when.from_s < when.to_s:
         raise FaultError("to", f"{when.to_s:g} is not after from, {when.from_s:g}")
     return cls(when=when, **settings)

@@ -88,7 +88,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             try:
                 re.compile(self.matching)
             except (re.error, OverflowError, RecursionError) as error:
-                raise ValueError(f"matching is no regular expression: {error}") from None
+                raise ValueError(f"matching is not a regular expression: {error}") from None
         if self.from_s is not None and self.to_s is not None and not self.from_s < self.to_s:
             raise ValueError("from_s is not before to_s: no request ever fits")
 

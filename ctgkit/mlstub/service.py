@@ -7,7 +7,7 @@ is waited for by another.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
@@ -157,10 +157,22 @@ class MlService:
 
     # --- one connection -------------------------------------------------------------------------
 
-    async def _converse(self, connection: ServerConnection) -> None:
+    async def _converse(self, connection: Guarded) -> None:
         followed: dict[str, _Followed] = {}
         replies: list[bytes] = []
         waiting_bytes = 0
+
+        def take(messages: Sequence[bytes]) -> Coroutine[Any, Any, None] | None:
+            nonlocal waiting_bytes
+            for message in messages:
+                replies.append(self._reply(message, followed))
+                waiting_bytes = len(replies[-1]) + (waiting_bytes if len(replies) > 1 else 0)
+            wanted.set()
+            if len(replies) < REPLIES_MAX and waiting_bytes < REPLIES_MAX_BYTES:
+                return None
+            taken.clear()
+            return _until(taken)
+
         self._clients[connection] = followed
         peer = connection.remote_address
         logger.info("client %s connected", peer)
@@ -173,13 +185,7 @@ class MlService:
                 return
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(_write(connection, replies, wanted, taken))
-                async for message in connection:
-                    replies.append(self._reply(message, followed))
-                    waiting_bytes = len(replies[-1]) + (waiting_bytes if len(replies) > 1 else 0)
-                    wanted.set()
-                    if len(replies) >= REPLIES_MAX or waiting_bytes >= REPLIES_MAX_BYTES:
-                        taken.clear()
-                        await taken.wait()
+                await connection.deliver(take)
                 writer.cancel()
         except* (ConnectionClosed, TimeoutError):
             pass  # it left, or was cut off, which is logged
@@ -360,6 +366,10 @@ async def _write(
             logger.warning("client %s doesn't read: disconnected", connection.remote_address)
             connection.transport.abort()
             raise
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 _READABLE = ("Access-Control-Allow-Origin", "*")

@@ -164,7 +164,7 @@ def checked_host(name: str) -> str:
             return name
     except ValueError:
         pass
-    raise ValueError(f"{excerpt(name)!r} is no name of a host")
+    raise ValueError(f"{excerpt(name)!r} is not a host name")
 
 
 def authority(host: str, port: int) -> str:

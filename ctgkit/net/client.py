@@ -147,7 +147,7 @@ def why_failed(error: Exception, url: str, timeout_s: float = OPEN_TIMEOUT_S) ->
         case ssl.SSLCertVerificationError():
             return f"its certificate isn't trusted: {excerpt(error.verify_message)}"
         case ssl.SSLError() if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
-            return "it speaks no TLS: use ws:// or http:// instead of wss:// or https://"
+            return "it does not use TLS: use ws:// or http:// instead of wss:// or https://"
         case TimeoutError() if not error.errno:
             return f"no answer within {timeout_s:g} s"
         case socket.gaierror():
@@ -158,14 +158,16 @@ def why_failed(error: Exception, url: str, timeout_s: float = OPEN_TIMEOUT_S) ->
     hung_up = isinstance(error, ConnectionResetError | BrokenPipeError | EOFError | InvalidMessage)
     if hung_up or numbers & {errno.ECONNRESET, errno.EPIPE}:
         if isinstance(error, InvalidMessage) and isinstance(error.__cause__, ValueError):
-            return "it answered, but not in HTTP"
+            return "its answer was not HTTP"
         if secure:
-            return "it hung up during the TLS handshake: if it speaks no TLS, use ws:// or http://"
+            return (
+                "it hung up during the TLS handshake: if it does not use TLS, use ws:// or http://"
+            )
         return "it hung up during the handshake: if it speaks TLS, use wss:// or https://"
     if numbers:
         return "; ".join(os.strerror(number) for number in sorted(numbers))
     if isinstance(error, InvalidHandshake):
-        return f"it is no WebSocket server: {excerpt(str(error))}"
+        return f"it is not a WebSocket server: {excerpt(str(error))}"
     return excerpt(str(error)) or type(error).__name__
 
 

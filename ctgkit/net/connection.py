@@ -55,24 +55,19 @@ class FairConnection(Connection):
     """Counts connections closed for what their peers did, under ``flood``."""
 
     _sink: Sink | None = None
-    _held: asyncio.Task[None] | None = None
-    """What the sink waits for."""
+    _held: asyncio.Task[None] | None = None  # what the sink waits for
     _rest: bytes = b""
     """Of a read: what isn't parsed yet, from `_rest_at` on."""
     _rest_at = 0
     _is_cut = False
     """Whether that is the beginning of a frame whose end hasn't come."""
-    _owed = 0
-    """Bytes that the library still has to get of a frame."""
+    _owed = 0  # bytes that the library still has to get of a frame
     _longest, _is_masked = 0, False
     """Of messages that may come: how long they are at most, and whether they are masked."""
     _head_tail = b""
-    _is_headed = False
-    """Whether the peer's request, or response, has ended."""
-    _turn: asyncio.Handle | None = None
-    """The next turn, when one is due."""
-    _reads = True
-    """Whether the transport reads."""
+    _is_headed = False  # whether the peer's request, or response, has ended
+    _turn: asyncio.Handle | None = None  # the next one, when one is due
+    _reads = True  # whether the transport does
     _flooded = False
     _large = False
     _idle_frames = 0
@@ -155,19 +150,29 @@ class FairConnection(Connection):
     def _takes_alone(self, data: bytes) -> bool:
         """Hand over a message that came alone, unless something is before it."""
         protocol = self.protocol
-        if self._rest or self._owed or self._held is not None or len(self.recv_messages.frames):
+        if self._rest or self._owed or self._held is not None or self.recv_messages.frames.queue:
             return False
         if protocol.state is not OPEN or protocol.extensions or protocol.debug:
             return False
         longest = self._longest or self._measured()
         message = only_message(data, masked=self._is_masked)
-        fits = message and self.message_min_bytes <= len(message) <= longest
-        if not message or not fits or protocol.current_size is not None:
+        if not message or not self.message_min_bytes <= len(message) <= longest:
             return False
-        self._hand_over([message], data[0])
+        if protocol.current_size is not None:
+            return False
+        self._give([message])
         if self._is_full():
             self._read_or_pause(has_more=False)
         return True
+
+    def _give(self, messages: list[bytes]) -> None:
+        """Give messages to the sink, and hold what it waits for."""
+        try:
+            pending = self._sink(messages) if self._sink else None
+        except Exception as error:
+            pending = _raised(error)
+        if pending is not None:
+            self._hold(pending)
 
     def _next_turn(self) -> None:
         if self._turn is None:
@@ -248,13 +253,13 @@ class FairConnection(Connection):
     def _room(self, most: int) -> int:
         """Return how many messages may come before those that wait are enough."""
         messages = self.recv_messages
-        if messages.high is None or (self._sink is not None and not len(messages.frames)):
+        if messages.high is None or (self._sink is not None and not messages.frames.queue):
             return most
         return min(most, max(1, messages.high + 1 - len(messages.frames)))
 
     def _hand_over(self, messages: list[bytes], first: int) -> None:
         """Pass whole messages on: to the sink, unless others wait that came before them."""
-        if self._sink is None or len(self.recv_messages.frames):
+        if self._sink is None or self.recv_messages.frames.queue:
             opcode = Opcode(first & 0x0F)
             for message in messages:
                 self.process_event(Frame(opcode, message))
@@ -262,12 +267,7 @@ class FairConnection(Connection):
             least = self.message_min_bytes
             if len(min(messages, key=len)) < least:
                 self._idle_frames += sum(len(message) < least for message in messages)
-            try:
-                pending = self._sink(messages)
-            except Exception as error:
-                pending = _raised(error)
-            if pending is not None:
-                self._hold(pending)
+            self._give(messages)
         self._account()
 
     def _end_of_slice(self, data: bytes, at: int) -> int:
@@ -354,7 +354,7 @@ class FairConnection(Connection):
         frames, self._idle_frames = self._idle_frames, 0
         if budget.spend(frames, self.loop.time()) and not self._flooded:
             self._flooded = True
-            self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many frames that say nothing")
+            self.protocol.fail(CloseCode.POLICY_VIOLATION, "too many empty frames")
             self._answer()
             self.loop.call_later(FLOODER_CLOSES_S, self.transport.abort)
             if self.closings is not None:

@@ -33,7 +33,7 @@ class Asked:
 
     method: str
     path: str
-    """As it was sent; escapes aren't undone, so an escaped path is none of ours."""
+    """As it was sent; escapes aren't undone, so an escaped path is not one of ours."""
     query: Mapping[str, list[str]]
     target: str
     """Path and query, as sent."""

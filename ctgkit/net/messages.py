@@ -35,7 +35,7 @@ def whole_messages(
     most, most_bytes : int
         After so many messages, or so many bytes, it is enough.
     longest : int
-        Length above which a message is none of ours.
+        Length above which a message is not one of ours.
     """
     messages: list[bytes] = []
     size, first, enough = len(data), data[at], at + most_bytes

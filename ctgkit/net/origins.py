@@ -79,11 +79,11 @@ class Rules:
         """Return the refusal of a request that a foreign page makes, None for all others."""
         given = asked.header("Host")
         if len(given) != 1:
-            return problem(400, "one Host header is required", f"{len(given)} Host headers came")
+            return problem(400, "one Host header is required", f"{len(given)} were sent")
         try:
             name, port = split_authority(given[0])
         except ValueError:
-            return problem(403, "host not allowed", f"Host {excerpt(given[0])!r} is no host name")
+            return problem(403, "host not allowed", f"{excerpt(given[0])!r} is not a host name")
         if not self._admits(name, asked.local_host):
             return problem(403, "host not allowed", self._why_host(name, asked.local_host))
         asking = asked.header("Origin")
@@ -94,7 +94,7 @@ class Rules:
                 return problem(403, "origin not allowed", why)
         sites = set(asked.header("Sec-Fetch-Site"))
         if not asking and not sites <= _OWN_SITE and self.acts(asked):
-            why = f"Sec-Fetch-Site is {excerpt(', '.join(sorted(sites)))!r}: a foreign page asks"
+            why = f"Sec-Fetch-Site is {excerpt(', '.join(sorted(sites)))!r}: another site's page"
             return problem(403, "not allowed from another site's page", why)
         return None
 
@@ -108,7 +108,7 @@ class Rules:
     def _why_host(self, name: str, local_host: str) -> str:
         known = ["localhost", plain_host(local_host), *sorted(self.hosts or ())]
         advice = f"; --allow-host {name} lets it in" if self.options else ""
-        return f"Host {excerpt(name)!r} is none of {', '.join(dict.fromkeys(known))}{advice}"
+        return f"Host {excerpt(name)!r} is not one of {', '.join(dict.fromkeys(known))}{advice}"
 
     def _why_origin(self, text: str, host: str, port: int | None, secure: bool) -> str:
         """Return why a page may not talk to us, "" if it may: ours, a developer's, a named one."""

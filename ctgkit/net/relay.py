@@ -198,7 +198,7 @@ class Relay(Generic[C, S]):
                 for name in parse_subprotocol(value)
             ]
         except InvalidHeaderFormat:
-            return problem(400, "Sec-WebSocket-Protocol is no list of names")
+            return problem(400, "Sec-WebSocket-Protocol is not a list of names")
         client = cast(S, connection)
         assert connection.request is not None
         visit = Visit(asked.target, list(connection.request.headers.raw_items()), offered)

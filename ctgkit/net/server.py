@@ -84,17 +84,18 @@ class Guarded(BoundedConnection):
         """``HOST:PORT`` of the peer."""
         return authority(str(self._remote[0]), int(self._remote[1])) if self._remote[1] else "gone"
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came; answer a TLS client in words instead of waiting for its request."""
+    def _parse(self, data: bytes) -> int:
+        """Parse what came; answer a TLS client in words instead of waiting for its request."""
         if self.request is None and data.startswith(_TLS_HANDSHAKE):
             Seldom.of(self.server).log(
                 logging.WARNING, "tls", "peer=%s speaks TLS (wss:// or https://), this port"
                 " doesn't: use ws:// or http://", self.peer,
             )  # fmt: skip
+            self._flooded = True
             self.transport.write(_NO_TLS)
             self.transport.close()
-            return
-        super().data_received(data)
+            return 0
+        return super()._parse(data)
 
 
 Answers = Callable[[Any, Asked], Awaitable[Answer | Response | None] | Answer | Response | None]
@@ -176,7 +177,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
                 if len(wanted) == 1 or problem.errno not in missing:
                     raise
         if not bound:
-            raise OSError("no loopback address is there")
+            raise OSError("there is no loopback address")
     except (OSError, ValueError, OverflowError) as problem:
         for sock in bound:
             sock.close()
@@ -189,16 +190,16 @@ def why_not_bound(problem: Exception) -> str:
     """Return in a few words why an address cannot be listened at."""
     if isinstance(problem, OSError) and (problem.errno or 0) > 0:
         if problem.errno == errno.EADDRINUSE:
-            return "the port is in use already"
+            return "the port is already in use"
         return os.strerror(problem.errno or 0)  # asyncio's own text repeats the address
     return getattr(problem, "strerror", None) or str(problem)
 
 
 def _bind(host: str, port: int) -> socket.socket:
     if not 0 <= port <= PORT_MAX:
-        raise ValueError("there is no such port")
+        raise ValueError("invalid port")
     if "\0" in host:
-        raise ValueError("there is no such host")
+        raise ValueError("no such host")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

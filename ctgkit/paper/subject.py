@@ -165,7 +165,7 @@ def _recording(path: Path, rows: list[_Row]) -> Recording:
     last_s = 0.0
     for row in rows:
         if row.sec_from_start < last_s - REORDER_S:
-            reason = f"time falls back from {last_s:g} s to {row.sec_from_start:g} s"
+            reason = f"time goes back from {last_s:g} s to {row.sec_from_start:g} s"
             raise RecordingError(str(path), 0, f"{reason}: the sensor started twice")
         last_s = max(last_s, row.sec_from_start)
     values = [(r.sec_from_start, r.bpm or None, r.uterus, r.spasms) for r in rows]
@@ -196,7 +196,7 @@ def read_findings(path: Path, sensor: str = "") -> Findings:
     Raises
     ------
     RecordingError
-        When it is none of these, or an event is wrong; naming the line.
+        When it is not one of these, or an event is wrong; naming the line.
     """
     try:
         text = path.read_text("utf-8")

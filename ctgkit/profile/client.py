@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from ctgkit.errors import ConfigError, CtgkitError, Unreachable, WireError
+from ctgkit.errors import ConfigError, CtgkitError
 from ctgkit.profile.batches import batches, beside
-from ctgkit.profile.links import HttpLink, Refused, SocketLinks, Tally, http_client
-from ctgkit.profile.model import Setup
+from ctgkit.profile.connected import connected
+from ctgkit.profile.links import Refused, Tally, http_client
 from ctgkit.profile.render import Renderer
-from ctgkit.profile.reply import pointed, read_document
 from ctgkit.profile.session import Outgoing, Session
+from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.source import Source
 
 if TYPE_CHECKING:
@@ -131,12 +131,13 @@ async def run_profile(settings: ProfileSettings) -> Summary:
         When the profile turns out to be wrong at a sample.
     """
     renderer, loop = settings.renderer, asyncio.get_running_loop()
-    web = settings.write is None and renderer.profile.url.startswith("http")
-    summary, tally = Summary(sensors=len(settings.sensor_ids), accepted=0 if web else None), Tally()
+    profile, piped = renderer.profile, settings.write is not None
+    accepted = 0 if profile.is_web and not piped else None
+    summary, tally = Summary(sensors=len(settings.sensor_ids), accepted=accepted), Tally()
     began_s = loop.time()
     async with AsyncExitStack() as stack:
         client = None
-        if web or (renderer.profile.setup and settings.write is None):
+        if profile.needs_http and not piped:
             client = await stack.enter_async_context(http_client())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         players = {
@@ -168,53 +169,22 @@ async def _play(
 ) -> None:
     sensor_id, renderer = settings.sensor_ids[number], settings.renderer
     session = Session(sensor_id, settings.start_epoch_s, dict(settings.secrets))
-    timeouts = settings.connect_timeout_s, renderer.profile.timeout_s
-    http = HttpLink(client, session, tally, *timeouts) if client else None
     try:
         async with AsyncExitStack() as stack:
             link: _Link
             if settings.write is not None:
                 link = _Pipe(settings.write)
-            elif http is not None and summary.accepted is not None:
-                link = http
             else:
-                links = SocketLinks(session, tally, settings.connect_timeout_s)
-                link = await stack.enter_async_context(links)
-            if http is not None:
-                await prepare(renderer, session, http)
+                timeout_s = settings.connect_timeout_s
+                link = await stack.enter_async_context(
+                    connected(renderer, session, tally, client, timeout_s)
+                )
             await _send_all(settings, number, session, link, tally, summary)
     except ConfigError:
         raise
     except CtgkitError as error:
         summary.failures.append(str(error))
         log.warning("sensor %s gave up: %s", sensor_id, error)
-
-
-async def prepare(renderer: Renderer, session: Session, http: HttpLink) -> None:
-    """Make the setup requests, and put what they capture into the session.
-
-    Raises
-    ------
-    Refused, Unreachable
-        When one of them fails, or its answer lacks what is to be captured.
-    """
-    for setup, request in renderer.setup(session):
-        try:
-            answer = await http.send(request)
-        except Refused as refusal:
-            raise Unreachable(setup.url, f"setup: {refusal}") from None
-        session.captured |= _captured(setup, answer, session)
-
-
-def _captured(setup: Setup, answer: bytes, session: Session) -> dict[str, Any]:
-    try:
-        document = read_document(answer) if setup.capture else None
-        return {name: pointed(document, pointer) for name, pointer in setup.capture.items()}
-    except WireError as error:
-        said = session.shown(answer)
-        raise Unreachable(setup.url, f"setup: the answer {error.reason}: {said}") from None
-    except LookupError as error:
-        raise Unreachable(setup.url, f"setup: {error.args[0]} in the answer") from None
 
 
 async def _send_all(
@@ -228,7 +198,7 @@ async def _send_all(
     renderer, loop = settings.renderer, asyncio.get_running_loop()
     source = settings.make_source(number)
     zero_s: float | None = None
-    first_s = 0.0
+    first_s, sent = 0.0, 0
     for batch in batches(source, renderer.profile, session.sensor_id, settings.duration_s):
         if zero_s is None:
             zero_s, first_s = loop.time(), batch[0].sec_from_start
@@ -250,6 +220,9 @@ async def _send_all(
                     summary.accepted += 1
             summary.messages += 1
         summary.samples += len(batch)
+        sent += len(batch)
+    if isinstance(source, Sensor):
+        source.seek(sent)  # it was read ahead; its truth ends with what was sent
 
 
 def summary_text(summary: Summary, name: str) -> str:

@@ -94,7 +94,7 @@ def lint(options: LintOptions) -> None:
     first = _first_messages(renderer, scenario, 0, SHOWN + len(renderer.profile.setup))
     messages = [one for one in first if one.samples]
     if not messages:
-        raise ConfigError(options.name, f"makes no message of the first samples of {scenario}")
+        raise ConfigError(options.name, f"produces no message from the first samples of {scenario}")
     click.echo(f"{options.name}: ok; {_target(messages[0])}, per {renderer.profile.per}")
     if renderer.names_second:
         said = "{fhr2} is a gap unless the scenario has a second fetus, as twins has"

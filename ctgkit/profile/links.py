@@ -179,7 +179,7 @@ class HttpLink:
             kind = type(error).__name__  # its text quotes what was to be sent
             raise Refused("cannot be sent", f"{to}: {kind}") from None
         except httpx.RemoteProtocolError:
-            raise Unreachable(to, "it hung up, or answered not in HTTP") from None
+            raise Unreachable(to, "it hung up, or did not answer in HTTP") from None
         except httpx.HTTPError as error:
             raise Unreachable(to, why_failed(_root(error), outgoing.url)) from None
 

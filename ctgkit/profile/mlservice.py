@@ -32,7 +32,7 @@ from ctgkit.net.frames import send_texts
 from ctgkit.net.http import Answer, Asked, problem
 from ctgkit.net.origins import Rules
 from ctgkit.net.server import OpenServer, listen, open_server
-from ctgkit.profile.client import prepare
+from ctgkit.profile.connected import prepare
 from ctgkit.profile.links import HttpLink, Refused, Tally, http_client, shown_url
 from ctgkit.profile.render import Renderer
 from ctgkit.profile.reply import read_reply
@@ -124,7 +124,7 @@ class HttpMlService:
         for wanted, given in (
             ("reply: says where the probability is", self._profile.reply is not None),
             ('per: is "batch"', self._profile.per == "batch"),
-            ("url: begins with http:// or https://", self._profile.url.startswith("http")),
+            ("url: begins with http:// or https://", self._profile.is_web),
         ):
             if not given:
                 reason = f"of a profile for an ML service {wanted}"

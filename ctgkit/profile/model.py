@@ -137,6 +137,16 @@ class Profile(Part, frozen=True, kw_only=True):
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
     """How long a request may take, seconds. Chosen: slow ML services take seconds."""
 
+    @property
+    def is_web(self) -> bool:
+        """Whether messages are HTTP requests, rather than sent over WebSockets."""
+        return self.url.startswith("http")
+
+    @property
+    def needs_http(self) -> bool:
+        """Whether anything goes over HTTP: the messages, or a setup request."""
+        return self.is_web or bool(self.setup)
+
 
 def parse_profile(text: str, where: str) -> Profile:
     """Read a profile.
@@ -204,7 +214,7 @@ def problems(profile: Profile) -> list[str]:
     for n, one in enumerate(profile.setup):
         found += _url_problems(f"setup[{n}].url", one.url, ("http", "https"))
         found += [
-            f"setup[{n}].capture.{name}: {pointer!r} is no JSON pointer: it begins with /"
+            f"setup[{n}].capture.{name}: {pointer!r} is not a JSON pointer: it must begin with /"
             for name, pointer in one.capture.items()
             if pointer and not pointer.startswith("/")
         ]
@@ -221,10 +231,10 @@ def problems(profile: Profile) -> list[str]:
         found.append(f"exactly one of body, text and files is needed, not {shapes or 'none'}")
     if profile.files and profile.per != "batch":
         found.append('files: an upload needs per = "batch"')
-    if profile.files and not profile.url.startswith("http"):
+    if profile.files and not profile.is_web:
         found.append("files: an upload needs a url with http:// or https://")
     if profile.text is not None and profile.per == "batch":
-        found.append('text: one line has no place for a batch; per = "sample" or "channel"')
+        found.append('text: a line cannot hold a batch; use per = "sample" or "channel"')
     found += [
         f"channel.{name}: unknown channel; known are {', '.join(CHANNELS)}"
         for name in profile.channel
@@ -239,13 +249,13 @@ def problems(profile: Profile) -> list[str]:
     headers += [(f"setup[{n}].headers", one.headers) for n, one in enumerate(profile.setup)]
     for place, table in headers:
         found += [
-            f"{place}.{name}: a secret has no place in a profile; name it in [secrets] and write"
+            f"{place}.{name}: secrets do not belong in a profile; name it in [secrets], write"
             ' "{secret.NAME}"'
             for name, value in table.items()
             if any(word in name.lower() for word in SECRET_HEADERS) and "{" not in value
         ]
         found += [
-            f"{place}.{name}: is no name of a header that can be set"
+            f"{place}.{name}: not a header that can be set"
             for name in table
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_|~-]+", name) or name.lower() in OWN_HEADERS
         ]
@@ -258,9 +268,9 @@ def _url_problems(place: str, url: str, schemes: tuple[str, ...]) -> list[str]:
     scheme, host, _ = _split(url)
     if scheme not in schemes or not host:
         kinds = " ".join(f"{name}://" for name in schemes)
-        return [f"{place}: {excerpt(url)!r} is no address that begins with one of {kinds}"]
+        return [f"{place}: {excerpt(url)!r} is not an address that begins with one of {kinds}"]
     if "@" in host:
-        return [f"{place}: a password has no place in an address; [secrets] and a header do it"]
+        return [f"{place}: an address must not contain a password; use [secrets] and a header"]
     if "{" in host:
         return [f"{place}: host and port cannot be variables; --url moves a profile"]
     return []
@@ -277,7 +287,7 @@ def _reply_problems(reply: Reply) -> list[str]:
         pointers |= {"reply.event.start": event.start, "reply.event.end": event.end}
         pointers["reply.event.kind"] = "" if event.kind.startswith("=") else event.kind
     found = [
-        f"{place}: {pointer!r} is no JSON pointer: it begins with /"
+        f"{place}: {pointer!r} is not a JSON pointer: it must begin with /"
         for place, pointer in pointers.items()
         if pointer and not pointer.startswith("/")
     ]
@@ -290,7 +300,7 @@ def _reply_problems(reply: Reply) -> list[str]:
             found.append('reply.event.kind: a pointer, or "=KIND", is needed')
         ours = [*event.kinds.values(), *([event.kind[1:]] if event.kind.startswith("=") else [])]
         found += [
-            f"reply.event: {word!r} is none of {', '.join(EVENT_KINDS)}"
+            f"reply.event: {word!r} is not one of {', '.join(EVENT_KINDS)}"
             for word in ours
             if word not in EVENT_KINDS
         ]

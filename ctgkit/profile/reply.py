@@ -108,15 +108,15 @@ def _probability(document: Any, rule: Reply) -> float:
     if rule.probability:
         value = pointed(document, rule.probability)
         if not _is_number(value):
-            raise WireError("type", rule.probability, f"{excerpt(repr(value))} is no number")
+            raise WireError("type", rule.probability, f"{excerpt(repr(value))} is not a number")
         p = float(value) / rule.scale
         if not 0 <= p <= 1:
-            raise WireError("range", rule.probability, f"{p:g} is no probability in [0, 1]")
+            raise WireError("range", rule.probability, f"{p:g} is not a probability from 0 to 1")
         return p
     level = pointed(document, rule.level)
     if not isinstance(level, str | int) or str(level) not in rule.levels:
         known = ", ".join(rule.levels)
-        raise WireError("type", rule.level, f"{excerpt(repr(level))} is none of {known}")
+        raise WireError("type", rule.level, f"{excerpt(repr(level))} is not one of {known}")
     return rule.levels[str(level)]
 
 
@@ -132,7 +132,7 @@ def _alerts(value: Any) -> list[str]:
 
 def _events(value: Any, shape: EventShape | None, window_s: float) -> tuple[dict[str, Any], ...]:
     if not isinstance(value, list) or shape is None:
-        raise WireError("type", "events", f"{excerpt(repr(value))} is no list")
+        raise WireError("type", "events", f"{excerpt(repr(value))} is not a list")
     origin_s = window_s if shape.origin == "window" else 0.0
     found = []
     for item in value[:EVENTS_MAX]:

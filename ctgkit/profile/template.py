@@ -113,7 +113,7 @@ def compile_text(text: str, variables: Variables, where: str) -> Getter:
             if conversion:
                 raise TemplateError(f"{where}: {{{name}!{conversion}}} is not supported")
             if name.endswith("[]"):
-                raise TemplateError(f"{where}: {{{name}}} has to stand alone, outside a text")
+                raise TemplateError(f"{where}: {{{name}}} must stand alone, not inside text")
             parts.append((_scalar(name, variables, where), spec or "", name))
     if all(isinstance(part, str) for part in parts):
         whole = "".join(part for part in parts if isinstance(part, str))

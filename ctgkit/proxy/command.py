@@ -133,7 +133,7 @@ class _Lines:
                 self._file.write(line.encode() + b"\n")
             except OSError as error:
                 self._failure = error
-                log.error("can no longer write faults to %s: %s", self._path, error.strerror)
+                log.error("cannot write faults to %s: %s", self._path, error.strerror)
 
     def close(self) -> None:
         """Close the file; raise CtgkitError when it isn't whole."""

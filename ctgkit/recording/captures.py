@@ -62,7 +62,7 @@ def open_recording(
             return CaptureReader(path, max_bytes=max_bytes)
         except RecordingError:
             reason = (
-                f"{error.reason}, and it holds no samples or results; `ctgkit record` makes one"
+                f"{error.reason}, and it contains no samples or results; `ctgkit record` makes one"
             )
             raise RecordingError(str(path), 1, reason) from error
 
@@ -89,7 +89,7 @@ class CaptureReader:
     Raises
     ------
     RecordingError
-        When no message in it is a sample or a result.
+        When it contains no samples or results.
     """
 
     def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
@@ -105,7 +105,7 @@ class CaptureReader:
         start = exam.get("start_time") if isinstance(exam, dict) else None
         self._started = start if isinstance(start, str) else ""
         if next(iter(self._messages()), None) is None:
-            raise RecordingError(str(path), 0, "no message in it is a sample or a result")
+            raise RecordingError(str(path), 0, "it contains no samples or results")
 
     def __iter__(self) -> Iterator[Line]:
         self.bad = 0

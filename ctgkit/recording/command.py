@@ -77,7 +77,7 @@ def record(options: RecordOptions) -> int:
     into the same file. Exit code 1 if nothing was recorded, 3 if the stream was never reached.
     """
     if len(options.listen) != len(options.targets):
-        raise click.UsageError("--listen and --to come in pairs")
+        raise click.UsageError("each --listen needs a --to")
     from ctgkit.net import eventloop
     from ctgkit.net.addresses import websocket_url
     from ctgkit.recording.journal import SUFFIXES

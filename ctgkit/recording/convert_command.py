@@ -55,7 +55,7 @@ def convert(options: ConvertOptions) -> None:
     if target.is_file() and not options.force:
         raise RecordingError(str(target), 0, "exists already; --force replaces it")
     if isinstance(source, Path) and target.exists() and source.exists() and target.samefile(source):
-        raise RecordingError(str(target), 0, "is the file that is read")
+        raise RecordingError(str(target), 0, "is the input file")
     converted: list[dict[str, Any]] = []
 
     def passing() -> Iterator[Recording]:
@@ -81,4 +81,4 @@ def convert(options: ConvertOptions) -> None:
             err=to_stdout,
         )
     for note in notes:
-        click.echo(f"{target.name} cannot hold: {note}", err=True)
+        click.echo(f"not kept in {target.name}: {note}", err=True)

@@ -26,7 +26,7 @@ def _encoding(text: str) -> str:
     try:
         "".encode(text or "utf-8")
     except (LookupError, ValueError):
-        raise ValueError(f"{excerpt(text)!r} is no encoding of text that Python knows") from None
+        raise ValueError(f"{excerpt(text)!r} is not a text encoding that Python knows") from None
     return text
 
 

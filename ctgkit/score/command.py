@@ -35,7 +35,7 @@ def _least_f1(text: str) -> tuple[str, float]:
     """Return the kind, empty for all, and its least F1."""
     kind, _, share = text.rpartition("=")
     if kind and kind not in F1_NAMES:
-        raise ValueError(f"{kind[:80]!r} is none of {', '.join(F1_NAMES)}")
+        raise ValueError(f"{kind[:80]!r} is not one of {', '.join(F1_NAMES)}")
     try:
         least = number_of(share)
     except ValueError:

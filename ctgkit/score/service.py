@@ -294,7 +294,7 @@ class _Talk:
         Raises
         ------
         Unreachable
-            When it says nothing for too long.
+            When it wrote nothing for too long.
         """
         timeout_s = self._settings.timeout_s
         while not condition():

@@ -53,7 +53,7 @@ class Truth:
 
     name: str
     kinds: tuple[Kind, ...]
-    """Of what it speaks; about other kinds it says nothing."""
+    """Of what it speaks; about other kinds it wrote nothing."""
     events: tuple[Event, ...]
     """What has to be found, by onset."""
     spared: tuple[Event, ...] = ()

@@ -103,11 +103,9 @@ class SensorClient:
         self.outbox = Outbox(settings.window)
         self.feed = Feed(
             settings.make_source(number),
-            sensor_id=entry.id,
-            first_seq=first_seq,
-            speed=settings.speed,
-            duration_s=settings.duration_s,
-        )
+            sensor_id=entry.id, first_seq=first_seq, speed=settings.speed,
+            duration_s=settings.duration_s, mother=settings.mother,
+        )  # fmt: skip
         self.bad_line: BadLine | None = None
         """None when there are no faults."""
         self.connects = 0

@@ -139,6 +139,13 @@ class SensorOptions(ReadingOptions):
         default=None,
         show_default="0, or made from --sensor-id",
     )
+    mother: bool = option(
+        "--mother",
+        is_flag=True,
+        section="Signal",
+        help="Send the mother's heart rate too, as BPMMother beside BPMChild: a member that"
+        " backends ignore unless they know it (PROTOCOL.md, S-4.2).",
+    )
     truth: Path | None = option(
         "--truth",
         type=OutFile(**JSON_LINES),
@@ -195,7 +202,7 @@ def sensor(options: SensorOptions) -> int:
     only a part, was accepted.
     """
     if options.recording is not None and options.truth is not None:
-        raise click.UsageError("--truth is for scenarios: nobody knows a recording's")
+        raise click.UsageError("--truth is for scenarios: the truth of a recording is unknown")
     if options.profile is not None:
         from ctgkit.sensor.foreign import play_profile
 
@@ -204,6 +211,8 @@ def sensor(options: SensorOptions) -> int:
         return play_profile(options, options.url if given else None)
     if options.stdout:
         raise click.UsageError("--stdout needs --profile")
+    if options.mother and options.recording is not None:
+        raise click.UsageError("--mother needs a scenario: recordings play without her heart rate")
     return _play(options)
 
 
@@ -244,6 +253,7 @@ def _play(options: SensorOptions) -> int:
             first_seq=int(datetime.now(UTC).timestamp() * 1_000_000),
             speed=options.speed,
             duration_s=options.duration,
+            mother=options.mother,
             ramp_s=options.ramp,
             connect_timeout_s=options.connect_timeout,
             seed=options.chosen_seed,

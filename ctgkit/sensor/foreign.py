@@ -106,6 +106,7 @@ def _refuse_foreign(options: "SensorOptions") -> None:
         "--control": options.control,
         "--ramp": options.ramp,
         "--token-file": options.token_file,
+        "--mother": options.mother,
     }
     for name, value in given.items():
         if value:

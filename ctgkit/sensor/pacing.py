@@ -5,7 +5,9 @@ This module performs no I/O and reads no clock: times come in as seconds of a mo
 
 import math
 
-from ctgkit.samples import Sample
+import msgspec
+
+from ctgkit.samples import Sample, SampleAndMother
 from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.source import Source
 
@@ -32,12 +34,16 @@ class Feed:
         Data seconds per second, > 0; ``inf`` makes everything due at once.
     duration_s : float
         Length to play, seconds of data time; ``inf`` for all there is.
+    mother : bool
+        Whether the samples of a simulated sensor tell the mother's heart rate.
     """
 
     def __init__(
-        self, source: Source, *, sensor_id: str, first_seq: int, speed: float, duration_s: float
-    ) -> None:
+        self, source: Source, *, sensor_id: str, first_seq: int, speed: float, duration_s: float,
+        mother: bool = False,
+    ) -> None:  # fmt: skip
         self._source = source
+        self._mother = mother
         self._sensor_id = sensor_id
         self.next_seq = first_seq
         """The number that follows on every sample read so far."""
@@ -119,10 +125,19 @@ class Feed:
                 self._refill()
         return due
 
+    def _mother_bpm(self) -> list[float] | None:
+        """Return her heart rate at the next samples, in whole beats/min, as monitors show it."""
+        if not self._mother or not isinstance(self._source, Sensor):
+            return None
+        truth = self._source.render(self._source.position, CHUNK_SAMPLES).truth
+        beats: list[float] = truth.mother_bpm.round().tolist()
+        return beats
+
     def _refill(self) -> None:
         if self._source_ended:
             return
         sensor_id, seq = self._sensor_id, self.next_seq
+        beats = self._mother_bpm()
         chunk = self._source.read(CHUNK_SAMPLES)
         self._ready = [
             Sample(
@@ -137,6 +152,11 @@ class Feed:
                 zip(*(channel.tolist() for channel in chunk), strict=True)
             )
         ]
+        if beats is not None:
+            self._ready = [
+                SampleAndMother(**msgspec.structs.asdict(sample), mother_bpm=bpm)
+                for sample, bpm in zip(self._ready, beats, strict=True)
+            ]
         self._at = 0
         self._source_ended = len(self._ready) < CHUNK_SAMPLES
         if self._first_sec is None and self._ready:

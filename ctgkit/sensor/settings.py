@@ -28,6 +28,8 @@ class FleetSettings:
     examination: the wall clock's microseconds serve, no sensor counts faster."""
     speed: float = 1.0
     """Data seconds per second, > 0; ``inf`` for as fast as the backend takes it."""
+    mother: bool = False
+    """Whether the mother's heart rate is sent, where the source knows it."""
     duration_s: float = math.inf
     """Length to play, seconds of data time."""
     ramp_s: float = 0.0

@@ -39,6 +39,7 @@ from ctgkit.config import (
     FILE_NAME,
     Config,
     default_credentials,
+    demand_real_credentials,
     new_sensors,
     state_dir,
     write_config,
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
 DATABASE_NAME = "ctgkit.db"
 GC_THRESHOLDS = (10_000, 20, 20)
 """Instead of 700, 10, 10: a full group is 8,000 rows that wait, and none of them is a cycle."""
-TOKEN_MIN_CHARS = 16
-"""Shortest token beyond loopback. Chosen: 96 bits in the alphabet that `ctgkit init` uses."""
 SECURITY = "Who may connect"
 LIMITS = "Storage and limits"
 
@@ -77,13 +76,13 @@ def _origin(text: str) -> str:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", text):
-        raise ValueError(f"{text[:80]!r} is no name of a host")
+        raise ValueError(f"{text[:80]!r} is not a host name")
     return text.lower()
 
 
 def _node(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", text):
-        raise ValueError(f"{text[:80]!r} is no name of a node: letters, digits, . _ : -")
+        raise ValueError(f"{text[:80]!r} is not a node name: letters, digits, . _ : -")
     return text
 
 
@@ -192,6 +191,14 @@ class ServeOptions:
         section=LIMITS,
         help="Delete examinations that ended more than N days ago; 0 keeps all.",
     )
+    pack_after: float = option(
+        "--pack-after",
+        type=number("N", 0, 36_500),
+        default=0.0,
+        section=LIMITS,
+        help="Compress examinations that ended more than N days ago (SQLite only): `ctgkit` reads"
+        " them as before, SQL on the table ctg no longer does; 0: never.",
+    )
     bus: str | None = option(
         "--bus",
         type=BusAddress(),
@@ -277,6 +284,8 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
 
     tls = _tls(options.tls_cert, options.tls_key)
     database = options.store or default_database(config)
+    if options.pack_after and isinstance(database, Dsn):
+        raise click.UsageError("--pack-after is for SQLite: PostgreSQL stores rows as they are")
     if not config.sensors and isinstance(database, Dsn):  # other nodes wouldn't know made ones
         click.echo("sensors: those of the database (`ctgkit sensors add`)", err=True)
     elif not config.sensors:
@@ -287,7 +296,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
     exposed = not is_loopback(host)
     asks_viewers = exposed and not options.public_viewers
     if exposed:
-        _demand_real_credentials(config, host, viewers=asks_viewers)
+        demand_real_credentials(config, host, viewers=asks_viewers)
     if exposed and tls is None:
         click.echo(f"on {host} without --tls-cert: tokens and data travel unencrypted", err=True)
     return BackendSettings(
@@ -303,6 +312,7 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
         durability=options.durability,
         node=options.node,
         keep_days=options.keep_days,
+        pack_days=options.pack_after,
         bus=options.bus,
         keep_results=options.keep_results,
         hosts=frozenset(options.allow_host),
@@ -317,20 +327,6 @@ def _settings(config: Config, options: ServeOptions) -> "BackendSettings":
 
 def _ml_url(url: str) -> str:
     return url if url.startswith("http") else websocket_url(url, "")
-
-
-def _demand_real_credentials(config: Config, host: str, *, viewers: bool) -> None:
-    """Refuse to serve a network with tokens that somebody could guess."""
-    tokens = {f"token of sensor {s.id}": s.token for s in config.sensors if s.token}
-    if viewers:
-        tokens["viewer_token"] = config.viewer_token or ""
-    for name, token in tokens.items():
-        if len(token) < TOKEN_MIN_CHARS or len(set(token)) < TOKEN_MIN_CHARS // 2:
-            what = "is missing" if not token else "is too easy to guess"
-            hint = f"`ctgkit init` makes good ones, {TOKEN_MIN_CHARS} characters are the least"
-            if name == "viewer_token":
-                hint += "; --public-viewers needs none"
-            raise ConfigError(str(config.path), f"{name} {what}, to serve on {host}: {hint}")
 
 
 def _tls(certificate: Path | None, key: Path | None) -> Any:

@@ -1,4 +1,4 @@
-"""``ctgkit store migrate|copy|check`` and ``ctgkit nodes list``: databases as a whole."""
+"""``ctgkit store migrate|pack|copy|check`` and ``ctgkit nodes list``: databases as a whole."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: ctgkit store copy sqlite:///ctg.db postgresql://db/ctg")
 def store() -> None:
-    """Create, copy and compare databases."""
+    """Create, compress, copy and compare databases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,32 @@ async def _migrate(dsn: Dsn) -> tuple[int, int]:
         raise Unreachable(str(dsn), str(error)) from error
     finally:
         await link.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackOptions:
+    """Options of `ctgkit store pack`."""
+
+    store: Path | Dsn | None = store_option(STORE_HELP)
+
+
+@command(PackOptions, parent=store, example="ctgkit store pack --store sqlite:///ctg.db")
+def pack(options: PackOptions) -> None:
+    """Compress all examinations that are over, and shrink the file.
+
+    Every command and the live page read them as before; SQL finds no rows of theirs in the tables
+    ctg and predictions any more, and their number of samples in examinations.packed. A copy
+    (`ctgkit store copy`) has rows again. No backend may use the database meanwhile; `ctgkit serve
+    --pack-after N` does the same while it runs. SQLite only.
+    """
+    path = database_of(current_config(), options.store)
+    if isinstance(path, Dsn):
+        raise click.UsageError("store pack is for SQLite: PostgreSQL stores rows as they are")
+    from ctgkit.server.store.sqlite_side import pack_file
+
+    with progress("packing", "samples") as advance:
+        before, after = pack_file(path, advance)
+    click.echo(f"{path}: {before} bytes before, {after} after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

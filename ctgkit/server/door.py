@@ -206,7 +206,7 @@ class Gate:
             return problem(401, "unknown sensor or wrong token", why)
         streams = asked.header(STREAM_HEADER)
         if streams and not (len(streams) == 1 and is_stream_id(streams[0])):
-            return problem(400, f"{STREAM_HEADER} is no stream id: letters, digits, -, _ and .")
+            return problem(400, f"{STREAM_HEADER} is not a stream id: letters, digits, -, _ and .")
         return SensorEnters(sensor_id, streams[0] if streams else None)
 
     def _viewer(self, asked: Asked) -> Route:

@@ -295,7 +295,7 @@ ENDPOINTS: Final = (
     ),
 )  # fmt: skip
 REFUSALS: Final = {
-    400: "The request is no request in origin form.",
+    400: "The request target is not in origin form.",
     403: "Its Host or Origin is not allowed (S-2).",
     405: "Another method.",
 }

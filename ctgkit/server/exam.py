@@ -63,7 +63,7 @@ def _examination_id(text: str) -> int:
         return LAST
     found = whole_of(text)
     if not 1 <= found < 2**63:
-        raise ValueError(f"{excerpt(text)!r} is no number of an examination")
+        raise ValueError(f"{excerpt(text)!r} is not an examination number")
     return found
 
 
@@ -218,7 +218,7 @@ def export(options: ExportOptions) -> None:
             from ctgkit.recording import write_recordings
 
             for note in write_recordings(_recordings(reader, row), out):
-                click.echo(f"{out.name} cannot hold: {note}", err=True)
+                click.echo(f"not kept in {out.name}: {note}", err=True)
             return
         kind = kind or (out.suffix.removeprefix(".") if out else "csv")
         del row["by_sensor"]  # its samples tell
@@ -268,7 +268,7 @@ def _remove(path: Path | Dsn, rows: list[dict[str, Any]], *, ask: bool) -> int:
     what = f"{len(rows)} examinations with {samples} samples from {path}"
     if rows and ask:
         if not sys.stdin.isatty():
-            raise click.UsageError("--yes is needed where nobody can be asked; nothing was deleted")
+            raise click.UsageError("nothing was deleted: not in a terminal, --yes is needed")
         if not click.confirm(f"Delete {what}?", err=True):
             return 1
     removed = 0
@@ -284,7 +284,7 @@ def _find(reader: "AnyReader", path: Path | Dsn, examination_id: int) -> dict[st
         examination_id = max((row["id"] for row in reader.examinations()), default=LAST)
     row = reader.examination(examination_id)
     if row is None:
-        raise CtgkitError(f"{path}: there is no examination {examination_id}")
+        raise CtgkitError(f"{path}: no examination {examination_id}")
     return row
 
 

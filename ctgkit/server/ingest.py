@@ -43,7 +43,7 @@ the queue, some 10 ms of writing, four minutes of a usual sensor."""
 REPLIES_WAIT_S = 2.0
 """How long a sensor that doesn't read its error replies isn't read either, seconds; after that they
 are dropped, and counted, until it reads again: it may be one that sends first and then reads."""
-GROUPED_ACK_S, GROUPED_ACK_MAX = 0.7, 64
+GROUPED_ACK_S, GROUPED_ACK_MAX = 0.65, 64
 """How long an acknowledgement may wait for others where the sensor agreed, seconds, and how far
 numbers may go on meanwhile. Chosen: with the commit it stays below the 1 s of PROTOCOL S-6.3; three
 samples at 4 Hz."""
@@ -115,7 +115,7 @@ class SensorSocket:
         """The largest number that may be acknowledged, and that was."""
         request = connection.request
         groups = request is not None and request.headers.get_all(ACKS_HEADER) == [GROUPED]
-        self._groups = groups and self._numbered
+        self._groups = self.patient = groups and self._numbered
         self._told_later: asyncio.TimerHandle | None = None
         self._prompt_until_s = 0.0
         self._ack_is_due = False
@@ -150,9 +150,14 @@ class SensorSocket:
     def _take_all(self, frames: Sequence[bytes]) -> Coroutine[Any, Any, None] | None:
         """Take what came together; return what has to be waited for, if anything."""
         at = self._turn = 0
-        while at < len(frames) and not self._must_wait():
-            at = self._take(frames, at)
-        return self._take_in_time(frames, at) if self._must_wait() else None
+        # Nothing comes while it waits, so only what others do meanwhile has to be looked at first.
+        if not (self._intake.full or self._attendance.displaced):
+            at = self._take(frames, 0)
+            while not self._must_wait():
+                if at >= len(frames):
+                    return None
+                at = self._take(frames, at)
+        return self._take_in_time(frames, at)
 
     async def _take_in_time(self, frames: Sequence[bytes], at: int) -> None:
         """Take the rest, from *at* on, and wait as often as one has to."""
@@ -258,6 +263,7 @@ class SensorSocket:
         if self._groups and self._acked - self._told < GROUPED_ACK_MAX:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._prompt_until_s:
+                self.patient = True
                 if self._told_later is None:
                     self._told_later = loop.call_later(GROUPED_ACK_S, self._tell)
                 return
@@ -275,6 +281,7 @@ class SensorSocket:
     def _be_prompt(self) -> None:
         """Acknowledge at once, now and for a while: the sensor waits for it."""
         self._prompt_until_s = asyncio.get_running_loop().time() + PROMPT_S
+        self.patient = False
         if self._told_later is not None:
             self._tell()
 

@@ -26,7 +26,7 @@ async def opened(
             yield both
         return
     async with open_store(
-        settings.database, settings.durability, digests, settings.keep_days
+        settings.database, settings.durability, digests, settings.keep_days, settings.pack_days
     ) as store:
         last = store.recovered.last_examination_id
         session = Session(beds, settings.grace_s, last, settings.handover_s or 0.0)

@@ -167,7 +167,8 @@ class Share:
 
     def asked(self, at_s: float) -> None:
         """Count a sample that was handed over."""
-        self._turn(at_s)
+        if at_s - self._began_s >= SHARE_OVER_S:
+            self._turn(at_s)
         self._now[0] += 1
 
     def unanswered(self, at_s: float) -> None:

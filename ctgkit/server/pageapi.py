@@ -204,7 +204,7 @@ class PageApi:
             return problem(404, "the paper extra isn't installed: pip install 'ctgkit[paper]'")
         archive = self._archive
         if wanted.sensor not in await archive.sensors_of(wanted.examination):
-            return problem(404, "there is no such examination, or no such sensor in it")
+            return problem(404, "no such examination, or no such sensor in it")
 
         async def events() -> list[dict[str, Any]]:
             await self._store.settled()
@@ -233,7 +233,7 @@ class PageApi:
         note = NoteQuery.of(query)
         said = {"sensor": note.sensor, "sec": note.sec, "text": note.text, "at": utc_timestamp()}
         if not await self._archive.add_note(note.examination, said):
-            return problem(404, "there is no such examination, or its notes are full")
+            return problem(404, "no such examination, or it has too many notes")
         return json_answer({"note": said})
 
 

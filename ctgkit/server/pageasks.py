@@ -109,10 +109,10 @@ class PaperQuery:
             raise BadQuery("examination and sensor are needed")
         from_s = number(query, "from", math.nan, 0.0, SEC_FROM_START_MAX_S)
         to_s = number(query, "to", math.nan, from_s, from_s + PAPER_MAX_S)
-        speed = int(number(query, "speed", PAPER_SPEEDS_CM_MIN[0], 0, 9))
+        speed = whole(query, "speed") or PAPER_SPEEDS_CM_MIN[0]
         if speed not in PAPER_SPEEDS_CM_MIN:
             raise BadQuery(f"speed is one of {', '.join(map(str, PAPER_SPEEDS_CM_MIN))} cm/min")
-        scale = int(number(query, "range", 0, 0, len(FHR_SCALES) - 1))
+        scale = whole(query, "range", 0, len(FHR_SCALES) - 1) or 0
         return cls(examination, sensor, from_s, to_s, speed, scale)
 
 
@@ -137,7 +137,7 @@ class Order:
             elif name == "seed":
                 whole(query, name)
             elif not re.fullmatch(r"[a-z0-9_.-]{1,60}", text, re.ASCII | re.IGNORECASE):
-                raise BadQuery(f"{name}={excerpt(text)!r} is no name")
+                raise BadQuery(f"{name}={excerpt(text)!r} is not a valid name")
         for name in _NEEDED.get(verb, ()):
             if name not in found:
                 raise BadQuery(f"{name} is missing")

@@ -25,7 +25,7 @@ BED_MAX_CHARS = 64
 
 def _bed(text: str) -> str:
     if not text or not text.isprintable() or len(text) > BED_MAX_CHARS:
-        raise ValueError(f"{excerpt(text)!r} is no name of a bed: 1 to {BED_MAX_CHARS} characters")
+        raise ValueError(f"{excerpt(text)!r} is not a bed name: 1 to {BED_MAX_CHARS} characters")
     return text
 
 

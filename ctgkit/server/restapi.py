@@ -28,8 +28,8 @@ AT_ONCE = 2
 WAITING_MAX = 64
 """Requests that wait or read; more are refused. Chosen."""
 ID_MAX = 2**63 - 1
-NO_SENSOR = "there is no such sensor"
-NO_EXAMINATION = "there is no such examination"
+NO_SENSOR = "no such sensor"
+NO_EXAMINATION = "no such examination"
 
 
 class RestApi:

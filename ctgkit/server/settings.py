@@ -40,6 +40,8 @@ class BackendSettings:
     """Among nodes: after so long without a sign of life a node is declared dead."""
     keep_days: float = 0.0
     """Examinations that ended longer ago are removed; 0 keeps all."""
+    pack_days: float = 0.0
+    """Of examinations that ended longer ago the rows become blocks (SQLite); 0: never."""
     durability: Durability = "full"
     keep_results: KeepResults = "changes"
     """Which results are rows of their own: those that differ from the sensor's last row, or all."""

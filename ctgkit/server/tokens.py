@@ -53,7 +53,7 @@ class Tokens:
             self._waiting -= 1
         if not right:
             self._on_refused(connection)
-            log_refusal(connection, CLOSE_UNAUTHORIZED, "viewer", "its first message is no token")
+            log_refusal(connection, CLOSE_UNAUTHORIZED, "viewer", "first message is not a token")
             await connection.close(CLOSE_UNAUTHORIZED, "access token required")
         return right
 

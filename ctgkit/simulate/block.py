@@ -29,6 +29,10 @@ CAPTURE_LEAD_S: Final = 2.5
 """The mother's heart is followed this long before it is shown, so that no shown interval mixes
 two hearts."""
 
+HEARD_BPM: Final = (20.0, 236.0)
+"""What a monitor that is off beside a gap may still take for a heart: its beats must be fewer than
+:data:`ctgkit.simulate.signal.device.BORDER_BEATS` in a margin, and two or more in the warm-up."""
+
 MASK_BITS: Final = {
     "loss": 1, "off": 2, "maternal_capture": 4, "doubling": 8, "halving": 16, "outlier": 32,
     "hold": 64, "twin": 128,
@@ -92,6 +96,7 @@ def _look(plan: Plan, t_s: Floats, twin: Plan | None) -> tuple[Window, Composite
     mother = mother_bpm(plan.patient, plan.streams, t_s, strength)
     heard = _full(plan, t_s, heart, strength)
     heard = heard + fading_bpm(plan.patient, plan.streams, window.episodes, t_s)
+    heard = np.clip(heard, *HEARD_BPM)
     return window, heart, mother, _heard(window, t_s, heard, mother, twin)
 
 

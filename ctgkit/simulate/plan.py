@@ -4,6 +4,7 @@ This module performs no I/O.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -29,6 +30,9 @@ KEPT_S = 1500.0
 """Nothing that is drawn lasts longer, seconds."""
 
 _AFTER_S = 120.0  # a deceleration may begin this long before the contraction it belongs to
+_LEAD_S = 20.0  # windows contain decelerations that begin this much later, for their shoulders
+_UNDER_WAY_S = 300.0  # what a change moves past it had begun this long before it at most
+_SHARED_S = 900.0  # changes within this time look at one stretch, which is kept
 _BEFORE_S = 120.0  # gaps reach back this far, and their hazard depends on what happened then
 
 
@@ -101,6 +105,9 @@ class Plan:
     ) -> None:
         self.patient, self.streams = patient, streams
         self.since_s, self._before = since_s, before
+        # each plan of a chain asks the one before for the same stretch
+        self._mixed_contractions = lru_cache(maxsize=4)(self._mix_contractions)
+        self._mixed_window = lru_cache(maxsize=4)(self._mix_window)
         self.undisturbed: Plan | None = None
         """The same without what was injected, if anything was."""
         if before and before.undisturbed:
@@ -144,6 +151,9 @@ class Plan:
             self.undisturbed = Plan(self.patient, self.streams, before, self.since_s)
         id_ = f"f{len(self._forced)}"
         self._forced.append((id_, at))
+        self._mixed_contractions.cache_clear()
+        self._mixed_window.cache_clear()
+        self.__dict__.pop("_under_way", None)
         self.fetus = self._new_fetus()
         self._accelerations.fetus = self.fetus
         return id_
@@ -152,32 +162,77 @@ class Plan:
         """Return all forced resets of the toco: time, seconds, and the value set."""
         return [(at.t_s, at.what.size) for _, at in self._forced if at.what.event == "rezero"]
 
-    def _by_onset(self, earlier: Sequence[Drawn], own: Sequence[Drawn]) -> list[Drawn]:
+    def _around(self) -> tuple[float, float]:
+        """Return a stretch that holds what was under way when this plan took over, seconds."""
+        from_s = (self.since_s - _UNDER_WAY_S) // _SHARED_S * _SHARED_S
+        return from_s, (self.since_s // _SHARED_S + 1) * _SHARED_S
+
+    @cached_property
+    def _under_way(self) -> frozenset[str]:
+        """Ids of what had begun when this plan took over: its own of that id are the same events,
+        moved by the change, and don't happen again."""  # noqa: D205, D209
+        if self._before is None:
+            return frozenset()
+        window = self._before.window(*self._around())
+        lists = (window.accelerations, window.decelerations, window.episodes)
+        found = {
+            event.id for events in lists for event in events if _begins_s(event) < self.since_s
+        }
+        return frozenset(found | self._contractions_under_way)
+
+    @cached_property
+    def _contractions_under_way(self) -> frozenset[str]:
+        """As :attr:`_under_way`; the fetus, and with it all else, needs these first."""
+        if self._before is None:
+            return frozenset()
+        near = self._before.contractions(*self._around())
+        begun = frozenset(c.id for c in near if _begins_s(c) < self.since_s)
+        return begun | self._before._contractions_under_way
+
+    def _by_onset(
+        self, earlier: Sequence[Drawn], own: Sequence[Drawn], begun: frozenset[str]
+    ) -> list[Drawn]:
         """Return what began before this plan, and of what it has itself the rest."""
         kept = [event for event in earlier if _begins_s(event) < self.since_s]
-        known = {event.id for event in kept}
         since = [event for event in own if _begins_s(event) >= self.since_s]
-        rest = [event for event in since if event.id not in known]
+        rest = [event for event in since if event.id not in begun]
         return sorted(kept + rest, key=lambda event: event.onset_s)
 
     def contractions(self, from_s: float, to_s: float) -> list[Contraction]:
         """Return the contractions that touch [*from_s*, *to_s*) and aren't forced, by number."""
+        plan = self
+        while plan._before is not None and to_s <= plan.since_s:
+            plan = plan._before  # nothing there is this plan's
+        if plan._before is None:
+            return plan._own_contractions.between(from_s, to_s)
+        return list(plan._mixed_contractions(from_s, to_s))
+
+    def _mix_contractions(self, from_s: float, to_s: float) -> list[Contraction]:
+        assert self._before is not None
         own = self._own_contractions.between(from_s, to_s)
-        if self._before is None or from_s > self.since_s + KEPT_S:
-            return own
-        found = self._by_onset(self._before.contractions(from_s, to_s), own)
+        begun = self._contractions_under_way
+        if from_s > self.since_s + KEPT_S:
+            return [c for c in own if c.id not in begun]
+        found = self._by_onset(self._before.contractions(from_s, to_s), own, begun)
         return sorted(found, key=lambda c: c.number)
 
     def window(self, from_s: float, to_s: float) -> Window:
         """Return what touches [*from_s*, *to_s*), each list ordered by time."""
+        plan = self
+        while plan._before is not None and to_s + _LEAD_S <= plan.since_s:
+            plan = plan._before
+        if plan._before is None or from_s > plan.since_s + KEPT_S:
+            return plan._drawn(from_s, to_s)
+        return plan._mixed_window(from_s, to_s)
+
+    def _mix_window(self, from_s: float, to_s: float) -> Window:
+        assert self._before is not None
         own = self._drawn(from_s, to_s)
-        if self._before is None or from_s > self.since_s + KEPT_S:
-            return own
         earlier = self._before.window(from_s, to_s)
         return own._replace(
-            accelerations=self._by_onset(earlier.accelerations, own.accelerations),
-            decelerations=self._by_onset(earlier.decelerations, own.decelerations),
-            episodes=self._by_onset(earlier.episodes, own.episodes),
+            accelerations=self._by_onset(earlier.accelerations, own.accelerations, self._under_way),
+            decelerations=self._by_onset(earlier.decelerations, own.decelerations, self._under_way),
+            episodes=self._by_onset(earlier.episodes, own.episodes, self._under_way),
         )
 
     def _drawn(self, from_s: float, to_s: float) -> Window:
@@ -211,7 +266,7 @@ class Plan:
                 key=lambda a: a.onset_s,
             ),
             sorted(
-                (d for d in decelerations if d.onset_s - 20 < to_s and d.end_s + 70 > from_s),
+                (d for d in decelerations if d.onset_s - _LEAD_S < to_s and d.end_s + 70 > from_s),
                 key=lambda d: d.onset_s,
             ),
             sorted(

@@ -180,7 +180,7 @@ class _Reader:
             return Shares(tuple(value), tuple(float(x) for x in np.cumsum(sizes) / total))
         if value not in options:
             hint = f"{', '.join(options)}{near(str(value), options)}"
-            raise self.fail(path, f"{excerpt(repr(value))} is none of {hint}")
+            raise self.fail(path, f"{excerpt(repr(value))} is not one of {hint}")
         return str(value)
 
     def forced(self, value: Any, key: str) -> ForcedEvent:

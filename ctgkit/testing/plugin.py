@@ -6,6 +6,7 @@ fixtures do, when they are used.
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--ctgkit-url",
         metavar="URL",
-        help="Test this backend instead of CTGKit's own; its sensors stand in ctgkit.toml.",
+        help="Test this backend instead of CTGKit's own; its sensors are listed in ctgkit.toml.",
     )
     group.addoption(
         "--ctgkit-seed",
@@ -60,6 +61,18 @@ def pytest_report_header(config: pytest.Config) -> str:
     """Say what is tested, and what makes the run repeatable."""
     url = config.getoption("ctgkit_url") or "its own backend"
     return f"ctgkit: {url}, --ctgkit-seed={config.getoption('ctgkit_seed')}"
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say why tests were skipped with ``--ctgkit-url``: pytest itself does so only with -rs."""
+    if not config.getoption("ctgkit_url") or {"s", "a", "A"} & set(config.option.reportchars):
+        return
+    reports = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(str(r.longrepr[2]).removeprefix("Skipped: ") for r in reports)
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"ctgkit: {count} skipped: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -86,9 +86,9 @@ def watch(options: WatchOptions) -> int:
     url = options.url
     file = _file(url)
     if file is None and options.analyse is not None:
-        raise click.UsageError(f"--analyze is for recordings: there is no file {url}")
+        raise click.UsageError(f"--analyze is for recordings: no file {url}")
     if file is None and options.speed is not None:
-        raise click.UsageError(f"--speed is for recordings: there is no file {url}")
+        raise click.UsageError(f"--speed is for recordings: no file {url}")
     try:
         viewer_url(url if file is None else DEFAULT_URL)
     except ValueError as error:

@@ -15,6 +15,7 @@ from ctgkit.samples import (
     TOCO_MAX,
     TOCO_MIN,
     Sample,
+    SampleAndMother,
 )
 from ctgkit.wire.json import UNREADABLE, read_json, wire_error
 
@@ -58,6 +59,12 @@ class SampleDataOut(msgspec.Struct, gc=False, frozen=True):
     fhr_bpm: float | None = msgspec.field(name="BPMChild")
     uterus: float | None
     spasms: float | None
+
+
+class SampleDataAndMotherOut(SampleDataOut, gc=False, frozen=True):
+    """With the mother's heart rate: a member that other programs ignore (S-4.2)."""
+
+    mother_bpm: float | None = msgspec.field(name="BPMMother")
 
 
 class SampleOut(msgspec.Struct, gc=False, frozen=True, omit_defaults=True):
@@ -264,11 +271,14 @@ def _convert(folded: dict[str, Any], shown: str) -> SampleMessage:
 def encode_sample(sample: Sample, ml_format: MlFormat = "nested") -> bytes:
     """Return a sample as JSON text, as a sensor sends it: nested with its ``seq``, if it has one.
 
-    In another format it is a request (:func:`encode_request`).
+    With the mother's heart rate, if the sensor counts it. In another format it is a request
+    (:func:`encode_request`).
     """
     if ml_format != "nested":
         return encode_request(sample, ml_format)
     data = SampleDataOut(sample.fhr_bpm, sample.uterus, sample.spasms)
+    if isinstance(sample, SampleAndMother):
+        data = SampleDataAndMotherOut(data.fhr_bpm, data.uterus, data.spasms, sample.mother_bpm)
     return _encoder.encode(SampleOut(sample.sensor_id, sample.sec_from_start, data, sample.seq))
 
 

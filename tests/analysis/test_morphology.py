@@ -98,3 +98,18 @@ def test_a_prolonged_deceleration_stays_one_when_its_first_part_is_long_ago():
 
 def test_silence_has_no_events():
     assert zones(np.full(1200, np.nan), LEVEL, LEVEL) == []
+
+
+def test_a_deceleration_after_an_incomplete_return_is_not_lost():
+    first, again = bump(T_S, 300, 30, 90, 40, 40), bump(T_S, 480, 10, 100, 30, 80)
+    found = find(-first - again - bump(T_S, 290, 5, 340, 5, 8))  # 8 below throughout: no crossing
+    assert [z.start for z in found] == [pytest.approx(290, abs=6), pytest.approx(475, abs=15)]
+    assert found[1].depth_bpm > 70
+
+
+def test_decelerations_that_miss_the_baseline_for_more_than_ten_minutes_are_found():
+    falls = sum(bump(T_S, at_s, 20, 60, 30, 50) for at_s in range(250, 950, 150))
+    found = find(-falls - bump(T_S, 240, 5, 720, 5, 6))
+    assert len(found) == 5
+    assert all(z.sign < 0 and z.depth_bpm > 45 for z in found)
+    assert not find(-bump(T_S, 240, 5, 720, 5, 40))  # without a return: a change of the baseline

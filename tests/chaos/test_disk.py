@@ -159,7 +159,7 @@ def cut_short(path):
 @pytest.mark.parametrize(
     ("spoil", "ours", "said"),
     [
-        (foreign, False, "is a database, but not one of CTGKit's"),
+        (foreign, False, "is not a CTGKit database"),
         (text, False, "file is not a database"),
         (newer, True, "was written by a newer CTGKit (schema 99)"),
         (broken_schema, True, "malformed"),

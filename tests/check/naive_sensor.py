@@ -17,6 +17,7 @@ FAULTS = {
     "another sensor's id": {"S-4.1/sample"},
     "numbers stand still": {"S-6.2/numbers"},
     "texts for numbers": {"S-4.1/sample"},
+    "texts for numbers behind the first of an array": {"S-4.1/sample"},
     "needs ctgkit.v1": {"S-6.1/without"},
     "a new name for each connection": {"S-6.7/name"},
     "forgets what waits": {"S-6.5/again"},
@@ -102,7 +103,15 @@ class NaiveSensor:
         if numbered:
             message["seq"] = self.seq
             self.waiting[self.seq] = json.dumps(message)
-        await link.send(json.dumps(message))
+        text = json.dumps(message)
+        if self.bug == "texts for numbers behind the first of an array":
+            bad = message | {"data": {"BPMChild": "140.5", "uterus": 12.0, "spasms": 0.0}}
+            if numbered:
+                self.seq += 1
+                bad["seq"] = self.seq
+                self.waiting[self.seq] = json.dumps(bad)
+            text = json.dumps([message, bad])
+        await link.send(text)
 
     async def hear(self, link):
         while True:

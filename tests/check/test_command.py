@@ -28,7 +28,7 @@ def backend(tmp_path_factory):
 
 def test_a_report_for_people(backend):
     url, directory = backend
-    done = ctgkit("backend", url, "--only", "S-1.2", "--only", "M-2.2", cwd=directory)
+    done = ctgkit("backend", url, "--only", "S-1.2,M-2.2", cwd=directory)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split()[:2] == ["S-1.2/absent", "pass"]

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -23,6 +24,7 @@ FAST = (
     "",
     "token in the URL",
     "texts for numbers",
+    "texts for numbers behind the first of an array",
     "numbers stand still",
     "forgets what waits",
     "sends what is refused for ever",
@@ -71,6 +73,35 @@ def test_nobody_dials(monkeypatch):
     found = asyncio.run(judged())
     assert exit_code(found, strict=False) == 1
     assert {v.outcome for v in found if "control" not in v.check.needs} == {"not judged"}
+
+
+def test_the_sensor_that_was_started_is_stopped_at_sigterm(tmp_path):
+    """Not left behind; and it is started where the checker itself listens."""
+    listen = f"127.0.0.1:{free_port()}"
+    started = "import os,pathlib,time;pathlib.Path('pid').write_text(f'{os.getpid()}\\n');"
+    command = shlex.join([sys.executable, "-c", started + "time.sleep(600)"])
+    checking = subprocess.Popen(
+        [*(sys.executable, "-m", "ctgkit", "check", "sensor"),
+         *("--listen", listen, "--run", command)],
+        cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline_s = time.monotonic() + 60
+    while not (pid := tmp_path / "pid").exists() or not pid.read_text().endswith("\n"):
+        assert checking.poll() is None, checking.stderr.read()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    checking.terminate()
+    said = checking.communicate(timeout=60)[1]
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+async def test_wait_says_how_long_the_first_sample_may_take():
+    bench = SensorBench(3.0, None, None, wait_s=0.1)
+    async with bench.serving("127.0.0.1", free_port()):
+        found = await run_checks(bench, [SENSOR.checks["S-1.1/dials"]])
+    assert [v.outcome for v in found] == ["not judged"]
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def ctgkit(forks, monkeypatch):
         ("exam lst", 2, "No such command 'lst'. Did you mean 'list'?"),
         ("help exam lst", 2, "ctgkit exam has no command 'lst'; did you mean 'list'?"),
         ("config show srve", 2, "there is no command 'srve'; did you mean 'serve'?"),
+        ("-q serve", 2, "the options of a command go after its name"),
         ("serve --prt 1", 2, "No such option '--prt'. Did you mean '--port'?"),
         ("generate --out x.csv --scenario late-decel-severe", 4, "mean 'late-decels-severe'?"),
         ("sensor --fault dropp:rate=1", 2, "did you mean 'drop'?"),
@@ -129,7 +130,7 @@ def test_a_port_in_use(ctgkit, line):
     if line.startswith("replay"):
         assert "no viewer stream in it" in said  # looked at first
     else:
-        assert f"127.0.0.1:{port}: cannot listen: the port is in use already" in said
+        assert f"127.0.0.1:{port}: cannot listen: the port is already in use" in said
     assert code == 4
 
 

@@ -58,10 +58,10 @@ def test_command_line_and_toml_mean_the_same(data):
         ("drop:rate=nan", "rate: expected a number"),
         ("drop:rate", "rate: expected NAME=VALUE"),
         ("drop:rate=1,rate=0", "rate: given twice"),
-        ("drop:at=1,from=0", "at: is one moment: leave out from and to"),
+        ("drop:at=1,from=0", "at: is a single moment: omit from and to"),
         ("drop:from=2,to=2", "to: 2 is not after from, 2"),
         ("reorder:by=1.5", "by: 1.5 is not a whole number"),
-        ("corrupt:field=fh", "field: 'fh' is none of fhr, uterus"),
+        ("corrupt:field=fh", "field: 'fh' is not one of fhr, uterus"),
         ("", "kind: unknown fault ''"),
     ],
 )

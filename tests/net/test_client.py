@@ -51,8 +51,8 @@ ANSWERS = [
     (b"HTTP/1.1 302 No\r\nLocation: ws://evil/\r\nContent-Length: 0\r\n\r\n",
      "answered 302, to ws://evil/: redirects aren't followed", True),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\x1b[", "answered 200: �[", True),
-    (b"HTTP/1.1 101 Go\r\n\r\n", "it is no WebSocket server: ", False),
-    (b"SSH-2.0-OpenSSH_9.2\r\n", "it answered, but not in HTTP", False),
+    (b"HTTP/1.1 101 Go\r\n\r\n", "it is not a WebSocket server: ", False),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "its answer was not HTTP", False),
     (b"", "it hung up during the handshake: if it speaks TLS, use wss:// or https://", False),
 ]  # fmt: skip
 
@@ -99,7 +99,7 @@ async def test_tls_where_there_is_none_and_the_other_way_round():
     async with server(b"", reads=False) as port:
         hung_up = await failure(f"wss://127.0.0.1:{port}/ws")
     assert "it speaks no TLS" in plain.reason
-    assert "if it speaks no TLS, use ws:// or http://" in hung_up.reason
+    assert "if it does not use TLS, use ws:// or http://" in hung_up.reason
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
@@ -114,7 +114,7 @@ async def test_tls_where_there_is_none_and_the_other_way_round():
 
 
 async def test_no_proxy_from_the_environment(monkeypatch):
-    """An office's proxy is none of ours: it would be asked for 127.0.0.1."""
+    """An office's proxy is not one of ours: it would be asked for 127.0.0.1."""
     asked = []
 
     async def proxy(_reader, writer):

@@ -25,6 +25,8 @@ class Heard:
         """The answer to every request, WebSockets included."""
         self.refuse = None
         """Close code for every WebSocket message."""
+        self.farewell = None
+        """Is waited for before a close frame is answered."""
 
 
 @asynccontextmanager
@@ -93,7 +95,11 @@ async def _websocket(heard, path, headers, reader, writer):
             (length,) = struct.unpack("!H", await reader.readexactly(2))
         mask = await reader.readexactly(4)
         data = bytes(b ^ mask[i % 4] for i, b in enumerate(await reader.readexactly(length)))
+        if first & 15 == 9:
+            writer.write(bytes([0x8A, len(data)]) + data)
         if first & 15 == 8:
+            if heard.farewell:
+                await heard.farewell()
             writer.write(bytes([0x88, len(data)]) + data)
             await writer.drain()
             return

@@ -1,11 +1,14 @@
 """`bench --profile`: load on somebody else's server, which counts for itself."""
 
+import asyncio
 import json
 
 import pytest
+from click.testing import CliRunner
 from websockets.asyncio.server import serve
 
 from ctgkit.bench.foreign import ForeignBackend, measure, probe
+from ctgkit.cli.main import cli
 from ctgkit.errors import Unreachable
 from ctgkit.profile.library import load_profile
 from tests.profile.servers import listening
@@ -52,3 +55,41 @@ async def test_nobody_there_is_unreachable(monkeypatch):
     backend = ForeignBackend(load_profile("value-posts", "http://127.0.0.1:9"), {})
     with pytest.raises(Unreachable):
         await probe(backend, 20.0)
+
+
+MOTHER = 'url = "http://b:2/x"\ngap = "skip"\nbody = {hr = "{MEMBER}"}\n'
+
+
+async def test_what_only_simulated_sensors_know_is_sent_too(tmp_path):
+    """Skipped as a gap, a profile of the mother's rate would send nothing, and pass."""
+    (tmp_path / "mother.toml").write_text(MOTHER.replace("MEMBER", "mother"))
+    async with listening() as heard:
+        renderer = load_profile(str(tmp_path / "mother.toml"), f"http://{heard.url}")
+        level = await measure(ForeignBackend(renderer, {}), 2, **TIMES)
+    assert (level.due, level.lost) == (20, 0)
+    assert [json.loads(body) for *_, body in heard.requests] == [{"hr": 80}] * 24
+
+
+async def test_sensors_leave_together():
+    """A server that is slow to answer a close frame costs its time once, not once per sensor."""
+    async with listening() as heard:
+        leaving, left = asyncio.Barrier(5), []
+
+        async def farewell():
+            left.append(await leaving.wait())
+
+        heard.farewell = farewell
+        renderer = load_profile("signal-messages", f"ws://{heard.url}")
+        await measure(ForeignBackend(renderer, {}), 5, **TIMES)
+        assert sorted(left) == [0, 1, 2, 3, 4]
+
+
+def test_a_profile_over_tls_stays_over_tls(tmp_path):
+    (tmp_path / "one.toml").write_text('url = "https://b:2/x"\nbody = {hr = "{fhr}"}\n')
+    arguments = ["bench", "127.0.0.1:9", "--profile", str(tmp_path / "one.toml")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ctgkit.bench.foreign.CONNECT_S", 0.0)
+        result = CliRunner().invoke(cli, arguments)
+    assert "https://127.0.0.1:9/x" in str(result.exception)
+    result = CliRunner().invoke(cli, [*arguments, "--min-sensors", "9999999"])
+    assert (result.exit_code, "ulimit" in result.output) == (2, True)

@@ -185,7 +185,7 @@ FAILURES = {
     "redirect": (lambda *_: (302, b"", {"Location": "http://127.0.0.1:9/"}), "not followed"),
     "not-json": (lambda *_: (200, f"<html>{SECRET}".encode()), "is no JSON"),
     "no-pointer": (lambda *_: (200, as_json({"q": 1})), "nothing at '/p'"),
-    "no-number": (lambda *_: (200, as_json({"p": SECRET, "warnings": 1})), "is no number"),
+    "no-number": (lambda *_: (200, as_json({"p": SECRET, "warnings": 1})), "is not a number"),
     "beyond": (lambda *_: (200, as_json({"p": 70, "warnings": []})), "70 is no probability"),
     "time-out": (hang, "no answer within 1 s"),
     "too-large": (lambda *_: (200, b" " * (2 << 20)), "answer too large"),

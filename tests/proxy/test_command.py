@@ -68,7 +68,7 @@ def test_a_full_disk_is_told_and_stops_nothing(target):
         assert [client.recv(), client.recv()] == ["a", "a"]
     proxy.send_signal(signal.SIGINT)
     _, log = proxy.communicate(timeout=20)
-    assert "can no longer write faults to /dev/full: No space left" in log
+    assert "cannot write faults to /dev/full: No space left" in log
     assert "ctgkit: /dev/full: No space left on device" in log
     assert proxy.returncode == 1
 
@@ -96,7 +96,7 @@ def test_an_unreachable_target_is_3_and_silence_is_1():
         (["--listen", "0", "--to", "ftp://a"], "ftp://a"),
         (
             ["--listen", "0", "--to", "a", "--out", "/nowhere/f"],
-            "there is no such folder",
+            "no such directory",
         ),
         (["--to", "a"], "Missing option '--listen'"),
     ],

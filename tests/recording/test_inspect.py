@@ -186,6 +186,6 @@ def test_convert_replaces_nothing_unasked(tmp_path):
         assert code == 4
         assert "exists already" in err
     code, _, err = inside("convert", "x.csv", "x.csv", "--force", cwd=tmp_path)
-    assert "is the file that is read" in err
+    assert "is the input file" in err
     assert (tmp_path / "r.dat").read_bytes() == b"mine"
     assert Path(tmp_path / "x.csv").read_text().startswith("sec,FHR1")

@@ -193,7 +193,7 @@ def test_without_a_recording_there_is_nothing_to_analyse(folder, tmp_path):
         ((), 2, "give either TRUTH, or --ml URL"),
         (("--ml", "http://x"), 2, "http://x"),
         (("--ml", "ws://127.0.0.1:9/ws/ctg", "--scenarios", "nonsense"), 4, "no such scenario"),
-        (("--junit", "nowhere/score.xml", __file__), 2, "no such folder"),
+        (("--junit", "nowhere/score.xml", __file__), 2, "no such directory"),
         (("--ml", "ws://127.0.0.1:9", "--duration", "0.1"), 2, "outside 1 to"),
         (("--min-f1", "late=2", __file__), 2, "from 0 to 1"),
         (("--min-f1", "twins=0.5", __file__), 2, "none of acceleration"),

@@ -169,6 +169,7 @@ async def test_token_from_file_and_from_the_environment(tmp_path, env):
         (["--url", "ftp://127.0.0.1/"], 2, "is not http(s)://HOST:PORT or ws(s)://HOST:PORT"),
         (["--control", "9001x"], 2, "'9001x' is not HOST:PORT"),
         (["--from", "ctgkit.toml", "--rate", "4"], 4, "ctgkit.toml"),
+        (["--from", "ctgkit.toml", "--mother"], 2, "--mother needs a scenario"),
         (["--from", "missing.csv"], 4, "missing.csv: No such file"),
         (["--speed", "0"], 2, "'0' is neither a positive number nor 'max'"),
         (

@@ -185,7 +185,7 @@ def test_a_port_in_use_is_named():
     with taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            ConfigError, match=rf"127\.0\.0\.1:{port}: cannot listen: the port is in use already"
+            ConfigError, match=rf"127\.0\.0\.1:{port}: cannot listen: the port is already in use"
         ):
             listen(("127.0.0.1", port), 2)
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:65536: .*no such port"):

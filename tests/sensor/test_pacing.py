@@ -1,5 +1,6 @@
 """When samples are due, without a clock."""
 
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 
 from ctgkit.net.backoff import BACKOFF_CAP_S, Backoff
 from ctgkit.sensor.pacing import Feed
+from ctgkit.simulate.library import load_scenario
+from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.source import Chunk
+from ctgkit.wire import decode_frame, encode_sample
 
 
 class Times:
@@ -113,3 +117,23 @@ def test_backoff_stays_below_its_cap(failures, share):
     backoff = Backoff(jitter=lambda: share)
     backoff.failures = failures
     assert 0 <= backoff.next_s() <= BACKOFF_CAP_S
+
+
+def test_the_mothers_heart_rate_is_a_member_that_others_ignore():
+    """In whole beats, what the truth says; without it, and to a reader, the sample is the same."""
+    scenario, n = load_scenario("dead-fetus-mhr"), 2100
+
+    def sent(mother):
+        source = Sensor(scenario, seed=3, duration_s=n / 4)
+        one = Feed(
+            source, sensor_id="id", first_seq=0, speed=1.0, duration_s=math.inf, mother=mother
+        )
+        one.start(0.0)
+        return [encode_sample(sample) for sample in one.take_due(1e6, 3 * n)]
+
+    plain, with_her = sent(False), sent(True)
+    beats = [json.loads(frame)["data"].pop("BPMMother") for frame in with_her]
+    truth = Sensor(scenario, seed=3).render(0, n).truth.mother_bpm
+    assert beats == np.round(truth).tolist()
+    assert b"BPMMother" not in b"".join(plain)
+    assert [decode_frame(f, "id") for f in with_her] == [decode_frame(f, "id") for f in plain]

@@ -267,7 +267,7 @@ async def test_rubbish_is_not_copied(postgres, tmp_path):
         db.commit()
     code, _, err = await away("store", "copy", f"sqlite:///{source}", there)
     assert code == 4
-    assert "examination 2 holds rubbish" in err
+    assert "examination 2 has invalid data" in err
     assert await query(there, "SELECT id FROM examinations") == [(1,)]
 
 

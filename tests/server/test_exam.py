@@ -92,7 +92,7 @@ async def test_serves_configuration_is_followed(store, tmp_path):
         (["show", "9"], "there is no examination 9"),
         (["export", "9"], "there is no examination 9"),
         (["export", "1", "--out", "x.pdf"], "unknown format; known are"),
-        (["export", "1", "--out", "missing/x.csv"], "no such folder"),
+        (["export", "1", "--out", "missing/x.csv"], "no such directory"),
     ],
 )
 async def test_mistakes(store, tmp_path, arguments, text):

@@ -96,6 +96,8 @@ class Server:
 class Line:
     """One connection; its replies are on their way until they are read, or lost with it."""
 
+    patient = False
+
     def __init__(self, attendance):
         self.attendance = attendance
         self.replies, self.sent, self.resent = [], [], []

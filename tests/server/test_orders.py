@@ -15,7 +15,7 @@ from ctgkit.net.query import BadQuery
 from ctgkit.sensor.fleet import run_fleet
 from ctgkit.sensor.settings import FleetSettings
 from ctgkit.server.pageapi import start_hint
-from ctgkit.server.pageasks import Order
+from ctgkit.server.pageasks import Order, PaperQuery
 from ctgkit.simulate.repertoire import Repertoire
 from tests.server.parties import SENSORS, backend_on, until, ws
 
@@ -151,6 +151,14 @@ async def test_scenarios_come_from_the_library_only(tmp_path):
 def test_what_is_no_order_is_refused(verb, query):
     with pytest.raises(BadQuery):
         Order.of(verb, query)
+
+
+@pytest.mark.parametrize("name", ["speed", "range"])
+def test_paper_of_a_fraction_is_refused(name):
+    """Not cut to the whole number below."""
+    query = {"examination": ["1"], "sensor": ["a"], "from": ["0"], "to": ["60"]}
+    with pytest.raises(BadQuery):
+        PaperQuery.of(query | {name: ["1.5"]})
 
 
 def test_the_page_can_say_what_to_start():

@@ -42,6 +42,8 @@ def reading(seq, *, sensor="sensor-a", bpm=140.0):
 class Hears:
     """A connection that hears what became of its samples."""
 
+    patient = False
+
     def __init__(self):
         self.acks, self.outcomes = asyncio.Queue(), []
 
@@ -373,7 +375,7 @@ def make_newer(path):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (make_foreign, "not one of CTGKit's"),
+        (make_foreign, "not a CTGKit database"),
         (make_newer, "newer CTGKit"),
         (lambda path: path.write_bytes(b"not a database, but long enough" * 100), "not a database"),
         (lambda path: path.mkdir(), "is not a file"),
@@ -396,7 +398,7 @@ def test_the_reader_refuses_what_is_not_ours(tmp_path):
     with pytest.raises(StoreError, match="no such file"), open_reader(tmp_path / "no.db"):
         pass
     make_foreign(tmp_path / "x.db")
-    with pytest.raises(StoreError, match="not a database of"), open_reader(tmp_path / "x.db"):
+    with pytest.raises(StoreError, match="not a CTGKit database"), open_reader(tmp_path / "x.db"):
         pass
 
 

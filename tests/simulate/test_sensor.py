@@ -13,6 +13,7 @@ from ctgkit.simulate.knobs import FORCED, KNOBS
 from ctgkit.simulate.library import load_scenario, scenario_names, scenario_text
 from ctgkit.simulate.scenario import parse_scenario
 from ctgkit.simulate.sensor import Sensor
+from ctgkit.simulate.signal.contraction import Contractions
 
 FEW = ("normal-reactive", "second-stage-pushing", "intrapartum-cohort", "doubling-halving")
 SCENARIOS = {name: load_scenario(name) for name in FEW}
@@ -270,6 +271,48 @@ def test_a_knob_goes_smoothly_to_where_it_is_sent():
     assert np.abs(np.diff(truth.toco_clean)).max() < 3
     late = [e for e in sensor.events() if e.kind == "contraction"]
     assert len({e.id for e in late}) == len(late)
+
+
+def test_a_contraction_that_a_change_would_move_does_not_come_again():
+    """It had begun when contractions became rare; half an hour later it was shown once more."""
+    sensor = Sensor(load_scenario("variable-atypical"), seed=20)
+    sensor.change("toco.per_10min", 0.1, ramp_s=0, at_sample=4 * 440)
+    toco = sensor.render(4 * 2000, 4 * 400).truth.toco_clean
+    sensor.seek(4 * 2400)
+    assert [e for e in sensor.events() if e.kind == "contraction" and e.end_s > 2000] == []
+    assert np.ptp(toco) < 1
+
+
+def test_the_cost_of_changes_grows_no_faster_than_their_number(monkeypatch):
+    """Each plan draws its own events once per block, however many follow it."""
+    drawn = []
+    between = Contractions.between
+
+    def counted(self, from_s, to_s):
+        drawn.append(from_s)
+        return between(self, from_s, to_s)
+
+    monkeypatch.setattr(Contractions, "between", counted)
+    counts = []
+    for changes in (4, 16):
+        drawn.clear()
+        sensor = Sensor(SCENARIOS["normal-reactive"], seed=1)
+        for i in range(changes):
+            sensor.change("fhr.baseline_bpm", 120 + i, ramp_s=10, at_sample=4 * i)
+        sensor.read(100)
+        counts.append(len(drawn))
+    assert counts[1] < 5 * counts[0]
+
+
+@pytest.mark.parametrize(("baseline_bpm", "seed"), [(220, 4), (50, 4)])
+def test_a_monitor_that_is_far_off_still_shows_something(baseline_bpm, seed):
+    """The knobs' ends: a heart of 300 or of less than 0 bpm has no beats to count."""
+    text = f"[fhr]\nbaseline_bpm = {baseline_bpm}\n[sensor]\nfading = 5\n[loss]\nshare = 0.4"
+    chunk = Sensor(variant("normal-reactive", text), seed=seed).read(3000)
+    shown = chunk.fhr_bpm[np.isfinite(chunk.fhr_bpm)]
+    assert len(shown) > 1000
+    assert shown.min() > 49
+    assert shown.max() < 241
 
 
 @pytest.mark.parametrize(

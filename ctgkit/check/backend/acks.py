@@ -46,7 +46,9 @@ async def send_numbered(bench: Bench, line: Line, count: int) -> list[tuple[int,
     return sent
 
 
-@CHECKS.add("S-6.1/silent", "Without ctgkit.v1 the backend writes nothing", needs="witness")
+@CHECKS.add(
+    "S-6.1/silent", "Without ctgkit.v1, the backend sends nothing to a sensor", needs="witness"
+)
 async def silent(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         sec = bench.sec()
@@ -62,7 +64,7 @@ async def silent(bench: Bench) -> None:
             raise Mismatch("nothing is written to the sensor", sensor.seen())
 
 
-@CHECKS.add("S-6.1/other", "A subprotocol that it doesn't know is not chosen", needs="sensor")
+@CHECKS.add("S-6.1/other", "An unknown subprotocol is not selected", needs="sensor")
 async def other_subprotocol(bench: Bench) -> None:
     path, headers = bench.sensor_path(), [bench.token(), ("Sec-WebSocket-Protocol", "chat.v9")]
     response = await bench.handshake(path, headers)
@@ -70,7 +72,7 @@ async def other_subprotocol(bench: Bench) -> None:
         raise Mismatch("no subprotocol", chosen)
 
 
-@CHECKS.add("S-6.2/seq", "Under ctgkit.v1 a sample without seq is rejected", needs="v1")
+@CHECKS.add("S-6.2/seq", "With ctgkit.v1, a sample without seq is rejected", needs="v1")
 async def seq_required(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         await bench.sends(sensor)
@@ -104,7 +106,7 @@ def _must_rise(seen: Sequence[int], last: int) -> None:
 
 
 @CHECKS.add(
-    "S-6.3/rising", "Acknowledgements never go down, also when samples are sent again", needs="v1"
+    "S-6.3/rising", "Acknowledgements never decrease, even when samples are resent", needs="v1"
 )
 async def acknowledgements_rise(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
@@ -150,7 +152,7 @@ async def _rejected(sensor: Line, seq: int | None) -> None:
         raise Mismatch(f'{{"error": "reason"}} with seq {seq}', str(found[0])[:120])
 
 
-@CHECKS.add("S-6.5/acked-again", "A sample that is sent again is acknowledged again", needs="v1")
+@CHECKS.add("S-6.5/acked-again", "A resent sample is acknowledged again", needs="v1")
 async def resend_is_acked(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         sent = await send_numbered(bench, sensor, 5)
@@ -171,9 +173,7 @@ async def resend_is_stored_once(bench: Bench) -> None:
     await must_be_once(bench, after, (text for _, text in sent + last))
 
 
-@CHECKS.add(
-    "S-6.5/earlier", "A sample sent again after a reconnect is stored once", needs="v1 store"
-)
+@CHECKS.add("S-6.5/earlier", "A sample resent after a reconnect is stored once", needs="v1 store")
 async def resend_after_reconnect(bench: Bench) -> None:
     after = bench.db.last_row()
     async with bench.sensor(v1=True) as sensor:
@@ -204,7 +204,9 @@ async def restarted(bench: Bench) -> None:
             await _stored_or_rejected(bench, start)
 
 
-@CHECKS.add("S-6.5/stream", "Numbers that another named stream used are stored", needs="v1 store")
+@CHECKS.add(
+    "S-6.5/stream", "Numbers already used by another named stream are stored", needs="v1 store"
+)
 async def another_stream(bench: Bench) -> None:
     after = bench.db.last_row()
     secs = [bench.sec() for _ in range(3)]
@@ -217,7 +219,7 @@ async def another_stream(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-6.5/conflict",
-    "A number that comes again with other values is rejected, not just acknowledged",
+    "A number reused with other values is rejected, not just acknowledged",
     needs="v1 store",
 )
 async def conflict(bench: Bench) -> None:
@@ -235,7 +237,7 @@ async def conflict(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-6.7/named",
-    "A stream goes on over several connections: each sample is stored once",
+    "A stream continues over several connections: each sample is stored once",
     needs="v1 store",
 )
 async def named_stream(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from ctgkit.check.watch import is_at
 CHECKS = Catalogue()
 
 
-@CHECKS.add("V-1.1/paths", "/ws and /ws/ let viewers in")
+@CHECKS.add("V-1.1/paths", "/ws and /ws/ admit viewers")
 async def paths(bench: Bench) -> None:
     for path in ("/ws", "/ws/"):
         expect(await bench.handshake(path, bench.viewer_headers()), 101)
@@ -52,7 +52,7 @@ async def no_viewer_token(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "V-1.2/before", "Before it has shown the token a viewer gets nothing", needs="remote witness"
+    "V-1.2/before", "A viewer gets nothing before it has sent the token", needs="remote witness"
 )
 async def nothing_before_the_token(bench: Bench) -> None:
     async with bench.line("/ws?backfill=60", ()) as viewer, bench.watch() as watch:

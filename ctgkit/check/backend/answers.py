@@ -44,7 +44,7 @@ async def _answered_once(bench: Bench, viewer: Line, sec: float, how: str) -> No
 
 @CHECKS.add(
     "V-2.2/answered",
-    "A sample that was answered isn't shown without as well",
+    "An answered sample is not also shown without its result",
     needs="sensor ml",
     tries=TIMED,
 )
@@ -84,7 +84,7 @@ async def number_in_another_form(bench: Bench) -> None:
 
 @CHECKS.add(
     "M-4.2/twins",
-    "One result for two samples of a moment answers the first alone",
+    "One result for two samples with the same time answers only the first",
     needs="sensor ml",
     tries=TIMED,
 )
@@ -131,7 +131,7 @@ async def shown_once(bench: Bench) -> None:
 
 @CHECKS.add(
     "V-2.2/in-time",
-    "An unanswered sample is shown within 2 s and a delay of 1 s",
+    "An unanswered sample is shown within 2 s plus at most 1 s",
     needs="sensor ml",
     tries=TIMED,
 )
@@ -160,7 +160,7 @@ async def sensor_has_left(bench: Bench) -> None:
 
 @CHECKS.add(
     "V-2.3/patient",
-    "A viewer that pauses while 250 results come isn't closed, and gets them",
+    "A viewer that pauses for 250 results stays connected and gets them",
     needs="sensor ml",
 )
 async def patient_queue(bench: Bench) -> None:
@@ -202,8 +202,11 @@ BAD_RESULTS: dict[str, tuple[str, Callable[[str], str]]] = {
         "A probability of 62",
         _changed(prediction=PREDICTION | {"hypoxia_probability": 62}),
     ),
-    "alerts": ("A text for the list of alerts", _changed(prediction=PREDICTION | {"alerts": "x"})),
-    "nan": ("A result with NaN, which is no JSON,", _nan),
+    "alerts": (
+        "A string for the list of alerts",
+        _changed(prediction=PREDICTION | {"alerts": "x"}),
+    ),
+    "nan": ("A result with NaN, which is not JSON", _nan),
 }
 
 
@@ -217,14 +220,14 @@ async def _not_relayed(make: Callable[[str], str], bench: Bench) -> None:
 
 
 for _name, (_title, _make) in BAD_RESULTS.items():
-    CHECKS.add(f"M-4.1/{_name}", f"{_title} isn't relayed", needs="sensor ml")(
+    CHECKS.add(f"M-4.1/{_name}", f"{_title}: not relayed", needs="sensor ml")(
         partial(_not_relayed, _make)
     )
 
 
 @CHECKS.add(
     "M-2.3/discarded",
-    "Answers to samples that are sent again after a loss of the service reach nobody",
+    "Answers to samples resent to the service after a reconnect reach no viewer",
     needs="sensor ml",
 )
 async def answers_to_the_past(bench: Bench) -> None:
@@ -274,7 +277,9 @@ def _members(request: str) -> dict[str, object]:
 
 
 @CHECKS.add(
-    "M-2.1/not-measured", "What is not measured is null, in the flat format 0", needs="sensor ml"
+    "M-2.1/not-measured",
+    "An unmeasured value is sent as null, in the flat format as 0",
+    needs="sensor ml",
 )
 async def request_without_toco(bench: Bench) -> None:
     async with bench.sensor() as sensor:
@@ -286,7 +291,7 @@ async def request_without_toco(bench: Bench) -> None:
             raise Mismatch("uterus and spasms null, or 0 in the flat format", excerpt(text))
 
 
-@CHECKS.add("M-2.1/anew", "A request has its keys as PROTOCOL spells them", needs="sensor ml")
+@CHECKS.add("M-2.1/anew", "A request spells its keys as PROTOCOL does", needs="sensor ml")
 async def request_is_written_anew(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         sec = bench.sec()

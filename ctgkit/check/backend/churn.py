@@ -71,7 +71,7 @@ async def _viewers_leave(bench: Bench, *, politely: bool) -> None:
 
 @CHECKS.add(
     "V-2.4/aborts",
-    "200 viewers that vanish while samples flow stop nobody's results",
+    "200 viewers that vanish while samples flow interrupt no one's results",
     needs="sensor viewer",
 )
 async def aborts(bench: Bench) -> None:
@@ -80,7 +80,7 @@ async def aborts(bench: Bench) -> None:
 
 @CHECKS.add(
     "V-2.4/closes",
-    "200 viewers that close politely while samples flow stop nobody's results",
+    "200 viewers that close while samples flow interrupt no one's results",
     needs="sensor viewer",
 )
 async def closes(bench: Bench) -> None:

@@ -28,7 +28,7 @@ def expect(response: Response, *statuses: int) -> None:
         )
 
 
-@CHECKS.add("S-1.1/enters", "A sensor with its id and token is let in")
+@CHECKS.add("S-1.1/enters", "A sensor is admitted with its id and token")
 async def enters(bench: Bench) -> None:
     if not bench.settings.sensors:
         raise Mismatch("credentials to try", "none: give --sensor-id and --token-file")
@@ -73,7 +73,7 @@ async def no_token(bench: Bench) -> None:
     expect(await bench.handshake(bench.sensor_path(), [(TOKEN_HEADER, "")]), 401)
 
 
-@CHECKS.add("S-1.3/near", "The token with a character less or more gets 401", needs="sensor")
+@CHECKS.add("S-1.3/near", "A token with one character missing or added gets 401", needs="sensor")
 async def nearly_right_token(bench: Bench) -> None:
     name, token = bench.token()
     for wrong in {token[:-1], token + "x", token[:1], token.swapcase()} - {token, ""}:
@@ -157,7 +157,7 @@ FOREIGN_HOST, FOREIGN_ORIGIN = "attacker.example", ("Origin", "https://attacker.
 
 @CHECKS.add(
     "S-1.7/order",
-    "Of several reasons to refuse, the first in the list of S-1.7 counts",
+    "With several reasons to refuse, the first in the list of S-1.7 applies",
     level="SHOULD",
 )
 async def order_of_refusals(bench: Bench) -> None:
@@ -217,13 +217,13 @@ async def null_origin(bench: Bench) -> None:
     await _from_origin(bench, "null", 403)
 
 
-@CHECKS.add("S-2.1/loopback", "A page on loopback is let in, whatever its port", needs="sensor")
+@CHECKS.add("S-2.1/loopback", "A page on loopback is admitted, whatever its port", needs="sensor")
 async def loopback_origin(bench: Bench) -> None:
     for origin in ("http://localhost:5173", "http://127.0.0.1:3000"):
         await _from_origin(bench, origin, 101)
 
 
-@CHECKS.add("S-2.1/own", "A page of the server's own origin is let in", needs="sensor")
+@CHECKS.add("S-2.1/own", "A page of the server's own origin is admitted", needs="sensor")
 async def own_origin(bench: Bench) -> None:
     scheme = "https" if bench.target.secure else "http"
     await _from_origin(bench, f"{scheme}://{bench.target.authority}", 101)
@@ -248,18 +248,18 @@ async def nearly_loopback_host(bench: Bench) -> None:
         expect(await bench.http("/api/health", host=f"{name}:{bench.target.port}"), 403)
 
 
-@CHECKS.add("S-2.2/loopback", "A loopback name is a good Host")
+@CHECKS.add("S-2.2/loopback", "A loopback name is accepted as Host")
 async def loopback_host(bench: Bench) -> None:
     expect(await bench.http("/api/health", host=f"localhost:{bench.target.port}"), 200)
 
 
-@CHECKS.add("S-2.5/image", "An image on a foreign page switches no sensors", level="SHOULD")
+@CHECKS.add("S-2.5/image", "An image on a foreign page cannot switch sensors", level="SHOULD")
 async def foreign_image(bench: Bench) -> None:
     headers = [*bench.viewer_headers(), ("Sec-Fetch-Site", "cross-site")]
     expect(await bench.http("/api/sensors/stop", headers), 403, 404)  # or it has no switches
 
 
-@CHECKS.add("S-2.3/limit", "One connection more than configured gets 503", needs="limit")
+@CHECKS.add("S-2.3/limit", "A connection beyond the configured limit gets 503", needs="limit")
 async def too_many(bench: Bench) -> None:
     limit = bench.settings.max_connections
     await bench.canary.leave()  # a viewer less
@@ -273,7 +273,9 @@ async def too_many(bench: Bench) -> None:
             )
 
 
-@CHECKS.add("S-2.3/together", "Sensors and viewers count together", needs="limit sensor")
+@CHECKS.add(
+    "S-2.3/together", "Sensors and viewers count towards the same limit", needs="limit sensor"
+)
 async def counted_together(bench: Bench) -> None:
     async with _full_house(bench):
         response = await bench.handshake("/ws", bench.viewer_headers())
@@ -285,7 +287,7 @@ async def counted_together(bench: Bench) -> None:
             )
 
 
-@CHECKS.add("S-2.3/takeover", "A sensor's second connection counts once", needs="limit sensor")
+@CHECKS.add("S-2.3/takeover", "A sensor that reconnects counts only once", needs="limit sensor")
 async def takeover_in_a_full_house(bench: Bench) -> None:
     async with _full_house(bench):
         expect(await bench.handshake(bench.sensor_path(), [bench.token()]), 101)
@@ -322,7 +324,7 @@ async def _admit(bench: Bench, stack: AsyncExitStack, number: int) -> None:
 
 @CHECKS.add(
     "S-2.4/half-open",
-    "200 connections that say nothing hold nobody up",
+    "200 silent connections delay no one",
     needs="witness",
     strict=True,
 )
@@ -332,7 +334,7 @@ async def half_open(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-2.4/slowloris",
-    "200 handshakes that never end hold nobody up",
+    "200 unfinished handshakes delay no one",
     needs="witness",
     strict=True,
 )
@@ -357,7 +359,7 @@ async def unfinished_is_dropped(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-2.4/flood",
-    "A sensor that floods with 5000 samples holds no other sensor up",
+    "A sensor flooding 5000 samples does not delay other sensors",
     needs="witness pair",
     strict=True,
 )

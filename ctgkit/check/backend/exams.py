@@ -34,7 +34,9 @@ async def stored_once(bench: Bench) -> None:
             raise Mismatch("one row", f"{len(rows)} rows of the sample at {sec:g} s")
 
 
-@CHECKS.add("S-5.1/own-rows", "Samples of two sensors keep their sensor", needs="pair store")
+@CHECKS.add(
+    "S-5.1/own-rows", "Samples of two sensors are stored under their own sensor", needs="pair store"
+)
 async def own_rows(bench: Bench) -> None:
     await _own_rows(bench, together=False)
 
@@ -144,7 +146,9 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@CHECKS.add("S-5.2/opens", "A sensor that comes alone opens an examination", needs="sensor store")
+@CHECKS.add(
+    "S-5.2/opens", "A sensor that connects alone opens an examination", needs="sensor store"
+)
 async def opens(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         must_be_open(bench, await stored_in(bench, sensor))
@@ -161,7 +165,7 @@ async def joins(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "S-5.2/beds", "Sensors of two beds have examinations of their own", needs="sensor beds store"
+    "S-5.2/beds", "Sensors of two beds have separate examinations", needs="sensor beds store"
 )
 async def beds_apart(bench: Bench) -> None:
     other = bench.settings.in_another_bed
@@ -185,9 +189,7 @@ async def rejoins(bench: Bench) -> None:
             raise Mismatch(f"the sensor is in examination {before} again", f"in {after}")
 
 
-@CHECKS.add(
-    "S-5.3/closed", "When its last sensor has left, an examination ends", needs="sensor store"
-)
+@CHECKS.add("S-5.3/closed", "An examination ends when its last sensor leaves", needs="sensor store")
 async def closed(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         examination = await stored_in(bench, sensor)
@@ -196,7 +198,7 @@ async def closed(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-5.3/vanished",
-    "When its last sensor has vanished without a word, an examination ends",
+    "An examination ends when its last sensor vanishes without closing",
     needs="sensor store",
 )
 async def closed_after_a_loss(bench: Bench) -> None:
@@ -207,7 +209,9 @@ async def closed_after_a_loss(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "S-5.3/last", "An examination stays open while one of two sensors is left", needs="pair store"
+    "S-5.3/last",
+    "An examination stays open while one of its two sensors remains",
+    needs="pair store",
 )
 async def open_until_the_last(bench: Bench) -> None:
     await _outlives(bench, leaving=1, staying=0)
@@ -233,7 +237,7 @@ async def _outlives(bench: Bench, leaving: int, staying: int) -> None:
         await must_go_on(bench, lines[staying], examination, whose)
 
 
-@CHECKS.add("S-5.3/next", "A sensor that comes later opens the next one", needs="sensor store")
+@CHECKS.add("S-5.3/next", "A sensor that connects later opens the next one", needs="sensor store")
 async def next_one(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         earlier = await stored_in(bench, sensor)

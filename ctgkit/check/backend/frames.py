@@ -35,7 +35,7 @@ async def fragments(bench: Bench) -> None:
             sensor.must_live()
 
 
-@CHECKS.add("S-4.4/zero-toco", "uterus and spasms of 0 are values", needs="witness")
+@CHECKS.add("S-4.4/zero-toco", "0 is a valid value of uterus and spasms", needs="witness")
 async def toco_of_zero(bench: Bench) -> None:
     sec = bench.sec()
     seen = await arrives(bench, sample(sec, 140.5, 0, 0), sec)
@@ -71,7 +71,7 @@ async def longer_array(bench: Bench) -> None:
         none_but(watch, await still_heard(bench, watch, sensor))
 
 
-@CHECKS.add("S-4.9/each", "Bad frames are counted for each connection by itself", needs="sensor")
+@CHECKS.add("S-4.9/each", "Bad frames are counted per connection", needs="sensor")
 async def counts_begin_anew(bench: Bench) -> None:
     for _ in range(2):
         async with bench.sensor() as sensor:
@@ -80,7 +80,7 @@ async def counts_begin_anew(bench: Bench) -> None:
             sensor.must_live()
 
 
-@CHECKS.add("S-4.9/samples", "100 bad samples in one frame are one bad frame", needs="sensor")
+@CHECKS.add("S-4.9/samples", "100 bad samples in one frame count as one bad frame", needs="sensor")
 async def bad_samples_in_one_frame(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         bad = sample(bench.bad_sec(), 999)

@@ -68,7 +68,7 @@ async def method(bench: Bench) -> None:
             )
 
 
-@CHECKS.add("H-1.3/switch", "POST switches no sensors: 405", needs="control")
+@CHECKS.add("H-1.3/switch", "POST gets 405 and does not switch sensors", needs="control")
 async def post_switches_nothing(bench: Bench) -> None:
     async with _controls(bench) as controls:
         headers = [*bench.viewer_headers(), ("Content-Length", "0")]
@@ -80,7 +80,7 @@ async def post_switches_nothing(bench: Bench) -> None:
             )
 
 
-@CHECKS.add("H-1.5/switch", "HEAD switches no sensors", needs="control")
+@CHECKS.add("H-1.5/switch", "HEAD does not switch sensors", needs="control")
 async def head_switches_nothing(bench: Bench) -> None:
     async with _controls(bench) as controls:
         await bench.http("/api/sensors/start", bench.viewer_headers(), method="HEAD")
@@ -217,7 +217,9 @@ async def start_a_bad_count(bench: Bench) -> None:
                 )
 
 
-@CHECKS.add("H-2.1/all-run", "start is 400 with an error when all run", needs="control")
+@CHECKS.add(
+    "H-2.1/all-run", "start is 400 with an error when all sensors are running", needs="control"
+)
 async def start_when_all_run(bench: Bench) -> None:
     async with _controls(bench):
         count = sum(bool(s.control) for s in bench.settings.sensors)
@@ -240,7 +242,7 @@ async def _refused(bench: Bench) -> None:
         raise Mismatch('the answer to start is {"error": "…"}', repr(response.body[:120]))
 
 
-@CHECKS.add("H-2.2/stop", "stop turns off what runs", needs="control")
+@CHECKS.add("H-2.2/stop", "stop turns off the running sensors", needs="control")
 async def stop(bench: Bench) -> None:
     async with _controls(bench) as controls:
         expect(await bench.http("/api/sensors/start", bench.viewer_headers()), 200)
@@ -249,7 +251,7 @@ async def stop(bench: Bench) -> None:
             raise Mismatch("the started sensor is turned off", "it isn't")
 
 
-@CHECKS.add("H-2.2/idle", "stop is 200 with a message when none runs", needs="control")
+@CHECKS.add("H-2.2/idle", "stop is 200 with a message when no sensor is running", needs="control")
 async def stop_when_none_runs(bench: Bench) -> None:
     async with _controls(bench):
         response = await bench.http("/api/sensors/stop", bench.viewer_headers())
@@ -258,13 +260,13 @@ async def stop_when_none_runs(bench: Bench) -> None:
             raise Mismatch('the answer to stop is {"message": "…"}', repr(response.body[:120]))
 
 
-@CHECKS.add("H-2.3/token", "Who may not watch may not switch sensors", needs="remote")
+@CHECKS.add("H-2.3/token", "Only those allowed to view may switch sensors", needs="remote")
 async def switching_needs_the_token(bench: Bench) -> None:
     for verb in ("start", "stop"):
         expect(await bench.http(f"/api/sensors/{verb}"), 401)
 
 
-@CHECKS.add("H-2.2/hanging", "A sensor that hangs doesn't hold up the others", needs="control")
+@CHECKS.add("H-2.2/hanging", "A sensor that hangs does not delay the others", needs="control")
 async def stop_with_a_hanging_one(bench: Bench) -> None:
     async with _controls(bench) as controls:
         expect(await bench.http("/api/sensors/start?count=2", bench.viewer_headers()), 200)

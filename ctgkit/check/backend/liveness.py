@@ -65,7 +65,9 @@ async def pongs(bench: Bench) -> None:
     await _of_both(bench, Pinged, lambda one: answers_pings(one, bench.timeout_s))
 
 
-@CHECKS.add("C-2.5/allowed", "900 pings and short frames at once close nobody", needs="sensor")
+@CHECKS.add(
+    "C-2.5/allowed", "900 pings and short frames at once close no connection", needs="sensor"
+)
 async def within_the_budget(bench: Bench) -> None:
     async with bench.sensor() as sensor, bench.viewer() as viewer:
         with arranging("a viewer may speak (V-1.1/ignored)"):
@@ -82,7 +84,7 @@ async def within_the_budget(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "C-2.5/flood", "Who sends thousands of pings at once is closed with 1008",
+    "C-2.5/flood", "A client that sends thousands of pings at once is closed with 1008",
     needs="sensor", level="SHOULD",
 )  # fmt: skip
 async def beyond_the_budget(bench: Bench) -> None:
@@ -102,7 +104,7 @@ async def pinged(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "C-2.3/gone", "Who answers no ping is closed with 1011, samples or not",
+    "C-2.3/gone", "A client that answers no pings is closed with 1011, even if it sends samples",
     needs="sensor", level="SHOULD", strict=True,
 )  # fmt: skip
 async def gone(bench: Bench) -> None:
@@ -126,7 +128,7 @@ async def _send_samples(bench: Bench, sensor: Mute) -> None:
 
 
 @CHECKS.add(
-    "C-2.4/silent", "Who answers pings and says nothing stays connected",
+    "C-2.4/silent", "A client that answers pings but sends nothing stays connected",
     needs="sensor", strict=True,
 )  # fmt: skip
 async def silent(bench: Bench) -> None:

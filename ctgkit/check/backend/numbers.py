@@ -24,7 +24,7 @@ async def gaps(bench: Bench) -> None:
         await acked(sensor, numbers[9])
 
 
-@CHECKS.add("S-6.2/zero", "0 is a number: the sample is acknowledged", needs="v1")
+@CHECKS.add("S-6.2/zero", "0 is a valid number: the sample is acknowledged", needs="v1")
 async def number_zero(bench: Bench) -> None:
     async with bench.sensor(v1=True, stream=str(uuid.uuid4())) as sensor:
         await sensor.send(sample(bench.sec(), seq=0))
@@ -41,7 +41,7 @@ async def largest_numbers(bench: Bench) -> None:
                 raise Mismatch(f'{{"ack": {seq}}}', f'{{"ack": {got}}}')
 
 
-@CHECKS.add("S-6.2/integer", "31.0 and true are no numbers of samples", needs="v1")
+@CHECKS.add("S-6.2/integer", "31.0 and true are rejected as numbers", needs="v1")
 async def number_is_an_integer(bench: Bench) -> None:
     async with bench.sensor(v1=True, stream=str(uuid.uuid4())) as sensor:
         for count, seq in enumerate(("31.0", "true"), 1):
@@ -68,7 +68,7 @@ async def acknowledged_soon(bench: Bench) -> None:
         raise Mismatch(f"within {ACK_WITHIN_S:g} s", f"{median_s:.1f} s, median of {ACK_TRIES}")
 
 
-@CHECKS.add("S-6.4/alone", "A rejected sample alone is not acknowledged", needs="v1")
+@CHECKS.add("S-6.4/alone", "A rejected sample by itself is not acknowledged", needs="v1")
 async def rejected_alone(bench: Bench) -> None:
     async with bench.sensor(v1=True) as sensor:
         seq = bench.seq()
@@ -134,7 +134,9 @@ async def _stored_unless_rejected(
 
 
 @CHECKS.add(
-    "S-6.5/moment", "Two samples of one moment with their own numbers are stored", needs="v1 store"
+    "S-6.5/moment",
+    "Two samples with the same time and different numbers are both stored",
+    needs="v1 store",
 )
 async def two_of_a_moment(bench: Bench) -> None:
     after, sec = bench.db.last_row(), bench.sec()
@@ -147,7 +149,7 @@ async def two_of_a_moment(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-5.2/stays",
-    "A sample that is sent again later stays in its examination",
+    "A sample resent later stays in its examination",
     needs="v1 store",
 )
 async def stays_in_its_examination(bench: Bench) -> None:

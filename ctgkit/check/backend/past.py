@@ -22,7 +22,7 @@ from ctgkit.check.watch import is_at
 CHECKS = Catalogue()
 
 
-@CHECKS.add("V-3.1/past", "?backfill=S starts with what was", needs="witness", level="SHOULD")
+@CHECKS.add("V-3.1/past", "?backfill=S starts with past results", needs="witness", level="SHOULD")
 async def backfill(bench: Bench) -> None:
     async with _with_past(bench, (0, 1, 2, 3)) as secs, bench.viewer("?backfill=600") as viewer:
         for sec in secs:
@@ -35,7 +35,7 @@ async def backfill(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "V-3.1/seconds", "The past goes back S seconds, no further", needs="witness", level="SHOULD"
+    "V-3.1/seconds", "The past goes back no further than S seconds", needs="witness", level="SHOULD"
 )
 async def backfill_is_bounded(bench: Bench) -> None:
     async with _with_past(bench, (0, 100, 195, 200)) as secs, bench.viewer("?backfill=10") as late:
@@ -45,7 +45,7 @@ async def backfill_is_bounded(bench: Bench) -> None:
             raise Mismatch("the last 10 s", f"a sample {secs[-1] - old[0]:g} s old")
 
 
-@CHECKS.add("V-3.1/bad", "A backfill that is no number of seconds is 400", level="SHOULD")
+@CHECKS.add("V-3.1/bad", "A backfill that is not a number of seconds gets 400", level="SHOULD")
 async def bad_backfill(bench: Bench) -> None:
     for text in ("x", "nan", "1e"):
         response = await bench.handshake(f"/ws?backfill={text}", bench.viewer_headers())
@@ -93,7 +93,7 @@ async def past_of_what_ended(bench: Bench) -> None:
             raise Mismatch(f"nothing about {sec:g} s", excerpt(past[0]))
 
 
-@CHECKS.add("V-3.1/live", "After the past come new results", needs="witness", level="SHOULD")
+@CHECKS.add("V-3.1/live", "New results follow the past", needs="witness", level="SHOULD")
 async def backfill_goes_on(bench: Bench) -> None:
     async with (
         bench.sensor() as sensor,
@@ -107,7 +107,7 @@ async def backfill_goes_on(bench: Bench) -> None:
 
 @CHECKS.add(
     "V-3.1/prediction",
-    "After the past comes the last result with a prediction",
+    "The last result with a prediction follows the past",
     needs="witness ml",
     level="SHOULD",
 )

@@ -18,7 +18,9 @@ EXIT_MAX_S = 10.0
 """How long a backend may take to stop, or to see that it can't start, seconds."""
 
 
-@CHECKS.add("C-1.3/port", "A second backend on the same port fails: exit code not 0", needs="run")
+@CHECKS.add(
+    "C-1.3/port", "A second backend on the same port exits with a code other than 0", needs="run"
+)
 async def port_taken(bench: Bench) -> None:
     code = await bench.process.second(EXIT_MAX_S)
     if code is None:
@@ -64,7 +66,7 @@ async def _stop(bench: Bench) -> None:
         raise Mismatch(f"exit code 0 within {EXIT_MAX_S:g} s of SIGTERM", how)
 
 
-@CHECKS.add("C-1.2/exit", "After SIGTERM it ends with exit code 0 within 10 s", needs="run")
+@CHECKS.add("C-1.2/exit", "After SIGTERM it exits with code 0 within 10 s", needs="run")
 async def stops(bench: Bench) -> None:
     async with _restarted_after(bench):
         await _stop(bench)
@@ -72,7 +74,7 @@ async def stops(bench: Bench) -> None:
 
 @CHECKS.add(
     "C-1.2/peers",
-    "It ends within 10 s of SIGTERM whatever its peers do",
+    "It exits within 10 s of SIGTERM whatever its peers do",
     needs="run sensor",
 )
 async def stops_despite_peers(bench: Bench) -> None:
@@ -102,7 +104,7 @@ def _kept(bench: Bench) -> str:
 
 @CHECKS.add(
     "S-5.5/second",
-    "A backend that is started a second time leaves the first one's examination open",
+    "Starting a second backend leaves the first one's examination open",
     needs="run sensor store",
 )
 async def second_start(bench: Bench) -> None:
@@ -114,7 +116,7 @@ async def second_start(bench: Bench) -> None:
 
 @CHECKS.add(
     "M-1.1/later",
-    "A backend that starts without its ML service dials it until it is there",
+    "A backend started before its ML service keeps trying to connect",
     needs="run ml",
 )
 async def service_comes_later(bench: Bench) -> None:
@@ -143,7 +145,7 @@ async def closes_with_1001(bench: Bench) -> None:
 
 
 @CHECKS.add(
-    "C-1.1/stored", "A backend that stops has stored what it read before", needs="run sensor store"
+    "C-1.1/stored", "A backend that stops has stored everything it read", needs="run sensor store"
 )
 async def stores_what_it_read(bench: Bench) -> None:
     async with _restarted_after(bench), bench.sensor() as sensor:
@@ -193,7 +195,7 @@ async def crash(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-5.4/alone",
-    "After kill -9 an examination whose sensors stay away is closed",
+    "After kill -9 an examination is closed if its sensors stay away",
     needs="run sensor store",
 )
 async def interrupted(bench: Bench) -> None:
@@ -205,7 +207,7 @@ async def interrupted(bench: Bench) -> None:
     await must_end(bench, examination)
 
 
-@CHECKS.add("S-5.4/starts", "After kill -9 it starts again and serves", needs="run sensor")
+@CHECKS.add("S-5.4/starts", "After kill -9 it starts and serves again", needs="run sensor")
 async def starts_again(bench: Bench) -> None:
     async with bench.sensor() as sensor:
         await sensor.send(*(bench.fresh()[1] for _ in range(50)))
@@ -213,7 +215,7 @@ async def starts_again(bench: Bench) -> None:
     await _starts(bench)
 
 
-@CHECKS.add("S-6.6/killed", "What was acknowledged is stored after kill -9", needs="run v1 store")
+@CHECKS.add("S-6.6/killed", "Acknowledged samples are stored after kill -9", needs="run v1 store")
 async def acknowledged_survives(bench: Bench) -> None:
     await bench.canary.leave()
     async with bench.sensor(v1=True) as sensor:
@@ -233,7 +235,7 @@ async def acknowledged_survives(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-6.6/resent",
-    "After kill -9 everything can be sent again, and is stored once",
+    "After kill -9 everything can be resent and is stored once",
     needs="run v1 store",
 )
 async def resent_after_a_crash(bench: Bench) -> None:

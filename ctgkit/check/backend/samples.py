@@ -104,10 +104,10 @@ GOOD: dict[str, tuple[str, Callable[[float], str | bytes]]] = {
         lambda sec: sample(sec).replace("{", '{"x": [1, {"y": null}], ', 1),
     ),
     "S-4.3/absent": (
-        "Without sensorID it is the sensor's own",
+        "Without sensorID, the sample is the sensor's own",
         lambda sec: sample(sec).replace('"sensorID": "", ', ""),
     ),
-    "S-4.3/empty": ('sensorID "" is the sensor\'s own', sample),
+    "S-4.3/empty": ("With an empty sensorID, the sample is the sensor's own", sample),
 }
 
 
@@ -139,7 +139,7 @@ async def own_id(bench: Bench) -> None:
         await arrives(bench, sample(sec, sensor_id=sensor_id), sec)
 
 
-@CHECKS.add("S-4.3/null", "With sensorID null it is the sensor's own", needs="witness")
+@CHECKS.add("S-4.3/null", "With sensorID null, the sample is the sensor's own", needs="witness")
 async def null_id(bench: Bench) -> None:
     sec = bench.sec()
     await arrives(bench, sample(sec).replace('"sensorID": ""', '"sensorID": null'), sec)
@@ -200,7 +200,7 @@ async def _no_signal(make: Callable[[float], str], bench: Bench) -> None:
 for _name, _make in NO_SIGNAL.items():
     CHECKS.add(
         f"S-4.4/{_name}",
-        f"BPMChild {_name} is no signal: NULL downstream",
+        f"BPMChild {_name} means no signal: NULL downstream",
         needs="witness",
     )(partial(_no_signal, _make))
 
@@ -214,7 +214,7 @@ async def array(bench: Bench) -> None:
             await watch.saw(sec)
 
 
-@CHECKS.add("S-4.5/one-bad", "A bad sample of an array is rejected alone", needs="witness")
+@CHECKS.add("S-4.5/one-bad", "Only the bad sample of an array is rejected", needs="witness")
 async def one_bad_of_three(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor() as sensor:
         first, last = bench.sec(), bench.sec()
@@ -274,7 +274,7 @@ for _name, _edge_values in EDGES.items():
         partial(_edge, _edge_values)
     )
 for _name, _text in BEYOND.items():
-    CHECKS.add(f"S-4.7/{_name}", f"Out of range ({_name}) is rejected", needs="witness")(
+    CHECKS.add(f"S-4.7/{_name}", f"An out-of-range value ({_name}) is rejected", needs="witness")(
         partial(_rejects, _text)
     )
 
@@ -290,17 +290,17 @@ MALFORMED: dict[str, tuple[str, str | bytes]] = {
     "deep": ("Brackets nested 4000 deep", "[" * 4000 + "]" * 4000),
     "nan": ("NaN", sample(BAD_SEC, "NaN")),
     "infinity": ("Infinity", sample(BAD_SEC, "Infinity")),
-    "overflow": ("1e999, which is no finite number", sample(BAD_SEC, "1e999")),
+    "overflow": ("1e999, which is not finite", sample(BAD_SEC, "1e999")),
     "digits": ("A number of 5000 digits", sample(BAD_SEC, "1" * 5000)),
-    "text": ("A number written as a text", sample(BAD_SEC, '"140.5"')),
+    "text": ("A number written as a string", sample(BAD_SEC, '"140.5"')),
     "bool": ("true instead of a number", sample(BAD_SEC, "true")),
     "list": ("A list instead of a number", sample(BAD_SEC, "[140.5]")),
     "object": ("An object instead of a number", sample(BAD_SEC, "{}")),
     "toco-bool": ("true as uterus", sample(BAD_SEC, uterus="true")),
-    "toco-text": ("A text as uterus", sample(BAD_SEC, uterus='"15"')),
+    "toco-text": ("A string as uterus", sample(BAD_SEC, uterus='"15"')),
     "sec-absent": ("secFromStart absent", '{"data": {"BPMChild": 140.5}}'),
     "sec-null": ("secFromStart null", sample("null")),
-    "sec-text": ("secFromStart as a text", sample('"500.5"')),
+    "sec-text": ("secFromStart as a string", sample('"500.5"')),
     "sec-nan": ("secFromStart NaN", sample("NaN")),
     "data-absent": ("data absent", '{"secFromStart": 500.5}'),
     "data-list": ("data as a list", '{"secFromStart": 500.5, "data": [140.5, 15, 0]}'),
@@ -309,7 +309,7 @@ MALFORMED: dict[str, tuple[str, str | bytes]] = {
 
 for _name, (_title, _frame) in MALFORMED.items():
     CHECKS.add(
-        f"S-4.8/{_name}", f"{_title} is rejected, the connection stays open", needs="witness"
+        f"S-4.8/{_name}", f"{_title}: rejected, and the connection stays open", needs="witness"
     )(partial(_rejects, _frame))
 
 
@@ -357,10 +357,10 @@ async def interrupted_row(bench: Bench) -> None:
 
 
 TIMES: dict[str, tuple[str, tuple[float, ...]]] = {
-    "repeated": ("Two samples of one moment both arrive", (0, 0)),
-    "reordered": ("Samples in another order arrive as they are", (0.5, 0, 0.25)),
-    "jump": ("After a jump by an hour samples arrive", (0, 3600)),
-    "back": ("After a clock went back an hour samples arrive", (3600, 0)),
+    "repeated": ("Two samples with the same time both arrive", (0, 0)),
+    "reordered": ("Samples out of order arrive as sent", (0.5, 0, 0.25)),
+    "jump": ("Samples arrive after the time jumps forward an hour", (0, 3600)),
+    "back": ("Samples arrive after the time goes back an hour", (3600, 0)),
 }
 
 

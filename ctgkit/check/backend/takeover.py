@@ -17,7 +17,11 @@ async def takeover(bench: Bench) -> None:
         newer.must_live()
 
 
-@CHECKS.add("S-1.1/takeover", "In upper case it is the same sensor: it takes over", needs="sensor")
+@CHECKS.add(
+    "S-1.1/takeover",
+    "With its id in upper case a sensor takes over its own connection",
+    needs="sensor",
+)
 async def takeover_in_upper_case(bench: Bench) -> None:
     with arranging("a second connection takes over (S-1.4/closed)"):
         async with bench.sensor() as older, bench.sensor():
@@ -27,7 +31,9 @@ async def takeover_in_upper_case(bench: Bench) -> None:
         await older.closed(4409)
 
 
-@CHECKS.add("S-1.4/serves", "After a takeover the new connection is heard", needs="witness")
+@CHECKS.add(
+    "S-1.4/serves", "After a takeover the new connection's samples are taken", needs="witness"
+)
 async def takeover_serves(bench: Bench) -> None:
     async with bench.watch() as watch, bench.sensor(), bench.sensor() as newer:
         sec = await bench.sends(newer)
@@ -100,7 +106,7 @@ async def takeover_keeps_examination(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-1.4/older-leaves",
-    "When the replaced connection goes, the sensor's examination stays open",
+    "When the replaced connection closes, the sensor's examination stays open",
     needs="sensor store",
 )
 async def older_leaves(bench: Bench) -> None:
@@ -116,7 +122,7 @@ async def older_leaves(bench: Bench) -> None:
 
 @CHECKS.add(
     "S-1.4/newer-leaves",
-    "When the newer connection goes, later samples are in an open examination",
+    "After the newer connection closes, later samples go into an open examination",
     needs="sensor store",
 )
 async def newer_leaves(bench: Bench) -> None:

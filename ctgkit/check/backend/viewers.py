@@ -152,7 +152,11 @@ async def _gets_all(viewer: Line, said: list[str], count: int, expected: str) ->
     )
 
 
-@CHECKS.add("V-2.1/late-joiner", "A viewer that joins later gets what follows", needs="sensor ml")
+@CHECKS.add(
+    "V-2.1/late-joiner",
+    "A viewer that joins later gets the results from then on",
+    needs="sensor ml",
+)
 async def late_joiner(bench: Bench) -> None:
     async with bench.viewer() as early, bench.sensor() as sensor:
         first = await bench.sends(sensor)
@@ -213,7 +217,9 @@ async def falls_back(viewer: Line, sec: float) -> None:
         raise Mismatch("the shape of a result", f"{problem}: {excerpt(text)}")
 
 
-@CHECKS.add("V-2.2/silent", "A sample unanswered for 2 s is shown without", needs="sensor ml")
+@CHECKS.add(
+    "V-2.2/silent", "A sample unanswered for 2 s is shown without a prediction", needs="sensor ml"
+)
 async def unanswered(bench: Bench) -> None:
     bench.ml.answer = silence
     async with bench.viewer() as viewer, bench.sensor() as sensor:
@@ -222,7 +228,7 @@ async def unanswered(bench: Bench) -> None:
         await bench.ml.say(result(request, note="late"))
 
 
-@CHECKS.add("V-2.2/late", "A result that comes late is relayed", needs="sensor ml")
+@CHECKS.add("V-2.2/late", "A late result is still relayed", needs="sensor ml")
 async def late_result(bench: Bench) -> None:
     bench.ml.answer = silence
     async with bench.viewer() as viewer, bench.sensor() as sensor:
@@ -261,7 +267,7 @@ async def no_answer(bench: Bench, answer: Callable[[str], str]) -> None:
 
 @CHECKS.add(
     "V-2.2/each",
-    "A sample that gets no answer is shown while others get theirs",
+    "An unanswered sample is shown even while others are answered",
     needs="sensor ml",
     tries=TIMED,
 )
@@ -335,14 +341,14 @@ async def slow_viewer(
 
 
 @CHECKS.add(
-    "V-2.3/others", "Beside a viewer that doesn't read, others get every result", needs="sensor ml"
+    "V-2.3/others", "A viewer that does not read costs the others no result", needs="sensor ml"
 )
 async def beside_a_slow_one(bench: Bench) -> None:
     async with slow_viewer(bench):
         pass
 
 
-@CHECKS.add("V-2.3/closed", "A viewer that doesn't read is closed with 1013", needs="sensor ml")
+@CHECKS.add("V-2.3/closed", "A viewer that does not read is closed with 1013", needs="sensor ml")
 async def slow_one_is_closed(bench: Bench) -> None:
     async with AsyncExitStack() as stack:
         with arranging("results for a viewer that reads, beside one that doesn't (V-2.3/others)"):

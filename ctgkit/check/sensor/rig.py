@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 from ctgkit.check.checks import Mismatch
 from ctgkit.check.connection import Pulse, Target, until
 from ctgkit.check.launched import Launched
-from ctgkit.check.messages import STREAM_HEADER, SUBPROTOCOL, TOKEN_HEADER, parsed
+from ctgkit.check.messages import STREAM_HEADER, SUBPROTOCOL, TOKEN_HEADER, excerpt, parsed
 from ctgkit.errors import ConfigError
 from ctgkit.net.server import why_not_bound
 
@@ -37,26 +37,31 @@ class Visit:
     offers: str
     link: ServerConnection | None = None
     """None where it was refused."""
-    frames: list[str | bytes] = field(default_factory=list)
+    samples: list[Any] = field(default_factory=list)
+    """What was sent, parsed; each sample of an array by itself."""
+    choked: bool = False
+    """Whether it ended as :attr:`SensorBench.chokes` says."""
     ended_s: float | None = None
-
-    @property
-    def samples(self) -> list[Any]:
-        """All samples, also those of arrays, parsed."""
-        found = [parsed(frame) for frame in self.frames]
-        return [s for each in found for s in (each if isinstance(each, list) else [each])]
 
     @property
     def numbers(self) -> list[Any]:
         """The samples' numbers."""
-        return [s.get("seq") if isinstance(s, dict) else None for s in self.samples]
+        return [_number(sample) for sample in self.samples]
 
 
 class SensorBench:
     """A sensor under test, and the backend that it is connected to."""
 
-    def __init__(self, timeout_s: float, launched: Launched | None, control: Target | None) -> None:
+    def __init__(
+        self,
+        timeout_s: float,
+        launched: Launched | None,
+        control: Target | None,
+        wait_s: float = 0.0,
+    ) -> None:
         self.timeout_s, self.launched, self.control = timeout_s, launched, control
+        self._wait_s = wait_s
+        """How long the first samples may take, seconds; 0: as long as any later ones."""
         self.pulse = Pulse()
         self.visits: list[Visit] = []
         self.lacks: dict[str, str] = {}
@@ -85,16 +90,14 @@ class SensorBench:
         """Status with which connections are refused; 0: none is."""
         self.chooses = True
         """Whether ``ctgkit.v1`` is chosen where it is offered."""
-        self.acks_below: float | None = None
-        """Only samples with lower numbers are acknowledged; None: all."""
+        self.acknowledges = True
         self.chokes: tuple[int, int] | None = None
         """(number, close code): what happens when a sample with this number comes."""
 
     @property
     def _was_well(self) -> bool:
         """Whether the connection is one to a healthy backend."""
-        odd = self.refuses or self.chokes or self.acks_below is not None
-        return not odd and self.chooses
+        return self.chooses and self.acknowledges and not (self.refuses or self.chokes)
 
     async def alive(self) -> bool:
         """Return True: a sensor that stays away is missed by :meth:`prepare`."""
@@ -130,12 +133,13 @@ class SensorBench:
         known = len(self.visits)
 
         def sent() -> bool:
-            return len(self.visits) > known and bool(self.visit.frames)
+            return len(self.visits) > known and bool(self.visit.samples)
 
         def failed() -> bool:
             return self.launched is not None and self.launched.has_failed
 
-        patience_s = max(COMES_WITHIN_S, 10 * self.timeout_s)
+        first_s = 0.0 if self.visits else self._wait_s
+        patience_s = first_s or max(COMES_WITHIN_S, 10 * self.timeout_s)
         with contextlib.suppress(Mismatch):
             await until(lambda: sent() or failed(), "", str, patience_s)
         return sent()
@@ -205,14 +209,8 @@ class SensorBench:
             raise ConfigError(
                 f"--listen {host}:{port}", f"cannot listen: {why_not_bound(error)}"
             ) from error
-        async with server:
-            try:
-                if self.launched is not None:
-                    await self.launched.start()
-                yield
-            finally:
-                if self.launched is not None:
-                    await self.launched.stop_quietly()
+        async with server, self.launched.running() if self.launched else nullcontext():
+            yield
 
     def _meet(self, link: ServerConnection, request: Request) -> Response | None:
         headers = request.headers
@@ -237,22 +235,22 @@ class SensorBench:
         visit = next(v for v in self.visits if v.link is link)
         with contextlib.suppress(ConnectionClosed):
             async for frame in link:
-                visit.frames.append(frame)
+                said = parsed(frame)
+                samples = (
+                    said if isinstance(said, list) else [excerpt(frame) if said is None else said]
+                )
+                visit.samples += samples
                 self.pulse.beat()
-                if not await self._reply(link, frame):
+                numbers = [_number(sample) for sample in samples]
+                if self.chokes and self.chokes[0] in numbers:
+                    visit.choked = True
+                    await link.close(self.chokes[1])
                     break  # nothing that comes behind it is read
+                last = numbers[-1] if numbers else None
+                if self.acknowledges and link.subprotocol and isinstance(last, int):
+                    await link.send(json.dumps({"ack": last}))
         visit.ended_s = asyncio.get_running_loop().time()
 
-    async def _reply(self, link: ServerConnection, frame: str | bytes) -> bool:
-        """Answer a frame; return False when it was refused."""
-        last = parsed(frame)
-        last = last[-1] if isinstance(last, list) and last else last
-        number = last.get("seq") if isinstance(last, dict) else None
-        if self.chokes and number == self.chokes[0]:
-            await link.close(self.chokes[1])
-            return False
-        if link.subprotocol and isinstance(number, int):
-            acked = number if self.acks_below is None else min(number, self.acks_below - 1)
-            if self.acks_below is None or acked == number:
-                await link.send(json.dumps({"ack": acked}))
-        return True
+
+def _number(sample: Any) -> Any:
+    return sample.get("seq") if isinstance(sample, dict) else None

@@ -79,7 +79,7 @@ async def shape(bench: ServiceBench) -> None:
             raise Mismatch("the shape of a result", f"{problem}: {excerpt(talk.line.received[-1])}")
 
 
-@SERVICE.add("M-3.1/echo", "A result repeats the sample that it is about")
+@SERVICE.add("M-3.1/echo", "A result repeats its sample")
 async def echo(bench: ServiceBench) -> None:
     sensor_id = new_sensor()
     async with bench.talk() as talk:
@@ -103,7 +103,7 @@ async def timestamp(bench: ServiceBench) -> None:
         raise Mismatch("2026-01-01T12:00:00.000Z", stamp)
 
 
-@SERVICE.add("M-3.1/order", "Each request has one answer, in order")
+@SERVICE.add("M-3.1/order", "Each request gets one answer, in order")
 async def order(bench: ServiceBench) -> None:
     ids = [new_sensor() for _ in range(3)]
     asked = [(ids[n % 3], 10.0 + n) for n in range(150)]
@@ -156,7 +156,7 @@ PLAYED: dict[str, tuple[str, Trace]] = {
     "calm": ("a calm trace", calm),
     "flat": ("a flat trace at 165", lambda _: 165),
     "slow": ("a heart rate of 85", lambda n: 85 + n % 3),
-    "lossy": ("a trace half of which is lost", lambda n: "null" if n % 2 else 150 + n % 5),
+    "lossy": ("a trace that is half lost", lambda n: "null" if n % 2 else 150 + n % 5),
 }
 
 
@@ -229,7 +229,7 @@ for _hz in (1.0, 4.0, 1 / 0.12):
     )
 
 
-@SERVICE.add("M-3.3/period", "A prediction is repeated for 30 s of data time, then made anew")
+@SERVICE.add("M-3.3/period", "A prediction is repeated for 30 s of data time, then renewed")
 async def period(bench: ServiceBench) -> None:
     async with bench.talk() as talk:
         _, rate_hz, answers = await talk.predicted(worsening, LONG_S)
@@ -260,7 +260,7 @@ async def separate(bench: ServiceBench) -> None:
         raise Mismatch("no prediction for a sensor that has just begun", "another sensor's")
 
 
-@SERVICE.add("M-3.4/restart", "A sensor that starts again has no old prediction")
+@SERVICE.add("M-3.4/restart", "A sensor that restarts has no old prediction")
 async def restart(bench: ServiceBench) -> None:
     async with bench.talk() as talk:
         sensor_id, rate_hz, _ = await talk.predicted(calm)
@@ -271,13 +271,13 @@ async def restart(bench: ServiceBench) -> None:
 
 UNREADABLE: dict[str, tuple[str, str | bytes]] = {
     "json": ("Invalid JSON", '{"sensorID": '),
-    "utf8": ("Bytes that are no UTF-8", b'{"sensorID": "\xff"}'),
+    "utf8": ("Bytes that are not UTF-8", b'{"sensorID": "\xff"}'),
     "scalar": ("A number", "42"),
     "list": ("A list", "[1, 2]"),
     "empty": ("An empty object", "{}"),
-    "sec-text": ("secFromStart as a text", sample('"1"', sensor_id="a")),
+    "sec-text": ("secFromStart as a string", sample('"1"', sensor_id="a")),
     "nan": ("NaN", sample(1, "NaN", sensor_id="a")),
-    "bpm-text": ("BPMChild as a text", sample(1, '"140"', sensor_id="a")),
+    "bpm-text": ("BPMChild as a string", sample(1, '"140"', sensor_id="a")),
 }
 
 
@@ -296,10 +296,12 @@ async def _unreadable(message: str | bytes, bench: ServiceBench) -> None:
 
 
 for _name, (_title, _message) in UNREADABLE.items():
-    SERVICE.add(f"M-3.5/{_name}", f"{_title} gets an error answer")(partial(_unreadable, _message))
+    SERVICE.add(f"M-3.5/{_name}", f"{_title}: answered with an error")(
+        partial(_unreadable, _message)
+    )
 
 
-@SERVICE.add("M-3.6/names", "With a prediction the contract's names are all there")
+@SERVICE.add("M-3.6/names", "With a prediction, all names of the contract are present")
 async def names(bench: ServiceBench) -> None:
     async with bench.talk() as talk:
         _, _, answers = await talk.predicted(calm)

@@ -37,7 +37,7 @@ async def pongs(bench: ServiceBench) -> None:
 
 
 @CHECKS.add(
-    "C-2.3/service-gone", "A backend that answers no ping is closed with 1011",
+    "C-2.3/service-gone", "A backend that answers no pings is closed with 1011",
     level="SHOULD", strict=True,
 )  # fmt: skip
 async def gone(bench: ServiceBench) -> None:

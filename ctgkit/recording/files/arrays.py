@@ -115,7 +115,7 @@ def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]
     try:
         numbers = np.array(values, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise RecordingError(str(path), 0, f"{channels.quoted(name)} holds no numbers") from error
+        raise RecordingError(str(path), 0, f"{channels.quoted(name)} has no numbers") from error
     if np.isinf(numbers).any():
         raise RecordingError(str(path), 0, f"{channels.quoted(name)} has infinite values")
     return numbers

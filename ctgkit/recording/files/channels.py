@@ -134,7 +134,7 @@ def _hearts(
         same = [p for p in probes if found[p].source == found[n].source]
         if same:
             both = f"{quoted(names[same[0]])} and {quoted(names[n])}"
-            raise NotFound(f"{what}s {both} mean the same: choose with --fhr")
+            raise NotFound(f"{what}s {both} have the same meaning: choose with --fhr")
         probes.append(n)
     return hearts
 
@@ -148,7 +148,7 @@ def _toco(
     candidates.sort(key=lambda n: (found[n].rank, found[n].fetus))
     if len(candidates) > 1 and found[candidates[0]][1:4] == found[candidates[1]][1:4]:
         both = f"{quoted(names[candidates[0]])} and {quoted(names[candidates[1]])}"
-        raise NotFound(f"{what}s {both} mean the same: choose with --toco")
+        raise NotFound(f"{what}s {both} have the same meaning: choose with --toco")
     return candidates[0] if candidates else None
 
 
@@ -201,7 +201,7 @@ def _no_heart(names: Sequence[str], found: list[Channel], what: str) -> str:
         for name, one in zip(names, found, strict=True)
         if one.role == "fhr"
     ]
-    return f"no {what} named like a fetal heart rate; " + "; ".join(
+    return f"no {what} with the name of a fetal heart rate; " + "; ".join(
         [*wrong, listing(names, what), "choose with --fhr"]
     )
 
@@ -209,7 +209,7 @@ def _no_heart(names: Sequence[str], found: list[Channel], what: str) -> str:
 def _no_time(names: Sequence[str], number: int | None, what: str) -> str:
     if number is not None:
         name = names[number] or "1"
-        return f"{what} {quoted(name)} numbers the samples: --rate says how many are in a second"
+        return f"{what} {quoted(name)} numbers the samples: --rate says how many per second"
     return (
         f"no {what} named like a time; {listing(names, what)}; choose with --time,"
         " or --rate HZ where there is none"

@@ -89,12 +89,12 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
     if not unit and _are_serial_days(values):
         start = datetime(1899, 12, 30) + timedelta(days=first)  # noqa: DTZ001 - no zone is known
         sec = np.round((values - first) * _DAY_S, 3)
-        note = "times are a spreadsheet's days, counted from the first"
+        note = "times are spreadsheet dates, counted from the first"
         return Times(sec, _iso(start), (note,), first * _DAY_S)
     sec = values if unit in ("", "s", "clock") else np.round(values * _SCALES.get(unit, 1.0), 9)
     if sec[0] > SEC_FROM_START_MAX_S or sec.max() > SEC_FROM_START_MAX_S:
         at = int(np.argmax(sec > SEC_FROM_START_MAX_S))
-        raise BadTime(at, f"time {sec[at]:g} s is beyond a year, and no Unix time")
+        raise BadTime(at, f"time {sec[at]:g} s is more than a year, and not a Unix time")
     if not unit:
         _check_digits(values)
         _check_seconds(sec)
@@ -176,7 +176,7 @@ def from_texts(texts: Sequence[str], unit: str = "", *, elapsed: bool = False) -
         return _from_clock(texts, elapsed=elapsed)
     if _DAY.match(first):
         return _from_dates(texts)
-    raise BadTime(0, f"time {excerpt(texts[0])!r} is none that is known")
+    raise BadTime(0, f"time {excerpt(texts[0])!r} is not in a known time format")
 
 
 def _clock_s(text: str, two: float) -> float | None:

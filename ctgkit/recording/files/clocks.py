@@ -137,7 +137,7 @@ def _about_nearest(name: str, heart_sec: NDArray[np.float64], sec: NDArray[np.fl
     hz, heart_hz = 1 / step_of(sec), 1 / step_of(heart_sec)
     if _shortest(heart_sec) >= _SLOWER * _shortest(sec):
         return f"{name} has {hz:.4g} samples/s, the heart rate {heart_hz:.4g}: those nearest taken"
-    return f"{name} has a clock of its own: nearest sample taken"
+    return f"{name} has its own clock: the nearest sample is used"
 
 
 def _in_gaps(

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -15,6 +16,7 @@ import numpy as np
 
 from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError, excerpt
+from ctgkit.packed import is_packed, with_blocks
 from ctgkit.recording import Recording
 from ctgkit.recording.files.options import ReadOptions, Report
 
@@ -22,6 +24,14 @@ MAGIC: Final = b"SQLite format 3\0"
 REORDER_S = 5.0
 """How far times may fall back within one start of a sensor, seconds."""
 _PAGE_ROWS = 100_000
+_PACKED_SENSORS = """
+    SELECT uuid, sum(n) FROM (
+        SELECT uuid, count(*) AS n, min(id) AS first FROM ctg WHERE examination_id = :number
+        GROUP BY uuid
+        UNION ALL SELECT s.uuid, p.rows, p.first_id FROM packed p JOIN sensors s
+        ON s.id = p.sensor_id WHERE p.examination_id = :number)
+    GROUP BY uuid ORDER BY min(first)
+"""
 _GO_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d+)?\s*(Z|[+-]\d\d:?\d\d)?(?:\s.*)?"
 )
@@ -54,10 +64,11 @@ class Tables(Protocol):
 
 
 class _Sqlite:
-    """The tables in a file."""
+    """The tables in a file; rows that `ctgkit` packed are among them."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._is_packed = is_packed(database)
 
     def examinations(self) -> list[Any]:
         sql = "SELECT id, start_time FROM examinations ORDER BY id"
@@ -65,16 +76,22 @@ class _Sqlite:
 
     def sensors(self, number: int) -> list[Any]:
         sql = "SELECT uuid, count(*) FROM ctg WHERE examination_id = ? GROUP BY uuid"
-        return self._database.execute(f"{sql} ORDER BY min(id)", (number,)).fetchall()
+        if not self._is_packed:
+            return self._database.execute(f"{sql} ORDER BY min(id)", (number,)).fetchall()
+        return self._database.execute(_PACKED_SENSORS, {"number": number}).fetchall()
 
     def samples(self, number: int, uuid: Any) -> Iterator[list[Any]]:
-        cursor = self._database.execute(
-            "SELECT sec_from_start, bpm, uterus, spasms FROM ctg"
-            " WHERE examination_id = ? AND uuid IS ? ORDER BY id",
-            (number, uuid),
-        )
-        while rows := cursor.fetchmany(_PAGE_ROWS):
-            yield rows
+        sql = "sec_from_start, bpm, uterus, spasms FROM ctg WHERE examination_id = ? AND uuid IS ?"
+        if not self._is_packed:
+            cursor = self._database.execute(f"SELECT {sql} ORDER BY id", (number, uuid))
+            while rows := cursor.fetchmany(_PAGE_ROWS):
+                yield rows
+            return
+        cursor = self._database.execute(f"SELECT id, {sql} ORDER BY id", (number, uuid))
+        key = self._database.execute("SELECT id FROM sensors WHERE uuid = ?", (uuid,)).fetchone()
+        both = with_blocks(cursor, number, key[0] if key else -1)
+        while page := [row[1:] for row in islice(both, _PAGE_ROWS)]:
+            yield page
 
 
 def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:

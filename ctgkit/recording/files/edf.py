@@ -109,7 +109,7 @@ def _leave_padding(signals: dict[int, Signal], picked: Chosen, raw: RawEdf, repo
     n_last = len(toco) // max(1, round((sec[-1] - sec[0]) / raw.record_s))
     if behind.any() and behind[-1] and behind.sum() < n_last:
         toco[behind] = np.nan
-        report.note(f"the last {behind.sum()} values of the toco only fill up the file: no signal")
+        report.note(f"the last {behind.sum()} values of the toco are padding: no signal")
 
 
 def _labels(notes: list[Note], raw: RawEdf, report: Report) -> tuple[dict[str, Any], float]:
@@ -172,7 +172,7 @@ def write(recording: Recording, path: Path) -> list[str]:
         data[: len(values)] = np.where(there, values, 0.0)
         step = next((s for s in _STEPS if np.abs(data).max() < _DIGITAL[1] * s), 0.0)
         if not step:
-            raise RecordingError(str(path), 0, f"a {label} doesn't fit into 16 bits")
+            raise RecordingError(str(path), 0, f"a {label} does not fit into 16 bits")
         if np.abs(data / step - np.round(data / step)).max() > 1e-6:
             notes.append(f"{label} finer than {step:g}")
         signals.append(_signal(data, rate, label, unit, step))

@@ -180,11 +180,11 @@ def records_of(path: Path, raw: RawEdf, report: Report) -> NDArray[np.int16]:
     whole = size // (2 * width) if width else 0
     n_records = raw.n_records if 0 <= raw.n_records <= whole else whole
     if raw.n_records > whole:
-        report.warn(f"cut: it says {raw.n_records} data records and has {whole}")
+        report.warn(f"truncated: {raw.n_records} data records expected, {whole}")
     elif raw.n_records < 0:
-        report.note("its recorder didn't finish it: every whole record is read")
+        report.note("it was never finished: all complete records are read")
     if behind := size - 2 * width * n_records:
-        report.warn(f"{behind} bytes behind the last data record are not read")
+        report.warn(f"{behind} bytes after the last data record are ignored")
     if not n_records:
         raise RecordingError(str(path), 0, "no samples")
     data: NDArray[np.int16] = np.memmap(

@@ -41,7 +41,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     if len(body) < row.itemsize:
         raise RecordingError(str(path), 0, "no samples")
     if beyond := len(body) % row.itemsize:
-        report.warn(f"{beyond} bytes behind the last sample are not read")
+        report.warn(f"{beyond} bytes after the last sample are ignored")
         body = body[:-beyond]
     rows = np.frombuffer(body, dtype=row)
     rows = _without_padding(rows, report)
@@ -67,6 +67,6 @@ def _without_padding(rows: "np.ndarray[Any, Any]", report: Report) -> "np.ndarra
         filled |= rows[name] != 0
     last = int(np.flatnonzero(filled)[-1]) + 1 if filled.any() else len(rows)
     if last < len(rows) and rows["TOCO"][last - 1] != 0:
-        report.warn(f"{len(rows) - last} samples at the end are zero bytes: left out")
+        report.warn(f"{len(rows) - last} samples at the end are zero bytes: ignored")
         return rows[:last]
     return rows

@@ -58,7 +58,7 @@ def on_grid(recording: Recording) -> Grid:
     places = cells.astype(np.intp)
     shared = len(places) - len(np.unique(places))
     if shared:
-        notes.append(f"{shared} samples dropped that share a place with a later one")
+        notes.append(f"{shared} samples dropped because a later one falls on the same grid point")
     n = int(places[-1]) + 1
     present = np.zeros(n, dtype=bool)
     present[places] = True

@@ -86,7 +86,7 @@ def _refuse_mixing(sec: NDArray[np.float64], rows: NDArray[np.intp]) -> None:
         row = int(np.argmax(np.diff(sec) < 0)) + 1
         raise StartsAnew(
             row,
-            f"time falls back from {sec[row - 1]:g} s to {sec[row]:g} s: more than one recording in"
+            f"time goes back from {sec[row - 1]:g} s to {sec[row]:g} s: more than one recording in"
             " it, or a clock that was set back",
         )
 

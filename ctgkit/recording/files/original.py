@@ -74,7 +74,7 @@ class OriginalReader:
             sample = dict(row) | {"seq": None}
             numbers = (sample[name] for name in ("sec_from_start", "bpm", "uterus", "spasms"))
             if not all(isinstance(value, int | float | None) for value in numbers):
-                reason = f"a sample of examination {examination_id} is no number"
+                reason = f"a sample of examination {examination_id} is not a number"
                 raise StoreError(str(self._path), reason)
             sample["bpm"] = sample["bpm"] or None  # 0 is no signal
             yield sample

@@ -124,14 +124,14 @@ def _note_alone(folder: Path, pairs: list[_Pair], report: Report) -> None:
     """Say which files have no partner, and what else lies there."""
     taken = {pair.toco for pair in pairs if pair.toco is not None}
     tocos = _files(folder / _TOCO)
-    report.leave(*(f"{_TOCO}/{one.name} (no heart rate beside it)"
+    report.leave(*(f"{_TOCO}/{one.name} (without a heart rate)"
                    for one in tocos if one not in taken))  # fmt: skip
     if taken:
         report.take("toco", f"{_TOCO}/")
     if tocos and not taken:
         report.warn(f"no file in {_TOCO}/ is named like one in {_FHR}/: no toco")
     elif alone := [pair.fhr.name for pair in pairs if pair.toco is None]:
-        report.warn(f"{len(alone)} heart rates have no toco beside them, first {alone[0]}")
+        report.warn(f"{len(alone)} heart rates have no toco, first {alone[0]}")
 
 
 def read_file(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:

@@ -76,7 +76,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     wanted = [n for probes in chosen.hearts.values() for n in probes]
     for n in [*wanted, *(m for m in (chosen.toco, chosen.spasms) if m is not None)]:
         if not header.has_gain[n]:
-            reason = f"signal {names[n]!r} has no gain: nobody knows what its numbers mean"
+            reason = f"signal {names[n]!r} has no gain, so its values have no unit"
             raise RecordingError(str(path), 0, reason)
         period_s = 1 / (record.fs * record.samps_per_frame[n])
         sec = np.round(zero_s + np.arange(len(analog[n])) * period_s, 9)
@@ -156,7 +156,7 @@ def _check(
         size = path.with_name(files.pop()).stat().st_size
         beyond = size - 2 * sum(map(len, digital))
         if beyond:
-            report.warn(f"{beyond} bytes behind the last sample are not read")
+            report.warn(f"{beyond} bytes after the last sample are ignored")
 
 
 def _add_start(labels: dict[str, Any], record: Any, zero_s: float, report: Report) -> None:
@@ -184,7 +184,7 @@ def write(recording: Recording, path: Path) -> list[str]:
         largest = np.nanmax(np.abs(values)) if not np.isnan(values).all() else 0.0
         gain = next((g for g in _GAINS if largest * g < -_ABSENT), 0.0)
         if not gain:
-            raise RecordingError(str(path), 0, f"{label} of {largest:g} doesn't fit into 16 bits")
+            raise RecordingError(str(path), 0, f"{label} of {largest:g} does not fit into 16 bits")
         digital = np.where(np.isnan(values), _ABSENT, np.round(np.nan_to_num(values) * gain))
         if np.nanmax(np.abs(values * gain - digital), initial=0.0, where=~np.isnan(values)) > 1e-6:
             notes.append(f"{label} finer than {1 / gain:g}")

@@ -354,7 +354,7 @@ def _why(error: Exception) -> _Away | _Refused:
         return _Away(text)
     if isinstance(error, ConnectionError):
         return _Away("connection refused, or lost at once")
-    return _Refused(f"what answers there is no NATS server that we understand: {text}")
+    return _Refused(f"what answers there is not a NATS server of a known version: {text}")
 
 
 async def _close(client: Client) -> None:

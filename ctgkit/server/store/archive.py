@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from ctgkit.blocks import RESULT_COLUMNS
 from ctgkit.dsn import Dsn
 from ctgkit.errors import StoreError
+from ctgkit.packed import unpacked, with_blocks
 from ctgkit.server.store import lookback, queries, schema
 from ctgkit.server.store.lookback import Page, Place
 
@@ -21,17 +23,24 @@ CACHE_KIB = 32 << 10
 """Of sensors that send together, rows lie together: the pages of one are those of the others."""
 RESULTS_AT_ONCE = 5_000
 """Results that are looked through for events at a time, some 10 ms."""
+EVENTS_MAX_CHARS = 65_536
+"""Results that are longer are not looked through."""
 RESULTS_MAX_BYTES = 4 << 20
 """What is read of them at a time, about."""
 EXAMINATIONS_MAX = 100
 """Examinations that are listed at a time."""
+UNPACKED_MAX_ROWS = 2_000_000
+"""Rows of packed examinations that stay unpacked in a temporary file, some 200 MB, and one sensor's
+more: so much is looked back at without waiting again."""
 SENSORS_MAX = 200
 """Sensors of one examination that are named."""
 NOTES_MAX_CHARS = 64 << 10
 """All notes of one examination together."""
 
 T = TypeVar("T")
-_TEXTS = lookback.texts("ctg", "id", "CAST({} AS INTEGER)")
+_TEXTS, _UNPACKED = (
+    lookback.texts(table, "id", "CAST({} AS INTEGER)") for table in ("ctg", "temp.unpacked")
+)
 
 
 class Archive(Protocol):
@@ -89,6 +98,8 @@ class SqliteArchive:
         self._db = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
         self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._db.create_function("folded", 1, lambda text: str(text).casefold())
+        self._unpacked: dict[tuple[int, int], int] = {}
+        """Examination and sensor -> number of its rows."""
         self._executor = ThreadPoolExecutor(1, "archive")
 
     async def close(self) -> None:
@@ -120,29 +131,50 @@ class SqliteArchive:
         """Return a page of a sensor's rows, the newest one without a place; None: there is none."""
 
         def read(db: sqlite3.Connection) -> Page | None:
-            key = db.execute(queries.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
+            key = db.execute(schema.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
             if key is None:
                 return None
 
             def ask(sql: str, values: tuple[Any, ...]) -> list[Any]:
                 return db.execute(sql, values).fetchall()
 
-            of = (_TEXTS, examination_id, key[0])
+            texts = _UNPACKED if self._unpack(db, examination_id, key[0]) else _TEXTS
+            of = (texts, examination_id, key[0])
             end = place or lookback.taken(lookback.newest_place(*of), ask)
             return end and lookback.taken(lookback.read_page(*of, end, bin_s, rows_max), ask)
 
         return await self._run(read)
+
+    def _unpack(self, db: sqlite3.Connection, examination_id: int, key: int) -> bool:
+        """Unpack a sensor's rows, to look for pages in them; return whether some are in blocks."""
+        one = (examination_id, key)
+        if db.execute(queries.SELECT_HAS_BLOCKS, one).fetchone() is None:
+            return False
+        if one not in self._unpacked:
+            if sum(self._unpacked.values()) > UNPACKED_MAX_ROWS:
+                self._unpacked.clear()
+                db.execute(queries.DROP_UNPACKED)
+            for sql in queries.CREATE_UNPACKED:
+                db.execute(sql)
+            with db:
+                plain = db.execute(queries.SELECT_TO_UNPACK, one)
+                rows = with_blocks(plain, *one)
+                self._unpacked[one] = db.executemany(queries.INSERT_UNPACKED, rows).rowcount
+        return True
 
     async def sensors_of(self, examination_id: int) -> list[str]:
         """Return which sensors have rows in an examination, :data:`SENSORS_MAX` of them at most."""
 
         def read(db: sqlite3.Connection) -> list[str]:
             found: list[str] = []
+            keys = {key for (key,) in db.execute(schema.SELECT_PACKED_SENSORS, (examination_id,))}
             key = -1
-            while len(found) < SENSORS_MAX and (
+            while len(keys) < SENSORS_MAX and (
                 row := db.execute(schema.SELECT_NEXT_SENSOR, (examination_id, key)).fetchone()
             ):
                 key = row[1]
+                keys.add(key)
+            for key in sorted(keys)[:SENSORS_MAX]:
                 named = db.execute(queries.SELECT_SENSOR_NAME, (key,)).fetchone()
                 if named and isinstance(named[0], str):
                     found.append(named[0])
@@ -169,7 +201,17 @@ class SqliteArchive:
                 if isinstance(body, str):
                     bodies.append(body)
                     size += len(body)
-            return bodies, None if last is None else low - 1
+            if last is not None:
+                return bodies, low - 1
+            # What is in blocks is older. One at a time: none is large.
+            block = db.execute(queries.SELECT_BLOCK_OF_RESULTS, (examination_id, end)).fetchone()
+            if block is None:
+                return bodies, None
+            rows = list(unpacked(db, block[0], RESULT_COLUMNS, ("id", "body")))
+            for number, body in reversed(rows):
+                if number <= end and len(body) <= EVENTS_MAX_CHARS and '"events"' in body:
+                    bodies.append(body)
+            return bodies, block[1] - 1
 
         return await self._run(read)
 

@@ -199,7 +199,7 @@ def copy(
     there = {one.id: one for one in target.examinations()}
     if strangers := there.keys() - wanted.keys():
         reason = f"holds examination {min(strangers)}, which {source.where} has not"
-        raise StoreError(target.where, f"{reason}: it has to be empty, or hold a part of the copy")
+        raise StoreError(target.where, f"{reason}: it must be empty, or hold part of the same copy")
     target.prepare(source.sensors(), source.streams())
     copied = 0
     for number, one in wanted.items():

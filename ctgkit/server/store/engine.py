@@ -21,6 +21,9 @@ class Again(Exception):
 class Replies(Protocol):
     """The connection that hears what became of its samples."""
 
+    patient: bool
+    """Whether it would hold back an acknowledgement anyway."""
+
     def ack(self, seq: int) -> None:
         """Everything up to *seq* is committed, or was rejected."""
 

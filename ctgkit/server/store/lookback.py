@@ -49,7 +49,7 @@ class Place(NamedTuple):
         """
         found = re.fullmatch(r"(\d{1,18})([si])(\d{1,18})", text, re.ASCII)
         if found is None:
-            raise ValueError(f"{text[:40]!r} is no place")
+            raise ValueError(f"{text[:40]!r} is not a position")
         return cls(int(found[1]), found[2] == "s", int(found[3]))
 
 

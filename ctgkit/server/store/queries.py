@@ -1,5 +1,6 @@
 """SQL beside the writer: copies, the live page, removal. The tables are in schema."""
 
+from ctgkit.blocks import RESULT_COLUMNS, SAMPLE_COLUMNS
 from ctgkit.server.store.schema import SELECT_EXAMINATIONS
 
 # Copies (`ctgkit store copy`)
@@ -15,13 +16,16 @@ COPY_STREAMS = """
     SELECT s.id, v.uuid, s.name FROM streams s JOIN sensors v ON v.id = s.sensor_id ORDER BY s.id
 """
 COPY_SAMPLES = """
-    SELECT v.uuid, c.stream_id, c.seq, c.sec_from_start, c.bpm, c.uterus, c.spasms, c.created_at
-    FROM ctg c JOIN sensors v ON v.id = c.sensor_id WHERE c.examination_id = ? ORDER BY +c.id
+    SELECT id, sensor_id, stream_id, seq, sec_from_start, bpm, uterus, spasms, created_at
+    FROM ctg WHERE examination_id = ? ORDER BY +id
 """
 COPY_RESULTS = """
-    SELECT v.uuid, p.sec_from_start, p.status, p.body, p.created_at, p.repeated
-    FROM predictions p JOIN sensors v ON v.id = p.sensor_id
-    WHERE p.examination_id = ? ORDER BY +p.id
+    SELECT id, sensor_id, sec_from_start, status, body, created_at, repeated
+    FROM predictions WHERE examination_id = ? ORDER BY +id
+"""
+COPY_COUNT = """
+    SELECT (SELECT count(*) FROM ctg)
+        + (SELECT coalesce(sum(rows), 0) FROM packed WHERE sensor_id > 0)
 """
 COPY_SENSOR = """
     INSERT OR IGNORE INTO sensors (uuid, token_digest, bed, control) VALUES (?, ?, ?, ?)
@@ -51,8 +55,25 @@ COPY_PARTS = """
 
 # The live page (server/store/archive.py)
 
-SELECT_SENSOR_KEY = "SELECT id FROM sensors WHERE uuid = ?"
 SELECT_SENSOR_NAME = "SELECT uuid FROM sensors WHERE id = ?"
+SELECT_HAS_BLOCKS = "SELECT 1 FROM packed WHERE examination_id = ? AND sensor_id = ? LIMIT 1"
+SELECT_TO_UNPACK = """
+    SELECT id, examination_id, sensor_id, stream_id, seq, sec_from_start, bpm, uterus, spasms
+    FROM ctg WHERE examination_id = ? AND sensor_id = ? ORDER BY +id
+"""
+CREATE_UNPACKED = (
+    """CREATE TEMP TABLE IF NOT EXISTS unpacked (id INTEGER, examination_id INTEGER,
+        sensor_id INTEGER, stream_id INTEGER, seq INTEGER, sec_from_start REAL, bpm REAL,
+        uterus REAL, spasms REAL)""",
+    """CREATE INDEX IF NOT EXISTS temp.unpacked_sample ON unpacked
+        (examination_id, sensor_id, stream_id, seq, id)""",
+)
+DROP_UNPACKED = "DROP TABLE temp.unpacked"
+INSERT_UNPACKED = "INSERT INTO temp.unpacked VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_BLOCK_OF_RESULTS = """
+    SELECT id, first_id FROM packed WHERE examination_id = ? AND sensor_id = 0 AND first_id <= ?
+    ORDER BY first_id DESC LIMIT 1
+"""
 SELECT_RESULT_BEFORE = """
     SELECT id FROM predictions WHERE examination_id = ? AND id <= ? ORDER BY id DESC
     LIMIT 1 OFFSET ?
@@ -87,6 +108,9 @@ REMOVE_PREDICTIONS = """
     DELETE FROM predictions WHERE id IN (
         SELECT id FROM predictions WHERE examination_id = ? LIMIT ?)
 """
+REMOVE_PACKED = """
+    DELETE FROM packed WHERE id IN (SELECT id FROM packed WHERE examination_id = ? LIMIT ?)
+"""
 REMOVE_EXAMINATION = (
     "DELETE FROM streams WHERE id IN (SELECT stream_id FROM parts WHERE examination_id = ?1)"
     " AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.stream_id = streams.id"
@@ -100,3 +124,38 @@ SELECT_OLD = """
     SELECT id FROM examinations
     WHERE end_time IS NOT NULL AND julianday(end_time) < julianday('now') - ? ORDER BY id LIMIT 1
 """
+
+# Packing (`ctgkit store pack`, `serve --pack-after`)
+
+SELECT_PACKABLE = """
+    SELECT e.id FROM examinations e
+    WHERE e.end_time IS NOT NULL AND julianday(e.end_time) < julianday('now') - :days AND (
+        EXISTS (SELECT 1 FROM ctg WHERE examination_id = e.id AND id <= :samples)
+        OR EXISTS (SELECT 1 FROM predictions WHERE examination_id = e.id AND id <= :results))
+    ORDER BY e.id DESC
+"""
+SELECT_PACKABLE_ROWS = """
+    SELECT min(samples_through, (SELECT coalesce(max(id), 0) FROM ctg) - 1) AS samples,
+        min(predictions_through, (SELECT coalesce(max(id), 0) FROM predictions) - 1) AS results
+    FROM counted
+"""
+"""Those that are counted, and the newest one never: the next one's id is larger than all before."""
+SELECT_SAMPLES_TO_PACK = f"""
+    SELECT {", ".join(SAMPLE_COLUMNS)} FROM ctg
+    WHERE examination_id = ? AND sensor_id = ? AND id <= ?
+    ORDER BY examination_id, sensor_id, stream_id, seq LIMIT ?
+"""
+SELECT_RESULTS_TO_PACK = f"""
+    SELECT {", ".join(RESULT_COLUMNS)} FROM predictions WHERE examination_id = ? AND id <= ?
+    ORDER BY examination_id, id LIMIT ?
+"""
+INSERT_PACKED = """
+    INSERT INTO packed (examination_id, sensor_id, stream_id, first_id, last_id, first_seq,
+        last_seq, rows, block)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+DELETE_SAMPLE, DELETE_RESULT = (
+    "DELETE FROM ctg WHERE id = ?",
+    "DELETE FROM predictions WHERE id = ?",
+)
+ADD_PACKED = "UPDATE examinations SET packed = packed + ? WHERE id = ?"

@@ -5,11 +5,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ctgkit.errors import StoreError, WireError, excerpt
+from ctgkit.packed import RESULTS, is_packed, with_blocks
 from ctgkit.samples import Sample
 from ctgkit.server.store import schema
 from ctgkit.server.store.series import Series
@@ -60,6 +62,7 @@ class Reader:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         self._has_counts = version >= schema.COUNTS_SINCE
         self._has_repeats = version >= schema.REPEATS_SINCE
+        self._has_packed = is_packed(db)
         self._counted = self._pair(schema.SELECT_COUNTED) if self._has_counts else (0, 0)
         self._last = self._pair(schema.SELECT_LAST_ROWS)
 
@@ -102,8 +105,10 @@ class Reader:
 
     def samples(self, examination_id: int) -> Iterator[dict[str, Any]]:
         """Yield an examination's samples in the order in which they were stored."""
-        for row in self._db.execute(schema.SELECT_SAMPLES, (examination_id,)):
-            yield self._checked(dict(row))
+        plain = self._db.execute(schema.SELECT_SAMPLES, (examination_id,))
+        names = [column[0] for column in plain.description][1:]
+        for _, *values in with_blocks(plain, examination_id):
+            yield self._checked(dict(zip(names, values, strict=True)))
 
     def page(
         self, examination_id: int, sensor_id: str, after: int, limit: int
@@ -130,11 +135,13 @@ class Reader:
         """
         first = self._db.execute(schema.SELECT_FIRST_ROW, (examination_id,)).fetchone()[0] or 1
         place = (max(after, first - 1), examination_id, examination_id, sensor_id, sensor_id)
-        rows = self._db.execute(schema.SELECT_SAMPLES_PAGE, (*place, limit + 1)).fetchall()
-        page = [dict(row) for row in rows[:limit]]
-        following = page[-1]["id"] if len(rows) > limit else None
-        for sample in page:
-            del sample["id"]
+        plain = self._db.execute(schema.SELECT_SAMPLES_PAGE, (*place, limit + 1))
+        _, *names = (column[0] for column in plain.description)
+        found = self._db.execute(schema.SELECT_SENSOR_KEY, (sensor_id,)).fetchone()
+        key = (found[0] if found else -1) if sensor_id else None
+        rows = list(islice(with_blocks(plain, examination_id, key, after), limit + 1))
+        page = [dict(zip(names, values, strict=True)) for _, *values in rows[:limit]]
+        following = rows[limit - 1][0] if len(rows) > limit else None
         return [self._checked(sample) for sample in page], following
 
     def _checked(self, sample: dict[str, Any]) -> dict[str, Any]:
@@ -152,9 +159,10 @@ class Reader:
         names = dict(self._db.execute("SELECT id, uuid FROM sensors").fetchall())
         series: dict[int, Series] = {}
         sql = self._sql(schema.SELECT_PREDICTIONS)
-        for key, body, repeated in self._db.execute(sql, (examination_id,)):
+        plain = self._db.execute(sql, (examination_id,))
+        for _, key, body, repeated in with_blocks(plain, examination_id, RESULTS):
             if not isinstance(body, str):
-                raise StoreError(str(self._path), "the body of a stored result is no text")
+                raise StoreError(str(self._path), "the body of a stored result is not text")
             if not isinstance(repeated, bytes | None) or len(repeated or b"") % 8:
                 raise StoreError(str(self._path), "the repetitions of a stored result are damaged")
             if key not in series:
@@ -169,9 +177,10 @@ class Reader:
         self, examination_id: int, key: int, sensor_id: str
     ) -> Iterator[tuple[Sample, str]]:
         """Yield a sensor's samples as they were stored, each with when that was."""
-        for *values, at in self._db.execute(schema.SELECT_SAMPLES_OF, (examination_id, key)):
+        plain = self._db.execute(schema.SELECT_SAMPLES_OF, (examination_id, key))
+        for _, *values, at in with_blocks(plain, examination_id, key):
             if not all(isinstance(v, _NUMBER) for v in values) or values[0] is None:
-                raise StoreError(str(self._path), f"a sample of sensor {sensor_id} is no number")
+                raise StoreError(str(self._path), f"a sample of sensor {sensor_id} is not a number")
             yield Sample(sensor_id, *values), str(at)
 
     def _sql(self, sql: str) -> str:
@@ -182,7 +191,7 @@ class Reader:
         found = dict(row)
         for name, value in found.items():
             if isinstance(value, bytes):
-                raise StoreError(str(self._path), f"{name} of an examination is no text")
+                raise StoreError(str(self._path), f"{name} of an examination is not text")
         return found | {
             "samples": sum(c.samples for c in counts.values()),
             "with_signal": _sum(c.with_signal for c in counts.values()),
@@ -204,12 +213,19 @@ class Reader:
                 self._add(counts, self._db.execute("SELECT * FROM counts"))
             self._add(counts, self._db.execute(self._sql(schema.COUNT_ROWS), self._uncounted()))
             return counts
+        packed: set[int] = set()
+        if self._has_packed:
+            self._add(counts, self._db.execute(schema.COUNTS_OF_PACKED))
+            packed.update(counts)
         unknown = None if self._last[1] > UNCOUNTED_MAX_ROWS and not self._has_counts else 0
         for row in self._parts():
+            if row[0] in packed:
+                continue
             samples = self._db.execute(schema.COUNT_PART, row).fetchone()[0]
             self._add(counts, [(*row, samples, None, None, None, unknown)])
         if unknown == 0:
-            self._add(counts, self._db.execute(self._sql(schema.COUNT_PREDICTIONS)))
+            results = self._db.execute(self._sql(schema.COUNT_PREDICTIONS))
+            self._add(counts, (row for row in results if row[0] not in packed))
         return counts
 
     def _parts(self) -> Iterator[tuple[int, int]]:
@@ -225,6 +241,10 @@ class Reader:
         if self._is_counted:
             return self._counts().get(examination_id, {})
         counts: _Counts = {}
+        if self._has_packed:
+            self._add(counts, self._db.execute(schema.COUNTS_OF_PACKED))
+            if examination_id in counts:
+                return counts[examination_id]
         self._add(counts, self._db.execute(schema.COUNT_SAMPLES_OF, (examination_id,)))
         if self._has_counts or self._last[1] <= UNCOUNTED_MAX_ROWS:
             sql = self._sql(schema.COUNT_PREDICTIONS_OF)
@@ -252,7 +272,7 @@ class Reader:
     def _add(self, counts: _Counts, rows: Iterable[Sequence[Any]]) -> None:
         for examination_id, key, *values in rows:
             if not all(isinstance(value, _NUMBER) for value in values):
-                raise StoreError(str(self._path), f"examination {examination_id} holds rubbish")
+                raise StoreError(str(self._path), f"examination {examination_id} has invalid data")
             count = _Count(*values)
             by_sensor = counts.setdefault(examination_id, {})
             if key in by_sensor:
@@ -288,7 +308,10 @@ def open_reader(path: Path) -> Iterator[Reader]:
             db.row_factory = sqlite3.Row
             application = db.execute("PRAGMA application_id").fetchone()[0]
             if application != schema.APPLICATION_ID:
-                raise StoreError(str(path), "is not a database of CTGKit's")
+                raise StoreError(str(path), "is not a CTGKit database")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(schema.MIGRATIONS):  # what it moved elsewhere would be missing
+                raise StoreError(str(path), f"was written by a newer CTGKit (schema {version})")
             yield Reader(db, path)
     except (sqlite3.Error, OverflowError) as error:
         raise StoreError(str(path), str(error)) from error

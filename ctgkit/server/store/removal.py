@@ -28,7 +28,7 @@ def remove_some(db: sqlite3.Connection, examination_id: int) -> bool:
     with db:
         db.execute("BEGIN IMMEDIATE")
         left = ROWS_AT_ONCE
-        for sql in (queries.REMOVE_SAMPLES, queries.REMOVE_PREDICTIONS):
+        for sql in (queries.REMOVE_SAMPLES, queries.REMOVE_PREDICTIONS, queries.REMOVE_PACKED):
             if left:
                 left -= db.execute(sql, (examination_id, left)).rowcount
         if left:
@@ -93,7 +93,7 @@ def beside(path: Path) -> Iterator[sqlite3.Connection]:
             ours = db.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID
             if not ours or version != len(schema.MIGRATIONS):
                 reason = "is not a database of this version; `ctgkit store migrate` makes it one"
-                raise StoreError(str(path), reason if ours else "is not a database of CTGKit's")
+                raise StoreError(str(path), reason if ours else "is not a CTGKit database")
             yield db
     except sqlite3.Error as error:
         raise StoreError(str(path), str(error)) from error

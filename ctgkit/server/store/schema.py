@@ -111,6 +111,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("ALTER TABLE predictions ADD COLUMN repeated BLOB",),
     # Sensors that live here and not in ctgkit.toml; of the others `bed` is NULL.
     ("ALTER TABLE sensors ADD COLUMN bed TEXT", "ALTER TABLE sensors ADD COLUMN control TEXT"),
+    (
+        # Rows of examinations that are over, as blocks (ctgkit/packed.py reads them, and
+        # packing.py makes them). Sensor 0: results.
+        """CREATE TABLE packed (
+            id INTEGER PRIMARY KEY,
+            examination_id INTEGER NOT NULL REFERENCES examinations (id),
+            sensor_id INTEGER NOT NULL,
+            stream_id INTEGER NOT NULL,
+            first_id INTEGER NOT NULL,
+            last_id INTEGER NOT NULL,
+            first_seq INTEGER,
+            last_seq INTEGER,
+            rows INTEGER NOT NULL,
+            block BLOB NOT NULL
+        )""",
+        # All but the block itself: what is looked for is found without touching one.
+        "CREATE INDEX packed_rows ON packed"
+        " (examination_id, sensor_id, stream_id, last_seq, first_seq, first_id, last_id, rows)",
+        # How many samples of it are no rows of `ctg` any more.
+        "ALTER TABLE examinations ADD COLUMN packed INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 COUNTS_SINCE = 3
 """The schema that began to store counts."""
@@ -119,7 +140,9 @@ REPEATS_SINCE = 4
 _RESULTS = "count(*) + coalesce(sum(length(repeated)), 0) / 8"
 """How many results rows of ``predictions`` stand for."""
 EXPECTED_COLUMNS = (
-    "SELECT id, bed, status, start_time, end_time, updated_at FROM examinations LIMIT 0",
+    "SELECT id, bed, status, start_time, end_time, updated_at, packed FROM examinations LIMIT 0",
+    "SELECT id, examination_id, sensor_id, stream_id, first_id, last_id, first_seq, last_seq, rows,"
+    " block FROM packed LIMIT 0",
     "SELECT id, uuid, token_digest, bed, control FROM sensors LIMIT 0",
     "SELECT id, examination_id, sensor_id, stream_id, seq, sec_from_start, uuid, bpm, uterus,"
     " spasms, created_at FROM ctg LIMIT 0",
@@ -186,6 +209,7 @@ PUT_SENSOR = """
         control = excluded.control
 """
 REMOVE_SENSOR = "UPDATE sensors SET token_digest = NULL, bed = NULL, control = NULL WHERE uuid = ?"
+SELECT_SENSOR_KEY = "SELECT id FROM sensors WHERE uuid = ?"
 SELECT_SENSORS = "SELECT uuid, id, token_digest FROM sensors"
 SELECT_LAST_EXAMINATION = "SELECT coalesce(max(id), 0) FROM examinations"
 SELECT_OPEN = "SELECT id, bed FROM examinations WHERE end_time IS NULL ORDER BY id"
@@ -225,6 +249,19 @@ def select_samples_numbered(named: bool) -> str:
         WHERE p.sensor_id = :sensor AND p.named = {int(named)}
             {"AND p.stream_id = :stream" if named else ""}
             AND (p.last_seq IS NULL OR :seq BETWEEN p.first_seq AND p.last_seq)
+    """
+
+
+def select_blocks_numbered(named: bool) -> str:
+    """Return the query for the blocks that may hold a number's samples."""
+    return f"""
+        SELECT b.stream_id, b.block
+        FROM parts p CROSS JOIN packed b
+            ON b.examination_id = p.examination_id AND b.sensor_id = p.sensor_id
+            AND b.stream_id = p.stream_id AND b.last_seq >= :seq AND b.first_seq <= :seq
+        WHERE p.sensor_id = :sensor AND p.named = {int(named)}
+            {"AND p.stream_id = :stream" if named else ""}
+            AND :seq BETWEEN p.first_seq AND p.last_seq
     """
 
 
@@ -297,6 +334,13 @@ SELECT_NEXT_EXAMINATION = """
     SELECT examination_id, sensor_id FROM ctg WHERE examination_id > ?
     ORDER BY examination_id, sensor_id LIMIT 1
 """
+SELECT_PACKED_SENSORS = """
+    SELECT DISTINCT sensor_id FROM packed WHERE examination_id = ? AND sensor_id > 0
+"""
+COUNTS_OF_PACKED = """
+    SELECT * FROM counts WHERE examination_id IN (SELECT DISTINCT examination_id FROM packed)
+"""
+"""Only what is counted is packed."""
 COUNT_PART = "SELECT count(*) FROM ctg WHERE examination_id = ? AND sensor_id = ?"
 """Half the cost of grouping: the index has these, and groups needn't be told apart."""
 COUNT_PREDICTIONS = f"""
@@ -321,7 +365,7 @@ SELECT_EXAMINATIONS = f"""
     FROM examinations e
 """
 SELECT_SAMPLES = """
-    SELECT uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
+    SELECT id, uuid, seq, sec_from_start, bpm, uterus, spasms, created_at
     FROM ctg WHERE examination_id = ? ORDER BY +id
 """
 SELECT_SAMPLES_PAGE = """
@@ -331,13 +375,13 @@ SELECT_SAMPLES_PAGE = """
     ORDER BY id LIMIT ?
 """
 SELECT_PREDICTIONS = """
-    SELECT sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
+    SELECT id, sensor_id, body, repeated FROM predictions WHERE examination_id = ? ORDER BY +id
 """
 SELECT_LAST_RESULT = """
     SELECT body FROM predictions WHERE examination_id = ? AND sensor_id = ? ORDER BY id DESC LIMIT 1
 """
 SELECT_SAMPLES_OF = """
-    SELECT sec_from_start, bpm, uterus, spasms, created_at FROM ctg
+    SELECT id, sec_from_start, bpm, uterus, spasms, created_at FROM ctg
     WHERE examination_id = ? AND sensor_id = ? ORDER BY +id
 """
 

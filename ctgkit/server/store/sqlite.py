@@ -19,6 +19,7 @@ from ctgkit.server.store import schema
 from ctgkit.server.store.archive import SqliteArchive
 from ctgkit.server.store.engine import Again, Group, Reading, Recovered, Written
 from ctgkit.server.store.owner import owned
+from ctgkit.server.store.packing import Packer
 from ctgkit.server.store.past import recent_pages
 from ctgkit.server.store.removal import remove_old
 from ctgkit.server.store.transaction import Transaction
@@ -38,6 +39,9 @@ CACHE_KIB = 8_192
 """Pages that the writer keeps: a full group changes some 500, which are SQLite's usual 2 MB."""
 REMOVED_AT_ONCE = 10
 """Pieces of old examinations that are removed one after another, each second: 20,000 rows."""
+PACKED_AT_ONCE = 10
+"""Blocks of examinations that are over that are made one after another, each second: 4,800 samples,
+a tenth of a second of the writer's thread."""
 COUNT_MAX_ROWS = 50_000
 """Rows counted at a time for `exam list`, some 20 ms. Chosen: what a second brings at most."""
 
@@ -77,8 +81,10 @@ class SqliteEngine:
         keys: dict[str, int],
         recovered: Recovered,
         keep_days: float = 0.0,
+        pack_days: float = 0.0,
     ) -> None:
         self._keep_days = keep_days
+        self._packer = Packer(pack_days) if pack_days else None
         self._path, self._thread, self._reader = path, thread, reader
         self._keys, self.recovered = keys, recovered
         self._maintained = -1
@@ -122,6 +128,9 @@ class SqliteEngine:
         if self._keep_days:
             with self._errors(reading=True):
                 await self._remove_old()
+        if self._packer is not None:
+            with self._errors(reading=True):
+                await self._pack(self._packer)
         if stored == self._maintained and not self._is_behind:
             return
         with self._errors(reading=True):
@@ -134,6 +143,13 @@ class SqliteEngine:
         """Remove what is older than it is kept; between two pieces groups are written."""
         for _ in range(REMOVED_AT_ONCE):
             if not await self._thread.run(lambda db: remove_old(db, self._keep_days)):
+                return
+            self._is_behind = True
+
+    async def _pack(self, packer: Packer) -> None:
+        """Pack what is old enough; between two blocks groups are written."""
+        for _ in range(PACKED_AT_ONCE):
+            if not await self._thread.run(packer.step):
                 return
             self._is_behind = True
 
@@ -197,6 +213,7 @@ async def open_store(
     durability: Durability,
     sensors: Mapping[str, bytes | None],
     keep_days: float = 0.0,
+    pack_days: float = 0.0,
 ) -> AsyncIterator[Store]:
     """Open, own, migrate and read a database; close it at the end.
 
@@ -211,6 +228,8 @@ async def open_store(
         stored. Tokens are not.
     keep_days : float
         Examinations that ended longer ago are removed; 0 keeps all.
+    pack_days : float
+        Of examinations that ended longer ago the rows become blocks; 0: never.
 
     Raises
     ------
@@ -239,7 +258,8 @@ async def open_store(
             stack.push_async_callback(archive.close)
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StoreError(str(path), str(error)) from error
-        yield Store(SqliteEngine(path, thread, reader, keys, recovered, keep_days), archive)
+        engine = SqliteEngine(path, thread, reader, keys, recovered, keep_days, pack_days)
+        yield Store(engine, archive)
 
 
 def _real(path: Path) -> Path:
@@ -252,7 +272,7 @@ def _demand_file(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise StoreError(str(path), "is not a file")
     if not path.parent.is_dir():
-        raise StoreError(str(path), "unable to open: there is no such directory")
+        raise StoreError(str(path), "cannot open: no such directory")
 
 
 def _touch(path: Path) -> None:
@@ -272,7 +292,7 @@ def prepare(db: sqlite3.Connection, path: Path, durability: Durability) -> None:
         )
     ]
     if tables and application != schema.APPLICATION_ID:
-        raise StoreError(str(path), "is a database, but not one of CTGKit's; nothing was changed")
+        raise StoreError(str(path), "is not a CTGKit database; nothing was changed")
     if version > len(schema.MIGRATIONS):
         raise StoreError(str(path), f"was written by a newer CTGKit (schema {version})")
     db.execute("PRAGMA journal_mode = WAL")
@@ -301,16 +321,16 @@ def _recover(
     known = db.execute(schema.SELECT_SENSORS).fetchall()
     for uuid, _, digest in known:
         if not isinstance(uuid, str) or (digest and not isinstance(digest, bytes)):
-            raise StoreError(str(path), f"table sensors holds rubbish ({uuid!r:.60})")
+            raise StoreError(str(path), f"table sensors: invalid value ({uuid!r:.60})")
     opened = []
     for id_, bed in db.execute(schema.SELECT_OPEN).fetchall():
         age_s = db.execute(schema.SELECT_OPEN_AGE, (id_,)).fetchone()[0]
         if not isinstance(bed, str):
-            raise StoreError(str(path), f"examination {id_} has a bed that is no text")
+            raise StoreError(str(path), f"examination {id_} has a bed that is not text")
         opened.append((id_, bed, float("inf") if age_s is None else age_s))  # None: no time at all
     last = db.execute(schema.SELECT_LAST_EXAMINATION).fetchone()[0]
     if not isinstance(last, int) or last >= EXAMINATION_ID_MAX:
-        raise StoreError(str(path), f"has an examination {last}: there is no number after it")
+        raise StoreError(str(path), f"has examination {last}, the largest possible number")
     return {uuid: key for uuid, key, _ in known}, Recovered(
         token_digests={uuid: digest for uuid, _, digest in known if digest},
         last_examination_id=last,

@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 from msgspec.structs import astuple
 
+from ctgkit.blocks import SAMPLE_COLUMNS, unpack
 from ctgkit.samples import Sample
 from ctgkit.server.numbering import Attendance, Numbers, Outcome
 from ctgkit.server.store import schema
@@ -15,6 +17,11 @@ from ctgkit.server.store.engine import Group, Question, Written
 ROWS_PER_STATEMENT = (512, 64, 8, 1)
 """Rows that one statement inserts, as many as are there. For each statement the writer's thread
 gives up the interpreter and has to win it back from the event loop, up to 5 ms later."""
+
+
+BLOCKS_KEPT = 256
+"""Blocks whose samples stay at hand, some 100 KB each: a sensor that numbers its samples from 0
+again asks each examination that it ever had for one number after the other."""
 
 
 class _Doubt(Exception):
@@ -118,6 +125,8 @@ class Transaction:
         values = (sample.sec_from_start, sample.fhr_bpm, sample.uterus, sample.spasms)
         where = {"sensor": self._keys[source.sensor_id], "stream": own, "seq": seq}
         found = self._db.execute(_SAMPLES_NUMBERED[named], where).fetchall()
+        for stream, block in self._db.execute(_BLOCKS_NUMBERED[named], where):
+            found += [(stream, *one) for one in _values_of(block).get(seq, ())]
         if any(row[1:] == values for row in found):
             return "again"
         if any(row[0] == own for row in found):
@@ -156,13 +165,28 @@ class Transaction:
                 sql = _LARGEST_NUMBER[source.stream is not None]
                 largest = self._db.execute(sql, where).fetchone()[0]
                 if not isinstance(largest, int | None):
-                    raise sqlite3.IntegrityError("the table parts holds rubbish")
+                    raise sqlite3.IntegrityError("table parts: invalid value")
                 learned[source.numbers] = -1 if largest is None else largest
         return list(learned.items())
 
 
 _SAMPLES_NUMBERED = [schema.select_samples_numbered(named) for named in (False, True)]
+_BLOCKS_NUMBERED = [schema.select_blocks_numbered(named) for named in (False, True)]
 _LARGEST_NUMBER = [schema.select_largest_number(named) for named in (False, True)]
+
+
+@lru_cache(BLOCKS_KEPT)
+def _values_of(block: bytes) -> dict[int, list[tuple[float | None, ...]]]:
+    """Return a block's samples by their numbers."""
+    try:
+        found = dict(zip(SAMPLE_COLUMNS, unpack(block), strict=True))
+    except ValueError as error:
+        raise sqlite3.IntegrityError(str(error)) from error
+    values: dict[int, list[tuple[float | None, ...]]] = {}
+    names = ("seq", "sec_from_start", "bpm", "uterus", "spasms")
+    for seq, *sample in zip(*(found[name] for name in names), strict=True):
+        values.setdefault(seq, []).append(tuple(sample))
+    return values
 
 
 def _insert_results(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:

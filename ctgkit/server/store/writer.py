@@ -40,6 +40,9 @@ have 3 MB; an ML service may answer with 1 MB each."""
 COMMIT_EVERY_S = 0.02
 """From one commit to the next at least, seconds: what comes meanwhile shares its cost. The first
 after a pause is at once, and so is one for which somebody holds back: acknowledgements don't."""
+COMMIT_LATER_S = 0.08
+"""How much longer a group may grow while nobody waits for an acknowledgement, seconds: sensors of
+the specification get none, and those that agreed to groups get theirs later anyway."""
 RETRY_S = (0.05, 1.0)
 """First and longest pause after a failed commit, seconds; doubling."""
 SETTLE_S = 1.0
@@ -70,7 +73,7 @@ class Store:
         self._troubles: dict[str, str] = {}
         """What failed at last, and why."""
         self._queue = Group()
-        self._wake, self._urgent = asyncio.Event(), asyncio.Event()
+        self._wake, self._urgent, self._awaited = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.full = False
         """Whether producers have to await :meth:`room`."""
         self._room = asyncio.Event()
@@ -104,6 +107,7 @@ class Store:
         queue = self._queue
         turn = source.numbers.ask(sample)
         queue.questions.append(Question(source, sample, replies, turn, len(queue.samples)))
+        self._awaited.set()
         self._queued()
 
     def add_prediction(
@@ -125,16 +129,20 @@ class Store:
         """Have *seq* acknowledged once all queued so far is committed; the largest wins."""
         acks = self._queue.acks
         acks[replies] = max(seq, acks.get(replies, seq))
+        if not replies.patient:
+            self._awaited.set()
         self._wake.set()
 
     def open_examination(self, examination_id: int, bed: str) -> None:
         """Queue the creation of an examination."""
         self._queue.opened.append((examination_id, bed))
+        self._awaited.set()
         self._queued()
 
     def close_examination(self, examination_id: int, *, interrupted: bool) -> None:
         """Queue the end of an examination: now, or at its last sample if it was interrupted."""
         self._queue.closed.append((examination_id, interrupted))
+        self._awaited.set()
         self._queued()
 
     def _queued(self) -> None:
@@ -155,7 +163,7 @@ class Store:
     async def room(self) -> None:
         """Wait until the queue is below its bounds."""
         if self.full:
-            self._urgent.set()
+            self._hasten()
             self._room.clear()
             await self._room.wait()
 
@@ -167,8 +175,7 @@ class Store:
     async def written(self) -> None:
         """Wait until what is queued now is committed, or given up."""
         pending = self.pending
-        self._wake.set()
-        self._urgent.set()
+        self._hasten()
         await pending.wait()
 
     async def settled(self) -> None:
@@ -204,11 +211,22 @@ class Store:
             group.over.set()
 
     async def _gather(self, pause_s: float) -> None:
-        """Let a group grow for *pause_s*, unless somebody waits for it."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, pause_s)):
-                await self._urgent.wait()
+        """Let a group grow for *pause_s* and, if nobody waits for it, longer."""
+        if pause_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._urgent.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMMIT_LATER_S):
+                    await self._awaited.wait()
         self._urgent.clear()
+        self._awaited.clear()
+
+    def _hasten(self) -> None:
+        """Have what is queued written at once."""
+        self._wake.set()
+        self._urgent.set()
+        self._awaited.set()
 
     def hurry(self) -> None:
         """From now on give up what cannot be written within seconds, and all that follows."""
@@ -218,8 +236,7 @@ class Store:
         """Let :meth:`run` return when everything is written."""
         self.hurry()
         self._closing = True
-        self._wake.set()
-        self._urgent.set()
+        self._hasten()
 
     async def _commit(self, group: Group) -> Written | None:
         """Write a group, as often as it takes; None when that is given up."""

@@ -74,9 +74,13 @@ def noise(
     out = np.zeros(count)
     frame = FRAME if callable(scale) else 2 * (len(scale) - 1)
     hop, window = frame // 2, _window(frame)
+    used = 0 if callable(scale) else _used(scale)
     for number in range(first // hop - 1, (first + count - 1) // hop + 1):
-        size = scale((number + 1) * hop / ENGINE_HZ) if callable(scale) else scale
-        used = int(np.flatnonzero(size)[-1]) + 1 if size[-1] == 0 else len(size)
+        if callable(scale):
+            size = scale((number + 1) * hop / ENGINE_HZ)
+            used = _used(size)
+        else:
+            size = scale
         z = streams.generator(name, number).standard_normal((used, 2)) * size[:used, None]
         wave = np.fft.irfft(z.view(np.complex128)[:, 0], frame) * window
         start = number * hop - first
@@ -85,8 +89,23 @@ def noise(
     return out
 
 
+def _used(size: Floats) -> int:
+    """Return how many coefficients aren't zero from some frequency on."""
+    return int(np.flatnonzero(size)[-1]) + 1 if size[-1] == 0 else len(size)
+
+
 _PARTS = 16
 _BLEND: Final = 0.5 - 0.5 * np.cos(np.pi * np.arange(_PARTS) / _PARTS)
+
+
+@cache
+def _weights(knot_s: float, tau_s: float) -> Floats:
+    """Return what the last normals weigh in a knot, the latest first."""
+    phi = np.exp(-knot_s / tau_s)
+    memory = max(1, int(np.ceil(3.0 / (1.0 - phi))))
+    weights: Floats = phi ** np.arange(memory)[::-1]
+    weights /= np.sqrt((weights**2).sum())
+    return weights[::-1]
 
 
 def slow(streams: Streams, name: str, t_s: Floats, knot_s: float, tau_s: float) -> Floats:
@@ -109,12 +128,9 @@ def slow(streams: Streams, name: str, t_s: Floats, knot_s: float, tau_s: float) 
         Cosine interpolation between knots; each knot is a weighted sum of the last few normals.
     """
     first, last = int(t_s[0] // knot_s), int(t_s[-1] // knot_s) + 1
-    phi = np.exp(-knot_s / tau_s)
-    memory = max(1, int(np.ceil(3.0 / (1.0 - phi))))
-    weights = phi ** np.arange(memory)[::-1]
-    weights /= np.sqrt((weights**2).sum())
-    z = streams.normal(name, first - memory + 1, last + 1, 1)[:, 0]
-    knots = np.convolve(z, weights[::-1], "valid")
+    weights = _weights(knot_s, tau_s)
+    z = streams.normal(name, first - len(weights) + 1, last + 1, 1)[:, 0]
+    knots = np.convolve(z, weights, "valid")
     left, right = knots[:-1, None], knots[1:, None]
     fine = np.append((left + (right - left) * _BLEND).ravel(), knots[-1])
     times = (first * _PARTS + np.arange(len(fine))) * (knot_s / _PARTS)

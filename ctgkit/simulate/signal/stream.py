@@ -52,7 +52,12 @@ class Streams:
         self._mother = f"{patients}/{seed}/{sensor_index if mother is None else mother}/"
         # One generator whose state is set before each use: seven times cheaper than a new one.
         self._generator = np.random.Generator(np.random.Philox(key=0))
-        self._state: Any = self._generator.bit_generator.state
+        self._bits = self._generator.bit_generator
+        self._state: dict[str, Any] = dict(self._bits.state)
+        self._state["buffer_pos"], self._state["has_uint32"] = 4, 0
+        self._place: Any = self._state["state"]
+        self._place["counter"][:] = 0
+        self._counter = self._place["counter"]
         self._keys: dict[str, NDArray[np.uint64]] = {}
 
     def generator(self, name: str, row: int) -> np.random.Generator:
@@ -63,11 +68,9 @@ class Streams:
             prefix = self._mother if hers else self._prefix
             digest = hashlib.blake2b((prefix + name).encode(), digest_size=16).digest()
             key = self._keys[name] = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
-        self._state["state"]["counter"][:] = (0, row & _MASK, 0, 0)
-        self._state["state"]["key"][:] = key
-        self._state["buffer_pos"] = 4
-        self._state["has_uint32"] = 0
-        self._generator.bit_generator.state = self._state
+        self._counter[1] = row & _MASK
+        self._place["key"] = key
+        self._bits.state = self._state
         return self._generator
 
     def uniform(self, name: str, first: int, stop: int, width: int) -> Floats:

@@ -139,7 +139,7 @@ def test_a_header_and_its_data_are_compared(tmp_path):
     assert one.uterus[0] == 12
     assert report.warnings == [
         "the checksum of IUP is wrong: the data were changed",
-        "20 bytes behind the last sample are not read",
+        "20 bytes after the last sample are ignored",
     ]
     (tmp_path / "s.hea").write_text("s/2 2 4 80\nr 40\nr 40\n")
     with pytest.raises(RecordingError, match="several segments: read each: r, r"):
@@ -199,7 +199,7 @@ def test_bytes_behind_the_last_record_are_no_signal(tmp_path):
     assert len(one.sec_from_start) == 40
     assert np.isnan(one.uterus[-2:]).all()
     assert (one.uterus[:-2] == 12).all()
-    assert "600 bytes behind the last data record are not read" in report.warnings
+    assert "600 bytes after the last data record are ignored" in report.warnings
     path.write_bytes(path.read_bytes()[:-650])
     assert any("cut: it says 10 data records" in text for text in read(path)[1].warnings)
     (one,), report = read(edf(path, signals, n_records=-1))

@@ -56,7 +56,7 @@ def test_absent_channels_are_nan_and_others_ignored(write):
         ("", 0, "empty"),
         ("sec,uterus\n0,1\n", 1, "it has the columns sec, uterus; choose with --fhr"),
         ("puls,uterus,fhr\n1,2,3\n", 1, "no column named like a time; it has the columns puls, ut"),
-        ("sec,bpm,FHR\n0,1,1\n", 1, "columns bpm and FHR mean the same: choose with --fhr"),
+        ("sec,bpm,FHR\n0,1,1\n", 1, "columns bpm and FHR have the same meaning: choose with --fhr"),
         ("0,140\n1,141\n", 1, "numbers without a header: '0,140'; --no-header"),
         ("row,bpm\n0,140\n1,141\n", 1, "row numbers the samples: --rate says how many"),
         ("sec,bpm\n", 0, "no samples"),

@@ -194,7 +194,7 @@ def test_fhrma_files(tmp_path, suffix, heart):
     report = Report()
     cut, _ = read_recordings(path, None, report)
     assert len(cut.sec_from_start) == 11
-    assert "bytes behind the last sample are not read" in report.warnings[0]
+    assert "bytes after the last sample are ignored" in report.warnings[0]
 
 
 def test_the_two_files_of_the_original_layout(tmp_path):
@@ -319,7 +319,7 @@ def test_convert_says_what_is_lost(tmp_path):
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     assert "in.csv: 2 samples, 0 to 0.25 s" in done.stdout
-    assert "pairs cannot hold: spasms" in done.stderr
+    assert "not kept in pairs: spasms" in done.stderr
     native = tmp_path / "out.jsonl"
     told = CliRunner().invoke(cli, ["convert", str(source), str(native), "--json"])
     assert json.loads(told.stdout)["lost"] == []

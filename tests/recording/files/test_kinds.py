@@ -179,7 +179,7 @@ def test_disorder_is_sorted_and_a_second_start_is_refused(write):
         assert one.fhr_bpm.tolist() == [100 + 4 * t for t in SECONDS]
         assert "not in the order of time" in report.warnings[0]
     twice = [*SECONDS, *(t + 0.1 for t in SECONDS)]
-    with pytest.raises(RecordingError, match=r"line 42: time falls back from 9.75 s to 0.1 s"):
+    with pytest.raises(RecordingError, match=r"line 42: time goes back from 9.75 s to 0.1 s"):
         read(write(table(twice, [140] * 80)))
     (one,), report = read(write(table([*SECONDS[:5], 1.0, *SECONDS[5:]], range(100, 141))))
     assert len(one.sec_from_start) == 40

@@ -194,7 +194,7 @@ def open_reader(dsn: Dsn) -> Iterator[PostgresReader]:
     """
     with read_only(dsn) as db:
         if not schema.is_ours(db.query(schema.FOUND)[0], dsn):
-            reason = "has no tables of CTGKit's; `ctgkit store migrate` makes them"
+            reason = "has no CTGKit tables; `ctgkit store migrate` creates them"
             raise StoreError(str(dsn), reason)
         version = schema.demand_known(db.query(schema.SELECT_VERSION)[0][0], dsn)
         yield PostgresReader(db, dsn, version)

@@ -245,6 +245,6 @@ def open_register(dsn: Dsn) -> Iterator[_Register]:
 def _demand_schema(db: Waiting, dsn: Dsn) -> Any:
     found = db.query(schema.FOUND)[0]
     if not schema.is_ours(found, dsn):
-        reason = "has no tables of CTGKit's; `ctgkit store migrate` makes them"
+        reason = "has no CTGKit tables; `ctgkit store migrate` creates them"
         raise StoreError(str(dsn), reason)
     return schema.demand_known(db.query(schema.SELECT_VERSION)[0][0], dsn)
