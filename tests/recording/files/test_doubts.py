@@ -41,7 +41,7 @@ def test_backwards_and_the_same_time_twice(write):
     (one,), _ = read(write(table(whole[::-1], range(139, 99, -1))))
     assert one.sec_from_start.tolist() == SECONDS
     assert one.fhr_bpm.tolist() == list(range(100, 140))
-    with pytest.raises(RecordingError, match="line 6: time falls back from 3 s to 0 s"):
+    with pytest.raises(RecordingError, match="line 6: time goes back from 3 s to 0 s"):
         read(write(table([0, 1, 2, 3] * 2, range(140, 148))))
 
 
