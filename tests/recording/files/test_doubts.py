@@ -75,6 +75,16 @@ def test_another_unit_is_refused(write):
         read(write(table(days, [140 + n % 5 for n in range(40)])))
 
 
+@pytest.mark.parametrize("order", [slice(None, None, -1), [2, 0, 1, 5, 3, 4, 7, 6], slice(None)])
+def test_midnight_in_disorder(write, order):
+    """Rows from the last to the first, or swapped: midnight is passed once."""
+    clocks = np.array([*(f"23:59:5{n}" for n in range(6, 10)), *(f"00:00:0{n}" for n in range(4))])
+    hearts = np.arange(140, 148)
+    (one,), _ = read(write(table(clocks[order], hearts[order], header="time,fhr,uc")))
+    assert one.sec_from_start.tolist() == list(range(8))
+    assert one.fhr_bpm.tolist() == hearts.tolist()
+
+
 def test_elapsed_times_as_pandas_writes_them(write):
     cells = [f"1 days 00:00:0{n}.250000" for n in range(5)]
     (one,), _ = read(write(table(cells, range(140, 145))))
