@@ -123,11 +123,11 @@ def test_a_file_that_others_may_read_or_write(tmp_path, caplog, mode, secret, ou
         pytest.skip("the group of the user is his own")
     path.chmod(mode)
     if outcome == "refused":
-        with pytest.raises(ConfigError, match=f"others may write it \\(mode {mode:04o}\\)"):
+        with pytest.raises(ConfigError, match=f"others can write it \\(mode {mode:04o}\\)"):
             read_config(path)
     else:
         read_config(path)
-    assert ("others may read it" in caplog.text) == (outcome == "warned")
+    assert ("others can read it" in caplog.text) == (outcome == "warned")
 
 
 def test_a_group_of_ones_own_is_nobody_else(tmp_path, caplog):

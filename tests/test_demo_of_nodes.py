@@ -35,7 +35,7 @@ def test_without_the_database_server_it_says_what_to_install(monkeypatch):
 def test_a_file_of_ones_own_is_no_database_of_nodes(tmp_path):
     done = demo("--store", str(tmp_path / "x.db"))
     assert done.exit_code == 2
-    assert "--store doesn't go with it" in done.stderr
+    assert "cannot be combined with --store" in done.stderr
 
 
 @pytest.fixture

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from ctgkit.check.output import Judging
 
 
+ONLY = click.option(
+    "--only",
+    multiple=True,
+    metavar="ID[,ID…]",
+    help="Checks, clauses or prefixes to run, as S-4.",
+)
+
+
 def judging_options(command: Any) -> Any:
     """Add the options that all judging commands have."""
     for option in (
-        click.option(
-            "--only",
-            multiple=True,
-            metavar="ID[,ID…]",
-            help="Checks, clauses or prefixes to run, as S-4.",
-        ),
+        ONLY,
         click.option("--list", "listing", is_flag=True, help="List checks without running them."),
         click.option(
             "--strict", is_flag=True, help="Run stress checks too; a broken SHOULD is a failure."

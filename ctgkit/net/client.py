@@ -163,7 +163,7 @@ def why_failed(error: Exception, url: str, timeout_s: float = OPEN_TIMEOUT_S) ->
             return (
                 "it hung up during the TLS handshake: if it does not use TLS, use ws:// or http://"
             )
-        return "it hung up during the handshake: if it speaks TLS, use wss:// or https://"
+        return "it hung up during the handshake: if it uses TLS, use wss:// or https://"
     if numbers:
         return "; ".join(os.strerror(number) for number in sorted(numbers))
     if isinstance(error, InvalidHandshake):

@@ -49,7 +49,7 @@ _TLS_HANDSHAKE = b"\x16\x03"
 """How a TLS client begins."""
 _NO_TLS = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"this port speaks no TLS: use ws:// or http://\n"
+    b"this port does not use TLS: use ws:// or http://\n"
 )
 
 OnRefused = Callable[[str, str, Answer], None]
@@ -88,7 +88,7 @@ class Guarded(BoundedConnection):
         """Parse what came; answer a TLS client in words instead of waiting for its request."""
         if self.request is None and data.startswith(_TLS_HANDSHAKE):
             Seldom.of(self.server).log(
-                logging.WARNING, "tls", "peer=%s speaks TLS (wss:// or https://), this port"
+                logging.WARNING, "tls", "peer=%s uses TLS (wss:// or https://), this port"
                 " doesn't: use ws:// or http://", self.peer,
             )  # fmt: skip
             self._flooded = True

@@ -190,7 +190,8 @@ class Events(msgspec.Struct):
 PAGE_DEFAULT, PAGE_MAX = 1000, 10_000
 """Rows of a page. Chosen: a minute of four sensors; a megabyte."""
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT}
-_AFTER = {"type": "integer", "minimum": 0, "default": 0}
+ID_MAX = 2**63 - 1
+_AFTER = {"type": "integer", "minimum": 0, "maximum": ID_MAX, "default": 0}
 _UUID = {"type": "string", "description": "Only of this sensor."}
 
 

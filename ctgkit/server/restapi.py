@@ -19,7 +19,7 @@ from ctgkit.errors import CtgkitError
 from ctgkit.events import Event
 from ctgkit.net.http import Answer, json_answer, problem
 from ctgkit.net.query import BadQuery, Query, first, whole
-from ctgkit.server.endpoints import PAGE_DEFAULT, PAGE_MAX
+from ctgkit.server.endpoints import ID_MAX, PAGE_DEFAULT, PAGE_MAX
 from ctgkit.server.numbering import Attendance
 from ctgkit.server.store.reader import Reader, open_reader
 
@@ -27,7 +27,6 @@ AT_ONCE = 2
 """Chosen: lists stay quick while somebody fetches a long examination."""
 WAITING_MAX = 64
 """Requests that wait or read; more are refused. Chosen."""
-ID_MAX = 2**63 - 1
 NO_SENSOR = "no such sensor"
 NO_EXAMINATION = "no such examination"
 

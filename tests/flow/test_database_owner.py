@@ -82,7 +82,7 @@ async def test_what_keeps_nothing_is_refused(system, store):
     for command in (("serve", "--port", 0), ("exam", "list")):
         refused = system.start(*command, "--store", store)
         assert await refused.ended() == 2
-        assert "is no file's path" in refused.err
+        assert "is not a file path" in refused.err
     assert {p.suffix for p in set(system.directory.iterdir()) - before} <= {".out", ".err", ""}
     assert not list(system.directory.glob("*memory*"))
 

@@ -53,7 +53,7 @@ ANSWERS = [
     (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\x1b[", "answered 200: �[", True),
     (b"HTTP/1.1 101 Go\r\n\r\n", "it is not a WebSocket server: ", False),
     (b"SSH-2.0-OpenSSH_9.2\r\n", "its answer was not HTTP", False),
-    (b"", "it hung up during the handshake: if it speaks TLS, use wss:// or https://", False),
+    (b"", "it hung up during the handshake: if it uses TLS, use wss:// or https://", False),
 ]  # fmt: skip
 
 
@@ -98,7 +98,7 @@ async def test_tls_where_there_is_none_and_the_other_way_round():
         plain = await failure(f"wss://127.0.0.1:{port}/ws")
     async with server(b"", reads=False) as port:
         hung_up = await failure(f"wss://127.0.0.1:{port}/ws")
-    assert "it speaks no TLS" in plain.reason
+    assert "it does not use TLS" in plain.reason
     assert "if it does not use TLS, use ws:// or http://" in hung_up.reason
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -109,7 +109,7 @@ async def test_tls_where_there_is_none_and_the_other_way_round():
         port = secure.sockets[0].getsockname()[1]
         to_tls = await failure(f"ws://127.0.0.1:{port}/ws")
         untrusted = await failure(f"wss://127.0.0.1:{port}/ws")
-    assert "if it speaks TLS, use wss://" in to_tls.reason
+    assert "if it uses TLS, use wss://" in to_tls.reason
     assert untrusted.reason.startswith("its certificate isn't trusted: ")
 
 

@@ -44,7 +44,7 @@ def test_what_cannot_be_bound_is_named():
     port = taken.getsockname()[1]
     for host, number, reason in (
         ("127.0.0.1", port, "in use"), ("192.0.2.1", 0, "assign"), ("no.such.host.invalid", 0, ""),
-        ("127.0.0.1", 99_999, "no such port"), ("127.0.0.1", -1, "no such port"), ("\x00", 0, ""),
+        ("127.0.0.1", 99_999, "invalid port"), ("127.0.0.1", -1, "invalid port"), ("\x00", 0, ""),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=f"cannot listen: .*{reason}"):
             listen(host, number)
@@ -133,8 +133,8 @@ def test_tls_on_a_plain_port_is_named(loop, tmp_path):
     async def main(logs):
         async with backend(tmp_path) as server:
             for _ in range(3):
-                assert b"speaks no TLS" in await asyncio.to_thread(exchange, server, hello)
-            named = [line for line in logs.lines if "speaks TLS (wss:// or https://)" in line]
+                assert b"does not use TLS" in await asyncio.to_thread(exchange, server, hello)
+            named = [line for line in logs.lines if "uses TLS (wss:// or https://)" in line]
             assert len(named) == 3
 
     run_on(loop, main)

@@ -186,7 +186,7 @@ FAILURES = {
     "not-json": (lambda *_: (200, f"<html>{SECRET}".encode()), "is no JSON"),
     "no-pointer": (lambda *_: (200, as_json({"q": 1})), "nothing at '/p'"),
     "no-number": (lambda *_: (200, as_json({"p": SECRET, "warnings": 1})), "is not a number"),
-    "beyond": (lambda *_: (200, as_json({"p": 70, "warnings": []})), "70 is no probability"),
+    "beyond": (lambda *_: (200, as_json({"p": 70, "warnings": []})), "70 is not a probability"),
     "time-out": (hang, "no answer within 1 s"),
     "too-large": (lambda *_: (200, b" " * (2 << 20)), "answer too large"),
     "broken-off": (lambda *_: (_ for _ in ()).throw(ConnectionError), "it hung up"),

@@ -178,7 +178,7 @@ async def test_the_stream_is_recorded_without_a_proxy(home):
         (["replay", "run.jsonl", "--out", "x.jsonl"], 2, "--out goes with --expect"),
         (["replay", "run.jsonl", "--url", "file:///x"], 2, "is not http"),
         (["replay", "run.jsonl", "--serve", "nowhere"], 2, "is not HOST:PORT"),
-        (["record", "--listen", "127.0.0.1:0", "--out", "x.jsonl"], 2, "come in pairs"),
+        (["record", "--listen", "127.0.0.1:0", "--out", "x.jsonl"], 2, "needs a --to"),
         (["record", "--out", "x.csv"], 2, "expected .jsonl"),
         (["record", "--out", "run.jsonl"], 4, "exists already"),
         (["replay", "run.jsonl", "--url", "ws://127.0.0.1:9/ws/sensor", "--connect-timeout", "0"],

@@ -196,7 +196,7 @@ def test_without_a_recording_there_is_nothing_to_analyse(folder, tmp_path):
         (("--junit", "nowhere/score.xml", __file__), 2, "no such directory"),
         (("--ml", "ws://127.0.0.1:9", "--duration", "0.1"), 2, "outside 1 to"),
         (("--min-f1", "late=2", __file__), 2, "from 0 to 1"),
-        (("--min-f1", "twins=0.5", __file__), 2, "none of acceleration"),
+        (("--min-f1", "twins=0.5", __file__), 2, "not one of acceleration"),
     ],
 )
 def test_exit_codes(arguments, code, text):

@@ -172,7 +172,7 @@ def test_no_password_is_shown(postgres, tmp_path):
     assert code == 2
     assert "PGPASSWORD" in err
     assert "secret" not in out + err
-    for name, said in (("postgres", "has no tables"), ("nowhere", "does not exist")):
+    for name, said in (("postgres", "has no CTGKit tables"), ("nowhere", "does not exist")):
         code, out, err = ctgkit("exam", "list", CTGKIT_EXAM_LIST_STORE=postgres.dsn(name))
         assert code == 4
         assert said in err
@@ -183,7 +183,7 @@ def test_no_password_is_shown(postgres, tmp_path):
     plain = postgres.dsn("postgres", password=False)
     for environment in ({"PGPASSWORD": PASSWORD}, {"PGPASSFILE": str(passfile)}):
         code, _, err = ctgkit("exam", "list", "--store", plain, **environment)
-        assert (code, "has no tables" in err) == (4, True)
+        assert (code, "has no CTGKit tables" in err) == (4, True)
 
 
 async def test_a_copy_is_the_same_on_both_sides(postgres, tmp_path):

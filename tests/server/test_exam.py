@@ -89,8 +89,8 @@ async def test_serves_configuration_is_followed(store, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["show", "9"], "there is no examination 9"),
-        (["export", "9"], "there is no examination 9"),
+        (["show", "9"], "no examination 9"),
+        (["export", "9"], "no examination 9"),
         (["export", "1", "--out", "x.pdf"], "unknown format; known are"),
         (["export", "1", "--out", "missing/x.csv"], "no such directory"),
     ],

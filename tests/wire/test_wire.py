@@ -185,6 +185,13 @@ def test_a_request_needs_its_sensor():
             decode_request(frame)
 
 
+@pytest.mark.parametrize("fhr", [0.5, 19.75])
+def test_a_heart_rate_below_the_lowest_is_refused_however_plainly_it_is_spelt(fhr):
+    """Between no signal (0) and 20, also on the quick way of a plain sample."""
+    with pytest.raises(WireError):
+        decode_request(spec(sensorID=SENSOR, data={"BPMChild": fhr, "uterus": 1, "spasms": 1}))
+
+
 @given(
     samples,
     st.none() | strategies.predictions(),

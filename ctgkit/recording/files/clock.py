@@ -210,15 +210,25 @@ def _from_clock(texts: Sequence[str], *, elapsed: bool) -> Times:
         if value is None:
             raise BadTime(row, f"time {excerpt(text)!r} is not like {excerpt(plain[0])!r}")
         sec[row] = value
-    falls = np.flatnonzero(np.diff(sec) < -_DAY_S / 2)
-    if len(falls):
-        sec[1:] += _DAY_S * np.cumsum(np.diff(sec) < -_DAY_S / 2)
+    days = _days(sec)
+    if days.any():
+        sec += _DAY_S * days
         notes.append("times pass midnight")
-    if sec[0] >= 3600 and not elapsed:
+    if (sec[0] >= 3600 and not elapsed) or sec.min() < 0:
         notes.append(f"times of the day: counted from the first, {plain[0]}, of an unknown day")
         zero_s = float(sec.min())
         sec -= zero_s
     return Times(np.round(sec, 9), "", tuple(notes), zero_s)
+
+
+def _days(sec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how many days later than the first row each is: the clock passes midnight."""
+    steps_s = np.diff(sec, prepend=sec[0])
+    falls = steps_s < -_DAY_S / 2
+    days = np.cumsum(falls).astype(float)
+    if (np.diff(sec + _DAY_S * days) < 0).any():  # rows in disorder go back over midnight too
+        days -= np.cumsum(steps_s > _DAY_S / 2)
+    return days
 
 
 def _from_dates(texts: Sequence[str]) -> Times:

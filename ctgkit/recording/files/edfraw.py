@@ -180,7 +180,7 @@ def records_of(path: Path, raw: RawEdf, report: Report) -> NDArray[np.int16]:
     whole = size // (2 * width) if width else 0
     n_records = raw.n_records if 0 <= raw.n_records <= whole else whole
     if raw.n_records > whole:
-        report.warn(f"truncated: {raw.n_records} data records expected, {whole}")
+        report.warn(f"truncated: {raw.n_records} data records expected, {whole} found")
     elif raw.n_records < 0:
         report.note("it was never finished: all complete records are read")
     if behind := size - 2 * width * n_records:

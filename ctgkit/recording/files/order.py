@@ -95,7 +95,7 @@ def _spread(sec: NDArray[np.float64]) -> tuple[float, int, NDArray[np.float64]] 
     """Return the tick, the rows in it and the spread times; None where times don't repeat so."""
     starts = np.flatnonzero(np.concatenate(([True], np.diff(sec) > 0)))
     counts = np.diff(np.append(starts, len(sec)))
-    inner = counts[1:-1] if len(counts) > 2 else counts
+    inner = counts[1:-1] if len(counts) > 2 else counts[counts == counts.max()]  # whole ticks
     count = int(np.median(inner))
     ticks = sec[starts]
     if count < 2 or (np.abs(inner - count) <= 1).mean() < _RUNS_ALIKE or (ticks % 1).any():

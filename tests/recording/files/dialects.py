@@ -95,7 +95,7 @@ def times_as_text(rng, truth, number):
     """Return the name of the time's column, and its cells."""
     sec = truth.sec
     start = datetime.fromisoformat("2025-12-31T23:58:30")
-    match int(rng.integers(0, 9)):
+    match int(rng.integers(0, 12)):
         case 0:
             return "time_ms", [str(round(t * 1000)) for t in sec]
         case 1:
@@ -114,10 +114,64 @@ def times_as_text(rng, truth, number):
             return "Time (s)", [number(t, 3) for t in sec]
         case 7:
             return "t", [number(t, 3) for t in sec]
+        case 8:  # the day's, over midnight
+            moments = [start + timedelta(seconds=float(t)) for t in sec]
+            return "Время", [m.strftime("%H:%M:%S.%f")[:-3] for m in moments]
+        case 9:
+            return "elapsed", [f"{int(t // 60)}:{t % 60:06.3f}" for t in sec]
+        case 10 if (np.diff(sec) < 1.5 / truth.rate_hz).all():  # whole seconds, each several times
+            return "time", [f"{int(t + 1e-9) + 7}" for t in sec]
         case _:
             return str(rng.choice(["sec", "seconds", "secFromStart", "time_s"])), [
                 number(t, 3) for t in sec
             ]
+
+
+def two_files(rng, truth, folder):
+    """Write a channel per file, in segments, each with a clock that begins where it likes."""
+    names = [("bpm", 1, truth.fhr, 0.0), ("uterus", 2, truth.toco, float(rng.integers(0, 4)))]
+    kind = int(rng.integers(0, 4))
+    zero_s = float(rng.integers(0, 2000))
+    cut = int(rng.integers(4, len(truth.sec))) if rng.random() < 0.4 else None
+    comma = rng.random() < 0.3
+    for place, number, values, early_s in names:
+        sec = truth.sec
+        if early_s:  # rows of this channel before the other begins
+            n = int(early_s * truth.rate_hz)
+            sec = np.concatenate((np.arange(-n, 0) / truth.rate_hz, sec))
+            values = np.concatenate((np.full(n, 3.0), values))
+        sec = sec + 5 * (kind == 0)
+        there = ~np.isnan(values)
+        if cut is None:
+            parts = [("x", there)]
+        else:
+            after = sec >= truth.sec[cut] + 5 * (kind == 0)
+            parts = [("x-9", there & ~after), ("x-10", there & after)]
+        for name, rows in parts:
+            cells = [
+                f"{_clock(kind, zero_s, t)}{';' if comma else ','}{v:.1f}".replace(
+                    ".", "," if comma else "."
+                )
+                for t, v in zip(sec[rows], values[rows], strict=True)
+            ]
+            header = ("time_sec", "timestamp", "time", "timestamp")[kind]
+            header += (";" if comma else ",") + "value"
+            path = folder / place / f"{name}_{number}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join([header, *cells]) + "\n")
+    return folder
+
+
+def _clock(kind, zero_s, sec):
+    moment = datetime.fromisoformat("2026-01-02T10:00:00") + timedelta(seconds=zero_s + float(sec))
+    match kind:
+        case 0:
+            return f"{sec:.3f}"
+        case 1:
+            return f"{round((1767348000 + zero_s + sec) * 1000)}"
+        case 2:
+            return moment.strftime("%H:%M:%S.%f")[:-3]
+    return moment.isoformat(" ", "milliseconds")
 
 
 def wfdb_record(rng, truth, folder):

@@ -201,10 +201,10 @@ def test_bytes_behind_the_last_record_are_no_signal(tmp_path):
     assert (one.uterus[:-2] == 12).all()
     assert "600 bytes after the last data record are ignored" in report.warnings
     path.write_bytes(path.read_bytes()[:-650])
-    assert any("cut: it says 10 data records" in text for text in read(path)[1].warnings)
+    assert any("truncated: 10 data records expected" in text for text in read(path)[1].warnings)
     (one,), report = read(edf(path, signals, n_records=-1))
     assert len(one.sec_from_start) == 40
-    assert any("didn't finish" in note for note in report.notes)
+    assert any("never finished" in note for note in report.notes)
 
 
 def test_mother_and_fetus_and_raw_curves(tmp_path):

@@ -41,7 +41,7 @@ def test_backwards_and_the_same_time_twice(write):
     (one,), _ = read(write(table(whole[::-1], range(139, 99, -1))))
     assert one.sec_from_start.tolist() == SECONDS
     assert one.fhr_bpm.tolist() == list(range(100, 140))
-    with pytest.raises(RecordingError, match="line 6: time falls back from 3 s to 0 s"):
+    with pytest.raises(RecordingError, match="line 6: time goes back from 3 s to 0 s"):
         read(write(table([0, 1, 2, 3] * 2, range(140, 148))))
 
 
@@ -73,6 +73,16 @@ def test_another_unit_is_refused(write):
     days = [f"{t / 86400:.12f}" for t in SECONDS]
     with pytest.raises(RecordingError, match="345600 samples a second"):
         read(write(table(days, [140 + n % 5 for n in range(40)])))
+
+
+@pytest.mark.parametrize("order", [slice(None, None, -1), [2, 0, 1, 5, 3, 4, 7, 6], slice(None)])
+def test_midnight_in_disorder(write, order):
+    """Rows from the last to the first, or swapped: midnight is passed once."""
+    clocks = np.array([*(f"23:59:5{n}" for n in range(6, 10)), *(f"00:00:0{n}" for n in range(4))])
+    hearts = np.arange(140, 148)
+    (one,), _ = read(write(table(clocks[order], hearts[order], header="time,fhr,uc")))
+    assert one.sec_from_start.tolist() == list(range(8))
+    assert one.fhr_bpm.tolist() == hearts.tolist()
 
 
 def test_elapsed_times_as_pandas_writes_them(write):

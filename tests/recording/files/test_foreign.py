@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_tables_of_text_in_any_dialect(folder):
     """Separators, decimal commas, encodings, names, times, marks for no signal, disorder."""
     count = [0, 0]
 
-    @examples(250, 0.7)
+    @examples(250, 0.65)
     @given(seed=st.integers(0, 2**48))
     def check(seed):
         rng = np.random.default_rng(seed)
@@ -70,6 +71,37 @@ def test_tables_of_text_in_any_dialect(folder):
 
     check()
     assert count[1] > 0.9 * sum(count), count  # refusing everything is no reader
+
+
+def test_two_files_by_clocks_and_in_segments(folder):
+    """The toco stays beside its heart rate, and what lies between segments stays a gap."""
+    count = [0, 0]
+
+    @examples(40, 0.05)
+    @given(seed=st.integers(0, 2**48))
+    def check(seed):
+        rng = np.random.default_rng(seed)
+        truth = dialects.Truth(rng)
+        place = dialects.two_files(rng, truth, folder / f"{seed}")
+        try:
+            (one,) = read_recordings(place)
+        except RecordingError:
+            count[0] += 1
+            return
+        finally:
+            shutil.rmtree(place)
+        count[1] += 1
+        beside = dict(zip(one.sec_from_start, one.uterus, strict=True))
+        there = ~np.isnan(one.fhr_bpm)
+        np.testing.assert_allclose(one.fhr_bpm[there], truth.fhr[~np.isnan(truth.fhr)])
+        first_s = one.sec_from_start[there][0]
+        for sec, toco in zip(truth.sec, truth.toco, strict=True):
+            at_s = min(beside, key=lambda t: abs(t - first_s - sec))
+            assert abs(at_s - first_s - sec) < 2e-3
+            assert beside[at_s] == pytest.approx(toco)
+
+    check()
+    assert count[1] > 0.9 * sum(count), count
 
 
 @pytest.mark.parametrize("writer", ["wfdb", "edf", "npz", "parquet", "csv", "xlsx"])
