@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctgkit.errors import excerpt
+from ctgkit.recording.files.names import known_units
 from ctgkit.recording.files.options import Implausible
 from ctgkit.samples import SEC_FROM_START_MAX_S
 
@@ -80,7 +81,10 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
     if len(bad):
         raise BadTime(int(bad[0]), "time must be finite")
     first = float(values[0])
-    if unit in ("", "s", "clock") or unit not in _SCALES:
+    unit = unit if unit in known_units() else ""  # a remark in brackets says nothing
+    if unit not in _SCALES and unit not in ("", "clock"):
+        raise Implausible(f"times are in {unit}, which is not a unit of time: give --rate")
+    if unit in ("", "s", "clock"):
         for scale, name in _EPOCHS:
             if _EPOCH_MIN_S <= first / scale <= _EPOCH_MAX_S:
                 return _since_first(values / scale, f"Unix times in {name}")
@@ -91,7 +95,7 @@ def from_numbers(values: NDArray[np.float64], unit: str = "") -> Times:
         sec = np.round((values - first) * _DAY_S, 3)
         note = "times are spreadsheet dates, counted from the first"
         return Times(sec, _iso(start), (note,), first * _DAY_S)
-    sec = values if unit in ("", "s", "clock") else np.round(values * _SCALES.get(unit, 1.0), 9)
+    sec = values if unit in ("", "s", "clock") else np.round(values * _SCALES[unit], 9)
     if sec[0] > SEC_FROM_START_MAX_S or sec.max() > SEC_FROM_START_MAX_S:
         at = int(np.argmax(sec > SEC_FROM_START_MAX_S))
         raise BadTime(at, f"time {sec[at]:g} s is more than a year, and not a Unix time")

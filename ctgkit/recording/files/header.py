@@ -72,7 +72,11 @@ def find_header(
             return None, error
     for place, (line, row) in enumerate(rows):
         names = [cell.strip(" '\"\ufeff\t") for cell in row]
-        if len(row) < 2 or not any(map(_is_name, names)):
+        if not any(map(_is_name, names)):
+            continue
+        if len(row) < 2 and options.rate_hz is None:
+            if reason is None and channel_of(names[0]).role == "fhr":
+                reason = NotFound(f"{channels.quoted(names[0])} is alone, without times: --rate HZ")
             continue
         trial = Report()
         below = rows[place + 1][1] if place + 1 < len(rows) else ()

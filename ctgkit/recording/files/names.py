@@ -196,10 +196,10 @@ def _without_brackets(text: str) -> tuple[str, str]:
 def unit_of(text: str) -> str:
     """Return a unit in one spelling; empty when there is none, the text itself when unknown.
 
-    >>> unit_of(" уд/мин "), unit_of("NU"), unit_of("hh:mm:ss.mmm")
+    >>> unit_of(" уд/мин "), unit_of("NU"), unit_of("[hh:mm:ss.mmm]")
     ('bpm', 'nu', 'clock')
     """
-    plain = re.sub(r"\s", "", text.strip(" '\"").lower())
+    plain = re.sub(r"\s", "", text.strip(" '\"()[]{}").lower())
     if _CLOCK_UNIT.match(plain):
         return "clock"
     return _UNITS.get(plain, plain)

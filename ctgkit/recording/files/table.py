@@ -135,9 +135,22 @@ class Table:
             if unit not in names.HEART_UNITS and unit in names.known_units():
                 reason = f"{channels.quoted(self._names[n])} is in {unit}, not beats/min"
                 raise self._error(lines[0], reason)
+        self._leave_others(row)
         if self._chosen.time is not None and not self._unit:
             self._unit = names.unit_of(row[self._chosen.time])
         return rows[1:], lines[1:]
+
+    def _leave_others(self, units: Row) -> None:
+        """Leave out a toco whose unit, in the second line, no toco is read in."""
+        for what, n in [one for one in self._others if one[0] == "toco"]:
+            unit = names.unit_of(units[n])
+            if unit in names.TOCO_UNITS or unit not in names.known_units():
+                continue
+            name = channels.quoted(self._names[n])
+            self._others.remove((what, n))
+            self._values.remove(n)
+            self.report.taken = [one for one in self.report.taken if not one.startswith(what)]
+            self.report.leave(f"{name} (in {unit})")
 
     def _take_chunk(self, rows: list[Row], lines: NDArray[np.int64]) -> None:
         width = len(self._names)

@@ -176,7 +176,7 @@ def dialect_of(
     ]
     if encoding not in ("utf-8-sig", "utf-16"):
         report.note(f"text in {_ENCODING_NAMES.get(encoding, encoding)}")
-    if separator != "," or comma:
+    if (separator != "," and len(header.names) > 1) or comma:
         report.note(f"{_SEPARATORS.get(separator, repr(separator))}" + ", decimal commas" * comma)
     text = lines[header.line - 1] if header.line else ""
     return Dialect(encoding, separator, comma, header, text, [line for line in before if line])

@@ -95,3 +95,45 @@ def test_a_single_numpy_array_is_not_read_as_text(write, tmp_path):
     np.save(tmp_path / "one.npy", np.zeros((40, 3)))
     with pytest.raises(RecordingError, match="binary, and none of the formats"):
         read(tmp_path / "one.npy")
+
+
+def with_units(units, *, scale=1.0):
+    rows = [f"{n / 4 * scale:.6f},{140 + n % 7},{10 + n % 9}" for n in range(80)]
+    return "\n".join(["Time,FHR,UC", units, *rows, ""])
+
+
+@pytest.mark.parametrize(
+    ("units", "scale"),
+    [
+        ("[min],[bpm],[mmHg]", 1 / 60),
+        ("(ms),(bpm),(%)", 1000),
+        ("{s},bpm,{}", 1),
+        ("[h],[-],[-]", 1 / 3600),
+    ],
+)
+def test_units_of_a_second_line_in_brackets(write, units, scale):
+    (one,), _ = read(write(with_units(units, scale=scale)))
+    np.testing.assert_allclose(one.sec_from_start, np.arange(80) / 4, atol=0.002)
+    assert one.uterus.tolist() == [10 + n % 9 for n in range(80)]
+
+
+def test_a_second_line_with_another_unit(write):
+    """No heart rate in ms, no toco in kPa, no times in mV."""
+    with pytest.raises(RecordingError, match="line 2: FHR is in ms, not beats/min"):
+        read(write(with_units("[s],[ms],[mmHg]")))
+    with pytest.raises(RecordingError, match="times are in mV, which is not a unit of time"):
+        read(write(with_units("mV,bpm,mmHg")))
+    for unit in ("kPa", "(kPa)", "mV"):
+        (one,), report = read(write(with_units(f"s,bpm,{unit}")))
+        assert np.isnan(one.uterus).all()
+        assert report.unread == [f"UC (in {unit.strip('()')})"]
+        assert not any("toco" in taken for taken in report.taken)
+
+
+def test_a_heart_rate_alone_needs_its_rate(write):
+    path = write("fhr\n" + "\n".join(str(140 + n % 7) for n in range(80)))
+    with pytest.raises(RecordingError, match="fhr is alone, without times: --rate HZ"):
+        read(path)
+    (one,), report = read(path, rate_hz=4)
+    assert one.fhr_bpm.tolist() == [140 + n % 7 for n in range(80)]
+    assert not any("semicolon" in note for note in report.notes)
