@@ -155,8 +155,15 @@ def checked_host(name: str) -> str:
     ------
     ValueError
         When it is empty, too long, or has characters that no name has.
+
+    Examples
+    --------
+    >>> checked_host("[::1]"), checked_host("ward-3")
+    ('::1', 'ward-3')
     """
     try:
+        if name.startswith("[") and name.endswith("]"):  # as in an address
+            return str(ipaddress.IPv6Address(name[1:-1]))
         if ":" in name:
             return str(ipaddress.ip_address(name))
         name.encode("idna")  # fails for what a resolver cannot take: empty and long parts

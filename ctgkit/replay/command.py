@@ -388,6 +388,9 @@ def _as_text(s: "ReplaySummary") -> str:
         f"{s.sensors} sensors, {s.connections} connections; {s.recorded_s:.1f} s of recording in"
         f" {s.duration_s:.1f} s",
     ]
+    unconfirmed = s.sent - s.acked - s.rejected - s.unacked
+    if unconfirmed > 0:
+        lines[0] += f"; {unconfirmed} sent without acknowledgements: nobody said they were accepted"
     if s.lag_ms is not None:
         lag = s.lag_ms
         lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"

@@ -5,14 +5,16 @@ import contextlib
 import json
 import math
 
+import msgspec
 import pytest
 
 from ctgkit.config import new_sensors
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.recording.journal import JournalReader
+from ctgkit.replay.command import _as_text
 from ctgkit.replay.comparison import Expectation, judge, rehearse
 from ctgkit.replay.expect import Verdict
-from ctgkit.replay.player import Player, ReplaySettings
+from ctgkit.replay.player import Player, ReplaySettings, ReplaySummary
 from tests.recording.parties import MALFORMED, judging_ml, live_run, recording, rows
 from tests.server.parties import SENSORS, backend_on, until, ws
 
@@ -193,3 +195,14 @@ async def test_no_token_is_recorded(live, tmp_path):
     headers = [line[2]["headers"] for line in opened if line[1].startswith("s")]
     assert len(headers) == 4
     assert {h["X-Auth-Sensor-Token"] for h in headers} == {"[redacted]"}
+
+
+def test_what_nobody_acknowledges_is_not_called_accepted():
+    """Sensors of the first protocol get no answers: "0 rejected" says nothing."""
+    counts = {"sent": 12, "acked": 0, "rejected": 0, "unacked": 0, "recorded_rejected": 0}
+    rest = {"sensors": 1, "connections": 1, "resent": 0, "reconnects": 0, "discarded": 0}
+    more = {"reject_reasons": {}, "other_closes": (), "duration_s": 1.0, "recorded_s": 1.0}
+    summary = ReplaySummary(**counts, **rest, **more, lag_ms=None, skipped_lines=0, played_as={})
+    said = "12 sent without acknowledgements: nobody said they were accepted"
+    assert said in _as_text(summary)
+    assert said[3:] not in _as_text(msgspec.structs.replace(summary, acked=11, rejected=1))

@@ -108,12 +108,13 @@ def recordings_of(
     except ValueError as error:
         raise RecordingError(str(path), 0, str(error)) from error
     for heart in found:
-        yield joined(np.array(ordered.sec), heart, others, labels, report)
+        own = len(found) == 1 and ordered.sec.flags.writeable
+        yield joined(ordered.sec if own else np.array(ordered.sec), heart, others, labels, report)
 
 
 def _numbers(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float64]:
     try:
-        numbers = np.array(values, dtype=np.float64)
+        numbers = np.asarray(values, dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise RecordingError(str(path), 0, f"{channels.quoted(name)} has no numbers") from error
     if np.isinf(numbers).any():

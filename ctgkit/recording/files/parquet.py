@@ -34,7 +34,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise RecordingError(str(path), 0, f"not a Parquet file: {excerpt(str(error))}") from error
-    with file:
+    with _by_dictionary(path, file) as file:
         names = list(file.schema_arrow.names)
         index = _index_of_times(file)
         if index and not options.time and options.rate_hz is None:
@@ -43,14 +43,16 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
         if file.metadata.num_rows > options.max_samples * (10 if chosen.sensors else 1):
             raise too_long(path, options.max_bytes)
         labels = _labels(path, file)
-        groups = _groups(file, [names[n] for n in chosen.sensors])
+        groups, mixed = _groups(file, [names[n] for n in chosen.sensors])
         if not groups:
             raise RecordingError(str(path), 0, "no samples")
         for name, numbers in groups.items():
             if sum(file.metadata.row_group(n).num_rows for n in numbers) > 10 * options.max_samples:
                 raise too_long(path, options.max_bytes)
-            table = file.read_row_groups(numbers, columns=_needed(names, chosen))
-            if chosen.sensors:
+            several = not mixed.isdisjoint(numbers)
+            needed = _needed(names, chosen, sensors=several)
+            table = file.read_row_groups(numbers, columns=needed)
+            if several:
                 keys = _keys(table, [names[n] for n in chosen.sensors])
                 table = table.filter(pa.compute.equal(keys, name))
             if table.num_rows > options.max_samples:
@@ -58,7 +60,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
             columns = {
                 n: _array(table.column(names[n]))
                 for n in range(len(names))
-                if names[n] in _needed(names, chosen) and n not in chosen.sensors
+                if names[n] in needed and n not in chosen.sensors
             }
             mine = from_labels(labels.get(name, []))
             if chosen.sensors:
@@ -82,23 +84,39 @@ def _labels(path: Path, file: pq.ParquetFile) -> dict[str, list[str]]:
     return labels if isinstance(labels, dict) else {}
 
 
-def _needed(names: list[str], chosen: Chosen) -> list[str]:
+def _by_dictionary(path: Path, file: pq.ParquetFile) -> pq.ParquetFile:
+    """Return the file with its texts read as numbers of few different ones."""
+    texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+    if not texts:
+        return file
+    with file:
+        return pq.ParquetFile(path, read_dictionary=texts, metadata=file.metadata)
+
+
+def _needed(names: list[str], chosen: Chosen, *, sensors: bool) -> list[str]:
     wanted = [n for probes in chosen.hearts.values() for n in probes]
     wanted += [n for n in (chosen.toco, chosen.spasms, chosen.time) if n is not None]
-    return [names[n] for n in [*wanted, *chosen.sensors]]
+    return [names[n] for n in [*wanted, *(chosen.sensors if sensors else ())]]
 
 
-def _groups(file: pq.ParquetFile, sensors: list[str]) -> dict[str, list[int]]:
-    """Return sensor -> row groups, in the order in which sensors come first."""
+def _groups(file: pq.ParquetFile, sensors: list[str]) -> tuple[dict[str, list[int]], set[int]]:
+    """Return sensor -> row groups, in the order in which sensors come first; those of several."""
     groups: dict[str, list[int]] = {}
+    mixed: set[int] = set()
     for group in range(file.num_row_groups):
         if not sensors:
             groups.setdefault("", []).append(group)
             continue
-        keys = _keys(file.read_row_group(group, columns=sensors), sensors)
-        for name in keys.unique().to_pylist():  # in the order in which they come
+        table = file.read_row_group(group, columns=sensors)
+        if len(sensors) == 1:
+            alone = table.column(sensors[0]).unique()  # in the order in which they come
+            table = pa.table({sensors[0]: alone})
+        present = dict.fromkeys(_keys(table, sensors).unique().to_pylist())
+        if len(present) > 1:
+            mixed.add(group)
+        for name in present:
             groups.setdefault(name, []).append(group)
-    return groups
+    return groups, mixed
 
 
 def _keys(table: pa.Table, sensors: list[str]) -> pa.ChunkedArray:
@@ -119,8 +137,12 @@ def _array(column: pa.ChunkedArray) -> NDArray[Any]:
         return np.array(column.cast(pa.duration("us")).to_numpy())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return np.array(column.to_pylist(), dtype=object)
+    if pa.types.is_dictionary(column.type):
+        return np.array(column.to_pylist(), dtype=object)
     numbers = column.cast(pa.float64())
-    return np.array(numbers.fill_null(float("nan")).to_numpy())
+    if numbers.null_count:
+        numbers = numbers.fill_null(float("nan"))
+    return np.asarray(numbers.to_numpy())
 
 
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:

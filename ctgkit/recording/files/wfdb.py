@@ -73,13 +73,17 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     labels = from_labels(remarks)
     _add_start(labels, record, zero_s, report)
     signals = {}
+    clocks: dict[tuple[int, int], Any] = {}
     wanted = [n for probes in chosen.hearts.values() for n in probes]
     for n in [*wanted, *(m for m in (chosen.toco, chosen.spasms) if m is not None)]:
         if not header.has_gain[n]:
             reason = f"signal {names[n]!r} has no gain, so its values have no unit"
             raise RecordingError(str(path), 0, reason)
-        period_s = 1 / (record.fs * record.samps_per_frame[n])
-        sec = np.round(zero_s + np.arange(len(analog[n])) * period_s, 9)
+        per_frame, n_samples = record.samps_per_frame[n], len(analog[n])
+        if (per_frame, n_samples) not in clocks:
+            period_s = 1 / (record.fs * per_frame)
+            clocks[per_frame, n_samples] = np.round(zero_s + np.arange(n_samples) * period_s, 9)
+        sec = clocks[per_frame, n_samples]
         signals[n] = Signal(names[n] or str(n + 1), units[n], sec, np.asarray(analog[n], float))
     yield from recordings_of(path, signals, chosen, options, report, labels)
 
