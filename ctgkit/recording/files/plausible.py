@@ -66,14 +66,8 @@ def _heart(one: Recording, options: ReadOptions, report: Report) -> NDArray[np.f
     outside = said & ~negative & ~marks & ~((fhr_bpm >= FHR_MIN_BPM) & (fhr_bpm <= FHR_MAX_BPM))
     n_values = int((said & ~negative & ~marks).sum())
     if n_values and _mostly(fhr_bpm, outside, n_values):
-        at = int(np.argmax(outside))
-        reason = (
-            f"{outside.sum()} of {n_values} heart rates are outside {FHR_MIN_BPM:g} to"
-            f" {FHR_MAX_BPM:g}, first {fhr_bpm[at]:g} at {sec[at]:g} s: another channel or unit?"
-        )
-        if not options.accept_implausible:
-            raise Implausible(reason + " --accept-implausible reads them as no signal")
-        report.warn(reason)
+        what, limits = f"{n_values} heart rates", (FHR_MIN_BPM, FHR_MAX_BPM)
+        report.warn(_accepted(what, limits, outside, sec, fhr_bpm, options))
     for there, what in ((negative, "negative"), (marks, "255"), (outside, "out of limits")):
         _say(there, what, "heart rates", sec, fhr_bpm, report)
     clean = np.where(negative | marks | outside, np.nan, fhr_bpm)
@@ -111,6 +105,25 @@ def _look_for_marks(sec: NDArray[np.float64], fhr_bpm: NDArray[np.float64], repo
             )
 
 
+def _accepted(
+    what: str,
+    limits: tuple[float, float],
+    outside: NDArray[np.bool_],
+    sec: NDArray[np.float64],
+    values: NDArray[np.float64],
+    options: ReadOptions,
+) -> str:
+    """Return what to say of a channel that is mostly outside its limits; refuse it by default."""
+    at = int(np.argmax(outside))
+    reason = (
+        f"{outside.sum()} of {what} are outside {limits[0]:g} to {limits[1]:g},"
+        f" first {values[at]:g} at {sec[at]:g} s: another channel or unit?"
+    )
+    if not options.accept_implausible:
+        raise Implausible(reason + " --accept-implausible reads them as no signal")
+    return reason
+
+
 def _mostly(fhr_bpm: NDArray[np.float64], outside: NDArray[np.bool_], n_values: int) -> bool:
     """Tell whether what lies outside is the channel itself, and not one mark for no signal."""
     if outside.sum() <= _OUTSIDE_MAX * n_values:
@@ -129,13 +142,8 @@ def _toco(
     outside = ~np.isnan(values) & ~((values >= TOCO_MIN) & (values <= TOCO_MAX))
     n_values = int((~np.isnan(values)).sum())
     if outside.sum() > _TOCO_OUTSIDE_MAX * n_values and len(np.unique(values[outside])) > 2:
-        at = int(np.argmax(outside))
-        reason = (
-            f"{outside.sum()} of {n_values} values of {name} are outside {TOCO_MIN:g} to"
-            f" {TOCO_MAX:g}, first {values[at]:g} at {sec[at]:g} s: another channel or unit?"
-        )
-        if not options.accept_implausible:
-            raise Implausible(reason + " --accept-implausible reads them as no signal")
+        what = f"{n_values} values of {name}"
+        _accepted(what, (TOCO_MIN, TOCO_MAX), outside, sec, values, options)
     marks = _byte_marks(values, _TOCO_SHOWN_MAX)
     minus = _minus_ones(values)
     for there, what in ((minus, "-1"), (marks, "255"), (outside, "out of limits")):
