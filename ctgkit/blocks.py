@@ -63,7 +63,7 @@ def unpack(block: object) -> list[Column]:
         When it is not a block, or is damaged, or of a later version.
     """
     if not isinstance(block, bytes) or block[:1] != VERSION:
-        raise ValueError("not a packed block of this version")
+        raise ValueError("a packed block is none of this version")
     try:
         stream = zlib.decompressobj()
         text = stream.decompress(block[1:], BLOCK_MAX_BYTES)
