@@ -27,7 +27,7 @@ class Kept:
         Equally long. If one isn't whole in any of the units all are kept as they are.
     """
 
-    __slots__ = ("_counts", "_values", "_units")
+    __slots__ = ("_counts", "_units", "_values")
 
     def __init__(self, channels: Sequence[Floats]) -> None:
         values = np.stack(channels)
