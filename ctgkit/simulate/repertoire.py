@@ -89,7 +89,8 @@ class Repertoire:
                 if len(self._recordings) == n_sensors:
                     log.warning(
                         "%s: holds more recordings than there are sensors (%d): the others are not"
-                        " played", recording.name, n_sensors,
+                        " played; --sensors %d plays one more",
+                        recording.name, n_sensors, n_sensors + 1,
                     )  # fmt: skip
                     break
                 self._recordings.append(one)

@@ -112,6 +112,7 @@ async def test_each_sensor_plays_its_own_recording(tmp_path, env, sensors):
         backend.received.clear()
         code, _, err = await run(*common, cwd=tmp_path, env=env)
         assert "more recordings than there are sensors (1)" in err
+        assert "--sensors 2 plays one more" in err
         code, _, _ = await run(*common, "--fetus", "2", "--rate", "2", cwd=tmp_path, env=env)
         assert [s["secFromStart"] for _, s in backend.received[-8:]] == [n / 2 for n in range(8)]
         assert backend.received[-1][1]["data"]["BPMChild"] == 150

@@ -135,6 +135,7 @@ async def test_garbage_of_the_ml_service_is_counted_and_not_relayed(path):
     without = [{k: v for k, v in whole.items() if k != member} for member in REQUIRED]
     rubbish = [
         *map(json.dumps, without),
+        json.dumps(whole | {"sensorID": ""}),  # in a sample it is whoever sends it (S-4.3)
         json.dumps(whole | {"status": 7}),
         json.dumps(whole | {"prediction": {"hypoxia_probability": 62}}),
         json.dumps(whole | {"prediction": {"alerts": "none"}}),

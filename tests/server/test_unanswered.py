@@ -51,6 +51,7 @@ SERVICES = {
     "wrong id": unless(some, bad(sensorID=NOBODY)),
     "an id of another sensor": unless(some, bad(sensorID=SENSORS[2].id)),
     "no id": unless(some, bad(sensorID=None)),
+    "empty id": unless(some, bad(sensorID="")),
     "another time": unless(some, bad(secFromStart=1e6)),
     "no time": unless(some, bad(secFromStart=None)),
     "time as text": unless(some, bad(secFromStart="1.0")),

@@ -1,8 +1,9 @@
 """Tables of text, ``.csv``, ``.tsv``, ``.txt``, gzipped or not.
 
 What is written has a header, then one row per sample. A mark that data are simulated is a column of
-ones, named by what simulated them. Other remarks are in a column ``remark``, in the first rows. So
-every parser reads all other columns as numbers.
+ones, named by what simulated them; it is a remark where the first two recordings have no mark. Other
+remarks are in a column ``remark``, in the first rows. So every parser reads all other columns as
+numbers.
 """
 
 import gzip
@@ -63,10 +64,13 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     everyone = unique_ids(itertools.chain(ahead, rest)) if several else ahead
     with _create(path) as file:
         for number, one in enumerate(everyone):
-            mark, labels = _mark_and_rest(one, with_id=not several)
+            labels = to_labels(one, with_id=not several)
             if number == 0:
-                columns = _Columns(several, mark or SIMULATED * several, several or bool(labels))
+                mark = next(filter(None, map(_mark, ahead)), "")
+                columns = _Columns(several, mark, several or len(labels) > bool(mark))
                 file.write(columns.header() + "\n")
+            if columns.mark and one.simulated is not None:
+                del labels[0]
             _write_rows(file, one, columns, labels)
             if one.events:
                 notes.append("events")
@@ -87,12 +91,11 @@ class _Columns(NamedTuple):
         return ",".join(["sensor"] * self.sensor + [*COLUMNS, *marks] + ["remark"] * self.remark)
 
 
-def _mark_and_rest(one: Recording, *, with_id: bool) -> tuple[str, list[str]]:
-    """Return the name of the column that says whether data are simulated, and other remarks."""
-    labels = to_labels(one, with_id=with_id)
+def _mark(one: Recording) -> str:
+    """Return the name of the column that says whether data are simulated; empty if unknown."""
     if one.simulated is None:
-        return "", labels
-    return labels[0] if one.simulated else SIMULATED, labels[1:]
+        return ""
+    return to_labels(one)[0] if one.simulated else SIMULATED
 
 
 def _write_rows(file: TextIO, one: Recording, columns: _Columns, labels: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import sqlite3
 import struct
@@ -354,6 +355,23 @@ def test_what_we_write_opens_everywhere(tmp_path):
     (tmp_path / "old.csv").write_text(old)
     (back,), _ = read(tmp_path / "old.csv")
     assert (back.simulated, back.sensor_id) == (True, "a")
+
+
+@pytest.mark.parametrize("marks", list(itertools.product([None, True, False], repeat=3)))
+def test_only_what_is_simulated_is_called_so(tmp_path, marks):
+    """Of several sensors in one table: a column of that name comes with a mark, and keeps it."""
+    several = [
+        Recording(
+            sec_from_start=np.arange(3.0), fhr_bpm=np.full(3, 140.0), uterus=np.full(3, nan),
+            spasms=np.full(3, nan), sensor_id=f"s{n}", simulated=mark,
+        )
+        for n, mark in enumerate(marks)
+    ]  # fmt: skip
+    write_recordings(several, tmp_path / "x.csv")
+    header = (tmp_path / "x.csv").read_text().splitlines()[0]
+    assert ("simulated" in header) == (marks[:2] != (None, None))
+    back, _ = read(tmp_path / "x.csv")
+    assert tuple(one.simulated for one in back) == marks
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".npz", ".parquet", ".hea", ".edf"])
