@@ -57,7 +57,8 @@ class DemoOptions:
     recording: Path | None = option(
         "--from",
         type=File(),
-        help="Play a recording of any format on every sensor instead of a scenario.",
+        help="Play a recording of any format instead of a scenario: each sensor one of those in it,"
+        " in turn.",
     )
     seed: int = seed_option("the scenario")
     duration: float | None = option(
@@ -107,7 +108,9 @@ def demo(options: DemoOptions) -> int:
         logging.getLogger().setLevel(logging.WARNING)  # three services' chatter; -v brings it back
     if options.nodes:
         _demand_cluster(options)
-    make_source = Repertoire(options.scenario, options.recording, options.seed).source
+    make_source = Repertoire(
+        options.scenario, options.recording, options.seed, n_sensors=options.sensors
+    ).source
     if options.nodes:
         return _demo_of_nodes(options, options.nodes, make_source, watching=watching)
     with tempfile.TemporaryDirectory(prefix="ctgkit-demo-") as directory:

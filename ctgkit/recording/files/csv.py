@@ -1,9 +1,9 @@
 """Tables of text, ``.csv``, ``.tsv``, ``.txt``, gzipped or not.
 
 What is written has a header, then one row per sample. A mark that data are simulated is a column of
-ones, named by what simulated them; it is a remark where the first two recordings have no mark. Other
-remarks are in a column ``remark``, in the first rows. So every parser reads all other columns as
-numbers.
+ones, named by what simulated them; it is a remark where the first two recordings have no mark.
+Other remarks are in a column ``remark``, in the first rows. So every parser reads all other columns
+as numbers.
 """
 
 import gzip
