@@ -13,7 +13,6 @@
 A peer's fault is one of these; our own caller's fault is a ``ValueError`` or ``TypeError``.
 """
 
-import difflib
 from collections.abc import Iterable
 
 EXCERPT_MAX_CHARS = 80
@@ -39,6 +38,8 @@ def printable(text: str) -> str:
 
 def near(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` when something known is close to *word*."""
+    import difflib  # not for --help
+
     close = difflib.get_close_matches(word, list(known), cutoff=0.5)
     close.sort(key=lambda one: sorted(one) != sorted(word))  # two letters swapped, before others
     return f"; did you mean {close[0]!r}?" if close else ""

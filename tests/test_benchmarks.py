@@ -2,14 +2,18 @@
 
 import importlib
 import json
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.guard import PARTS, worse
+from benchmarks import guard
+from benchmarks.guard import PARTS, REPEAT, slower, worse
 from benchmarks.measure import Figure, Options, alternate, as_markdown, as_text
+from ctgkit.analysis import Analyzer
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,12 +92,56 @@ def test_the_profile_names_the_parser():
 def test_worse_is_what_is_worse_in_each_repetition():
     """By more than a quarter of the kept median: one slow run is the machine's."""
     kept = {"flood": [1.0, 0.9, 1.4], "paced": [2.0], "gone": [1.0]}
-    assert worse({"flood": [1.3, 1.9, 1.26], "paced": [2.4, 9.0, 9.0], "new": [7.0]}, kept) == [
-        "flood: 1.26 to 1.90, kept 1.00"
-    ]
+    figures = {"flood": [1.3, 1.9, 1.26], "paced": [2.4, 9.0, 9.0], "new": [7.0]}
+    assert worse(figures, kept) == {"flood": "1.26 to 1.90, kept 1.00"}
+
+
+PACED = (1.34, 0.91, 1.06, 0.96, 1.19, 1.13, 1.39, 1.19, 1.05, 1.07, 1.12, 1.24)
+"""Ratios as twelve repetitions measured them, the same code each time."""
+
+
+def failures(factor):
+    """Return how often the guard fails, of 2,000 times, where the code takes *factor* as long."""
+    chance = random.Random(18)
+
+    def repetitions(slower_by):
+        return {"paced": [slower_by * chance.choice(PACED) for _ in range(REPEAT)]}
+
+    return sum(
+        bool(slower(repetitions(factor), repetitions(1), lambda _: repetitions(factor)))
+        for _ in range(2_000)
+    )
+
+
+def test_noise_passes_the_guard_and_what_is_slower_does_not():
+    """Of the noisiest of its ratios."""
+    assert failures(1.0) <= 2
+    assert failures(2.0) >= 1_900
+
+
+@pytest.mark.slow
+def test_the_guard_finds_an_analyzer_that_takes_twice_as_long(tmp_path, monkeypatch, capsys):
+    """And says nothing of the same one."""
+    kept = tmp_path / "kept.json"
+    chosen = ["--part", "analysed"]
+    assert guard.main([*chosen, "--keep", str(kept)]) == 0
+    assert guard.main([*chosen, "--against", str(kept)]) == 0
+    add = Analyzer.add
+
+    def twice(analyzer, sample):
+        began_s = time.process_time()
+        result = add(analyzer, sample)
+        ends_s = 2 * time.process_time() - began_s
+        while time.process_time() < ends_s:
+            pass
+        return result
+
+    monkeypatch.setattr(Analyzer, "add", twice)
+    assert guard.main([*chosen, "--against", str(kept)]) == 1
+    assert "slower by more than a quarter: analysed" in capsys.readouterr().out
 
 
 def test_the_kept_ratios_are_those_that_are_measured():
     kept = json.loads((ROOT / "benchmarks" / "kept.json").read_text())
-    assert set(kept["figures"]) == {part.__name__ for part in PARTS}
+    assert set(kept["figures"]) == set(PARTS)
     assert kept["machine"]["commit"]

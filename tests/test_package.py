@@ -20,7 +20,8 @@ def test_one_version():
 def test_the_command_is_installed():
     """`ctgkit` leads to the command line."""
     (script,) = entry_points(group="console_scripts", name="ctgkit")
-    assert script.value == "ctgkit.cli.main:main"
+    assert PROJECT["scripts"] == {"ctgkit": "ctgkit.__main__:main"}
+    assert script.load().__name__ == "main"
 
 
 def test_types_are_shipped():

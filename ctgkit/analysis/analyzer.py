@@ -6,6 +6,7 @@ they were chunked or when they came. The stages are modules of their own: :mod:`
 :mod:`.describe` and :mod:`.features`, :mod:`.guideline`.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -286,7 +287,9 @@ class Analyzer:
     def _analysis(self, trace: Trace) -> Analysis:
         now_s = trace.judged_s
         events = [*self._heart_events(), *self._contractions.events]
-        found = features.compute(list(self._minutes), events, now_s, self._level.present_bpm())
+        found = features.compute(
+            list(self._minutes), events, now_s, self._level.present_bpm(), self._started(trace)
+        )
         found.values["baseline_other_bpm"] = self._level.other_bpm
         found.values["maternal_pulse_min"] = round(self._captured_s / 60, 1)
         for minutes in (5, 10):
@@ -316,6 +319,14 @@ class Analyzer:
             verdict=verdict,
             alerts=active,
         )
+
+    def _started(self, trace: Trace) -> tuple[float, float]:
+        """Return what there is before the first whole minute: seconds, and the share of signal."""
+        seen_s = self._latest_s - trace.origin_s
+        if self._minutes or seen_s <= 0:
+            return 0.0, 0.0
+        first = trace.fhr_1hz[-round(trace.judged_s - trace.origin_s) :][: math.ceil(seen_s)]
+        return seen_s, float(np.isfinite(first).mean())
 
     def _confidence(self, found: Features) -> float:
         """Return the amount of data, times quality and reliability of the baseline."""

@@ -144,9 +144,12 @@ def _summary(report: "Report", result: dict[str, Any]) -> str:
     for event in report.events:
         name = " ".join(filter(None, (event.subtype.replace("_", " "), event.kind)))
         counts[name] = counts.get(name, 0) + 1
+    examined_min = features["examined_min"]
     lines = [
-        f"{result['recording']}: {features['examined_min']:.1f} min, "
-        f"{features['signal_loss_pct']:.0f} % of the last 10 min lost",
+        f"{result['recording']}: "
+        + (f"{examined_min:.1f} min, " if examined_min >= 1 else f"{60 * examined_min:.0f} s, ")
+        + f"{features['signal_loss_pct']:.0f} % of "
+        + ("the last 10 min lost" if examined_min > 10 else "it lost"),
         f"baseline {_shown(features['baseline_bpm'])} bpm, "
         f"variability {_shown(features['variability_bpm'])} bpm, "
         f"STV {_shown(features['stv_ms'])} ms",

@@ -85,6 +85,7 @@ def compute(
     events: Iterable[Event],
     now_s: float,
     baseline_bpm: float | None,
+    started: tuple[float, float] = (0.0, 0.0),
 ) -> Features:
     """Return all features.
 
@@ -98,13 +99,15 @@ def compute(
         Data time, seconds.
     baseline_bpm : float or None
         Mean of the last 10 min as they look now, beats/min.
+    started : (float, float)
+        Before the first whole minute: seconds examined, and the share of them with a signal.
     """
     result = Features()
     hour = list(events)
     listed = [e for e in hour if e.end_s > now_s - LONG_MIN * 60]
-    examined_min = (now_s - minutes[0].start_s) / 60 if minutes else 0.0
+    examined_min = (now_s - minutes[0].start_s if minutes else started[0]) / 60
     result.values["examined_min"] = round(examined_min, 2)
-    _signal(result, minutes, baseline_bpm)
+    _signal(result, minutes, baseline_bpm, started[1])
     _variability_runs(result, minutes)
     long_s = min(LONG_MIN * 60.0, max(60.0, examined_min * 60))
     _rates(result, [e for e in listed if e.end_s > now_s - long_s], long_s)
@@ -122,9 +125,11 @@ def compute(
     return result
 
 
-def _signal(result: Features, minutes: Sequence[Minute], baseline_bpm: float | None) -> None:
+def _signal(
+    result: Features, minutes: Sequence[Minute], baseline_bpm: float | None, started_share: float
+) -> None:
     values, recent = result.values, minutes[-RECENT_MIN:]
-    valid = fmean(m.valid_share for m in recent) if recent else 0.0
+    valid = fmean(m.valid_share for m in recent) if recent else started_share
     values["signal_loss_pct"] = round(100 * (1 - valid), 1)
     values["signal_quality"] = (
         "good" if valid >= GOOD_SHARE else "fair" if valid >= FAIR_SHARE else "poor"

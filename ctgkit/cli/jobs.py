@@ -1,20 +1,25 @@
 """``--jobs``: the same work on many things, on several cores, with results in the things' order."""
 
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from ctgkit.cli import logs
 from ctgkit.cli.options import option
 from ctgkit.cli.types import whole
+from ctgkit.errors import CtgkitError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 JOBS_MAX = 256
+AHEAD = 2
+"""Things that are given to a process before their turn, and results of it that wait for theirs."""
 
 
 def jobs_option(what: str) -> Any:
@@ -28,8 +33,14 @@ def jobs_option(what: str) -> Any:
     )
 
 
-def in_order(work: Callable[[T], R], things: Sequence[T], jobs: int | None) -> Iterator[R]:
+def in_order(
+    work: Callable[[T], R], things: Sequence[T], jobs: int | None
+) -> Generator[R, None, None]:
     """Yield ``work(thing)`` of each thing, in order; errors are raised where they belong.
+
+    However many things there are, at most :data:`AHEAD` results per process wait in memory. Who
+    stops early, by Ctrl-C or an error, waits for nothing: work under way is broken off, and removes
+    what it had begun.
 
     Parameters
     ----------
@@ -40,18 +51,50 @@ def in_order(work: Callable[[T], R], things: Sequence[T], jobs: int | None) -> I
     jobs : int or None
         How many processes; None: one per core that we may use. With one, or one thing to do, the
         work is done here.
+
+    Raises
+    ------
+    LostProcess
+        When a process is killed from outside, as the system does when memory runs out.
     """
     jobs = min(jobs or _cores(), len(things))
     if jobs <= 1:
         yield from map(work, things)
         return
     import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
+    from collections import deque
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     how = multiprocessing.get_context("spawn")  # a copy of threads that hold locks may hang
     log = (logging.getLogger().level, logs.FORMATS[logs.are_json()])
-    with ProcessPoolExecutor(jobs, mp_context=how, initializer=_begin, initargs=log) as pool:
-        yield from pool.map(work, things)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=how, initializer=_begin, initargs=log)
+    waiting: deque[Future[R]] = deque()
+    try:
+        for thing in things:
+            waiting.append(pool.submit(_one, work, thing))
+            if len(waiting) > AHEAD * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise LostProcess from error
+    finally:
+        if waiting:
+            for process in set(multiprocessing.active_children()) - others:
+                _break_off(process.pid)
+        pool.shutdown(cancel_futures=True)
+
+
+class LostProcess(CtgkitError):
+    """One of the processes that shared the work is gone."""
+
+    def __str__(self) -> str:
+        return (
+            "one of the processes that shared the work was killed, perhaps for want of memory:"
+            " the file it wrote may be incomplete; fewer --jobs need less memory"
+        )
 
 
 def _cores() -> int:
@@ -60,8 +103,54 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+class _State:
+    """Of this process, where it is one that works for another."""
+
+    working = False
+    breaking_off = False
+
+
+class _BrokenOff(BaseException):
+    """The work is no longer wanted."""
+
+
+def _one(work: Callable[[T], R], thing: T) -> R:
+    if _State.breaking_off:
+        raise _BrokenOff
+    _State.working = True
+    try:
+        return work(thing)
+    finally:
+        _State.working = False
+
+
+def _break_off(pid: int | None) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if pid is not None:
+            os.kill(pid, signal.SIGUSR1)
+
+
+def _breaking_off(*_: object) -> None:
+    """Stop the work, but never in the middle of sending a result."""
+    _State.breaking_off = True
+    if _State.working:
+        raise _BrokenOff
+
+
 def _begin(level: int, log_format: str) -> None:
-    """Prepare a process: it logs as its parent does, to which Ctrl-C is left."""
+    """Prepare a process: it logs as its parent does, to which Ctrl-C is left, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, _breaking_off)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=level, handlers=[logs.Lines(sys.stderr)])
     logs.use(log_format)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent was killed, which tells it nothing."""
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

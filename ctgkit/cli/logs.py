@@ -1,6 +1,5 @@
 """What the log looks like: a line of text, or of JSON, that no peer's text can break or forge."""
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -42,6 +41,8 @@ class JsonLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        import json  # not for --help
+
         said = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

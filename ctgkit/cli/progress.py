@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -65,7 +65,9 @@ def clear() -> None:
         line.close()
 
 
-def counted(things: Iterable[T], what: str, unit: str, total: int | None = None) -> Iterator[T]:
+def counted(
+    things: Iterable[T], what: str, unit: str, total: int | None = None
+) -> Generator[T, None, None]:
     """Yield *things*, showing how many of them were taken."""
     with progress(what, unit, total) as advance:
         for thing in things:

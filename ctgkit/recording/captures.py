@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 
 from ctgkit.errors import RecordingError, WireError, excerpt
+from ctgkit.recording.files.names import channel_of
 from ctgkit.recording.files.opening import open_bytes, unpacked_most
 from ctgkit.recording.files.options import MAX_MB
 from ctgkit.recording.format import NOT_NATIVE, VERSION, Header, Line
@@ -60,10 +61,8 @@ def open_recording(
             raise
         try:
             return CaptureReader(path, max_bytes=max_bytes)
-        except RecordingError:
-            reason = (
-                f"{error.reason}, and it contains no samples or results; `ctgkit record` makes one"
-            )
+        except RecordingError as other:
+            reason = f"{error.reason}, and {other.reason}"
             raise RecordingError(str(path), 1, reason) from error
 
 
@@ -105,7 +104,9 @@ class CaptureReader:
         start = exam.get("start_time") if isinstance(exam, dict) else None
         self._started = start if isinstance(start, str) else ""
         if next(iter(self._messages()), None) is None:
-            raise RecordingError(str(path), 0, "it contains no samples or results")
+            raise RecordingError(
+                str(path), 0, f"it contains no samples or results; {self._instead()}"
+            )
 
     def __iter__(self) -> Iterator[Line]:
         self.bad = 0
@@ -131,6 +132,15 @@ class CaptureReader:
         about = {"by": "client", "code": 1000, "reason": ""}
         for link in [*links.values(), *["v1"] * viewed]:
             yield Line(t_s, link, "close", about=about)
+
+    def _instead(self) -> str:
+        """Say how what is in it can be read, or where samples come from."""
+        first = next(self._items(), None)
+        names = [str(name) for name in first] if isinstance(first, dict) else []
+        if any(channel_of(name).role in ("fhr", "toco") for name in names):
+            listed = excerpt(", ".join(names[:6]))
+            return f"a table with the columns {listed} is read as CSV (pandas: df.to_csv(…))"
+        return "`ctgkit record` makes a recording"
 
     def _load(self) -> Any:
         most = unpacked_most(self.path, self._max_bytes, MAX_MB << 20)
@@ -200,11 +210,31 @@ class CaptureReader:
             raise RecordingError(str(self.path), 0, excerpt(reason)) from error
 
 
-def _of_har(entries: Any) -> Iterator[Any]:
+class _OfSensor(NamedTuple):
+    """What went over the connection of a sensor, whose id is in the address."""
+
+    item: Any
+    sensor_id: str
+
+
+def _of_har(entries: Any) -> Iterator[_OfSensor]:
     """Yield the WebSocket messages of a browser's archive."""
     for entry in entries if isinstance(entries, list) else ():
         messages = entry.get("_webSocketMessages") if isinstance(entry, dict) else None
-        yield from messages if isinstance(messages, list) else ()
+        if not isinstance(messages, list):
+            continue
+        request = entry.get("request")
+        url = request.get("url") if isinstance(request, dict) else ""
+        sensor_id = _id_in(url) if isinstance(url, str) else ""
+        for message in messages:
+            yield _OfSensor(message, sensor_id)
+
+
+def _id_in(url: str) -> str:
+    try:
+        return parse_qs(urlsplit(url).query).get(SENSOR_ID_PARAMETER, [""])[0].lower()
+    except ValueError:
+        return ""
 
 
 def _of_mitmproxy(flows: Iterator[Any]) -> Iterator[Any]:
@@ -217,34 +247,36 @@ def _of_mitmproxy(flows: Iterator[Any]) -> Iterator[Any]:
                 yield message[2].decode("utf-8", "replace")
 
 
-def _messages_of(item: Any, depth: int = 0) -> Iterator[_Message]:
+def _messages_of(item: Any, depth: int = 0, sensor_id: str = "") -> Iterator[_Message]:
     """Yield the samples and results in one decoded piece, unwrapping what tools put around it."""
     if depth > _DEPTH:
         return
+    if isinstance(item, _OfSensor):
+        item, sensor_id = item
     if isinstance(item, str):
         if item.lstrip()[:1] in ("{", "["):
             try:
-                yield from _messages_of(json.loads(item), depth + 1)
+                yield from _messages_of(json.loads(item), depth + 1, sensor_id)
             except (ValueError, RecursionError):
                 return
         return
     if isinstance(item, list):
         for one in item:
-            yield from _messages_of(one, depth + 1)
+            yield from _messages_of(one, depth + 1, sensor_id)
         return
     if not isinstance(item, dict):
         return
-    found = _message(item)
+    found = _message(item, sensor_id)
     if found is not None:
         yield found
         return
     for name in _WRAPPERS:
         if isinstance(item.get(name), str | dict | list):
-            yield from _messages_of(item[name], depth + 1)
+            yield from _messages_of(item[name], depth + 1, sensor_id)
             return
 
 
-def _message(item: dict[str, Any]) -> _Message | None:
+def _message(item: dict[str, Any], sensor_id: str) -> _Message | None:
     if item.keys() >= _ROW and "uuid" in item:
         return _row(item)
     frame = msgspec.json.encode(item)
@@ -254,7 +286,7 @@ def _message(item: dict[str, Any]) -> _Message | None:
         except WireError:
             return None
         return _Message(result.sec_from_start, result.sensor_id.lower(), True, frame)
-    samples, _ = decode_frame(frame, _sensor_id(item))
+    samples, _ = decode_frame(frame, _sensor_id(item) or sensor_id)
     if not samples:
         return _request(frame)
     return _Message(samples[0].sec_from_start, samples[0].sensor_id, False, frame)

@@ -230,6 +230,7 @@ class Performer:
             seq = self._seq(due.frame) if acks else None
             if seq is None:
                 self.counts["sent"] += 1
+                self.counts["unconfirmed"] += not acks
                 continue
             self._in_flight.append((seq, due))  # before the write: what fails is sent again
             self.counts["sent" if seq > self._highest_seq else "resent"] += 1
@@ -268,6 +269,8 @@ class Performer:
                 await (await connection.ping())  # it has read all that came before
         self._finished = True
         self.counts["unacked"] += len(self._in_flight)
+        if not judged:
+            self.counts["overdue"] += len(self._in_flight)
         if by_server:
             await connection.close()
         else:

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,15 +39,13 @@ from ctgkit.errors import RecordingError, printable
 
 if TYPE_CHECKING:
     from ctgkit.recording.captures import AnyRecording
-    from ctgkit.replay.expect import Difference, Verdict
-    from ctgkit.replay.groups import Group
+    from ctgkit.replay.expect import Difference
     from ctgkit.replay.player import ReplaySettings, ReplaySummary
 
 log = logging.getLogger(__name__)
 COMPARISON = "Comparison"
 DIFFERENCES_SHOWN = 20
 """Differences of which JSON has every detail; the rest is in the groups."""
-GROUPS_SHOWN = 30
 
 
 def _of_member(text: str) -> tuple[str, float]:
@@ -197,8 +194,8 @@ def replay(options: ReplayOptions) -> int:
     Messages, malformed ones included, are sent byte for byte as recorded, at the recorded
     intervals. The sensors' tokens come from the configuration, as for `ctgkit sensor`; a recorded
     sensor that is not in the configuration is replaced by the next one that is. Exit code 1 if
-    nothing was played, if more messages were rejected than in the recording, or if --expect found
-    differences.
+    nothing was played, if more messages were rejected than in the recording, if a backend with
+    ctgkit.v1 left messages unacknowledged, or if --expect found differences.
     """
     if options.from_s >= options.to_s:
         raise click.UsageError("--from must be before --to")
@@ -223,6 +220,7 @@ def replay(options: ReplayOptions) -> int:
     if options.serve is not None:
         return eventloop.run(_serve(journal, options.serve, options))
     from ctgkit.replay.player import ReplaySettings
+    from ctgkit.replay.texts import summary_as_text
 
     settings = ReplaySettings(
         url=options.url,
@@ -237,8 +235,9 @@ def replay(options: ReplayOptions) -> int:
     if options.expect is not None:
         return _replay_and_compare(journal, settings, options, options.expect)
     summary = eventloop.run(_replay(journal, settings))
-    click.echo(json.dumps(_as_dict(summary)) if as_json else _as_text(summary))
-    return 0 if summary.sent and not _are_refused(summary, options.allow_rejected) else 1
+    click.echo(json.dumps(_as_dict(summary)) if as_json else summary_as_text(summary))
+    refused = _are_refused(summary, options.allow_rejected)
+    return 0 if summary.sent and not refused and not _are_owed(summary) else 1
 
 
 def _are_refused(summary: "ReplaySummary", allowed: bool) -> bool:
@@ -253,6 +252,17 @@ def _are_refused(summary: "ReplaySummary", allowed: bool) -> bool:
         err=True,
     )
     return True
+
+
+def _are_owed(summary: "ReplaySummary") -> bool:
+    """Tell, and say so, that the backend promised acknowledgements and left some out."""
+    if summary.overdue:
+        click.echo(
+            f"ctgkit: {summary.overdue} of {summary.sent} messages were not acknowledged in 15 s,"
+            " although the backend chose ctgkit.v1 (PROTOCOL S-6.3)",
+            err=True,
+        )
+    return bool(summary.overdue)
 
 
 async def _replay(journal: "AnyRecording", settings: "ReplaySettings") -> "ReplaySummary":
@@ -271,6 +281,7 @@ def _replay_and_compare(
     from ctgkit.replay.comparison import Expectation, judge, place_for, rehearse
     from ctgkit.replay.expect import Verdict
     from ctgkit.replay.groups import Grouping, html, junit
+    from ctgkit.replay.texts import summary_as_text, verdict_as_text
 
     host = urlunsplit(urlsplit(settings.url)._replace(path="", query=""))
     expectation = Expectation(
@@ -308,29 +319,14 @@ def _replay_and_compare(
         result["differences"] = [difference._asdict() for difference in shown]
         click.echo(json.dumps(_as_dict(summary) | {"expect": result}))
     else:
-        click.echo(_as_text(summary))
-        click.echo(_verdict_as_text(verdict, groups, ok))
+        click.echo(summary_as_text(summary))
+        click.echo(verdict_as_text(verdict, groups, ok))
     if stored_before:
         click.echo(
             "all was acknowledged and nothing answered: this backend has these numbers already;"
             " --renumber gives new ones", err=True,
         )  # fmt: skip
     return 0 if ok else 1
-
-
-def _verdict_as_text(verdict: "Verdict", groups: "Sequence[Group]", ok: bool) -> str:
-    lines = [f"  {group}" for group in groups[:GROUPS_SHOWN]]
-    if len(groups) > GROUPS_SHOWN:
-        rest = groups[GROUPS_SHOWN:]
-        lines.append(
-            f"  … and {len(rest)} more kinds of differences, {sum(g.count for g in rest):,}"
-        )
-    lines.append(
-        f"{verdict.compared} answers compared: {verdict.different} differ,"
-        f" {verdict.missing} missing, {verdict.unexpected} unexpected"
-    )
-    lines.append("as expected" if ok else "NOT AS EXPECTED")
-    return "\n".join(lines)
 
 
 async def _serve(
@@ -379,22 +375,3 @@ def _as_dict(summary: "ReplaySummary") -> dict[str, Any]:
 
     built: dict[str, Any] = msgspec.to_builtins(summary)
     return built
-
-
-def _as_text(s: "ReplaySummary") -> str:
-    lines = [
-        f"sent {s.sent} messages: {s.acked} acked, {s.rejected} rejected, {s.unacked} outstanding,"
-        f" {s.discarded} discarded; {s.resent} sent again, {s.reconnects} reconnects",
-        f"{s.sensors} sensors, {s.connections} connections; {s.recorded_s:.1f} s of recording in"
-        f" {s.duration_s:.1f} s",
-    ]
-    unconfirmed = s.sent - s.acked - s.rejected - s.unacked
-    if unconfirmed > 0:
-        lines[0] += f"; {unconfirmed} sent without acknowledgements: nobody said they were accepted"
-    if s.lag_ms is not None:
-        lag = s.lag_ms
-        lines[1] += f"; lag p50 {lag.p50:.1f}, p99 {lag.p99:.1f}, max {lag.max:.1f} ms"
-    lines += [f"otherwise than recorded: {text}" for text in s.other_closes]
-    if s.skipped_lines:
-        lines.append(f"{s.skipped_lines} lines could not be read")
-    return "\n".join(lines)

@@ -72,6 +72,10 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     recorded_rejected: int
     """Rejections in the recording itself, of the played part."""
     unacked: int
+    overdue: int
+    """Those of them that the backend had 15 s to acknowledge (PROTOCOL S-6.3: within 1 s)."""
+    unconfirmed: int
+    """Messages over connections without `ctgkit.v1`, where nothing says what became of them."""
     discarded: int
     """Messages after the backend had closed the connection for good."""
     reconnects: int
@@ -298,6 +302,8 @@ class Player:
             reject_reasons=dict(self._reasons),
             recorded_rejected=self._recorded_rejected,
             unacked=counts["unacked"],
+            overdue=counts["overdue"],
+            unconfirmed=counts["unconfirmed"],
             discarded=counts["discarded"],
             reconnects=counts["reconnects"],
             other_closes=tuple(self._other_closes),

@@ -1,9 +1,11 @@
 """``ctgkit generate``: a scenario's signal and truth as files, without a network."""
 
+import contextlib
 import functools
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,11 @@ from ctgkit.simulate.scenario_option import scenario_option
 
 if TYPE_CHECKING:
     from ctgkit.events import Event
+    from ctgkit.recording import Recording
     from ctgkit.simulate.block import Rendered
     from ctgkit.simulate.scenario import Scenario
     from ctgkit.simulate.sensor import Sensor
+    from ctgkit.simulate.source import Chunk
 
 SAMPLES_MAX = 10_000_000
 """Longest signal of one sensor. Chosen: 29 days at 4 Hz, some 2 GB of memory."""
@@ -79,31 +83,44 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     rendered = sensor.render(0, sensor.n_samples or 0)
     sensor.seek(sensor.n_samples or 0)
     lines = truth_lines(sensor, about)
-    origin = (
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npz":
+        private.write_bytes(out, _npz(rendered, _origin(about), lines))
+    else:
+        from ctgkit.recording import write_recording
+
+        # all of a CSV file is numbers then: its header holds the mark
+        named = ".csv" not in out.name
+        write_recording(_recording(rendered.chunk, about, sensor.events(), named=named), out)
+    return _write_truth(truth, lines)
+
+
+def _origin(about: dict[str, Any]) -> str:
+    return (
         f"simulated by ctgkit {__version__}, scenario {about['scenario']}, seed {about['seed']}, "
         f"sensor {about['sensor']}, signal_version {SIGNAL_VERSION}: not a patient"
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
-        private.write_bytes(out, _npz(rendered, origin, lines))
-    else:
-        from ctgkit.recording import Recording, write_recording
 
-        sec, fhr_bpm, uterus, spasms = rendered.chunk
-        write_recording(
-            Recording(
-                sec_from_start=sec,
-                fhr_bpm=fhr_bpm,
-                uterus=uterus,
-                spasms=spasms,
-                # all of a CSV file is numbers then: its header holds the mark
-                sensor_id="" if ".csv" in out.name else f"simulated-{about['sensor']}",
-                simulated=True,
-                comments=(origin,),
-                events=tuple(sensor.events()),
-            ),
-            out,
-        )
+
+def _recording(
+    chunk: "Chunk", about: dict[str, Any], events: "Iterable[Event]" = (), *, named: bool = True
+) -> "Recording":
+    from ctgkit.recording import Recording
+
+    return Recording(
+        sec_from_start=chunk.sec_from_start,
+        fhr_bpm=chunk.fhr_bpm,
+        uterus=chunk.uterus,
+        spasms=chunk.spasms,
+        sensor_id=f"simulated-{about['sensor']}" if named else "",
+        simulated=True,
+        comments=(_origin(about),),
+        events=tuple(events),
+    )
+
+
+def _write_truth(truth: Path | None, lines: bytes) -> int:
+    """Write the truth where it is wanted; return how many events it has."""
     if truth is not None:
         truth.parent.mkdir(parents=True, exist_ok=True)
         private.write_bytes(truth, lines)
@@ -122,10 +139,16 @@ class GenerateOptions:
         help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors"
         " FILE-00.csv, …; - writes CSV to standard output.",
     )
+    one_file: bool = option(
+        "--one-file",
+        is_flag=True,
+        help="Write all sensors into one FILE.parquet or .csv[.gz], one after the other; its"
+        " column `sensor` says whose each row is.",
+    )
     truth: Path | None = option(
         "--truth",
         type=OutFile(parents=True, **JSON_LINES),
-        help="Write the true events to FILE, as JSON lines.",
+        help="Write the true events to FILE, as JSON lines; of many sensors FILE-00.jsonl, ….",
     )
     duration: float | None = option(
         "--duration", type=SECONDS, help="Seconds of data; default: the scenario's own duration."
@@ -148,37 +171,54 @@ def generate(options: GenerateOptions) -> None:
 
     The samples of sensor i are the ones that `ctgkit sensor` sends with the same scenario and seed.
     """
-    from ctgkit.recording.files.registry import format_of
     from ctgkit.simulate.library import load_scenario
 
     out, sensors = options.out, options.sensors
     to_stdout = str(out) == DASH
-    if to_stdout and sensors > 1:
-        raise click.UsageError("--out -: of one sensor only")
-    try:
-        writes = to_stdout or format_of(out).writes
-    except RecordingError as error:
-        raise click.BadParameter(str(error), param_hint="--out") from error
-    if not writes:
-        raise click.BadParameter(f"{out.name}: this format is only read", param_hint="--out")
+    _check_format(options)
     loaded = load_scenario(options.scenario)
     length_s = loaded.duration_s if options.duration is None else options.duration
     if length_s * options.rate > SAMPLES_MAX:
         reason = f"--duration times --rate is more than {SAMPLES_MAX} samples, held in memory"
         raise click.UsageError(reason)
-    made = in_order(
-        functools.partial(_generated, options, loaded, length_s), range(sensors), options.jobs
+    work = functools.partial(
+        _rendered if options.one_file else _generated, options, loaded, length_s
     )
-    for text in counted(made, "generating", "sensors", sensors):
-        if not to_stdout:
-            click.echo(text)
+    with (
+        contextlib.closing(in_order(work, range(sensors), options.jobs)) as made,
+        contextlib.closing(counted(made, "generating", "sensors", sensors)) as done,
+    ):
+        for text in (_together(options, loaded.id, length_s, done),) if options.one_file else done:
+            if not to_stdout:
+                click.echo(text)
 
 
-def _generated(options: GenerateOptions, loaded: "Scenario", length_s: float, index: int) -> str:
-    """Write the files of one sensor; return what is said of them."""
+def _check_format(options: GenerateOptions) -> None:
+    """Refuse an --out that cannot hold what is asked."""
+    from ctgkit.recording.files.registry import format_of
+
+    out, several = options.out, options.sensors > 1
+    if str(out) == DASH:
+        if several and not options.one_file:
+            raise click.UsageError("--out -: of one sensor, or of all with --one-file")
+        return
+    try:
+        found = format_of(out)
+    except RecordingError as error:
+        raise click.BadParameter(str(error), param_hint="--out") from error
+    if not found.writes:
+        raise click.BadParameter(f"{out.name}: this format is only read", param_hint="--out")
+    if options.one_file and not found.as_they_come:
+        reason = f"{out.name}: --one-file writes .parquet, .csv or .csv.gz"
+        raise click.BadParameter(reason, param_hint="--out")
+
+
+def _sensor(
+    options: GenerateOptions, loaded: "Scenario", length_s: float, index: int
+) -> "tuple[Sensor, dict[str, Any]]":
+    """Return a sensor, and what is said of it everywhere."""
     from ctgkit.simulate.sensor import Sensor
 
-    sensors = options.sensors
     sensor = Sensor(
         loaded, seed=options.seed, index=index, rate_hz=options.rate, duration_s=length_s
     )
@@ -189,10 +229,80 @@ def _generated(options: GenerateOptions, loaded: "Scenario", length_s: float, in
         "rate_hz": options.rate,
         "duration_s": length_s,
     }
-    path = numbered(options.out, index, sensors)
-    truth = numbered(options.truth, index, sensors) if options.truth else None
+    return sensor, about
+
+
+def _generated(options: GenerateOptions, loaded: "Scenario", length_s: float, index: int) -> str:
+    """Write the files of one sensor; return what is said of them."""
+    sensor, about = _sensor(options, loaded, length_s, index)
+    path = numbered(options.out, index, options.sensors)
+    truth = numbered(options.truth, index, options.sensors) if options.truth else None
     with or_stdout(path, ".csv") as held:
         events = write_sensor(sensor, held, truth, about)
     if options.as_json:
         return json.dumps({"file": str(path), "events": events, **about})
     return str(path)
+
+
+def _rendered(
+    options: GenerateOptions, loaded: "Scenario", length_s: float, index: int
+) -> "tuple[Recording, int]":
+    """Write the truth of one sensor; return its samples and how many events happened."""
+    sensor, about = _sensor(options, loaded, length_s, index)
+    chunk = _read_all(sensor)
+    truth = numbered(options.truth, index, options.sensors) if options.truth else None
+    events = _write_truth(truth, truth_lines(sensor, about))
+    return _recording(chunk, about), events
+
+
+def _read_all(sensor: "Sensor") -> "Chunk":
+    """Read a sensor to its end, a block at a time: the truth of all would be twice as large."""
+    import numpy as np
+
+    from ctgkit.simulate.block import BLOCK
+    from ctgkit.simulate.source import Chunk
+
+    pieces = [sensor.read(BLOCK)]
+    while len(pieces[-1].sec_from_start):
+        pieces.append(sensor.read(BLOCK))
+    return Chunk(*map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def _together(
+    options: GenerateOptions, scenario: str, length_s: float, made: "Iterable[Any]"
+) -> str:
+    """Write the samples of all sensors into one file as they come; return what is said of it."""
+    from ctgkit.recording.files.registry import write
+
+    out = options.out
+    n_events = 0
+
+    def recordings() -> "Iterator[Recording]":
+        nonlocal n_events
+        for one, events in made:
+            n_events += events
+            yield one
+
+    if str(out) != DASH:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with or_stdout(out, ".csv") as held, _whole_or_not(held) as unfinished:
+        write(recordings(), unfinished)
+    if not options.as_json:
+        return str(out)
+    about = {"scenario": scenario, "seed": options.seed, "sensors": options.sensors}
+    return json.dumps(
+        {"file": str(out), "events": n_events, **about,
+         "rate_hz": options.rate, "duration_s": length_s}
+    )  # fmt: skip
+
+
+@contextmanager
+def _whole_or_not(path: Path) -> Iterator[Path]:
+    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
+    target = path.resolve()
+    if target.exists() and not target.is_file():  # a pipe, a device
+        yield path
+        return
+    unfinished = target.with_name(f"unfinished-{path.name}")
+    yield unfinished
+    unfinished.replace(target)

@@ -4,7 +4,7 @@ This module performs no I/O.
 """
 
 import copy
-from typing import NamedTuple, overload
+from typing import NamedTuple, cast, overload
 
 import numpy as np
 
@@ -48,8 +48,14 @@ class Patient:
             path: w if isinstance(w, str) else w.at(self._luck(path))
             for path, w in scenario.words.items()
         }
-        self._times: dict[str, list[float]] = {path: [0.0] for path in KNOBS}
-        self._values = {path: [self._cast(path, n)] for path, n in scenario.numbers.items()}
+        self._drawn = {
+            path: n.at(self._luck(path))
+            for path, n in scenario.numbers.items()
+            if not isinstance(n, float)
+        }
+        """What isn't the same for all patients, by knob; of more than a hundred a few."""
+        self._curves: dict[str, tuple[list[float], list[float]]] = {}
+        """Times, seconds, and values of the knobs that change."""
         self.forced: list[ForcedAt] = []
         self.phases: list[Phase] = []
         happening = [
@@ -82,7 +88,9 @@ class Patient:
     def _turn(self, path: str, t_s: float, ramp_s: float, target: float) -> None:
         """Append to a knob's curve: hold until *t_s*, then go to *target*."""
         now = self.at(path, t_s)
-        times, values = self._times[path], self._values[path]
+        if path not in self._curves:
+            self._curves[path] = [0.0], [now]
+        times, values = self._curves[path]
         while len(times) > 1 and times[-1] > t_s:  # a ramp that is still under way stops here
             times.pop()
             values.pop()
@@ -92,18 +100,20 @@ class Patient:
     def changed(self, path: str, t_s: float, ramp_s: float, target: float) -> "Patient":
         """Return the same patient, one of whose knobs goes elsewhere from *t_s* on."""
         other = copy.copy(self)
-        other._times = self._times | {path: list(self._times[path])}
-        other._values = self._values | {path: list(self._values[path])}
+        other._curves = self._curves.copy()
+        if path in self._curves:
+            times, values = self._curves[path]
+            other._curves[path] = times.copy(), values.copy()
         other._turn(path, t_s, ramp_s, target)
         return other
 
     def edges_s(self, path: str) -> list[float]:
         """Return the times at which a knob's curve bends, seconds."""
-        return self._times[path]
+        return self._curves[path][0] if path in self._curves else [0.0]
 
     def never(self, path: str) -> bool:
         """Return whether a knob is 0 all the time."""
-        return self._values[path] == [0.0]
+        return path not in self._curves and self.at(path, 0.0) == 0
 
     @overload
     def at(self, path: str, t_s: float) -> float: ...
@@ -111,8 +121,8 @@ class Patient:
     def at(self, path: str, t_s: Floats) -> "Floats | float": ...
     def at(self, path: str, t_s: "Floats | float") -> "Floats | float":
         """Return a knob at one time, or at many; one float when it never changes."""
-        values = self._values[path]
-        if len(values) == 1:
-            return values[0]
-        curve = np.interp(t_s, self._times[path], values)
+        if path not in self._curves:
+            drawn = self._drawn.get(path)
+            return cast(float, self.scenario.numbers[path]) if drawn is None else drawn
+        curve = np.interp(t_s, *self._curves[path])
         return float(curve) if isinstance(t_s, float | int) else curve

@@ -15,6 +15,7 @@ from ctgkit.errors import near
 from ctgkit.events import Event
 from ctgkit.samples import RATE_HZ
 from ctgkit.simulate.block import BLOCK, Rendered, Truth, rendered
+from ctgkit.simulate.kept import Kept
 from ctgkit.simulate.knobs import FORCED, check_change
 from ctgkit.simulate.patient import ForcedAt, Patient
 from ctgkit.simulate.plan import Plan
@@ -110,8 +111,9 @@ class Sensor:
         self._played = scenario, seed, index
         self._plans = [Plan(self.patient, streams)]
         """What happens; each but the first from where a knob was turned."""
-        self._blocks: dict[int, Rendered] = {}
-        """What is rendered, by number: the present block, and in time the next."""
+        self._blocks: dict[int, Rendered | Kept] = {}
+        """What is rendered, by number: the present block, and in time the next. With their truth
+        once somebody asked for it."""
         self._ahead_at = int(BLOCK * (0.1 + 0.8 * (index * GOLDEN % 1)))
         for entry in injected:
             self._force(entry)
@@ -137,7 +139,10 @@ class Sensor:
         block, inside = divmod(int(self.position * ENGINE_HZ / self.rate_hz), BLOCK)
         self._blocks.pop(block - 1, None)
         if inside >= self._ahead_at and self._lasts_until(block + 1):
-            self._at_block(block + 1)
+            if isinstance(self._blocks.get(block), Rendered):
+                self._at_block(block + 1)
+            else:
+                self._kept(block + 1)
         return chunk
 
     def _within_block(self, n_samples: int) -> Chunk | None:
@@ -150,9 +155,12 @@ class Sensor:
         last = end if self.n_samples is None else self.n_samples
         if self.rate_hz != ENGINE_HZ or at + n_samples > BLOCK or end > last:
             return None
-        _, *channels = self._at_block(block).chunk
-        seconds = np.arange(self.position, end) / self.rate_hz
-        return Chunk(seconds, *(channel[at : at + n_samples].copy() for channel in channels))
+        kept = self._kept(block)
+        if isinstance(kept, Rendered):
+            channels = [channel[at : at + n_samples].copy() for channel in kept.chunk[1:]]
+        else:
+            channels = list(kept.piece(at, at + n_samples))
+        return Chunk(np.arange(self.position, end) / self.rate_hz, *channels)
 
     def seek(self, sample: int) -> None:
         """Continue at *sample*, an index >= 0; costs nothing."""
@@ -290,10 +298,24 @@ class Sensor:
         self._blocks.clear()
 
     def _at_block(self, block: int) -> Rendered:
-        if block not in self._blocks:
-            self._blocks = {n: one for n, one in self._blocks.items() if n == block - 1}
-            self._blocks[block] = self._render_block(block)
-        return self._blocks[block]
+        """Return a block with its truth."""
+        one = self._blocks.get(block)
+        if not isinstance(one, Rendered):
+            one = self._render_block(block)
+            self._keep(block, one)
+        return one
+
+    def _kept(self, block: int) -> Rendered | Kept:
+        """Return a block's samples; their truth, most of what it takes, nobody has asked for."""
+        one = self._blocks.get(block)
+        if one is None:
+            one = Kept(self._render_block(block).chunk[1:])
+            self._keep(block, one)
+        return one
+
+    def _keep(self, block: int, one: Rendered | Kept) -> None:
+        self._blocks = {n: kept for n, kept in self._blocks.items() if n == block - 1}
+        self._blocks[block] = one
 
     def _lasts_until(self, block: int) -> bool:
         last = math.inf if self.n_samples is None else self.n_samples

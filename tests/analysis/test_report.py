@@ -55,6 +55,20 @@ def test_a_recording_of_seconds_is_no_error():
         analyze(SimpleNamespace(sec_from_start=[], fhr_bpm=[], uterus=[]))
 
 
+@pytest.mark.parametrize(("lost_s", "loss_pct"), [(0, 0.0), (20, 50.0)])
+def test_less_than_a_minute_is_described_as_it_is(tmp_path, lost_s, loss_pct):
+    """Not as 0 min of which everything is lost."""
+    path = tmp_path / "short.csv"
+    rows = [f"{n / 4},{0 if n / 4 < lost_s else 140},10" for n in range(161)]
+    path.write_text("sec,bpm,uterus\n" + "\n".join(rows) + "\n")
+    done = CliRunner().invoke(cli, ["analyze", str(path)])
+    assert f"short.csv: 40 s, {loss_pct:.0f} % of it lost" in done.stdout
+    assert "Signal lost" not in done.stdout
+    report = json.loads(CliRunner().invoke(cli, ["analyze", str(path), "--json"]).stdout)
+    assert report["features"]["signal_loss_pct"] == loss_pct
+    assert report["features"]["examined_min"] == 0.67
+
+
 def test_the_command_prints_what_event_score_reads(csv, tmp_path):
     out = tmp_path / "result.json"
     done = CliRunner().invoke(cli, ["analyze", str(csv), "--json", "--out", str(out)])

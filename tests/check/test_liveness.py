@@ -2,10 +2,15 @@
 
 import asyncio
 import contextlib
+import threading
+import time
 
+import pytest
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Opcode
+from websockets.sync.server import serve as serve_in_a_thread
 
 from ctgkit.check import liveness
 from ctgkit.check.backend.liveness import CHECKS as BACKEND
@@ -103,3 +108,48 @@ async def test_each_fault_is_found_by_its_check(monkeypatch):
     found = await asyncio.gather(*map(of_both, SERVERS))
     wanted = [[faults, faults - {"C-2.2"}] for _, _, faults in SERVERS.values()]
     assert dict(zip(SERVERS, found, strict=True)) == dict(zip(SERVERS, wanted, strict=True))
+
+
+SOON = 0.3
+"""When a server acts that the checker's machine stands still for, seconds."""
+
+
+def leave(code):
+    def act(connection):
+        time.sleep(SOON)
+        connection.close(code)
+
+    return act
+
+
+def ping(connection):
+    time.sleep(SOON)
+    connection.ping().wait()
+    connection.recv()
+
+
+STOOD_STILL = {
+    "closes who says nothing": (leave(1001), liveness.Pinged, liveness.stays_open, "1001"),
+    "closes who answers no ping": (leave(1011), liveness.Mute, liveness.is_closed, ""),
+    "pings": (ping, liveness.Pinged, liveness.is_pinged, ""),
+}
+
+
+@pytest.mark.parametrize("name", STOOD_STILL)
+async def test_what_came_while_the_checker_stood_still_counts(monkeypatch, name):
+    """Its deadline passes meanwhile, too: what lies in its socket is read before it judges."""
+    act, kind, judge_it, wanted = STOOD_STILL[name]
+    for limit in ("PING_WITHIN_S", "GONE_WITHIN_S", "SILENT_S"):
+        monkeypatch.setattr(liveness, limit, 2 * SOON)
+    with serve_in_a_thread(act, "127.0.0.1", 0, ping_interval=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        async with connect(url, create_connection=kind, ping_interval=None) as connection:
+            asyncio.get_running_loop().call_later(SOON / 3, time.sleep, 3 * SOON)
+            seen = ""
+            try:
+                await judge_it(connection)
+            except liveness.Mismatch as mismatch:
+                seen = mismatch.actual
+            assert seen == (wanted and f"closed with {wanted}")
+        server.shutdown()

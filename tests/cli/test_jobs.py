@@ -1,12 +1,20 @@
 """``--jobs``: what many processes make is what one makes, in the same order."""
 
+import contextlib
+import functools
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from ctgkit.cli.jobs import in_order
+from ctgkit.cli.jobs import AHEAD, LostProcess, in_order
 from ctgkit.errors import RecordingError
+
+DEADLINE_S = 60.0
 
 
 def halved(number):
@@ -26,6 +34,92 @@ def test_an_error_is_raised_where_it_belongs_and_whole():
     assert [next(results), next(results)] == [1, 2]
     with pytest.raises(RecordingError, match=r"5.csv, line 5: is odd"):
         next(results)
+
+
+def killed(_):
+    """Do what the system does where memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def begin_a_file(folder, number):
+    """Take ages over a file, and remove it when told to stop; the first thing is done at once."""
+    if number == 0:
+        return number
+    path = folder / str(number)
+    path.touch()
+    try:
+        time.sleep(2 * DEADLINE_S)
+    finally:
+        path.unlink()
+
+
+def until(condition):
+    """Wait for something to become true."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
+def test_a_process_that_is_killed_is_one_line_not_a_hang():
+    with pytest.raises(LostProcess, match="was killed"):
+        list(in_order(killed, [1, 2, 3, 4, 5, 6], 2))
+
+
+class Taken(list):
+    """Things that know how many were taken."""
+
+    n = 0
+
+    def __iter__(self):
+        for thing in super().__iter__():
+            self.n += 1
+            yield thing
+
+
+def test_results_that_wait_are_bounded():
+    """However many things there are: those of a day of a thousand sensors don't fit into memory."""
+    things = Taken(range(0, 200, 2))
+    with contextlib.closing(in_order(halved, things, 2)) as results:
+        assert next(results) == 0
+        assert things.n == 2 * AHEAD + 1
+
+
+def test_who_stops_early_breaks_off_work_and_leaves_nothing(tmp_path):
+    work = functools.partial(begin_a_file, tmp_path)
+    results = in_order(work, [0, 1, 2, 3, 4, 5, 6], 2)
+    assert next(results) == 0
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    began_s = time.monotonic()
+    results.close()
+    assert time.monotonic() - began_s < DEADLINE_S  # what it sleeps is twice that
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    """Killed, it cannot tell them."""
+    out = ("--duration", "480h", "--out", tmp_path / "s.csv")
+    command = [sys.executable, "-m", "ctgkit", "generate", "--sensors", "4", "--jobs", "2", *out]
+    parent = subprocess.Popen(command, start_new_session=True)
+    group = Path("/proc", str(parent.pid), "task", str(parent.pid), "children")
+    try:
+        until(lambda: len(group.read_text().split()) >= 3)  # with the one that cleans up after them
+        children = [Path("/proc", pid) for pid in group.read_text().split()]
+        parent.kill()
+        until(lambda: not any(map(is_running, children)))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait()
+
+
+def is_running(process):
+    """Return whether there is a process that isn't only kept for whoever asks how it ended."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.slow

@@ -233,7 +233,7 @@ def test_a_dash_is_standard_input_and_output(forks, ctgkit):
     assert back.splitlines()[1:] == made.splitlines()[1:]
     assert "480 samples" in said
     code, _, said = ctgkit("generate", "--sensors", "2", "--out", "-")
-    assert (code, said) == (2, "Error: --out -: of one sensor only")
+    assert (code, said) == (2, "Error: --out -: of one sensor, or of all with --one-file")
 
 
 def test_events_as_csv_and_as_a_table(forks, ctgkit):

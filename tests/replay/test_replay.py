@@ -4,19 +4,25 @@ import asyncio
 import contextlib
 import json
 import math
+import threading
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from websockets.sync.server import serve
 
+from ctgkit.cli.main import cli
 from ctgkit.config import new_sensors
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.recording.journal import JournalReader
-from ctgkit.replay.command import _as_text
+from ctgkit.replay import client
 from ctgkit.replay.comparison import Expectation, judge, rehearse
 from ctgkit.replay.expect import Verdict
 from ctgkit.replay.player import Player, ReplaySettings, ReplaySummary
+from ctgkit.replay.texts import summary_as_text
+from ctgkit.wire import SUBPROTOCOL
 from tests.recording.parties import MALFORMED, judging_ml, live_run, recording, rows
-from tests.server.parties import SENSORS, backend_on, until, ws
+from tests.server.parties import SENSORS, backend_on, message, until, ws
 
 
 async def record_live(directory):
@@ -197,12 +203,39 @@ async def test_no_token_is_recorded(live, tmp_path):
     assert {h["X-Auth-Sensor-Token"] for h in headers} == {"[redacted]"}
 
 
-def test_what_nobody_acknowledges_is_not_called_accepted():
-    """Sensors of the first protocol get no answers: "0 rejected" says nothing."""
-    counts = {"sent": 12, "acked": 0, "rejected": 0, "unacked": 0, "recorded_rejected": 0}
-    rest = {"sensors": 1, "connections": 1, "resent": 0, "reconnects": 0, "discarded": 0}
-    more = {"reject_reasons": {}, "other_closes": (), "duration_s": 1.0, "recorded_s": 1.0}
-    summary = ReplaySummary(**counts, **rest, **more, lag_ms=None, skipped_lines=0, played_as={})
-    said = "12 sent without acknowledgements: nobody said they were accepted"
-    assert said in _as_text(summary)
-    assert said[3:] not in _as_text(msgspec.structs.replace(summary, acked=11, rejected=1))
+def reads_only(connection):
+    for _ in connection:
+        pass
+
+
+@pytest.mark.parametrize(("chosen", "exit_code"), [([SUBPROTOCOL], 1), (None, 0)])
+def test_a_backend_that_acknowledges_nothing(tmp_path, monkeypatch, chosen, exit_code):
+    """Whoever chose acknowledgements owes them; of others nothing is known, and that is said."""
+    monkeypatch.setattr(client, "ACKS_TIMEOUT_S", 0.3)
+    monkeypatch.chdir(tmp_path)
+    entry = SENSORS[0]
+    config = tmp_path / "ctgkit.toml"
+    config.write_text(f'[[sensors]]\nid = "{entry.id}"\ntoken = "{entry.token}"\n')
+    config.chmod(0o600)
+    about = {"path": f"/ws/sensor?sensor_id={entry.id}", "offered": [SUBPROTOCOL]}
+    lines = [
+        {"ctgkit_recording": 1, "created": "2026-11-28T00:00:00.000Z"},
+        [0.0, "s1 open", about],
+    ]
+    lines += [[n / 100, "s1 >", message(n)] for n in range(1, 13)]
+    (tmp_path / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with serve(reads_only, "127.0.0.1", 0, subprotocols=chosen) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws/sensor"
+        arguments = ["replay", "run.jsonl", "--url", url, "--speed", "max", "--json"]
+        done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+        server.shutdown()
+    said = json.loads(done.stdout)
+    owed, silent = (12, 0) if chosen else (0, 12)
+    assert (said["sent"], said["acked"], said["overdue"], said["unconfirmed"]) == (
+        12, 0, owed, silent,
+    )  # fmt: skip
+    assert ("12 of 12 messages were not acknowledged" in done.stderr) == bool(owed)
+    assert done.return_value == exit_code
+    summary = msgspec.convert(said, ReplaySummary)
+    assert ("12 sent without acknowledgements" in summary_as_text(summary)) == bool(silent)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ctgkit.cli.main import cli
 from ctgkit.errors import Unreachable
+from ctgkit.server import mllink
 from ctgkit.server.bus import message as wire
 from ctgkit.server.bus import nats
 from tests.server.natsserver import nats_server, needs_nats
@@ -60,8 +61,10 @@ def nodes(tmp_path, url, **settings):
 
 
 @needs_nats
-async def test_viewers_of_each_node_see_all_sensors(tmp_path):
+async def test_viewers_of_each_node_see_all_sensors(tmp_path, monkeypatch):
     """Results byte for byte and in order, samples without one; only its own are stored by each."""
+    # this process is everybody: when it stands still for 2 s, its ML service has been silent
+    monkeypatch.setattr(mllink, "ANSWER_WITHIN_S", 60.0)
 
     def answer(request):
         if request["secFromStart"] == 2.0:
@@ -94,7 +97,7 @@ async def test_viewers_of_each_node_see_all_sensors(tmp_path):
             assert {p["sensorID"] for p in part} == {SENSORS[2].id}
             assert [json.loads(t)["status"] for t in seen[1]].count("error") == 2
             for backend in (a, b):
-                assert backend.health()["status"] == "ok"
+                await until(lambda backend=backend: backend.health()["status"] == "ok")
                 await until(lambda backend=backend: backend.stored == 30)  # with the next commit
                 assert backend.counters.results["others"] == 30
                 text = backend.counters.text().decode()

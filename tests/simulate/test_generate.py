@@ -3,6 +3,11 @@
 import gzip
 import io
 import json
+import resource
+import signal
+import subprocess
+import sys
+import time
 
 import click
 import msgspec
@@ -13,7 +18,7 @@ from click.testing import CliRunner
 from ctgkit.cli.main import cli
 from ctgkit.errors import ScenarioError
 from ctgkit.events import Event
-from ctgkit.recording import read_recording
+from ctgkit.recording import read_recording, read_recordings
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
 
@@ -151,3 +156,93 @@ def test_every_format_holds_the_same_samples(tmp_path, name):
     assert other.simulated
     np.testing.assert_array_equal(one.fhr_bpm, other.fhr_bpm)
     np.testing.assert_array_equal(one.uterus, other.uterus)
+
+
+@pytest.mark.parametrize(("name", "other_jobs"), [("s.csv.gz", "1"), ("s.parquet", "2")])
+def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_jobs):
+    """Sensor after sensor; the same bytes from one process and from two; nothing else is left."""
+    pytest.importorskip("pyarrow" if "parquet" in name else "numpy")
+    chosen = ["generate", "--scenario", "mixed-cohort", "--sensors", 3, "--duration", 1100]
+    said = {}
+    for folder, jobs in ((tmp_path / "1", "1"), (tmp_path / "2", other_jobs)):
+        where = ("--out", folder / name, "--truth", folder / "t.jsonl", "--jobs", jobs)
+        done = run(*chosen, "--one-file", "--json", *where)
+        assert done.exit_code == 0, done.output
+        about = json.loads(done.stdout)
+        assert about["sensors"] == 3
+        assert (folder / name).stat().st_mode & 0o077 == 0
+        said[folder.name] = (
+            about["events"],
+            {one.name: one.read_bytes() for one in folder.iterdir()},
+        )
+    assert said["1"] == said["2"]
+    events, files = said["1"]
+    assert set(files) == {name, "t-0.jsonl", "t-1.jsonl", "t-2.jsonl"}
+    assert sum(lines.count(b"\n") - 1 for lines in files.values() if b'"note"' in lines) == events
+    alone = ["--out", tmp_path / "m" / "s.npz", "--truth", tmp_path / "m" / "t.jsonl"]
+    assert run(*chosen, "--jobs", 1, *alone).exit_code == 0
+    together = list(read_recordings(tmp_path / "1" / name))
+    assert len(together) == 3
+    for index, one in enumerate(together):
+        other = read_recording(tmp_path / "m" / f"s-{index}.npz")
+        assert one.sensor_id == f"simulated-{index}"
+        assert one.simulated
+        np.testing.assert_array_equal(one.fhr_bpm, other.fhr_bpm)
+        np.testing.assert_array_equal(one.uterus, other.uterus)
+        truth = f"t-{index}.jsonl"
+        assert files[truth] == (tmp_path / "m" / truth).read_bytes()
+
+
+def test_one_file_is_read_by_plain_pyarrow(tmp_path):
+    """One row group per sensor, five columns."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "s.parquet"
+    assert run("generate", "--sensors", 2, "--duration", 60, "--one-file", "--out", out,
+               "--jobs", 1).exit_code == 0  # fmt: skip
+    file = parquet.ParquetFile(out)
+    assert file.num_row_groups == 2
+    table = file.read()
+    assert table.column_names == ["sensor", "sec", "bpm", "uterus", "spasms"]
+    assert table.column("sensor").to_pylist() == ["simulated-0"] * 240 + ["simulated-1"] * 240
+
+
+@pytest.mark.parametrize("name", ["s.npz", "s.jsonl", "s.hea", "s.xlsx", "folder"])
+def test_one_file_of_a_format_that_cannot_is_a_usage_error(tmp_path, name):
+    """Said before anything is made."""
+    done = run("generate", "--sensors", 2, "--one-file", "--out", tmp_path / name)
+    assert done.exit_code == 2
+    assert "--out" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("ending", "why"), [("csv", "full"), ("parquet", "full"), ("parquet", "interrupted")]
+)
+def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why):
+    """A full disk is one line and exit code 4, Ctrl-C is 130; both leave nothing else behind."""
+    pytest.importorskip("pyarrow" if ending == "parquet" else "numpy")
+    out = tmp_path / f"s.{ending}"
+    out.write_text("older")
+
+    def limited():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if why == "full":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    options = ["--sensors", "1000", "--duration", "4h", "--one-file", "--jobs", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ctgkit", "generate", *options, "--out", out],
+        preexec_fn=limited, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    if why == "interrupted":
+        deadline_s = time.monotonic() + 60
+        while not (tmp_path / f"unfinished-{out.name}").exists():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == (130 if why == "interrupted" else 4), said
+    assert [one.name for one in tmp_path.iterdir()] == [out.name]
+    assert out.read_text() == "older"
+    assert "Traceback" not in said
+    assert len(said.split("\n")) == 2, said  # one line, or the one that Ctrl-C leaves

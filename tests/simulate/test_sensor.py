@@ -364,3 +364,15 @@ def test_the_next_block_is_rendered_before_it_is_needed():
             pass
         assert 2 not in sensor._blocks
     assert len(places) == 8
+
+
+def test_a_first_block_imports_no_more_of_numpy_than_numpy_does():
+    """`ctgkit demo` has half a second until its first picture: numpy.ma took a thirtieth of it."""
+    code = (
+        "import sys; from ctgkit.simulate.library import load_scenario as load\n"
+        "from ctgkit.simulate.sensor import Sensor; Sensor(load('normal-reactive')).read(4)\n"
+        "late = {'numpy.ma', 'numpy.testing', 'scipy', 'pandas', 'pyarrow', 'matplotlib', 'rich'}\n"
+        "sys.exit(', '.join(late & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -93,6 +93,8 @@ def choose(
         report.take("time", quoted(names[time]))
     chosen = Chosen(hearts, toco, spasms, time, date, number, sensors, remark, simulated, unit)
     _report_chosen(chosen, names, report)
+    if sensors:
+        report.take("sensors", " and ".join(quoted(names[n]) for n in sensors))
     used = taken | {spasms, time, date, number, remark, simulated, *sensors}
     for n, name in enumerate(names):
         if n not in used:
@@ -233,4 +235,6 @@ def _left(name: str, one: Channel) -> str:
         reason = " (the mother's)"
     elif one.role in ("fhr", "toco") and one.unit not in HEART_UNITS | TOCO_UNITS:
         reason = f" (in {one.unit})"
+    elif one.role in ("fhr", "toco"):
+        reason = f" (--{one.role} reads this one instead)"
     return quoted(name) + reason

@@ -57,6 +57,8 @@ def name_of(path: PurePath | Dsn, one: Recording, number: int) -> str:
     """Return what one of several recordings of a file is called."""
     fetus = [line for line in one.comments if line.startswith("fetus ")]
     parts = [*([one.sensor_id] if one.sensor_id else []), *fetus]
+    if not parts and one.comments:
+        parts = [excerpt(one.comments[0])]  # a folder's cases have the names of their files there
     return f"{path.name} ({', '.join(parts) or number})"
 
 

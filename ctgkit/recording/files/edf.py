@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -23,6 +24,7 @@ from ctgkit.recording.files.edfraw import (
     ANNOTATIONS,
     Note,
     RawEdf,
+    begins_of,
     notes_of,
     onsets_of,
     physical,
@@ -65,7 +67,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
     if records.size > options.max_samples * 4:
         raise too_long(path, options.max_bytes)
     onsets = onsets_of(path, raw, records, report)
-    labels, first_s = _labels(notes_of(raw, records), raw, report)
+    labels, first_s = _labels(notes_of(raw, records), raw, begins_of(raw, records), report)
     signals: dict[int, Signal] = {}
     for place in {*itertools.chain(*picked.hearts.values()), picked.toco, picked.spasms}:
         if place is not None:
@@ -112,8 +114,13 @@ def _leave_padding(signals: dict[int, Signal], picked: Chosen, raw: RawEdf, repo
         report.note(f"the last {behind.sum()} values of the toco are padding: no signal")
 
 
-def _labels(notes: list[Note], raw: RawEdf, report: Report) -> tuple[dict[str, Any], float]:
-    """Return what annotations and header say, and the time of the first sample, seconds."""
+def _labels(
+    notes: list[Note], raw: RawEdf, begins_s: float, report: Report
+) -> tuple[dict[str, Any], float]:
+    """Return what annotations and header say, and the time of the first sample, seconds.
+
+    The header holds whole seconds: *begins_s* is what the first record begins after them.
+    """
     first_s, remarks, events = 0.0, [], []
     for note in notes:
         if note.text.startswith(_FIRST):
@@ -140,7 +147,7 @@ def _labels(notes: list[Note], raw: RawEdf, report: Report) -> tuple[dict[str, A
         remarks.append(f"patient: {who}")
     labels = from_labels(remarks)
     if raw.started is not None:
-        add_start(labels, raw.started, first_s, report)
+        add_start(labels, raw.started + timedelta(seconds=begins_s), first_s, report)
     return labels | {"events": tuple(events)}, first_s
 
 

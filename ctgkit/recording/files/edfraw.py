@@ -233,6 +233,14 @@ def onsets_of(
     return even
 
 
+def begins_of(raw: RawEdf, records: NDArray[np.int16]) -> float:
+    """Return when the first data record begins, seconds after the header's start."""
+    keeper = next((one for one in raw.signals if one.label == ANNOTATIONS), None)
+    first = next(_texts_of(keeper, records), b"") if keeper else b""
+    found = _TAL.match(first)
+    return float(found[1]) if found else 0.0
+
+
 def _texts_of(keeper: RawSignal, records: NDArray[np.int16]) -> Iterator[bytes]:
     """Yield what an annotation signal holds, record by record."""
     width = 2 * keeper.n

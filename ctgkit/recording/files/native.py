@@ -175,7 +175,7 @@ class _Sorter:
                 fhr_bpm=fhr_bpm,
                 uterus=uterus,
                 spasms=spasms,
-                sensor_id=key[1:],
+                sensor_id="" if about.get("unnamed") is True else key[1:],
                 simulated=header.simulated,
                 started=str(about.get("started", _started(header, self._seen[key]))),
                 comments=tuple(map(str, about.get("comments", header.comments))),
@@ -220,7 +220,8 @@ def _started(header: Header, seen: _Seen) -> str:
 
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     """Write each sensor as one connection that sends its samples when they are due, all at once."""
-    together = list(unique_ids(recordings, lambda number: str(uuid.UUID(int=number))))
+    given = list(recordings)
+    together = list(unique_ids(given, lambda number: str(uuid.UUID(int=number))))
     first = together[0]
     header = Header(
         version=VERSION,
@@ -233,16 +234,21 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
         comments=first.comments,
     )
     with JournalWriter(path, header) as journal:
-        lines = (_lines(one, number, first) for number, one in enumerate(together, 1))
+        lines = (
+            _lines(one, number, first, unnamed=not before.sensor_id)
+            for number, (one, before) in enumerate(zip(together, given, strict=True), 1)
+        )
         for line in heapq.merge(*lines, key=lambda line: line.t_s):
             journal.write(line)
     return []
 
 
-def _lines(recording: Recording, number: int, first: Recording) -> Iterator[Line]:
+def _lines(recording: Recording, number: int, first: Recording, *, unnamed: bool) -> Iterator[Line]:
     sensor_id, link = recording.sensor_id, f"s{number}"
     path = _PATH + urlencode({SENSOR_ID_PARAMETER: sensor_id})
     about: dict[str, Any] = {"path": path, "offered": [SUBPROTOCOL], "subprotocol": SUBPROTOCOL}
+    if unnamed:  # the id stands for none: who reads this file doesn't take it for one
+        about["unnamed"] = True
     if recording.comments != first.comments:
         about["comments"] = recording.comments
     if recording.started != first.started:

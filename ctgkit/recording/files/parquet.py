@@ -26,6 +26,9 @@ from ctgkit.recording.files.options import ReadOptions, Report
 
 _COLUMNS = {"sec": "sec_from_start", "bpm": "fhr_bpm", "uterus": "uterus", "spasms": "spasms"}
 _METADATA = b"ctgkit"
+SENSORS_MOST = 100
+"""Times as many rows as one recording may have, that a file of several may have: one is in memory
+at a time. Chosen: a week of a thousand sensors at 4 Hz."""
 
 
 def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording]:
@@ -40,8 +43,7 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
         if index and not options.time and options.rate_hz is None:
             options = replace(options, time=index)
         chosen = named.chosen_of(path, names, options, report, what="column")
-        if file.metadata.num_rows > options.max_samples * (10 if chosen.sensors else 1):
-            raise too_long(path, options.max_bytes)
+        _refuse_too_long(path, file, options, SENSORS_MOST if chosen.sensors else 1)
         labels = _labels(path, file)
         groups, mixed = _groups(file, [names[n] for n in chosen.sensors])
         if not groups:
@@ -66,6 +68,16 @@ def read(path: Path, options: ReadOptions, report: Report) -> Iterator[Recording
             if chosen.sensors:
                 mine["sensor_id"] = name
             yield from named.recordings_of(path, names, columns, chosen, options, report, mine)
+
+
+def _refuse_too_long(path: Path, file: pq.ParquetFile, options: ReadOptions, most: int) -> None:
+    """Refuse a file, or a part of it that has to be in memory at once, that is too long."""
+    about = file.metadata
+    together = max((about.row_group(n).num_rows for n in range(about.num_row_groups)), default=0)
+    if about.num_rows > options.max_samples * most or together > options.max_samples * min(
+        most, 10
+    ):
+        raise too_long(path, options.max_bytes)
 
 
 def _index_of_times(file: pq.ParquetFile) -> str:
@@ -150,12 +162,13 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     schema = pa.schema([("sensor", pa.string()), *((column, pa.float64()) for column in _COLUMNS)])
     labels: dict[str, list[str]] = {}
     notes: list[str] = []
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    few = ["sensor", "bpm", "uterus", "spasms"]  # different values; of times each is another
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=few) as writer:
         for number, one in enumerate(unique_ids(recordings)):
             # the number that one without an id gets is no id, where it is the only one
             name = "" if number == 0 and one.sensor_id == "1" else one.sensor_id
             columns = [pa.array(getattr(one, c), from_pandas=True) for c in _COLUMNS.values()]
-            sensor = pa.array([name] * len(one.sec_from_start), pa.string())
+            sensor = pa.repeat(name, len(one.sec_from_start))
             writer.write_table(pa.table([sensor, *columns], schema=schema))
             labels[name] = to_labels(replace(one, sensor_id=name))
             notes += ["events"] * bool(one.events)

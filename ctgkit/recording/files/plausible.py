@@ -26,6 +26,9 @@ _USUAL_BPM = (90.0, 220.0)
 are 111 to 166, a mother's pulse is 60 to 100, halved and doubled counts lie outside."""
 _MARK_BPM = (50.0, 240.0)
 """Outside, a single value that comes again and again looks like a mark."""
+_MARK_TOCO = 100.0
+"""Above, the same in a toco: 127 is the largest number of seven bits. Many monitors cut off at 100,
+which is a value."""
 _MARK_ROWS, _MARKS_ALONE = 3, 60
 """How often a value comes from which on it is a mark: beside others, and where it is alone."""
 _CONSTANT_S = 300.0
@@ -71,7 +74,8 @@ def _heart(one: Recording, options: ReadOptions, report: Report) -> NDArray[np.f
     for there, what in ((negative, "negative"), (marks, "255"), (outside, "out of limits")):
         _say(there, what, "heart rates", sec, fhr_bpm, report)
     clean = np.where(negative | marks | outside, np.nan, fhr_bpm)
-    _look_for_marks(sec, clean, report)
+    for beyond in (clean > _MARK_BPM[1], clean < _MARK_BPM[0]):
+        _look_for_marks(sec, clean, beyond, "heart rates", report)
     good = clean[~np.isnan(clean)]
     if not len(good):
         report.warn("no heart rate at all in it")
@@ -90,19 +94,24 @@ def _is_usual(good: NDArray[np.float64]) -> bool:
     return bool(low <= np.median(good) <= high)
 
 
-def _look_for_marks(sec: NDArray[np.float64], fhr_bpm: NDArray[np.float64], report: Report) -> None:
-    """Tell of one value that comes again and again outside of what monitors show."""
-    for beyond in (fhr_bpm > _MARK_BPM[1], fhr_bpm < _MARK_BPM[0]):
-        if not beyond.any():
-            continue
-        values = fhr_bpm[beyond]
-        times = int((np.diff(beyond.astype(int)) == 1).sum())
-        if times >= _MARK_ROWS and (values == values[0]).all():
-            at = int(np.argmax(beyond))
-            report.warn(
-                f"{len(values)} heart rates are {values[0]:g}, first at {sec[at]:g} s, and nothing"
-                " else is near: do they mark no signal?"
-            )
+def _look_for_marks(
+    sec: NDArray[np.float64],
+    values: NDArray[np.float64],
+    beyond: NDArray[np.bool_],
+    name: str,
+    report: Report,
+) -> None:
+    """Tell of one value that comes again and again *beyond* what is usual."""
+    if not beyond.any():
+        return
+    found = values[beyond]
+    times = int((np.diff(beyond.astype(int)) == 1).sum())
+    if times >= _MARK_ROWS and (found == found[0]).all():
+        at = int(np.argmax(beyond))
+        report.warn(
+            f"{len(found)} {name} are {found[0]:g}, first at {sec[at]:g} s, and nothing"
+            " else is near: do they mark no signal?"
+        )
 
 
 def _accepted(
@@ -149,6 +158,7 @@ def _toco(
     for there, what in ((minus, "-1"), (marks, "255"), (outside, "out of limits")):
         _say(there, what, f"values of {name}", sec, values, report)
     clean = np.where(outside | marks | minus, np.nan, values)
+    _look_for_marks(sec, clean, clean > _MARK_TOCO, f"values of {name}", report)
     if _is_constant(sec, clean):
         report.warn(f"{name} is {clean[~np.isnan(clean)][0]:g} throughout")
     return clean

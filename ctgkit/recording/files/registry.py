@@ -33,6 +33,8 @@ class Format(NamedTuple):
     writes: bool = True
     reads: bool = True
     one_sensor: bool = False
+    as_they_come: bool = False
+    """Holds several recordings, each written before the next is looked at."""
     extra: str = ""
     """What `pip install "ctgkit[…]"` has to bring."""
     foreign: bool = False
@@ -43,15 +45,15 @@ class Format(NamedTuple):
 
 FORMATS = (
     Format("native", "native", SUFFIXES),
-    Format("csv", "csv", (".csv", ".csv.gz", ".tsv", ".txt", ".tsv.gz", ".txt.gz")),
+    Format("csv", "csv", (".csv", ".csv.gz", ".tsv", ".txt", ".tsv.gz", ".txt.gz"),
+           as_they_come=True),
     Format("two-csv", "pairs", ("",)),
     Format("wfdb", "wfdb", (".hea", ".dat"), one_sensor=True, extra="wfdb", foreign=True),
     Format("edf", "edf", (".edf",), one_sensor=True, extra="edf", magic=b"0       "),
     Format("fhrma", "fhrma", (".fhr", ".fhrm", ".rcf", ".rcfm", ".fhra"), writes=False),
     Format("npz", "npz", (".npz",), one_sensor=True, foreign=True),
-    Format(
-        "parquet", "parquet", (".parquet", ".pq"), extra="parquet", foreign=True, magic=b"PAR1"
-    ),
+    Format("parquet", "parquet", (".parquet", ".pq"), as_they_come=True, extra="parquet",
+           foreign=True, magic=b"PAR1"),
     Format("spreadsheet", "spreadsheet", (".xlsx", ".xls", ".xlsb", ".ods", ".xlsm"),
            writes=False, extra="excel", foreign=True, magic=b"PK\x03\x04"),
     Format("database", "database", (".db", ".sqlite", ".sqlite3"), writes=False,

@@ -7,6 +7,7 @@ Nothing is "the next draw", so order, chunk size and other components cannot mat
 """
 
 import hashlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ ROWS_PER_PAGE = 64
 
 HERS = ("toco.", "mother", "patient.toco.", "patient.artefact.mhr_bpm", "patient.at.")
 """Components that belong to the mother."""
+
+ONCE = "patient."
+"""How the components begin that are drawn from once, when the patient is made."""
 
 _MASK = 2**64 - 1
 
@@ -67,7 +71,9 @@ class Streams:
             hers = name.startswith(HERS)
             prefix = self._mother if hers else self._prefix
             digest = hashlib.blake2b((prefix + name).encode(), digest_size=16).digest()
-            key = self._keys[name] = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+            key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+            if not name.startswith(ONCE):
+                self._keys[sys.intern(name)] = key
         self._counter[1] = row & _MASK
         self._place["key"] = key
         self._bits.state = self._state

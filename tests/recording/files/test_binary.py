@@ -230,6 +230,15 @@ def test_an_unknown_start_stays_unknown(tmp_path, start):
     assert read(path)[0][0].started == ""
 
 
+def test_the_fraction_of_a_second_of_a_start(tmp_path):
+    """The header has whole seconds; the first record says how much later it begins."""
+    onsets = [0.567 + n for n in range(10)]
+    edf(tmp_path / "x.edf", {"FHR": (*SCALE, beats(10, 4))}, onsets=onsets)
+    (one,), _ = read(tmp_path / "x.edf")
+    assert one.started == "2025-12-31T23:59:30.567"
+    assert one.sec_from_start[:2].tolist() == [0, 0.25]
+
+
 def test_independent_readers_read_what_we_write(tmp_path):
     """pyedflib and wfdb-python: values, start, labels."""
     pyedflib = pytest.importorskip("pyedflib")

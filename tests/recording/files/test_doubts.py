@@ -137,3 +137,12 @@ def test_a_heart_rate_alone_needs_its_rate(write):
     (one,), report = read(path, rate_hz=4)
     assert one.fhr_bpm.tolist() == [140 + n % 7 for n in range(80)]
     assert not any("semicolon" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("rest", [20, 110])
+def test_the_largest_number_of_seven_bits_in_a_toco(write, rest):
+    """Where nothing is near it, 127 is hardly a contraction; beside a rise to it, it is one."""
+    tocos = [127 if n % 60 < 5 else rest if n % 60 < 10 else 20 for n in range(240)]
+    _, report = read(write(table(range(240), [140 + n % 7 for n in range(240)], tocos)))
+    said = [text for text in report.warnings if "20 values of toco are 127, first at 0 s" in text]
+    assert len(said) == (rest == 20)

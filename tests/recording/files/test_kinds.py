@@ -1,5 +1,6 @@
 """The kinds of files that people have: each read as it is meant, or refused with a reason."""
 
+import dataclasses
 import importlib.util
 import json
 import sqlite3
@@ -403,6 +404,56 @@ def test_messages_that_others_kept(write, name, wrap, more):
     assert one.fhr_bpm.tolist() == [140.0 + n for n in range(8)]
     assert one.sec_from_start.tolist() == [n / 4 for n in range(8)]
     assert one.sensor_id == more.get("sensorID", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("df.json", json.dumps([{"seconds": 0.0, "FHR": 140, "UC": 10}])),
+        ("df.json", json.dumps({"seconds": {"0": 0.0}, "FHR": {"0": 140}, "UC": {"0": 10}})),
+        ("df.jsonl", json.dumps({"seconds": 0.0, "FHR": 140, "UC": 10})),
+    ],
+)
+def test_a_table_in_json_says_how_it_is_read(write, name, text):
+    with pytest.raises(RecordingError, match=r"columns seconds, FHR, UC is read as CSV \(pandas"):
+        read(write(text, name))
+
+
+def test_the_address_in_a_browsers_archive_says_whose_samples_they_are(write):
+    """What a sensor says itself counts more."""
+    entries = [
+        {
+            "request": {"url": f"ws://a/ws/sensor?sensor_id={sensor}"},
+            "_webSocketMessages": [
+                {"type": "send", "opcode": 1, "data": json.dumps(message(n / 4, 140, **more))}
+                for n in range(8)
+            ],
+        }
+        for sensor, more in (("one", {}), ("two", {}), ("", {"sensorID": "three"}))
+    ]
+    found, _ = read(write(json.dumps({"log": {"entries": entries}}), "s.har"))
+    assert [(one.sensor_id, len(one.fhr_bpm)) for one in found] == [
+        ("one", 8), ("two", 8), ("three", 8),
+    ]  # fmt: skip
+
+
+def test_an_id_that_had_to_be_made_up_is_none(write, tmp_path):
+    """The native format needs one; it isn't carried on. One that looks like it is kept."""
+    source = write(table(SECONDS, [140] * 40))
+    write_recordings(read(source)[0], tmp_path / "a.jsonl")
+    assert read(tmp_path / "a.jsonl")[0][0].sensor_id == ""
+    kept = "00000000-0000-0000-0000-000000000001"
+    (one,), _ = read(source)
+    write_recordings([dataclasses.replace(one, sensor_id=kept)], tmp_path / "b.jsonl")
+    assert read(tmp_path / "b.jsonl")[0][0].sensor_id == kept
+
+
+def test_what_else_is_there_is_said(write):
+    """Which column names the sensors, and which option reads a second toco."""
+    rows = "\n".join(f"{t},d01,140,10,20" for t in SECONDS)
+    _, report = read(write(f"sec,patient,bpm,toco,iup\n{rows}\n"))
+    assert "sensors from patient" in report.taken
+    assert report.unread == ["iup (--toco reads this one instead)"]
 
 
 def tnet(value):

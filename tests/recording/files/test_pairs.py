@@ -1,7 +1,11 @@
 """The layout with two files: clocks, segments, and what else lies in its folders."""
 
-import pytest
+import json
 
+import pytest
+from click.testing import CliRunner
+
+from ctgkit.cli.main import cli
 from ctgkit.errors import RecordingError
 from tests.recording.files.test_kinds import read
 
@@ -52,3 +56,14 @@ def test_a_pair_without_rows_or_a_toco_alone(write, tmp_path):
         read(tmp_path)
     with pytest.raises(RecordingError, match="the toco of a pair, by its name"):
         read(write(channel(range(40), range(30, 70)), "x_2.csv"))
+
+
+def test_cases_of_a_folder_have_names(write, tmp_path):
+    """Those of their files, not their numbers."""
+    for case in ("p/anna", "p/berta"):
+        for place, n, value in (("bpm", 1, 140), ("uterus", 2, 10)):
+            write(channel(range(90), [value] * 90), f"cases/{case}/{place}/x_{n}.csv")
+    done = CliRunner().invoke(cli, ["analyze", str(tmp_path / "cases"), "--json"])
+    assert [json.loads(line)["recording"] for line in done.stdout.splitlines()] == [
+        "cases (p/anna/x_1)", "cases (p/berta/x_1)",
+    ]  # fmt: skip
