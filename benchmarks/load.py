@@ -135,7 +135,7 @@ class Client(asyncio.Protocol):
                 self.transport.write(
                     bytes((0x8A, 0x80 | length, 0, 0, 0, 0)) + data[start : start + length]
                 )
-            elif self._on_text:
+            elif self._on_text and data[at] == 0x81:
                 self._on_text(data[start : start + length])
             at = start + length
         return at
