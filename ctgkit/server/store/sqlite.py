@@ -52,7 +52,7 @@ EXAMINATION_ID_MAX = 2**62
 """Beyond it an id can't be one of ours; SQLite's own end is 2**63."""
 
 GIVES_WAY_NICE = 5
-"""By how much the writer's thread and the one that checkpoints give way to the event loop where they
+"""By how much the writer's thread and the one that checkpoints give way to the loop where they
 share a core: 5,000 sensors' slowest percent waited for time slices of theirs, 0.1 to 0.2 s. Equal
 for both: with 10 for checkpoints the log grew beside a writer that never pauses."""
 
