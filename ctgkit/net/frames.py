@@ -95,7 +95,7 @@ def is_writable(connection: Connection, buffer_max_bytes: int) -> bool:
     """Return whether the connection stands and its peer reads what it is sent."""
     transport = connection.transport
     return (
-        connection.state is State.OPEN
+        connection.protocol.state is State.OPEN
         and not transport.is_closing()
         and transport.get_write_buffer_size() <= buffer_max_bytes
     )

@@ -6,13 +6,13 @@ everything is sent, oldest first, until data time has caught up with the clock.
 """
 
 import asyncio
-import functools
 import logging
 import math
 import random
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from msgspec.structs import replace
@@ -89,6 +89,13 @@ class SensorClient:
         Called once, when the feed starts: from then on :meth:`pump` has to be called.
     """
 
+    __slots__ = (
+        "_acks", "_asked", "_backoff", "_complained", "_connection", "_ended", "_flush", "_flush_s",
+        "_lags", "_level", "_on_started", "_patience_s", "_settings", "_settled",
+        "_stream", "_token", "_waits_since_s", "bad_line", "connects", "dialled", "failure", "feed",
+        "first_sent_s", "last_sent_s", "outbox", "reject_reasons", "sensor_id",
+    )  # fmt: skip
+
     def __init__(
         self,
         settings: FleetSettings,
@@ -122,20 +129,20 @@ class SensorClient:
         """Says to the backend that what is sent again is the same, and what isn't is not."""
         self._lags = lags if settings.speed < math.inf else None
         self._on_started = on_started
-        self._random = random.Random(f"{settings.seed}/{number}")
         self._connection: SensorEnd | None = None
         self._acks = False
         self._asked: SensorEnd | None = None
         """Over which connection it asked for what is still to be acknowledged."""
         self._waits_since_s = math.inf
         """Since when acknowledgements have been waited for; infinite while nothing is in flight."""
-        self._backoff = Backoff(jitter=self._random.random)
+        self._backoff = Backoff(jitter=lambda: self._share(settings.seed, number))
         self._complained = False
         self._flush_s = settings.flush_timeout_s
         self._patience_s = ACK_PATIENCE_S
         if (line := settings.make_line(number)) is not None:
-            on_fault = functools.partial(settings.on_fault, number)
-            self.bad_line = BadLine(line, first_seq, self.outbox, on_fault)
+            self.bad_line = BadLine(
+                line, first_seq, self.outbox, partial(settings.on_fault, number)
+            )
             self._flush_s += self.bad_line.patience_s
             self._patience_s += self.bad_line.delay_s
         self._flush: asyncio.Timeout | None = None
@@ -182,44 +189,43 @@ class SensorClient:
         """Produce what is due, send what can be sent, and return when to be called again.
 
         Infinity means never. It does not wait for the peer: a connection whose buffer is filled
-        is left alone.
+        is left alone. It runs once per sample, so what is rare comes last.
         """
-        now = monotonic_s()
-        if room := self.outbox.room:
-            self.outbox.put(self.feed.take_due(now, min(room, BURST_SAMPLES)))
-        self._give_up_waiting(now)
-        connection = self._writable()
-        if connection is not None and self.outbox.has_unsent:
-            self._send(connection)
-        elif connection is not None and self.feed.ended and self.bad_line is not None:
+        now, feed, outbox = monotonic_s(), self.feed, self.outbox
+        if feed.next_due_s <= now and (room := outbox.room):
+            outbox.put(feed.take_due(now, min(room, BURST_SAMPLES)))
+        if now - self._waits_since_s >= self._patience_s and self._connection is not None:
+            self._give_up_waiting(self._connection)
+        connection = self._connection
+        if connection is not None and not is_writable(connection, WRITE_BUFFER_BYTES):
+            connection = None
+        if connection is not None and outbox.has_unsent:
+            self._send(connection, now)
+            if outbox.has_unsent:
+                return now  # more than one burst
+        elif connection is not None and self.bad_line is not None and feed.ended:
             self.bad_line.flush(connection)
-        self._check_end()
-        if self._settled.is_set():
-            return math.inf
-        if connection is not None and self.outbox.has_unsent:
-            return now  # more than one burst
-        if self.outbox.has_unsent or self.feed.ended or not self.outbox.room:
+        if feed.ended:
+            self._check_end()
+            return math.inf if self._settled.is_set() else now + RETRY_S
+        if outbox.has_unsent or not outbox.room:
             return now + RETRY_S
-        return min(self.feed.next_due_s, self._waits_since_s + self._patience_s)
+        return min(feed.next_due_s, self._waits_since_s + self._patience_s)
 
-    def _give_up_waiting(self, now: float) -> None:
+    def _give_up_waiting(self, connection: SensorEnd) -> None:
         """Drop a connection over which nothing has been settled for long: another may be better."""
-        if now - self._waits_since_s < self._patience_s or self._connection is None:
-            return
         log.log(
             self._level, "no acknowledgement for %g s, dialling again id=%s",
             self._patience_s, self.sensor_id,
         )  # fmt: skip
         self._waits_since_s = math.inf  # until the next one stands
-        self._connection.transport.abort()
+        connection.transport.abort()
 
-    def _writable(self) -> SensorEnd | None:
-        connection = self._connection
-        if connection is None or not is_writable(connection, WRITE_BUFFER_BYTES):
-            return None
-        return connection
+    def _share(self, *about: int) -> float:
+        """Return a share of the next pause; a generator that is kept takes 2.5 KiB."""
+        return random.Random(f"{about}/{self._backoff.failures}").random()
 
-    def _send(self, connection: SensorEnd) -> None:
+    def _send(self, connection: SensorEnd, now: float) -> None:
         samples, n_new = self.outbox.take(BURST_SAMPLES)
         numbered = samples if self._acks else [replace(s, seq=None) for s in samples]
         stands = True
@@ -229,10 +235,9 @@ class SensorClient:
             stands = self.bad_line.send(connection, samples, numbered)
         if stands and not self._acks:  # otherwise they stay in flight, to be sent again
             self.outbox.forget_sent()
-        if self._acks and self.outbox.is_waiting and math.isinf(self._waits_since_s):
-            self._waits_since_s = monotonic_s()
+        if self._waits_since_s == math.inf and self._acks and self.outbox.is_waiting:
+            self._waits_since_s = now
         if n_new:
-            now = monotonic_s()
             self.last_sent_s = now
             if math.isnan(self.first_sent_s):
                 self.first_sent_s = now
@@ -294,6 +299,7 @@ class SensorClient:
     def _fail(self, reason: str) -> None:
         self.failure = Unreachable(self._settings.url, reason)
         log.log(self._level, "sensor gave up id=%s: %s", self.sensor_id, reason)
+        self.feed.stop()
         self._ended.set()
         self._settled.set()
 
@@ -324,10 +330,8 @@ class SensorClient:
         self.connects += 1
         self.dialled.set()
         self.outbox.rewind()
-        log.log(
-            self._level, "sensor connected id=%s acks=%s", self.sensor_id,
-            "yes" if self._acks else "no",
-        )  # fmt: skip
+        acks = "yes" if self._acks else "no"
+        log.log(self._level, "sensor connected id=%s acks=%s", self.sensor_id, acks)
         try:
             if self.connects == 1:
                 self.feed.start(monotonic_s())
@@ -357,13 +361,17 @@ class SensorClient:
         self._take_ack(acked)
 
     def _take_ack(self, seq: int) -> None:
-        if seq < 0:
-            return
-        held_up = not self.outbox.room
-        self.outbox.ack(seq)
-        self._note_settled()
-        self._backoff.reset()  # this connection is worth something
-        self._check_end()
+        if seq >= 0:
+            held_up = not self.outbox.room
+            self.outbox.ack(seq)
+            self._backoff.reset()  # this connection is worth something
+            self._go_on(held_up)
+
+    def _go_on(self, held_up: bool) -> None:
+        """Note that something was settled; send what it made room for."""
+        self._waits_since_s = monotonic_s() if self.outbox.is_waiting else math.inf
+        if self.feed.ended:
+            self._check_end()
         if held_up or self.outbox.has_unsent:
             self.pump()
 
@@ -375,20 +383,14 @@ class SensorClient:
             log.log(level, "unreadable reply id=%s: %s", self.sensor_id, error)
             self._complained = True
             return
-        held_up = not self.outbox.room
         match reply:
             case Ack(ack=seq):
                 self._take_ack(seq)
             case Reject(error=reason, seq=seq):
+                held_up = not self.outbox.room
                 self.outbox.reject(seq)
-                self._note_settled()
                 self._count_rejected(reason, seq)
-        self._check_end()
-        if held_up or self.outbox.has_unsent:
-            self.pump()
-
-    def _note_settled(self) -> None:
-        self._waits_since_s = monotonic_s() if self.outbox.is_waiting else math.inf
+                self._go_on(held_up)
 
     def _count_rejected(self, reason: str, seq: int | None) -> None:
         shown = excerpt(reason)

@@ -19,6 +19,11 @@ class Outbox:
     name no sample of ours, or a withdrawn one.
     """
 
+    __slots__ = (
+        "_capacity", "_highest_sent", "_in_flight", "_suspect_until", "_unsent",
+        "acked", "rejected", "resent", "sent", "withdrawn",
+    )  # fmt: skip
+
     def __init__(self, capacity: int) -> None:
         self.sent = 0
         """Samples taken at least once."""
@@ -41,12 +46,14 @@ class Outbox:
     @property
     def room(self) -> int:
         """How many samples may be put."""
-        return self._capacity - len(self)
+        return self._capacity - len(self._in_flight) - len(self._unsent)
 
     @property
     def has_unsent(self) -> bool:
         """Whether there is anything to take."""
-        return bool(self._unsent) and not (self._in_flight and self._is_suspect(self._unsent[0]))
+        if self._suspect_until < 0 or not self._unsent:
+            return bool(self._unsent)
+        return not (self._in_flight and self._is_suspect(self._unsent[0]))
 
     @property
     def is_waiting(self) -> bool:
@@ -71,11 +78,13 @@ class Outbox:
     def take(self, limit: int) -> tuple[list[Sample], int]:
         """Return up to *limit* samples to send now, and how many at the end are new."""
         n = min(limit, len(self._unsent)) if self.has_unsent else 0
-        if n and self._is_suspect(self._unsent[0]):
+        if n > 1 and self._is_suspect(self._unsent[0]):
             n = 1
         samples = [self._unsent.popleft() for _ in range(n)]
         self._in_flight.extend(samples)
-        n_new = sum(_seq(s) > self._highest_sent for s in samples)
+        n_new, highest = n, self._highest_sent
+        if n and _seq(samples[0]) <= highest:
+            n_new = sum(_seq(s) > highest for s in samples)
         if n_new:
             self._highest_sent = _seq(samples[-1])
         self.sent += n_new
@@ -85,10 +94,11 @@ class Outbox:
     def ack(self, seq: int) -> None:
         """Settle everything up to *seq*; what was never sent stays, whatever the peer claims."""
         seq = min(seq, self._highest_sent)
+        before = self.room
         for queue in (self._in_flight, self._unsent):
             while queue and _seq(queue[0]) <= seq:
                 queue.popleft()
-                self.acked += 1
+        self.acked += self.room - before
 
     def reject(self, seq: int | None) -> None:
         """Settle one sample that the peer refuses; sending it again would not help."""

@@ -38,6 +38,11 @@ class Feed:
         Whether the samples of a simulated sensor tell the mother's heart rate.
     """
 
+    __slots__ = (
+        "_at", "_due_s", "_duration_s", "_first_sec", "_mother", "_ready", "_sensor_id", "_source",
+        "_source_ended", "_speed", "_zero_s", "next_due_s", "next_seq",
+    )  # fmt: skip
+
     def __init__(
         self, source: Source, *, sensor_id: str, first_seq: int, speed: float, duration_s: float,
         mother: bool = False,
@@ -55,6 +60,8 @@ class Feed:
         self._due_s: list[float] = []
         self._at = 0
         self._source_ended = False
+        self.next_due_s = math.inf
+        """When the next sample is due; ``inf`` before the start and after the end."""
 
     def inject(self, event: str, size: float | None, duration_s: float | None) -> float:
         """Force an event on a simulated sensor; return when it begins, seconds of data time.
@@ -92,12 +99,12 @@ class Feed:
         """Make the first sample due at *now_s*."""
         self.prepare()
         self._zero_s = now_s
-        self._due_s = [self.due_at(sample) for sample in self._ready]
+        self._find_due()
 
     def stop(self) -> None:
         """End the feed: nothing more will be due."""
         self._ready, self._due_s, self._at = [], [], 0
-        self._source_ended = True
+        self._source_ended, self.next_due_s = True, math.inf
 
     @property
     def ended(self) -> bool:
@@ -110,10 +117,9 @@ class Feed:
         assert self._first_sec is not None
         return self._zero_s + (sample.sec_from_start - self._first_sec) / self._speed
 
-    @property
-    def next_due_s(self) -> float:
-        """When the next sample is due; ``inf`` before the start and after the end."""
-        return self._due_s[self._at] if self._at < len(self._due_s) else math.inf
+    def _find_due(self) -> None:
+        self._due_s = [self.due_at(sample) for sample in self._ready]
+        self.next_due_s = self._due_s[0] if self._due_s else math.inf
 
     def take_due(self, now_s: float, limit: int) -> list[Sample]:
         """Return what is due at *now_s*, oldest first, at most *limit* samples."""
@@ -121,7 +127,9 @@ class Feed:
         while len(due) < limit and self.next_due_s <= now_s:
             due.append(self._ready[self._at])
             self._at += 1
-            if self._at == len(self._ready):
+            if self._at < len(self._due_s):
+                self.next_due_s = self._due_s[self._at]
+            else:
                 self._refill()
         return due
 
@@ -135,6 +143,7 @@ class Feed:
 
     def _refill(self) -> None:
         if self._source_ended:
+            self.next_due_s = math.inf
             return
         sensor_id, seq = self._sensor_id, self.next_seq
         beats = self._mother_bpm()
@@ -167,5 +176,5 @@ class Feed:
             self._ready = [s for s in self._ready if s.sec_from_start < end_s]
             self._source_ended |= len(self._ready) < n_read
         if self._zero_s is not None:
-            self._due_s = [self.due_at(s) for s in self._ready]
+            self._find_due()
         self.next_seq = seq + len(self._ready)

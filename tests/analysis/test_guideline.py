@@ -1,5 +1,7 @@
 """Every clause of every table, just inside and just outside."""
 
+from dataclasses import replace
+
 import pytest
 
 from ctgkit.analysis import alerts, texts
@@ -84,6 +86,16 @@ def test_an_event_counts_even_on_too_little_signal():
     verdict = FIGO.judge(found)
     assert verdict.level == "pathological"
     assert verdict.evidence[0].events == ["dec-1"]
+
+
+def test_a_lesser_event_is_no_class_on_too_little_signal():
+    """Only what makes the worst class is proved by an event alone."""
+    clauses = tuple(c._replace(level="suspicious") for c in FIGO.clauses if c.code == "FIGO-P8")
+    guideline = replace(FIGO, clauses=clauses)
+    for examined_min, level in ((7.0, INDETERMINATE), (20.0, "suspicious")):
+        found = features(examined_min=examined_min, longest_deceleration_min=5.5)
+        found.event_ids["longest_deceleration_min"] = ["dec-1"]
+        assert guideline.judge(found).level == level
 
 
 @pytest.mark.parametrize(("scale", "feature", "value", "points"), [

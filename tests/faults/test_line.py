@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ctgkit.faults.fault import Message
 from ctgkit.faults.ledger import Ledger
 from ctgkit.faults.line import HELD_MAX, Line
-from ctgkit.faults.schedule import When
+from ctgkit.faults.schedule import Schedule, When
 from ctgkit.faults.schema import KINDS, parse_fault
 from ctgkit.samples import Sample
 from ctgkit.wire import encode_sample
@@ -166,3 +166,19 @@ def test_equal_faults_strike_apart():
     halves = [parse_fault("drop:rate=0.5")] * 2
     struck = [{d.n for d in run(halves[:count], 1, COUNT)[1]} for count in (1, 2)]
     assert struck[0] < struck[1]
+
+
+@given(seeds, st.integers(1, 30))
+def test_connections_are_numbered_from_0_whatever_was_sent(seed, count):
+    """Which of them a rate strikes is its schedule's business, and doesn't depend on messages."""
+    when = When(rate=0.5)
+    line = Line([KINDS["handshake_failure"](when=when)], seed=seed, party="a")
+    name = f"{KINDS['handshake_failure'](when=when)!r}".replace("rate=0.5", "")
+    schedule = Schedule(when, seed, f"a/up/{name}/1")
+    refused = []
+    for n in range(count):
+        line.take(message(n))
+        impairment, deeds = line.open(n / 4)
+        assert [deed.n for deed in deeds] == [n] * impairment.refuses
+        refused.append(impairment.refuses)
+    assert refused == [schedule.strikes(n, n / 4) is not None for n in range(count)]

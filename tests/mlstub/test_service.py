@@ -74,6 +74,18 @@ async def test_one_reply_per_request_in_order():
     assert all(r["timestamp"].endswith("Z") for r in replies)
 
 
+async def test_a_text_frame_that_is_no_utf8_is_answered_in_its_place():
+    """M-3.5: as other requests that can't be read; the connection stays."""
+    async with MlService(FREE) as service, connect(service.url) as client:
+        await client.send(request(0.0))
+        await client.send(b'{"sensorID": "\xff"}', text=True)
+        await client.send(request(0.25))
+        first, bad, last = [json.loads(await client.recv()) for _ in range(3)]
+    assert (first["secFromStart"], last["secFromStart"]) == (0.0, 0.25)
+    assert bad.keys() == {"status", "message", "timestamp"}
+    assert bad["status"] == "error"
+
+
 @pytest.mark.parametrize("rate_hz", [1, 4])
 async def test_first_prediction_after_five_minutes_of_data_then_every_thirty_seconds(rate_hz):
     async with MlService(FREE) as service, connect(service.url) as client:
