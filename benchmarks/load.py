@@ -9,6 +9,7 @@ line comes on stdin.
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,10 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
-from websockets.frames import Frame, Opcode
 
 from ctgkit.net.eventloop import run
-from ctgkit.net.frames import text_frame
+from ctgkit.net.frames import masked_text_frame, text_frame
+from ctgkit.net.newcomers import BoundedConnection
 from ctgkit.wire import decode_result_head
 
 WRITE_BYTES = 65_536
@@ -56,18 +57,13 @@ async def acknowledge(connection):
 
 
 async def answer(connection):
-    """Answer as an ML service without analysis does, in one write per wake-up."""
-    loop, frames = asyncio.get_running_loop(), []
+    """Answer as an ML service without analysis does, a read's requests in one write."""
 
-    def write():
-        connection.transport.write(b"".join(frames))
-        frames.clear()
+    def take(messages):
+        results = [text_frame(message[:-1] + RESULT_TAIL) for message in messages]
+        connection.transport.write(b"".join(results))
 
-    while True:
-        message = await connection.recv(decode=False)
-        if not frames:
-            loop.call_soon(write)
-        frames.append(text_frame(message[:-1] + RESULT_TAIL))
+    await connection.deliver(take)
 
 
 SERVERS = {"receive": receive, "echo": echo, "acknowledge": acknowledge, "answer": answer}
@@ -83,7 +79,10 @@ async def serve_floor(handler):
     def select(_, offered):
         return offered[0] if offered else None
 
-    async with serve(handle, "127.0.0.1", 0, compression=None, select_subprotocol=select) as server:
+    kind = BoundedConnection if handler is answer else None  # the others are the library's own
+    async with serve(
+        handle, "127.0.0.1", 0, compression=None, select_subprotocol=select, create_connection=kind
+    ) as server:
         port = server.sockets[0].getsockname()[1]
         print(json.dumps(f"http://127.0.0.1:{port}"), flush=True)
         await asyncio.Event().wait()
@@ -99,11 +98,6 @@ def sample_text(sensor_id, seq, second, *, numbered=True):
     if numbered:
         message["seq"] = seq
     return json.dumps(message, separators=(",", ":")).encode()
-
-
-def masked(text):
-    """Return a client's frame."""
-    return Frame(Opcode.TEXT, text).serialize(mask=True)
 
 
 class Client(asyncio.Protocol):
@@ -141,10 +135,41 @@ class Client(asyncio.Protocol):
                 self.transport.write(
                     bytes((0x8A, 0x80 | length, 0, 0, 0, 0)) + data[start : start + length]
                 )
-            elif self._on_text:
+            elif self._on_text and data[at] == 0x81:
                 self._on_text(data[start : start + length])
             at = start + length
         return at
+
+
+class Viewer(Client):
+    """One that only notes when what came: it is read when everything is over."""
+
+    def __init__(self):
+        super().__init__(self._note)
+        self.came, self.texts = [], []
+
+    def data_received(self, data):  # noqa: D102
+        if self.open.done():
+            self.came.append((time.perf_counter(), data))
+        else:
+            super().data_received(data)
+
+    def read(self):
+        """Return the texts that came, each after its time."""
+        for at, data in self.came:
+            self._at = at
+            super().data_received(data)
+        return self.texts
+
+    def _note(self, text):
+        self.texts.append((self._at, text))
+
+    async def until_quiet(self):
+        """Wait until nothing has come for a second, ten at most."""
+        came, until_s = -1, time.perf_counter() + 10
+        while came != len(self.came) and time.perf_counter() < until_s:
+            came = len(self.came)
+            await asyncio.sleep(1)
 
 
 def upgrade(path, token, acks):
@@ -163,13 +188,24 @@ def address(url):
     return host, int(port)
 
 
-async def connect(url, path, token="", acks=False, on_text=None):
+async def connect(url, path, token="", acks=False, on_text=None, kind=Client):
     """Open a WebSocket; return it."""
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(lambda: Client(on_text), *address(url))
+    client = kind() if on_text is None else kind(on_text)
+    await loop.create_connection(lambda: client, *address(url))
     client.transport.write(upgrade(path, token, acks))
     await client.open
     return client
+
+
+def write_now(client, place, frame):
+    """Write a frame: past the transport, which would wait for the loop, unless the peer is slow."""
+    written = 0
+    if not client.transport.get_write_buffer_size():
+        with contextlib.suppress(BlockingIOError):
+            written = os.write(place, frame)
+    if written < len(frame):
+        client.transport.write(frame[written:])
 
 
 async def told():
@@ -185,7 +221,8 @@ async def flood(url, credentials, samples, first):
     sensors = []
     for sensor_id, token in credentials:
         frames = b"".join(
-            masked(sample_text(sensor_id, first + n, n / RATE_HZ)) for n in range(samples)
+            masked_text_frame(sample_text(sensor_id, first + n, n / RATE_HZ))
+            for n in range(samples)
         )
         path = f"/ws/sensor?sensor_id={sensor_id}&samples={samples}&last={last}"
         reader, writer = await asyncio.open_connection(*address(url))
@@ -223,10 +260,10 @@ async def pace(url, credentials, seconds, first, watch, acks=True):
     place = {sensor_id: n for n, (sensor_id, _) in enumerate(credentials)}
     sent, arrived = [0.0] * total, {}
 
-    def note(text):
+    def note(text, at=None):
         head = decode_result_head(text)
         k = int((head.sec_from_start or 0.0) * RATE_HZ) * sensors + place[head.sensor_id]
-        arrived.setdefault(k, time.perf_counter())
+        arrived.setdefault(k, at or time.perf_counter())
 
     clients = []
     for start in range(0, sensors, CONNECTS_AT_ONCE):
@@ -238,24 +275,27 @@ async def pace(url, credentials, seconds, first, watch, acks=True):
                 for i, token in credentials[start : start + CONNECTS_AT_ONCE]
             )
         )
-    if watch.startswith("/"):
-        await connect(url, watch, on_text=note)
-    writes = [client.transport.write for client in clients]
+    viewer = await connect(url, watch, kind=Viewer) if watch.startswith("/") else None
+    places = [client.transport.get_extra_info("socket").fileno() for client in clients]
     frames = []
     for n in range(total // sensors):
         for sensor_id, _ in credentials:
             text = sample_text(sensor_id, first + n, n / RATE_HZ, numbered=acks)
-            frames.append(masked(text))
+            frames.append(masked_text_frame(text))
     await told()
     started, k, apart_s = time.perf_counter(), 0, 1 / (RATE_HZ * sensors)
     while k < total:
         due = min(total, int((time.perf_counter() - started) / apart_s) + 1)
         for n in range(k, due):
             sent[n] = time.perf_counter()
-            writes[n % sensors](frames[n])
+            write_now(clients[n % sensors], places[n % sensors], frames[n])
         k = due
         await asyncio.sleep(max(0.001, started + k * apart_s - time.perf_counter()))
-    if watch:
+    if viewer is not None:
+        await viewer.until_quiet()
+        for at, text in viewer.read():
+            note(text, at)
+    elif watch:
         waited_until = time.perf_counter() + 10
         while len(arrived) < total and time.perf_counter() < waited_until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

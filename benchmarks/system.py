@@ -40,4 +40,5 @@ def running(sensors, directory=None, ml="none"):
     with configured(sensors, directory) as (system, credentials):
         if ml == "stub":
             ml = asyncio.run(system.start("ml", "--port", 0, "-q").announced()).url
-        yield system, asyncio.run(system.serve("-q", ml=ml).announced()), credentials
+        room = ("--max-connections", sensors + 10)  # for viewers, beside them
+        yield system, asyncio.run(system.serve("-q", *room, ml=ml).announced()), credentials

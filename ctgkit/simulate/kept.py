@@ -48,7 +48,8 @@ class Kept:
 
 
 def _counts(values: Floats, units: Floats | float) -> NDArray[np.int16]:
-    counts = np.clip(np.rint(values * units), -MOST, MOST)
+    with np.errstate(over="ignore"):
+        counts = np.clip(np.rint(values * units), -MOST, MOST)
     return np.where(np.isnan(values), NOTHING, counts).astype(np.int16)
 
 

@@ -38,6 +38,27 @@ def test_an_address_with_or_without_brackets(host):
     closed(bound)
 
 
+def test_what_is_written_leaves_at_once():
+    """A small write must not wait for an ACK of the one before, on asyncio's loop either."""
+    accepted = []
+
+    def note(_, writer):
+        sock = writer.get_extra_info("socket")
+        accepted.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def knock():
+        (listener,) = listen("127.0.0.1", 0)
+        async with await asyncio.start_server(note, sock=listener) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            await reader.read()
+            writer.close()
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(knock())
+    assert accepted == [1]
+
+
 def test_what_cannot_be_bound_is_named():
     """Taken, of another machine, unknown, impossible: one line with the address."""
     (taken,) = listen("127.0.0.1", 0)

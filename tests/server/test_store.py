@@ -1,8 +1,11 @@
 """The store on real files: groups, duplicates, recovery, trouble."""
 
 import asyncio
+import os
 import sqlite3
 import stat
+import sys
+import threading
 from contextlib import asynccontextmanager, closing
 
 import pytest
@@ -269,6 +272,16 @@ async def test_the_log_does_not_grow_under_steady_load(tmp_path, monkeypatch):
         log_bytes = (tmp_path / "x.db-wal").stat().st_size
         checkpoints.cancel()
     assert log_bytes < 3_000_000  # never begun anew: some 6 MB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it would be the process's")
+async def test_the_threads_of_a_database_give_way(tmp_path):
+    """Writing and checkpoints don't keep a core that they share with the event loop."""
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    async with running(tmp_path / "x.db"):
+        threads = [int(name) for name in os.listdir("/proc/self/task")]
+        found = {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    assert {own, min(19, own + 5)} <= found
 
 
 async def test_an_error_that_does_not_pass_ends_the_run(tmp_path):
