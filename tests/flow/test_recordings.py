@@ -64,6 +64,22 @@ async def assert_demo_stores(system, recording, name):
     assert late or answered == expected
 
 
+async def test_demo_plays_each_recording_of_a_file(system):
+    """Of two sensors in one file, each is played by a sensor of its own."""
+    rows = "".join(
+        f"{name},{n / 4},{bpm}\n" for name, bpm in (("a", 140), ("b", 150)) for n in range(8)
+    )
+    (system.directory / "two.csv").write_text("sensor,sec,bpm\n" + rows)
+    database = system.directory / "two.db"
+    demo = system.start(
+        *("demo", "--from", "two.csv", "--speed", "max", "--sensors", 2),
+        *("--no-watch", "--db", database),
+    )
+    assert await demo.ended(120) == 0, demo.err
+    stored = system.query("SELECT DISTINCT bpm FROM ctg ORDER BY bpm", database=database)
+    assert [bpm for (bpm,) in stored] == [140, 150]
+
+
 @without_shared
 async def test_demo_stores_real_recordings(system):
     """Rows equal the file's, value for value and in order, and each got its result."""
