@@ -123,7 +123,8 @@ def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     rate = patient.at("toco.shifts_per_h", starts)
     wave = np.zeros_like(t_s)
     for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600):
-        size = fitted.SHIFT_SIZE * (-np.log(1 - u[i, 2])) ** 1.4 * (1 if u[i, 3] < 0.6 else -1)
+        size = fitted.SHIFT_SIZE * (-np.log(1 - u[i, 2])) ** fitted.SHIFT_POWER
+        size *= 1 if u[i, 3] < 0.6 else -1
         settle_s = 5 * 40 ** (u[i, 3] * 7 % 1)
         power = 0.35 + 0.6 * u[i, 4]  # creep, not a spring: fast at first, then slower and slower
         x = np.maximum(t_s - starts[i], 0) / settle_s
@@ -243,8 +244,9 @@ def _ripple(patient: Patient, streams: Streams, first: int, count: int) -> Float
     peaked = 3.0 * float(u[0]) - 1.0
     turn = 2 * np.pi * cycles
     wave = np.exp(peaked * np.cos(turn + 0.6 * float(u[1]) * np.sin(turn)))
-    mean = np.i0(peaked)
-    wave = (wave - mean) / np.sqrt(max(np.i0(2 * peaked) - mean**2, 1e-3))
+    mean = float(np.i0(peaked))
+    spread = float(np.i0(2 * peaked)) - mean**2
+    wave = (wave - mean) / np.sqrt(max(spread, 1e-3))
     sd = fitted.BREATH_DEPTH
     depth = sd * (
         0.6 * slow(streams, "toco.breath.depth", t_s, 3.0, 5.0)
