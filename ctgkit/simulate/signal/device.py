@@ -206,10 +206,14 @@ def begin_anew(shown_bpm: Floats, lost: NDArray[np.bool_]) -> Floats:
 
 
 def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Floats:
-    """Return what the monitor makes of noise, bpm: a level that holds for seconds, unevenly."""
+    """Return what the monitor makes of noise, bpm: levels that hold for a second or two."""
     z = _sampled(streams, "artefact.outlier.value", block, len(t_s), 1)[:, 0]
     uneven = np.repeat(z[::2], 2)
-    level: Floats = 136 + 30 * slow(streams, "artefact.outlier.value", t_s, 40.0, 20.0)
+    level: Floats = (
+        140
+        + 27 * slow(streams, "artefact.outlier.value", t_s, 20.0, 20.0)
+        + 4 * slow(streams, "artefact.outlier.turn", t_s, 2.5, 4.0)
+    )
     return level + fitted.WILD_BPM[patient.words["sensor.method"]] * uneven
 
 

@@ -73,8 +73,11 @@ _ARTEFACTS: tuple[tuple[What, str], ...] = (
 )
 
 
-def _lock_on(u: float) -> What:
-    return "maternal_capture" if u < 0.25 else "halving" if u < 0.33 else "outlier"
+def _lock_on(u: float, long_s: float = 0.0) -> What:
+    """Return what the monitor takes for the heart; noise doesn't repeat itself for long."""
+    if long_s > fitted.NOISE_LASTS_S:
+        return "maternal_capture" if u < 0.7 else "halving"
+    return "maternal_capture" if u < 0.2 else "halving" if u < 0.28 else "outlier"
 
 
 class Dropouts:
@@ -156,9 +159,10 @@ class Dropouts:
         share = self._patient.at("artefact.wrong_lock", max(to_s, 0.0))
         if share == 0:
             return []
-        wholly = share * np.clip((40 - (to_s - from_s)) / 30, 0, 1)
+        shown_s = to_s - from_s
+        wholly = share * np.clip((fitted.LOCK_LASTS_S - shown_s) / fitted.LOCK_LASTS_S, 0, 1)
         if u[2] < wholly:
-            return [Episode(id_ + "w", _lock_on(u[3]), from_s, to_s)]
+            return [Episode(id_ + "w", _lock_on(u[3], shown_s), from_s, to_s)]
         edge = share * (fitted.EDGE_LOCK if held_s else fitted.EDGE_LOCK_NO_HOLD)
         found = []
         after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2

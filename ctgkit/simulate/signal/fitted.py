@@ -108,6 +108,14 @@ MEAN_STRESS = 0.2
 """Mean of the stress of contractions and falls on the signal in labour [D]: keeps the share of
 loss as asked."""
 
+CORD_SPREAD_S, CORD_POWER = 14.0, 0.6
+"""Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
+this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
+
+LOCK_LASTS_S, NOISE_LASTS_S = 40.0, 12.0
+"""The longest stretch between gaps that shows something else, and the longest that is noise, s
+[M]."""
+
 ARTEFACT_S = {
     "maternal_capture": (23.0, 1.35),
     "twin": (90.0, 0.8),
@@ -125,7 +133,7 @@ BEAT_ERROR = {"doppler": 3.0, "scalp": 1.0}
 """Error of one beat over the size of the fast part [M]: successive steps of the shown heart rate
 are all but uncorrelated."""
 
-BEAT_SLIP, SLIP_FACTOR = 0.02, 4.0
+BEAT_SLIP, SLIP_FACTOR = 0.035, 3.0
 """Share of beats found at a wrong place, and their error over the usual one [M]."""
 
 WILD_BPM = {"doppler": 0.8, "scalp": 5.0}
