@@ -14,15 +14,10 @@ FULL_LEVEL = 40.0
 """Height at which a contraction counts as full strength for the fetus, units. Chosen."""
 
 _SPIKE_SLOT_S, _REACH_S = 5.0, 45.0
-_LOBES = 4
+_PULLS = 4
 _SHIFT_SLOT_S, _REZERO_MEMORY_S = 20.0, 7200.0
 _LIFT_SLOT_S = 120.0
 _EFFORTS = 5
-
-
-def _unit(shape: Floats) -> Floats:
-    """Return the coefficient scale of a spectrum of that shape with rms 1."""
-    return amplitudes(shape / (shape.sum() * FREQUENCIES_HZ[1]))
 
 
 _SETTLE_S = 600.0  # a shift of the belt is forgotten after this
@@ -62,30 +57,33 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
     return wave
 
 
-def _felt(streams: Streams, c: Contraction, t_s: Floats) -> Floats:
-    """Return what the belt adds to a contraction: it gives way late, like anything that creeps."""
-    u = streams.uniform("toco.felt", c.number, c.number + 1, 2)[0]
-    wave = np.zeros_like(t_s)
-    inside = slice(*np.searchsorted(t_s, (c.peak_s, c.peak_s + 2 * c.fall_s)))
-    x = (t_s[inside] - c.peak_s) / c.fall_s
-    slowness = 0.4 + 0.6 * float(u[1])
+def _felt(streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
+    """Add to *wave* what the belt makes of a contraction: it gives way late, as what creeps does."""
+    low, high = t_s.searchsorted((c.peak_s, c.peak_s + 2 * c.fall_s))
+    if low == high:
+        return
+    share, lateness = streams.generator("toco.felt", c.number).random(2).tolist()
+    x = (t_s[low:high] - c.peak_s) / c.fall_s
+    slowness = 0.4 + 0.6 * lateness
     rest = np.exp(-x / slowness) - np.exp(-2 / slowness)  # no step at its end
-    wave[inside] = fitted.CREEP * float(u[0]) * c.height * (1 - np.exp(-((3 * x) ** 2))) * rest
-    return wave
+    wave[low:high] += fitted.CREEP * share * c.height * (1 - np.exp(-9 * x * x)) * rest
 
 
-def _lobes(row: Floats, size: float, start_s: float, t_s: Floats, wave: Floats) -> None:
+def _pulls(
+    streams: Streams, name: str, slot: int, size: float, start_s: float, t_s: Floats, wave: Floats
+) -> None:
     """Add a movement to *wave*: one to four pulls at the belt, each sudden and slow to end."""
-    count = 1 + int(_LOBES * row[0] ** 2)
+    row = streams.generator(name, slot).random(1 + 5 * _PULLS)
+    count = 1 + int(_PULLS * row[0] ** 2)
     at_s = start_s
-    for gap, width, lag, bend, share in row[1:].reshape(_LOBES, 5)[:count]:
+    for gap, width, lag, bend, share in row[1:].reshape(_PULLS, 5)[:count].tolist():
         rise_s = 0.15 * 10.0**width
         fall_s = rise_s * 5.0**lag
-        inside = slice(*np.searchsorted(t_s, (at_s - _REACH_S, at_s + _REACH_S)))
-        x = t_s[inside] - at_s
+        low, high = t_s.searchsorted((at_s - _REACH_S, at_s + _REACH_S))
+        x = t_s[low:high] - at_s
         x = np.where(x < 0, x / -rise_s, x / fall_s)
         height = size * (0.3 + share) if share < 0.85 else -size * share
-        wave[inside] += height * np.exp(-(x ** (1 + bend)))
+        wave[low:high] += height * np.exp(-(x ** (1 + bend)))
         at_s += 0.8 + 5 * gap
 
 
@@ -95,7 +93,7 @@ def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
         return 0.0
     first = int((t_s[0] - 2 * _REACH_S) // _SPIKE_SLOT_S)
     stop = int((t_s[-1] + _REACH_S) // _SPIKE_SLOT_S) + 1
-    u = streams.uniform("toco.spike", first, stop, 4 + 5 * _LOBES)
+    u = streams.uniform("toco.spike", first, stop, 3)
     starts = (np.arange(first, stop) + u[:, 1]) * _SPIKE_SLOT_S
     unrest = slow(streams, "toco.spike.unrest", starts, 60.0, 90.0)
     rate = patient.at("toco.spikes_per_h", starts) * np.exp(
@@ -103,7 +101,8 @@ def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     )
     wave = np.zeros_like(t_s)
     for i in np.flatnonzero(u[:, 0] < rate * _SPIKE_SLOT_S / 3600):
-        _lobes(u[i, 3:], _movement_size(float(u[i, 2])), float(starts[i]), t_s, wave)
+        size, slot = _movement_size(float(u[i, 2])), first + int(i)
+        _pulls(streams, "toco.spike.pulls", slot, size, float(starts[i]), t_s, wave)
     return wave
 
 
@@ -118,7 +117,7 @@ def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
         return 0.0
     first = int((t_s[0] - _SETTLE_S) // _SHIFT_SLOT_S)
     stop = int((t_s[-1] + _REACH_S) // _SHIFT_SLOT_S) + 1
-    u = streams.uniform("toco.shift", first, stop, 6 + 5 * _LOBES)
+    u = streams.uniform("toco.shift", first, stop, 5)
     starts = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
     rate = patient.at("toco.shifts_per_h", starts)
     wave = np.zeros_like(t_s)
@@ -131,7 +130,8 @@ def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
         foot = np.exp(-((_SETTLE_S / settle_s) ** power))
         rest = np.maximum(np.exp(-(x**power)) - foot, 0)  # no step at its end
         wave += np.where(t_s < starts[i], 0, size * rest)
-        _lobes(u[i, 5:], 0.8 * abs(size), float(starts[i]), t_s, wave)
+        size, slot = 0.8 * abs(size), first + int(i)
+        _pulls(streams, "toco.shift.pulls", slot, size, float(starts[i]), t_s, wave)
     return wave
 
 
@@ -231,48 +231,31 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
     return offset
 
 
-def _ripple(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
-    """Return breathing of unit size: breath after breath, of uneven length and depth."""
-    t_s = np.arange(first, first + count) / ENGINE_HZ
-    per_s = patient.at("toco.breathing_per_min", 0.0) / 60
-    uneven = fitted.BREATH_UNEVEN * patient.at("toco.breathing_width", 0.0) * per_s
-    cycles = per_s * t_s + uneven * (
-        2.2 * slow(streams, "toco.breath", t_s, 2.0, 4.0)
-        + 6.0 * slow(streams, "toco.breathing", t_s, 20.0, 60.0)
-    )
-    u = streams.uniform("toco.breath.form", 0, 1, 2)[0]
-    peaked = 3.0 * float(u[0]) - 1.0
-    turn = 2 * np.pi * cycles
-    wave = np.exp(peaked * np.cos(turn + 0.6 * float(u[1]) * np.sin(turn)))
-    mean = float(np.i0(peaked))
-    spread = float(np.i0(2 * peaked)) - mean**2
-    wave = (wave - mean) / np.sqrt(max(spread, 1e-3))
-    sd = fitted.BREATH_DEPTH
-    depth = sd * (
-        0.6 * slow(streams, "toco.breath.depth", t_s, 3.0, 5.0)
-        + 0.8 * slow(streams, "toco.breathing.depth", t_s, 20.0, 60.0)
-    )
-    ripple: Floats = wave * np.exp(depth - sd**2)
-    return ripple
-
-
 _TAIL = (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2) ** (-fitted.TAIL_SLOPE / 2)
 _TAIL *= np.sinc(FREQUENCIES_HZ / ENGINE_HZ) ** 2  # monitors average over each sample's time
 _TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
 
 
+_HEARD = ("noise", "noise_tail", "breathing")
+
+
 def _belt_noise(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
-    """Return belt and muscle noise."""
+    """Return belt and muscle noise, and breathing: a broad hump around the mother's rate."""
     slope = patient.at("toco.noise_slope", 0.0)
     corner_hz = patient.at("toco.noise_corner_hz", 0.0)
     body = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
     body /= body.sum() * FREQUENCIES_HZ[1]
+    per_s = patient.at("toco.breathing_per_min", 0.0) / 60
+    octaves = np.log(np.maximum(FREQUENCIES_HZ, 0.01) / per_s)
+    hump = np.exp(-0.5 * (octaves / patient.at("toco.breathing_width", 0.0)) ** 2)
+    hump /= hump.sum() * FREQUENCIES_HZ[1]
 
     def scale(centre_s: float) -> Floats:
-        size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in ("noise", "noise_tail"))
-        return amplitudes(size**2 * body + tail**2 * _TAIL)
+        size, tail, breath = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in _HEARD)
+        breath *= fitted.BREATH_GAIN
+        return amplitudes(size**2 * body + tail**2 * _TAIL + breath**2 * hump)
 
-    steady = all(len(patient.edges_s(f"toco.{n}")) == 1 for n in ("noise", "noise_tail"))
+    steady = all(len(patient.edges_s(f"toco.{n}")) == 1 for n in _HEARD)
     return noise(streams, "toco.noise", first, count, scale(0.0) if steady else scale)
 
 
@@ -306,15 +289,12 @@ def toco(
     contractile, felt = np.zeros(count), np.zeros(count)
     for c in contractions:
         contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
-        felt += _felt(streams, c, t_s)
-    felt += fitted.LUMPS * contractile * slow(streams, "toco.lumps", t_s, 5.0, 8.0)
+        _felt(streams, c, t_s, felt)
     resets = _in_force(patient, streams, float(t_s[0]), float(t_s[-1]) + 0.01, forced_rezero)
     gain = patient.at("toco.gain", t_s)
     physiology = patient.at("toco.tone", t_s) + contractile
     unrest = _belt_noise(patient, streams, first, count)
     unrest *= np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
-    breathing = fitted.BREATH_GAIN * patient.at("toco.breathing", t_s)
-    unrest += breathing * _ripple(patient, streams, first, count)
     unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
     unrest *= np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (

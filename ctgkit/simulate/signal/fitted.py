@@ -57,7 +57,7 @@ TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
 """Fall of the belt's fast noise, and where it begins [M]."""
 
 RESTLESS = 0.55
-"""Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
+"""Sd of the logarithm of the belt noise and of breathing: both come in bouts of about 20 s [M]."""
 
 MOVEMENT_SIZE = (5.0, 0.7, 70.0)
 """Size of a movement under the belt, units: the least, the power of its Pareto tail, the most
@@ -67,16 +67,15 @@ UNREST = 1.0
 """Sd of the logarithm of how often movements come, over a minute and a half [M, the same over
 30 s]: they come in bouts."""
 
-CREEP, LUMPS = 0.6, 0.06
-"""Most of a contraction that the belt still shows as it ends, and how uneven it shows it, over its
-height [M: length and roughness of contractions]."""
+CREEP = 0.6
+"""Most of a contraction that the belt still shows as it ends, over its height [M: length and
+roughness of contractions]."""
 
 EMPTY = ([0.0, 0.72, 0.85, 0.97, 1.0], [0.0, 0.0, 3.0, 12.0, 20.0])
 """What a belt off the skin shows: shares, and units [M, stretches of a minute and more]."""
 
-BREATH_UNEVEN, BREATH_DEPTH, BREATH_GAIN = 1.0, 0.6, 1.1
-"""How uneven breaths are over the width of the hump that they make; sd of the logarithm of their
-depth; their rms in the trace over the knob's [M, spectrum and roughness of contractions]."""
+BREATH_GAIN = 1.1
+"""Rms of breathing in the trace over the knob's [M, spectrum]."""
 
 EDGE_LOSS_S = 4.0
 """Loss before and after a wrong heart rate, sd of a half-normal, seconds [M]: the monitor lets
