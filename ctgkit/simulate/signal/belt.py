@@ -58,7 +58,7 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
 
 
 def _felt(streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
-    """Add to *wave* what the belt makes of a contraction: it gives way late, as what creeps does."""
+    """Add to *wave* what the belt makes of a contraction: it gives way late, as creep does."""
     low, high = t_s.searchsorted((c.peak_s, c.peak_s + 2 * c.fall_s))
     if low == high:
         return
