@@ -111,7 +111,7 @@ CORD_SPREAD_S, CORD_POWER = 14.0, 0.6
 """Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
 this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
 
-LOCK_LASTS_S, NOISE_LASTS_S = 40.0, 12.0
+LOCK_LASTS_S, NOISE_LASTS_S = 30.0, 12.0
 """The longest stretch between gaps that shows something else, and the longest that is noise, s
 [M]."""
 
