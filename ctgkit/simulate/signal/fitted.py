@@ -92,9 +92,9 @@ EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
 
-FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 7.0, 4.0, 8.0
+FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 5.5, 4.0, 8.0
 """Before the signal is lost and after it is found, the monitor is off by so much (sd, wandering)
-for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.6 times as much as elsewhere."""
+for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.3 times as much as elsewhere."""
 
 FLICKER_SWELL = 1.5
 """Sd of the logarithm of the rate of short gaps within a minute [M]: they come in clusters."""
@@ -110,6 +110,22 @@ loss as asked."""
 CORD_SPREAD_S, CORD_POWER = 14.0, 0.6
 """Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
 this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
+
+LOCKS_ON, LOCKS_ALIKE = (0.3, 0.04), 0.6
+"""Shares of the mother and of half the rate, the rest is noise; how many fragments show what their
+minute does [M, levels of fragments: 85-115 bpm are the most frequent, 50-75 rare]."""
+
+LOCK_STRESS = (0.65, 1.1)
+"""Factor on wrong levels: without stress, and what full stress adds [M, toco at fragments]."""
+
+NOISE_BPM, NOISE_TURNS_BPM, NOISE_STAYS_Z = (143.0, 33.0), 5.0, 0.25
+"""What the monitor makes of noise, bpm: mean, sd over a minute and over seconds; it is updated
+where a normal is above the third number [M, levels, ranges and steps of fragments]."""
+
+MOTHER_BPM = (1.8, 4.7, 5.0)
+"""Sd of the mother's heart rate with her breath, in waves of about 10 s, over minutes [P, Task
+Force 1996, doi 10.1161/01.CIR.93.5.1043: successive intervals of adults differ by 27 ms rms; M,
+range of fragments of 10 to 40 s]."""
 
 LOCK_LASTS_S, NOISE_LASTS_S = 30.0, 12.0
 """The longest stretch between gaps that shows something else, and the longest that is noise, s
@@ -135,7 +151,7 @@ are all but uncorrelated."""
 BEAT_SLIP, SLIP_FACTOR = 0.035, 3.0
 """Share of beats found at a wrong place, and their error over the usual one [M]."""
 
-WILD_BPM = {"doppler": 0.8, "scalp": 5.0}
+WILD_BPM = {"doppler": 1.5, "scalp": 5.0}
 """Unevenness of what is shown in noise [M]: autocorrelation smooths it."""
 
 DOUBT_BEATS = 3.0
