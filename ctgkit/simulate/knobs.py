@@ -61,6 +61,12 @@ KNOBS: dict[str, Knob] = {
     "decel.unlinked_per_h": Knob("/h", 0, 40, 0, "Variable decelerations without a contraction."),
     "decel.depth": Knob("", 0.1, 3, 1, "Factor on the depth of all decelerations."),
     "decel.duration": Knob("", 0.2, 4, 1, "Factor on their length."),
+    "decel.follows": Knob(
+        "", 0, 1, 0, "How far a variable one's depth follows its contraction's height, not chance."
+    ),
+    "decel.lag_s": Knob(
+        "s", -60, 90, 7, "From a contraction's peak to the nadir of its variable deceleration."
+    ),
     "decel.variability": Knob(
         "", 0, 4, 1, "Factor on variability inside them; hypoxia loses it, reflexes raise it."
     ),

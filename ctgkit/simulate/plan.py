@@ -26,6 +26,9 @@ DOUBLED_BELOW_BPM, HALVED_ABOVE_BPM = 120.0, 180.0
 STEEP_BPM = 12.0
 """Change within 3 s at which autocorrelation fails. Chosen."""
 
+RECOVERING = 0.3
+"""How steep a recovery seems over a fall: its beats are predicted by those before. Chosen."""
+
 KEPT_S = 1500.0
 """Nothing that is drawn lasts longer, seconds."""
 
@@ -313,8 +316,10 @@ def _stress(
     def stress(t_s: Floats) -> Floats:
         falls = np.zeros_like(t_s)
         for d in decelerations:
-            steep = np.abs(dip(d, t_s) - dip(d, t_s - 3)) / STEEP_BPM
-            falls = np.maximum(falls, np.maximum(dip(d, t_s) / 30, steep))
+            depth = dip(d, t_s)
+            change = depth - dip(d, t_s - 3)
+            steep = np.maximum(change, -RECOVERING * change) / STEEP_BPM
+            falls = np.maximum(falls, np.maximum(depth / 30, steep))
         return np.minimum(level(contractions, t_s) + falls, 1.0)
 
     return stress

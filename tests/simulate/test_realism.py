@@ -169,6 +169,22 @@ def test_maternal_capture_shows_the_mother():
     assert np.nanmean(chunk.fhr_bpm[strong]) > np.nanmean(chunk.fhr_bpm[rest]) + 5
 
 
+def test_between_gaps_only_the_mother_shows_for_long():
+    """Noise and half the rate end within seconds: real fragments of 10 s and more sit at 85-115."""
+    longest_s = dict.fromkeys(("outlier", "halving", "maternal_capture"), 0.0)
+    for index in range(8):
+        sensor = Sensor(load_scenario("intrapartum-ultrasound"), seed=3, index=index)
+        mask = sensor.render(0, HOUR // 2).truth.mask
+        for what in longest_s:
+            wrong = np.concatenate([[0], (mask & MASK_BITS[what]) > 0, [0]])
+            edges = np.flatnonzero(np.diff(wrong))
+            lengths_s = (edges[1::2] - edges[::2]) / 4
+            longest_s[what] = max(longest_s[what], *lengths_s, 0.0)
+    assert 3 < longest_s["outlier"] < 13
+    assert 0 < longest_s["halving"] < 13
+    assert longest_s["maternal_capture"] > 13
+
+
 @pytest.mark.parametrize(
     ("name", "bpm"), [("tachycardia-fever", (165, 190)), ("bradycardia-stable-105", (98, 110))]
 )

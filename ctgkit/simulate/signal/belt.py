@@ -13,15 +13,11 @@ from ctgkit.simulate.signal.stream import Floats, Streams
 FULL_LEVEL = 40.0
 """Height at which a contraction counts as full strength for the fetus, units. Chosen."""
 
-_SPIKE_SLOT_S, _SPIKE_REACH_S = 5.0, 10.0
+_SPIKE_SLOT_S, _REACH_S = 5.0, 45.0
+_PULLS = 4
 _SHIFT_SLOT_S, _REZERO_MEMORY_S = 20.0, 7200.0
 _LIFT_SLOT_S = 120.0
 _EFFORTS = 5
-
-
-def _unit(shape: Floats) -> Floats:
-    """Return the coefficient scale of a spectrum of that shape with rms 1."""
-    return amplitudes(shape / (shape.sum() * FREQUENCIES_HZ[1]))
 
 
 _SETTLE_S = 600.0  # a shift of the belt is forgotten after this
@@ -61,40 +57,81 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) ->
     return wave
 
 
+def _felt(streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
+    """Add to *wave* what the belt makes of a contraction: it gives way late, as creep does."""
+    low, high = t_s.searchsorted((c.peak_s, c.peak_s + 2 * c.fall_s))
+    if low == high:
+        return
+    share, lateness = streams.generator("toco.felt", c.number).random(2).tolist()
+    x = (t_s[low:high] - c.peak_s) / c.fall_s
+    slowness = 0.4 + 0.6 * lateness
+    rest = np.exp(-x / slowness) - np.exp(-2 / slowness)  # no step at its end
+    wave[low:high] += fitted.CREEP * share * c.height * (1 - np.exp(-9 * x * x)) * rest
+
+
+def _pulls(
+    streams: Streams, name: str, slot: int, size: float, start_s: float, t_s: Floats, wave: Floats
+) -> None:
+    """Add a movement to *wave*: one to four pulls at the belt, each sudden and slow to end."""
+    row = streams.generator(name, slot).random(1 + 5 * _PULLS)
+    count = 1 + int(_PULLS * row[0] ** 2)
+    at_s = start_s
+    for gap, width, lag, bend, share in row[1:].reshape(_PULLS, 5)[:count].tolist():
+        rise_s = 0.15 * 10.0**width
+        fall_s = rise_s * 5.0**lag
+        low, high = t_s.searchsorted((at_s - _REACH_S, at_s + _REACH_S))
+        x = t_s[low:high] - at_s
+        x = np.where(x < 0, x / -rise_s, x / fall_s)
+        height = size * (0.3 + share) if share < 0.85 else -size * share
+        wave[low:high] += height * np.exp(-(x ** (1 + bend)))
+        at_s += 0.8 + 5 * gap
+
+
 def _spikes(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
+    """Return movements of the mother."""
     if patient.never("toco.spikes_per_h"):
         return 0.0
-    first = int((t_s[0] - _SPIKE_REACH_S) // _SPIKE_SLOT_S)
-    stop = int((t_s[-1] + _SPIKE_REACH_S) // _SPIKE_SLOT_S) + 1
-    u = streams.uniform("toco.spike", first, stop, 5)
+    first = int((t_s[0] - 2 * _REACH_S) // _SPIKE_SLOT_S)
+    stop = int((t_s[-1] + _REACH_S) // _SPIKE_SLOT_S) + 1
+    u = streams.uniform("toco.spike", first, stop, 3)
     starts = (np.arange(first, stop) + u[:, 1]) * _SPIKE_SLOT_S
-    rate = patient.at("toco.spikes_per_h", starts)
+    unrest = slow(streams, "toco.spike.unrest", starts, 60.0, 90.0)
+    rate = patient.at("toco.spikes_per_h", starts) * np.exp(
+        fitted.UNREST * unrest - fitted.UNREST**2 / 2
+    )
     wave = np.zeros_like(t_s)
     for i in np.flatnonzero(u[:, 0] < rate * _SPIKE_SLOT_S / 3600):
-        size = (5 + 25 * u[i, 2] ** 2) * (1 if u[i, 3] < 0.75 else -1)
-        width_s = 0.5 + 1.5 * u[i, 4]
-        x = (t_s - starts[i]) / width_s
-        foot = (1 + (_SPIKE_REACH_S / width_s) ** 2) ** -2  # no step at its ends
-        wave += size * np.maximum((1 + x * x) ** -2 - foot, 0)
+        size, slot = _movement_size(float(u[i, 2])), first + int(i)
+        _pulls(streams, "toco.spike.pulls", slot, size, float(starts[i]), t_s, wave)
     return wave
 
 
+def _movement_size(u: float) -> float:
+    least, power, most = fitted.MOVEMENT_SIZE
+    return float(min(least * (1 - u) ** -power, most))
+
+
 def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
-    """Return sudden shifts of the belt, each settling exponentially."""
+    """Return sudden shifts of the belt, each with a movement, and then creeping back."""
     if patient.never("toco.shifts_per_h"):
         return 0.0
     first = int((t_s[0] - _SETTLE_S) // _SHIFT_SLOT_S)
-    stop = int(t_s[-1] // _SHIFT_SLOT_S) + 1
-    u = streams.uniform("toco.shift", first, stop, 4)
+    stop = int((t_s[-1] + _REACH_S) // _SHIFT_SLOT_S) + 1
+    u = streams.uniform("toco.shift", first, stop, 5)
     starts = (np.arange(first, stop) + u[:, 1]) * _SHIFT_SLOT_S
     rate = patient.at("toco.shifts_per_h", starts)
     wave = np.zeros_like(t_s)
     for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600):
-        size = fitted.SHIFT_SIZE * -np.log(1 - u[i, 2]) * (1 if u[i, 3] < 0.6 else -1)
+        size = fitted.SHIFT_SIZE * (-np.log(1 - u[i, 2])) ** fitted.SHIFT_POWER
+        size *= 1 if u[i, 3] < 0.6 else -1
         settle_s = 5 * 40 ** (u[i, 3] * 7 % 1)
+        power = 0.35 + 0.6 * u[i, 4]  # creep, not a spring: fast at first, then slower and slower
         x = np.maximum(t_s - starts[i], 0) / settle_s
-        rest = np.maximum(np.exp(-x) - np.exp(-_SETTLE_S / settle_s), 0)  # no step at its end
+        foot = np.exp(-((_SETTLE_S / settle_s) ** power))
+        rest = np.maximum(np.exp(-(x**power)) - foot, 0)  # no step at its end
         wave += np.where(t_s < starts[i], 0, size * rest)
+        size, slot = 0.8 * abs(size), first + int(i)
+        _pulls(streams, "toco.shift.pulls", slot, size, float(starts[i]), t_s, wave)
     return wave
 
 
@@ -154,28 +191,31 @@ def _in_force(
 
 def _lifted(
     patient: Patient, streams: Streams, from_s: float, to_s: float
-) -> list[tuple[float, float]]:
-    """Return when the belt is off the skin."""
+) -> list[tuple[float, float, float]]:
+    """Return when the belt is off the skin, and what it shows then."""
     if patient.never("toco.lifted_per_h"):
         return []
     median_s, sigma = fitted.LIFTED_S
     first = int((from_s - 4 * median_s) // _LIFT_SLOT_S)
     stop = int(to_s // _LIFT_SLOT_S) + 1
-    u = streams.uniform("toco.lifted", first, stop, 2)
+    u = streams.uniform("toco.lifted", first, stop, 3)
     starts = (np.arange(first, stop) + u[:, 1]) * _LIFT_SLOT_S
     rate = patient.at("toco.lifted_per_h", starts)
     found = []
     for i in np.flatnonzero(u[:, 0] < rate * _LIFT_SLOT_S / 3600):
         z = float(streams.normal("toco.lifted", first + int(i), first + int(i) + 1, 1)[0, 0])
         length_s = min(median_s * float(np.exp(sigma * z)), 4 * median_s)
-        found.append((float(starts[i]), float(starts[i]) + length_s))
+        found.append((float(starts[i]), float(starts[i]) + length_s, _empty(float(u[i, 2]))))
     return found
 
 
-def _idle(streams: Streams) -> float:
+def _empty(u: float) -> float:
     """Return what a belt shows that isn't on the skin: zero, or what its last reset left."""
-    u = float(streams.uniform("toco.idle", 0, 1, 1)[0, 0])
-    return 15 * max(u - 0.5, 0.0)
+    return float(np.interp(u, *fitted.EMPTY))
+
+
+def _idle(streams: Streams) -> float:
+    return _empty(float(streams.uniform("toco.idle", 0, 1, 1)[0, 0]))
 
 
 def _drift(patient: Patient, streams: Streams, t_s: Floats) -> Floats:
@@ -191,31 +231,31 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
     return offset
 
 
-def _ripple(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
-    """Return breathing: a broad hump of unit size around the mother's rate."""
-    per_s = patient.at("toco.breathing_per_min", 0.0) / 60
-    octaves = np.log(np.maximum(FREQUENCIES_HZ, 0.01) / per_s)
-    hump: Floats = np.exp(-0.5 * (octaves / patient.at("toco.breathing_width", 0.0)) ** 2)
-    return noise(streams, "toco.breathing", first, count, _unit(hump))
-
-
 _TAIL = (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2) ** (-fitted.TAIL_SLOPE / 2)
 _TAIL *= np.sinc(FREQUENCIES_HZ / ENGINE_HZ) ** 2  # monitors average over each sample's time
 _TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
 
 
+_HEARD = ("noise", "noise_tail", "breathing")
+
+
 def _belt_noise(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
-    """Return belt and muscle noise."""
+    """Return belt and muscle noise, and breathing: a broad hump around the mother's rate."""
     slope = patient.at("toco.noise_slope", 0.0)
     corner_hz = patient.at("toco.noise_corner_hz", 0.0)
     body = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
     body /= body.sum() * FREQUENCIES_HZ[1]
+    per_s = patient.at("toco.breathing_per_min", 0.0) / 60
+    octaves = np.log(np.maximum(FREQUENCIES_HZ, 0.01) / per_s)
+    hump = np.exp(-0.5 * (octaves / patient.at("toco.breathing_width", 0.0)) ** 2)
+    hump /= hump.sum() * FREQUENCIES_HZ[1]
 
     def scale(centre_s: float) -> Floats:
-        size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in ("noise", "noise_tail"))
-        return amplitudes(size**2 * body + tail**2 * _TAIL)
+        size, tail, breath = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in _HEARD)
+        breath *= fitted.BREATH_GAIN
+        return amplitudes(size**2 * body + tail**2 * _TAIL + breath**2 * hump)
 
-    steady = all(len(patient.edges_s(f"toco.{n}")) == 1 for n in ("noise", "noise_tail"))
+    steady = all(len(patient.edges_s(f"toco.{n}")) == 1 for n in _HEARD)
     return noise(streams, "toco.noise", first, count, scale(0.0) if steady else scale)
 
 
@@ -246,21 +286,20 @@ def toco(
         The first MARGIN samples of ``shown`` lack the smoothing's past: don't use them.
     """
     t_s = np.arange(first, first + count) / ENGINE_HZ
-    contractile = np.zeros(count)
+    contractile, felt = np.zeros(count), np.zeros(count)
     for c in contractions:
         contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
+        _felt(streams, c, t_s, felt)
     resets = _in_force(patient, streams, float(t_s[0]), float(t_s[-1]) + 0.01, forced_rezero)
     gain = patient.at("toco.gain", t_s)
     physiology = patient.at("toco.tone", t_s) + contractile
-    unrest = patient.at("toco.breathing", t_s) * _ripple(patient, streams, first, count)
-    unrest = unrest + _belt_noise(patient, streams, first, count)
+    unrest = _belt_noise(patient, streams, first, count)
+    unrest *= np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
     unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
-    unrest *= np.exp(
-        fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0)
-        + fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0)
-    )
+    unrest *= np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (
         physiology
+        + felt
         + _drift(patient, streams, t_s)
         + _offset(resets, t_s)
         + _shifts(patient, streams, t_s)
@@ -272,6 +311,6 @@ def toco(
         shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
     shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
     shown = np.where(gain == 0, _idle(streams), shown)
-    for from_s, to_s in _lifted(patient, streams, float(t_s[0]), float(t_s[-1])):
-        shown[(t_s >= from_s) & (t_s < to_s)] = 0.0
+    for from_s, to_s, value in _lifted(patient, streams, float(t_s[0]), float(t_s[-1])):
+        shown[(t_s >= from_s) & (t_s < to_s)] = value
     return Toco(gain * physiology, gain * contractile, shown)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.contraction import Contraction
 from ctgkit.simulate.signal.stream import Floats, Streams
 
@@ -61,6 +62,11 @@ OVERSHOOT_POWER = 0.7
 """Less than 1: an overshoot rises faster than it falls. Chosen."""
 
 
+def _easing(hold_s: float) -> float:
+    """Return which share of the depth is gone by the end of the hold: a reflex wanes."""
+    return 0.05 + 0.2 * min(1.0, 40.0 / hold_s)
+
+
 def dip(d: Deceleration, t_s: Floats) -> Floats:
     """Return how far the deceleration lowers the heart rate, bpm, at increasing times *t_s*."""
     wave = np.zeros_like(t_s)
@@ -71,7 +77,7 @@ def dip(d: Deceleration, t_s: Floats) -> Floats:
     depth = 0.5 * (1 - np.cos(np.pi * fall)) - 0.5 * (1 - np.cos(np.pi * recovery))
     if d.hold_s > 0:
         inside = np.clip((x - d.fall_s) / d.hold_s, 0, 1)
-        depth *= 1 - 0.08 * inside - d.notch * np.sin(np.pi * inside) ** 2
+        depth *= 1 - _easing(d.hold_s) * inside - d.notch * np.sin(np.pi * inside) ** 2
     wave[inside_s] = d.depth_bpm * depth
     return wave
 
@@ -188,6 +194,14 @@ class Decelerations:
             for i in happening
         ]
 
+    def _followed(self, depth: float, follows: float, shape: Shape, c: Contraction) -> float:
+        """Return a depth, bpm, that goes partly with how strongly *c* squeezes the cord."""
+        usual = self._patient.at("toco.amplitude", c.peak_s)
+        squeeze = min(max(c.height / usual if usual else 1.0, 0.4), 1.6)
+        middle = self._patient.at("decel.depth", c.peak_s) * sum(shape.depth_bpm) / 2
+        followed: float = middle * squeeze**fitted.CORD_POWER
+        return (1 - follows) * depth + follows * followed
+
     def _make(
         self, id_: str, kind: str, c: Contraction | None, peak_s: float, u: Floats, z: Floats
     ) -> Deceleration:
@@ -198,6 +212,9 @@ class Decelerations:
         )
         hold, recovery = hold * stretch, recovery * stretch
         depth *= self._patient.at("decel.depth", peak_s)
+        follows = self._patient.at("decel.follows", peak_s)
+        if follows and c is not None and kind in ("variable", "atypical"):
+            depth = self._followed(depth, follows, shape, c)
         if kind == "early":
             onset_s = peak_s + 12 * float(u[5]) - 6 - fall
             recovery = fall
@@ -206,7 +223,8 @@ class Decelerations:
             if c is not None:
                 onset_s = max(onset_s, c.onset_s + 21)
         else:
-            onset_s = peak_s + 7 + 22 * float(z[0]) - fall
+            spread_s = fitted.CORD_SPREAD_S * float(z[0])
+            onset_s = peak_s + self._patient.at("decel.lag_s", peak_s) + spread_s - fall
         typical = kind == "variable" and u[6] < 0.6
         atypical = kind == "atypical"
         return Deceleration(

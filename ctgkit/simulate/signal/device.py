@@ -206,21 +206,36 @@ def begin_anew(shown_bpm: Floats, lost: NDArray[np.bool_]) -> Floats:
 
 
 def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Floats:
-    """Return what the monitor makes of noise, bpm: a level that holds for seconds, unevenly."""
-    z = _sampled(streams, "artefact.outlier.value", block, len(t_s), 1)[:, 0]
-    uneven = np.repeat(z[::2], 2)
-    level: Floats = 136 + 30 * slow(streams, "artefact.outlier.value", t_s, 40.0, 20.0)
-    return level + fitted.WILD_BPM[patient.words["sensor.method"]] * uneven
+    """Return what the monitor makes of noise, bpm: it strays, and is updated now and then."""
+    z = _sampled(streams, "artefact.outlier.value", block, len(t_s), 2)
+    level_bpm, strays_bpm = fitted.NOISE_BPM
+    wild = (
+        level_bpm
+        + strays_bpm * slow(streams, "artefact.outlier.value", t_s, 20.0, 20.0)
+        + fitted.NOISE_TURNS_BPM * slow(streams, "artefact.outlier.turn", t_s, 2.0, 3.0)
+        + fitted.WILD_BPM[patient.words["sensor.method"]] * z[:, 0]
+    )
+    index = np.arange(len(t_s))
+    # every eighth, so that both blocks at a border hold the same
+    updated = (z[:, 1] > fitted.NOISE_STAYS_Z) | (index % 8 == 0)
+    shown: Floats = wild[np.maximum.accumulate(np.where(updated, index, 0))]
+    return shown
 
 
 def mother_bpm(
     patient: Patient, streams: Streams, t_s: Floats, contraction_level: Floats
 ) -> Floats:
-    """Return the mother's heart rate, bpm; it rises with contractions, like an acceleration."""
+    """Return the mother's heart rate, bpm; it rises with contractions, like an acceleration.
+
+    It is as uneven as an adult's: with each breath, and in waves of about 10 s.
+    """
+    breath_bpm, wave_bpm, drift_bpm = fitted.MOTHER_BPM
+    effort = float(streams.uniform("mother.effort", 0, 1, 1)[0, 0])
     rate: Floats = (
         patient.at("artefact.mhr_bpm", t_s)
-        + 4 * slow(streams, "mother", t_s, 5.0, 15.0)
-        + 5 * slow(streams, "mother.drift", t_s, 120.0, 600.0)
-        + 12 * contraction_level
+        + breath_bpm * slow(streams, "mother.breath", t_s, 1.0, 1.0)
+        + wave_bpm * slow(streams, "mother", t_s, 3.5, 5.0)
+        + drift_bpm * slow(streams, "mother.drift", t_s, 120.0, 600.0)
+        + (6 + 24 * effort) * contraction_level
     )
     return rate

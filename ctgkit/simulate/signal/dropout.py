@@ -29,7 +29,7 @@ AROUND_S = 45.0
 FADED_S = 5 * fitted.FADING_AFTER_S
 """Gaps this near decide how far the monitor is off."""
 
-FLICKER_SLOT_S, LONG_SLOT_S = 2.0, 60.0
+FLICKER_SLOT_S, LONG_SLOT_S, LOCK_SLOT_S = 2.0, 60.0, 90.0
 FLICKER_LONGEST_S, LONG_LONGEST_S = 60.0, 1200.0
 
 
@@ -73,8 +73,12 @@ _ARTEFACTS: tuple[tuple[What, str], ...] = (
 )
 
 
-def _lock_on(u: float) -> What:
-    return "maternal_capture" if u < 0.25 else "halving" if u < 0.33 else "outlier"
+def _lock_on(u: float, long_s: float = 0.0) -> What:
+    """Return what the monitor takes for the heart; only the mother's beats for long."""
+    mother, halving = fitted.LOCKS_ON
+    if long_s > fitted.NOISE_LASTS_S:
+        return "maternal_capture"
+    return "maternal_capture" if u < mother else "halving" if u < mother + halving else "outlier"
 
 
 class Dropouts:
@@ -114,30 +118,35 @@ class Dropouts:
                 if happens(what, group[0].onset_s)
                 for episode in group
             ]
-        return [*found, *self._around(found, from_s, to_s)]
+        return [*found, *self._around(found, from_s, to_s, stress)]
 
-    def _around(self, episodes: list[Episode], from_s: float, to_s: float) -> list[Episode]:
+    def _around(
+        self,
+        episodes: list[Episode],
+        from_s: float,
+        to_s: float,
+        stress: Callable[[Floats], Floats],
+    ) -> list[Episode]:
         """Return what gaps do to the signal beside them.
 
         What lies between two gaps and is too short for the monitor is lost as well. Ultrasound
         repeats its last value for some seconds before it shows none. Where the signal is poor,
         the autocorrelation locks on something else: short stretches between gaps, and the seconds
-        beside a gap, show the mother, half the rate, or noise.
+        beside a gap, show the mother, half the rate, or noise; most where the probe is moved and
+        the heart slows, and the same thing for a minute or so.
         """
         lock_s = fitted.GAP_EXCESS[self._method][2]
         gaps = sorted((e.onset_s, e.end_s, e.id) for e in episodes if e.what in ("loss", "off"))
         if not gaps:
             return []
-        first = int((from_s - LONG_LONGEST_S) // FLICKER_SLOT_S)
-        stop = int(to_s // FLICKER_SLOT_S) + 2
-        first = max(first, int(gaps[0][0] // FLICKER_SLOT_S))
-        u = self._streams.uniform("sensor.lock", first, max(stop, first + 1), 8)
+        onsets = np.array([onset_s for onset_s, _, _ in gaps])
+        u = self._lock_numbers(onsets)
+        wrong = self._wrong(onsets, stress)
         hold_s = self._patient.at("sensor.hold_s", 0.0)
         holds = self._patient.at("sensor.hold_share", 0.0)
         found, end_s = [], -np.inf
-        for onset_s, next_end_s, id_ in gaps:
+        for (onset_s, next_end_s, id_), share, row in zip(gaps, wrong, u, strict=True):
             shown_s = onset_s - end_s
-            row = u[min(int(onset_s // FLICKER_SLOT_S) - first, len(u) - 1)]
             if 0 < shown_s < lock_s:
                 found.append(Episode(id_ + "s", "loss", end_s, onset_s))
             elif shown_s > 0:
@@ -145,20 +154,38 @@ class Dropouts:
                 held_s = min(held_s, shown_s - 0.5)
                 if held_s > 0:
                     found.append(Episode(id_ + "h", "hold", onset_s - held_s, onset_s))
-                found += self._locks(id_, end_s, onset_s, held_s, row)
+                if share > 0:
+                    found += self._locks(id_, end_s, onset_s, held_s, share, row)
             end_s = max(end_s, next_end_s)
         return found
 
+    def _wrong(self, t_s: Floats, stress: Callable[[Floats], Floats]) -> Floats:
+        """Return the share of short stretches, before gaps at *t_s*, that show something else."""
+        calm, more = fitted.LOCK_STRESS
+        share = self._patient.at("artefact.wrong_lock", np.maximum(t_s, 0.0))
+        return np.minimum(share * (calm + more * stress(t_s)), 1.0)
+
+    def _lock_numbers(self, t_s: Floats) -> Floats:
+        """Return the random numbers of gaps at *t_s*, one row each.
+
+        The fourth decides what is shown: mostly what was shown just before.
+        """
+        at = (t_s // FLICKER_SLOT_S).astype(np.intp)
+        rows = self._streams.uniform("sensor.lock", int(at[0]), int(at[-1]) + 1, 9)
+        u: Floats = rows[at - at[0]]
+        at = (t_s // LOCK_SLOT_S).astype(np.intp)
+        kinds = self._streams.uniform("sensor.lock.kind", int(at[0]), int(at[-1]) + 1, 1)
+        u[:, 3] = np.where(u[:, 8] < fitted.LOCKS_ALIKE, kinds[at - at[0], 0], u[:, 3])
+        return u
+
     def _locks(
-        self, id_: str, from_s: float, to_s: float, held_s: float, u: Floats
+        self, id_: str, from_s: float, to_s: float, held_s: float, share: float, u: Floats
     ) -> list[Episode]:
         """Return where the stretch from one gap to the next shows something else."""
-        share = self._patient.at("artefact.wrong_lock", max(to_s, 0.0))
-        if share == 0:
-            return []
-        wholly = share * np.clip((40 - (to_s - from_s)) / 30, 0, 1)
+        shown_s = to_s - from_s
+        wholly = share * np.clip((fitted.LOCK_LASTS_S - shown_s) / fitted.LOCK_LASTS_S, 0, 1)
         if u[2] < wholly:
-            return [Episode(id_ + "w", _lock_on(u[3]), from_s, to_s)]
+            return [Episode(id_ + "w", _lock_on(u[3], shown_s), from_s, to_s)]
         edge = share * (fitted.EDGE_LOCK if held_s else fitted.EDGE_LOCK_NO_HOLD)
         found = []
         after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
@@ -180,7 +207,8 @@ class Dropouts:
         swell = slow(self._streams, "fhr.flicker", starts, 12.0, 36.0)
         # what moves the belt moves the probe
         moving = slow(self._streams, "toco.restless", starts, 8.0, 20.0)
-        swell = fitted.FLICKER_SWELL * (0.8 * swell + 0.6 * moving)
+        moving = 0.6 * moving + 0.8 * slow(self._streams, "toco.spike.unrest", starts, 60.0, 90.0)
+        swell = fitted.FLICKER_SWELL * (0.7 * swell + 0.71 * moving)
         trend = slow(self._streams, "fhr.flicker.trend", starts, 120.0, 600.0)
         unsteady = self._patient.at("loss.unsteady", starts)
         # over a minute its logarithm has an sd of 1: gaps come in clusters [M]

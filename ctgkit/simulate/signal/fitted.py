@@ -38,12 +38,13 @@ FLOOR_POWER = 0.5
 DOPPLER_DELAY_S = 0.06
 """Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
 
-LIFTED_S = (420.0, 0.6)
-"""Belt off the skin: median in s, sd of the logarithm [M]: the longest constant stretch of a
-recording is of 300 to 950 s, nearly always at zero."""
+LIFTED_S = (240.0, 0.8)
+"""Belt off the skin: median in s, sd of the logarithm [M, longest constant stretch of 20 minutes
+with a heart rate: 2.8, 22, 190, 450, 710 s at p5, p50, p75, p90, p95]."""
 
-SHIFT_SIZE = 10.0
-"""Mean size of a sudden belt shift, units before the gain (a cohort's median: 1.5) [M: 14]."""
+SHIFT_SIZE, SHIFT_POWER = 10.0, 1.4
+"""Size of a sudden belt shift, units before the gain (a cohort's median: 1.5), and the exponent
+that stretches its exponential distribution [M: mean 14 units, kurtosis of changes over 30 s]."""
 
 BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
@@ -56,7 +57,25 @@ TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
 """Fall of the belt's fast noise, and where it begins [M]."""
 
 RESTLESS = 0.55
-"""Sd of the logarithm of the belt noise, which comes in bouts of about 20 s [M]."""
+"""Sd of the logarithm of the belt noise and of breathing: both come in bouts of about 20 s [M]."""
+
+MOVEMENT_SIZE = (5.0, 0.7, 70.0)
+"""Size of a movement under the belt, units: the least, the power of its Pareto tail, the most
+[M, kurtosis of the toco's changes over 5 to 15 s]."""
+
+UNREST = 1.0
+"""Sd of the logarithm of how often movements come, over a minute and a half [M, the same over
+30 s]: they come in bouts."""
+
+CREEP = 0.6
+"""Most of a contraction that the belt still shows as it ends, over its height [M: length and
+roughness of contractions]."""
+
+EMPTY = ([0.0, 0.72, 0.85, 0.97, 1.0], [0.0, 0.0, 3.0, 12.0, 20.0])
+"""What a belt off the skin shows: shares, and units [M, stretches of a minute and more]."""
+
+BREATH_GAIN = 1.1
+"""Rms of breathing in the trace over the knob's [M, spectrum]."""
 
 EDGE_LOSS_S = 4.0
 """Loss before and after a wrong heart rate, sd of a half-normal, seconds [M]: the monitor lets
@@ -73,9 +92,9 @@ EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
 
-FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 7.0, 4.0, 8.0
+FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 5.5, 4.0, 8.0
 """Before the signal is lost and after it is found, the monitor is off by so much (sd, wandering)
-for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.6 times as much as elsewhere."""
+for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.3 times as much as elsewhere."""
 
 FLICKER_SWELL = 1.5
 """Sd of the logarithm of the rate of short gaps within a minute [M]: they come in clusters."""
@@ -87,6 +106,30 @@ gaps and half of the lost time."""
 MEAN_STRESS = 0.2
 """Mean of the stress of contractions and falls on the signal in labour [D]: keeps the share of
 loss as asked."""
+
+CORD_SPREAD_S, CORD_POWER = 14.0, 0.6
+"""Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
+this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
+
+LOCKS_ON, LOCKS_ALIKE = (0.3, 0.04), 0.6
+"""Shares of the mother and of half the rate, the rest is noise; how many fragments show what their
+minute does [M, levels of fragments: 85-115 bpm are the most frequent, 50-75 rare]."""
+
+LOCK_STRESS = (0.65, 1.1)
+"""Factor on wrong levels: without stress, and what full stress adds [M, toco at fragments]."""
+
+NOISE_BPM, NOISE_TURNS_BPM, NOISE_STAYS_Z = (143.0, 33.0), 5.0, 0.25
+"""What the monitor makes of noise, bpm: mean, sd over a minute and over seconds; it is updated
+where a normal is above the third number [M, levels, ranges and steps of fragments]."""
+
+MOTHER_BPM = (1.8, 4.7, 5.0)
+"""Sd of the mother's heart rate with her breath, in waves of about 10 s, over minutes [P, Task
+Force 1996, doi 10.1161/01.CIR.93.5.1043: successive intervals of adults differ by 27 ms rms; M,
+range of fragments of 10 to 40 s]."""
+
+LOCK_LASTS_S, NOISE_LASTS_S = 30.0, 12.0
+"""The longest stretch between gaps that shows something else, and the longest that is noise, s
+[M]."""
 
 ARTEFACT_S = {
     "maternal_capture": (23.0, 1.35),
@@ -105,10 +148,10 @@ BEAT_ERROR = {"doppler": 3.0, "scalp": 1.0}
 """Error of one beat over the size of the fast part [M]: successive steps of the shown heart rate
 are all but uncorrelated."""
 
-BEAT_SLIP, SLIP_FACTOR = 0.02, 4.0
+BEAT_SLIP, SLIP_FACTOR = 0.035, 3.0
 """Share of beats found at a wrong place, and their error over the usual one [M]."""
 
-WILD_BPM = {"doppler": 0.8, "scalp": 5.0}
+WILD_BPM = {"doppler": 1.5, "scalp": 5.0}
 """Unevenness of what is shown in noise [M]: autocorrelation smooths it."""
 
 DOUBT_BEATS = 3.0
