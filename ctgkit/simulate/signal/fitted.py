@@ -29,6 +29,9 @@ VAGAL_PER_MIN, VAGAL_S, VAGAL_POWER, VAGAL_MEAN = 4.0, 3.0, 1.6, 1.43
 """Bursts of the vagus: how often, time constant of the recovery in s, exponent that stretches an
 exponential distribution of sizes, and its mean [M, from the steepness of falls and recoveries]."""
 
+VAGAL_BPM = 45.0
+"""What bursts of the vagus are bent towards, bpm [M, needles of 45 bpm and more: 0.6 per hour]."""
+
 FLOOR_SLOPE = 1.8
 """Fall of the spectrum above 0.3 Hz, where it no longer scales with the band [M]."""
 
