@@ -42,17 +42,23 @@ def test_what_is_written_leaves_at_once():
     """A small write must not wait for an ACK of the one before, on asyncio's loop either."""
     accepted = []
 
-    def note(_, writer):
-        sock = writer.get_extra_info("socket")
-        accepted.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-        writer.close()
-
     async def knock():
+        closed = asyncio.Event()
+
+        async def note(_, writer):
+            sock = writer.get_extra_info("socket")
+            accepted.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+            await writer.wait_closed()
+            closed.set()
+
         (listener,) = listen("127.0.0.1", 0)
         async with await asyncio.start_server(note, sock=listener) as server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             await reader.read()
             writer.close()
+            await writer.wait_closed()
+            await closed.wait()
 
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(knock())
