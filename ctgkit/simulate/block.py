@@ -22,8 +22,8 @@ from ctgkit.simulate.signal.noise import ENGINE_HZ
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
 
-BLOCK: Final = 2048
-"""Engine samples that are rendered at once: 512 s."""
+BLOCK: Final = 2400
+"""Engine samples that are rendered at once: 10 min, as recordings mostly last whole minutes."""
 
 CAPTURE_LEAD_S: Final = 2.5
 """The mother's heart is followed this long before it is shown, so that no shown interval mixes

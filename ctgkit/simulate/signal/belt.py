@@ -7,7 +7,14 @@ import numpy as np
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.contraction import Contraction, bell
-from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.noise import (
+    ENGINE_HZ,
+    FREQUENCIES_HZ,
+    amplitudes,
+    noise,
+    slow,
+    slow_samples,
+)
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 FULL_LEVEL = 40.0
@@ -294,9 +301,9 @@ def toco(
     gain = patient.at("toco.gain", t_s)
     physiology = patient.at("toco.tone", t_s) + contractile
     unrest = _belt_noise(patient, streams, first, count)
-    unrest *= np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
+    unrest *= np.exp(fitted.RESTLESS * slow_samples(streams, "toco.restless", t_s, 8.0, 20.0))
     unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
-    unrest *= np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
+    unrest *= np.exp(fitted.BELT_MOOD * slow_samples(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (
         physiology
         + felt

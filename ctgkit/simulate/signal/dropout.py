@@ -8,7 +8,7 @@ import numpy as np
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
-from ctgkit.simulate.signal.noise import slow
+from ctgkit.simulate.signal.noise import slow, slow_samples
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier", "hold", "twin"]
@@ -295,5 +295,5 @@ def fading_bpm(patient: Patient, streams: Streams, episodes: list[Episode], t_s:
         before = np.exp((t_s[low:high] - lost_s) / fitted.FADING_BEFORE_S)
         after = np.exp((e.end_s - t_s[low:high]) / fitted.FADING_AFTER_S)
         near[low:high] = np.maximum(near[low:high], np.minimum(np.minimum(before, after), 1))
-    wave: Floats = size_bpm * near * slow(streams, "sensor.fading", t_s, 1.5, 5.0)
+    wave: Floats = size_bpm * near * slow_samples(streams, "sensor.fading", t_s, 1.5, 5.0)
     return wave
