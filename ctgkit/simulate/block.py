@@ -169,7 +169,8 @@ def _wire(plan: Plan, block: int, shown: Floats, contractile: Floats) -> tuple[F
 
 def _mask(episodes: list[Episode], t_s: Floats) -> NDArray[np.uint8]:
     mask = np.zeros(len(t_s), np.uint8)
-    for episode in episodes:
-        low, high = np.searchsorted(t_s, (episode.onset_s, episode.end_s))
+    lows = t_s.searchsorted([e.onset_s for e in episodes]).tolist()
+    highs = t_s.searchsorted([e.end_s for e in episodes]).tolist()
+    for episode, low, high in zip(episodes, lows, highs, strict=True):
         mask[low:high] |= MASK_BITS[episode.what]
     return mask
