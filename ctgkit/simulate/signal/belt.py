@@ -8,7 +8,14 @@ from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.breathing import breathing
 from ctgkit.simulate.signal.contraction import Contraction, bell
-from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.noise import (
+    ENGINE_HZ,
+    FREQUENCIES_HZ,
+    amplitudes,
+    noise,
+    slow,
+    slow_samples,
+)
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 FULL_LEVEL = 40.0
@@ -39,12 +46,13 @@ def level(contractions: list[Contraction], t_s: Floats) -> Floats:
     """Return how strong the contraction is at *t_s*, 0 to 1, shape (n_samples,)."""
     sum_ = np.zeros_like(t_s)
     for c in contractions:
-        sum_ += min(c.height / FULL_LEVEL, 1.0) * bell(c, t_s)
+        inside, shape = bell(c, t_s)
+        sum_[inside] += min(c.height / FULL_LEVEL, 1.0) * shape
     return np.minimum(sum_, 1.0)
 
 
-def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
-    """Add the efforts of bearing down in one contraction to *wave*: 3-5 of 5-9 s, 8-12 s apart."""
+def _push(patient: Patient, streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
+    """Add to *wave* how she bears down in one contraction: 3-5 efforts of 5-9 s, 8-12 s apart."""
     strength = patient.at("toco.push", c.peak_s)
     if strength == 0:
         return
@@ -52,7 +60,7 @@ def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats, wa
     centre_s = c.onset_s + 14 + 5 * u[-1]
     for i in range(3 + int(3 * u[-2])):
         half_s, height = 2.8 + 2 * u[3 * i], strength * (20 + 40 * u[3 * i + 1])
-        low, high = t_s.searchsorted((centre_s - 2 * half_s, centre_s + 2 * half_s))
+        low, high = t_s.searchsorted((centre_s - 2 * half_s, centre_s + 2 * half_s)).tolist()
         x = (t_s[low:high] - centre_s) / half_s
         wave[low:high] += height * np.exp(-np.abs(x**3))  # as abrupt as a push is
         centre_s += 7.5 + 4.5 * u[3 * i + 2]
@@ -125,7 +133,8 @@ def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600):
         size = fitted.SHIFT_SIZE * (-np.log(1 - u[i, 2])) ** fitted.SHIFT_POWER
         size *= 1 if u[i, 3] < 0.6 else -1
-        wave += size * _shifted(t_s - starts[i], *u[i, 3:].tolist())
+        after = int(t_s.searchsorted(starts[i]))
+        wave[after:] += size * _shifted(t_s[after:] - starts[i], *u[i, 3:].tolist())
         size, slot = 0.8 * abs(size), first + int(i)
         _pulls(streams, "toco.shift.pulls", slot, size, float(starts[i]), t_s, wave)
     return wave
@@ -135,14 +144,13 @@ def _shifted(since_s: Floats, lag: float, way: float) -> Floats:
     """Return how much of a shift is left, *since_s* after it: it lasts, or the belt creeps back."""
     if way < fitted.SHIFT_LASTS:
         lasts_s = 20 * (_SETTLE_S / 20) ** (way / fitted.SHIFT_LASTS)
-        return np.where((since_s >= 0) & (since_s < lasts_s), 1.5, 0.0)
+        return np.where(since_s < lasts_s, 1.5, 0.0)
     settle_s = 5 * 40 ** (lag * 7 % 1)
     # creep, not a spring: fast at first, then slower and slower
     power = 0.35 + 0.6 * (way - fitted.SHIFT_LASTS) / (1 - fitted.SHIFT_LASTS)
-    x = np.maximum(since_s, 0) / settle_s
+    x = since_s / settle_s
     foot = np.exp(-((_SETTLE_S / settle_s) ** power))
     rest: Floats = np.maximum(np.exp(-(x**power)) - foot, 0)  # no step at its end
-    rest[since_s < 0] = 0
     return rest
 
 
@@ -285,8 +293,8 @@ def _unrest(
     """Return belt noise and breathing from engine sample *first* on."""
     count = len(contractile)
     t_s = np.arange(first, first + count) / ENGINE_HZ
-    restless = slow(streams, "toco.restless", t_s, 8.0, 20.0)
-    mood = fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0)
+    restless = slow_samples(streams, "toco.restless", t_s, 8.0, 20.0)
+    mood = fitted.BELT_MOOD * slow_samples(streams, "toco.mood", t_s, 120.0, 600.0)
     unrest = _belt_noise(patient, streams, first, count)
     unrest *= np.exp(fitted.RESTLESS * restless + mood)
     breath = breathing(patient, streams, t_s, contractions, restless)
@@ -324,8 +332,9 @@ def toco(
     t_s = np.arange(first, first + count) / ENGINE_HZ
     contractile, felt, push = np.zeros(count), np.zeros(count), np.zeros(count)
     for c in contractions:
-        contractile += c.height * bell(c, t_s)
-        _pushing(patient, streams, c, t_s, push)
+        inside, shape = bell(c, t_s)
+        contractile[inside] += c.height * shape
+        _push(patient, streams, c, t_s, push)
         _felt(streams, c, t_s, felt)
     contractile += push
     resets = _in_force(patient, streams, float(t_s[0]), float(t_s[-1]) + 0.01, forced_rezero)
@@ -346,7 +355,8 @@ def toco(
         shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
     lifts = _lifted(patient, streams, float(t_s[0]), float(t_s[-1]))
     for lift in lifts:
-        shown += lift.moved * _shifted(t_s - lift.to_s, 0.9, 0.9)
+        after = int(t_s.searchsorted(lift.to_s))
+        shown[after:] += lift.moved * _shifted(t_s[after:] - lift.to_s, 0.9, 0.9)
     shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
     shown = np.where(gain == 0, _idle(streams), shown)
     for lift in lifts:

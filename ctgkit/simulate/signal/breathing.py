@@ -5,7 +5,7 @@ import numpy as np
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.contraction import Contraction
-from ctgkit.simulate.signal.noise import slow
+from ctgkit.simulate.signal.noise import slow_samples
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 _CYCLE = 2 * np.pi * np.arange(256) / 256
@@ -28,7 +28,7 @@ def breathing(
     patient, streams
         Whose it is.
     t_s : ndarray of shape (n_samples,)
-        Times, seconds, increasing.
+        Times of consecutive engine samples, seconds.
     contractions : list of Contraction
         Those that touch the stretch.
     restless : ndarray of shape (n_samples,)
@@ -51,15 +51,15 @@ def breathing(
     width = patient.at("toco.breathing_width", 0.0)
     breaths = per_s * t_s + uneven * restless
     wander = per_s * width * fitted.BREATH_WANDER_S
-    breaths += wander * slow(streams, "toco.breath.rate", t_s, 20.0, 60.0)
+    breaths += wander * slow_samples(streams, "toco.breath.rate", t_s, 20.0, 60.0)
     fewest, most = fitted.BREATHS_IN_CONTRACTION
     more = most + (fewest - most) * own[2] ** 4
     for c in contractions:
         length_s = c.end_s - c.onset_s
-        first, stop = t_s.searchsorted((c.onset_s, c.end_s))
+        first, stop = t_s.searchsorted((c.onset_s, c.end_s)).tolist()
         x = (t_s[first:stop] - c.onset_s) / length_s
         breaths[first:stop] += round(more * per_s * length_s) * x * x * (3 - 2 * x)
-    depth = fitted.BREATH_DEPTH * slow(streams, "toco.breath.depth", t_s, 15.0, 30.0)
+    depth = fitted.BREATH_DEPTH * slow_samples(streams, "toco.breath.depth", t_s, 15.0, 30.0)
     size = patient.at("toco.breathing", t_s) * fitted.BREATH_GAIN * np.exp(depth)
     wave: Floats = size * shape[(breaths * 256).astype(np.intp) & 255]
     return wave
