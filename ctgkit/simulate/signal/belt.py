@@ -28,6 +28,7 @@ _LIFT_SLOT_S = 120.0
 _EFFORTS = 5
 
 
+_MOVED_S = 300.0  # a belt that was put on again settles within this
 _SETTLE_S = 600.0  # a shift of the belt is forgotten after this
 
 
@@ -91,7 +92,7 @@ def _pulls(
         low, high = t_s.searchsorted((at_s - _REACH_S, at_s + _REACH_S))
         x = t_s[low:high] - at_s
         x = np.where(x < 0, x / -rise_s, x / fall_s)
-        height = size * (0.3 + share) if share < 0.85 else -size * share
+        height = size * (0.3 + share) if share < 0.9 else -size * share
         wave[low:high] += height * np.exp(-(x ** (1 + bend)))
         at_s += 0.8 + 5 * gap
 
@@ -216,6 +217,7 @@ class _Lift(NamedTuple):
     shows: float
     moved: float
     """How much more it shows once it is on again, at another place."""
+    slot: int
 
 
 def _lifted(patient: Patient, streams: Streams, from_s: float, to_s: float) -> list[_Lift]:
@@ -223,7 +225,7 @@ def _lifted(patient: Patient, streams: Streams, from_s: float, to_s: float) -> l
     if patient.never("toco.lifted_per_h"):
         return []
     median_s, sigma = fitted.LIFTED_S
-    first = int((from_s - 4 * median_s - _SETTLE_S) // _LIFT_SLOT_S)
+    first = int((from_s - 4 * median_s - 5 * _MOVED_S) // _LIFT_SLOT_S)
     stop = int(to_s // _LIFT_SLOT_S) + 1
     u = streams.uniform("toco.lifted", first, stop, 3)
     starts = (np.arange(first, stop) + u[:, 1]) * _LIFT_SLOT_S
@@ -232,8 +234,17 @@ def _lifted(patient: Patient, streams: Streams, from_s: float, to_s: float) -> l
     for i in np.flatnonzero(u[:, 0] < rate * _LIFT_SLOT_S / 3600):
         long, other = streams.generator("toco.lifted.z", first + int(i)).standard_normal(2).tolist()
         to = float(starts[i]) + min(median_s * float(np.exp(sigma * long)), 4 * median_s)
-        found.append(_Lift(float(starts[i]), to, _empty(float(u[i, 2])), fitted.MOVED * other))
+        moved, slot = fitted.MOVED * other, first + int(i)
+        found.append(_Lift(float(starts[i]), to, _empty(float(u[i, 2])), moved, slot))
     return found
+
+
+def _put_on_again(streams: Streams, lift: _Lift, t_s: Floats, wave: Floats) -> None:
+    """Add to *wave* what comes of it: pulls at the belt, and another level that settles."""
+    after = int(t_s.searchsorted(lift.to_s))
+    wave[after:] += lift.moved * np.exp((lift.to_s - t_s[after:]) / _MOVED_S)
+    size = 10 + abs(lift.moved)
+    _pulls(streams, "toco.lifted.pulls", lift.slot, size, lift.to_s, t_s, wave)
 
 
 def _empty(u: float) -> float:
@@ -355,8 +366,7 @@ def toco(
         shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
     lifts = _lifted(patient, streams, float(t_s[0]), float(t_s[-1]))
     for lift in lifts:
-        after = int(t_s.searchsorted(lift.to_s))
-        shown[after:] += lift.moved * _shifted(t_s[after:] - lift.to_s, 0.9, 0.9)
+        _put_on_again(streams, lift, t_s, shown)
     shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
     shown = np.where(gain == 0, _idle(streams), shown)
     for lift in lifts:

@@ -41,13 +41,13 @@ FLOOR_POWER = 0.5
 DOPPLER_DELAY_S = 0.06
 """Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
 
-LIFTED_S = (240.0, 0.8)
+LIFTED_S = (360.0, 0.8)
 """Belt off the skin: median in s, sd of the logarithm [M, longest constant stretch of 20 minutes
 with a heart rate: 2.8, 22, 190, 450, 710 s at p5, p50, p75, p90, p95]."""
 
-MOVED = 18.0
-"""Sd of the change of level when a belt is put on again, units [M, by eye: -19 and 23 at p10, p90
-over shorter gaps]."""
+MOVED = 25.0
+"""Sd of the change of level when a belt is put on again, units [D: boxes that come back
+to the same level are rare]."""
 
 SHIFT_SIZE, SHIFT_POWER = 10.0, 1.4
 """Size of a sudden belt shift, units before the gain (a cohort's median: 1.5), and the exponent
