@@ -78,6 +78,28 @@ def fast(toco):
     return np.sqrt(power[:, 7:23].sum(axis=1) / 64 / 12), rows.mean(axis=1)
 
 
+def ripple(toco):
+    """Return how much alike each 28 s is to itself a breath later, the breath's length, and rms.
+
+    Pieces at zero, full or without a trace are left out.
+    """
+    rows = toco[: len(toco) // 112 * 112].reshape(-1, 112).astype(float)
+    still = (rows <= 0) | (rows >= 100)
+    powers = np.linalg.qr(np.linspace(-1, 1, 112)[:, None] ** np.arange(4))[0]
+    waves = rows - (rows @ powers) @ powers.T
+    size = waves.std(axis=1)
+    waves = waves[(still.mean(axis=1) < 0.1) & (size > 0.35)]
+    alike = [
+        (waves[:, :-lag] * waves[:, lag:]).sum(axis=1)
+        / np.sqrt((waves[:, :-lag] ** 2).sum(axis=1) * (waves[:, lag:] ** 2).sum(axis=1))
+        for lag in range(4, 35)
+    ]
+    alike = np.array(alike).T
+    tops = (alike[:, 1:-1] >= alike[:, :-2]) & (alike[:, 1:-1] > alike[:, 2:])
+    alike = np.where(tops, alike[:, 1:-1], -1)
+    return alike.max(axis=1), (alike.argmax(axis=1) + 5) / 4, waves.std(axis=1)
+
+
 def belt(toco):
     """Return what is fitted of the belt, of one recording."""
     rows = pieces(toco)
@@ -91,6 +113,14 @@ def belt(toco):
         "p5 of ten minutes, units": np.median(np.percentile(rows, 5, axis=1)),
         "p95 of ten minutes, units": np.median(np.percentile(rows, 95, axis=1)),
     }
+    alike, breath_s, rms = ripple(toco)
+    if len(alike) > 30:
+        clear = alike > 0.5
+        found["28 s with a clear ripple, share"] = np.mean(clear)
+        found["28 s with a very clear ripple, share"] = np.mean(alike > 0.7)
+        if clear.sum() > 4:
+            found["its breaths, s"] = np.median(breath_s[clear])
+            found["its size, units rms"] = np.median(rms[clear])
     size, level = fast(toco)
     heard = size > 0
     if heard.sum() > 60:

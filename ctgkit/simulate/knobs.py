@@ -90,7 +90,7 @@ KNOBS: dict[str, Knob] = {
         "Hz", 0.01, 0.5, 0.04, "Where the belt noise begins to fall.", fixed=True
     ),
     "toco.breathing_width": Knob(
-        "", 0.02, 1, 0.3, "Width of its hump: sd of the logarithm of frequency.", fixed=True
+        "", 0.02, 1, 0.3, "How far its rate wanders: sd over the mean.", fixed=True
     ),
     "toco.noise_tail": Knob("units", 0, 5, 0.1, "Its fast part, above 0.3 Hz, rms."),
     "toco.lifted_per_h": Knob("/h", 0, 12, 0, "Stretches of minutes with the belt off the skin."),

@@ -91,7 +91,7 @@ BREATH_WANDER_S = 18.0
 """Breaths are early or late by this times the spread of their rate [M, change of the period over
 28 s, and its spread within a recording]."""
 
-BREATH_UNEVEN = (0.15, 1.0)
+BREATH_UNEVEN = (0.2, 1.2)
 """Range over mothers of how uneven breaths are, in s over 8 s [M, share of windows of 28 s
 with a clear ripple, over recordings]."""
 
