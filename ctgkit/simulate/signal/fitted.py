@@ -41,7 +41,7 @@ FLOOR_POWER = 0.5
 DOPPLER_DELAY_S = 0.06
 """Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
 
-LIFTED_S = (360.0, 0.8)
+LIFTED_S = (480.0, 0.8)
 """Belt off the skin: median in s, sd of the logarithm [M, longest constant stretch of 20 minutes
 with a heart rate: 2.8, 22, 190, 450, 710 s at p5, p50, p75, p90, p95]."""
 
@@ -54,7 +54,7 @@ SHIFT_SIZE, SHIFT_POWER = 10.0, 1.4
 that stretches its exponential distribution [M: mean 14 units, kurtosis of changes over 30 s]."""
 
 SHIFT_LASTS = 0.3
-"""Share of the shifts that last until the belt is moved back, 20 s to 10 min later [M, by eye]."""
+"""Share of the shifts that last until the belt is moved back, 20 s to 10 min later [D, by eye]."""
 
 BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
@@ -67,7 +67,7 @@ TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
 """Fall of the belt's fast noise, and where it begins, on both sides [M]."""
 
 RESTLESS = 0.55
-"""Sd of the logarithm of the belt noise and of breathing: both come in bouts of about 20 s [M]."""
+"""Sd of the logarithm of the belt noise: it comes in bouts of about 20 s [M]."""
 
 MOVEMENT_SIZE = (5.0, 0.7, 70.0)
 """Size of a movement under the belt, units: the least, the power of its Pareto tail, the most
@@ -97,7 +97,7 @@ with a clear ripple, over recordings]."""
 
 BREATH_PEAK, BREATH_SKEW = 1.7, 0.3
 """Peakedness of a breath of 4 s, at most: slow breaths are narrow pulls with a pause, fast ones a
-sine; and how much faster it rises than it falls [M, by eye, spectrum, skew of steps]."""
+sine; and how much faster it rises than it falls [D, by eye, within M, spectrum]."""
 
 BREATH_DEPTH = 0.6
 """Sd of the logarithm of a breath's size over half a minute [M, share of windows of 28 s with a
@@ -105,7 +105,7 @@ clear ripple]."""
 
 BREATHS_IN_CONTRACTION = (-0.45, 0.08)
 """Range over mothers of how many more breaths they take in a contraction, over those at rest
-[M]."""
+[D, by eye, within M, spectrum]."""
 
 EDGE_LOSS_S = 4.0
 """Loss before and after a wrong heart rate, sd of a half-normal, seconds [M]: the monitor lets
