@@ -310,7 +310,7 @@ def _unrest(
     unrest *= np.exp(fitted.RESTLESS * restless + mood)
     breath = breathing(patient, streams, t_s, contractions, restless)
     unrest += breath / (1 + (push / 8) ** 2)  # who pushes holds her breath
-    unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
+    unrest *= ((contractile + 3) / 16) ** fitted.BELT_TAUT  # a taut belt hears more
     return unrest
 
 

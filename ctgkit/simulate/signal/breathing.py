@@ -37,7 +37,7 @@ def breathing(
     Returns
     -------
     ndarray of shape (n_samples,)
-        Toco units, on a belt as taut as at a height of 9.
+        Toco units, on a belt as taut as at a height of 13.
     """
     per_s = patient.at("toco.breathing_per_min", 0.0) / 60
     own = streams.generator("toco.breath.kind", 0).random(4).tolist()
@@ -59,7 +59,7 @@ def breathing(
         first, stop = t_s.searchsorted((c.onset_s, c.end_s)).tolist()
         x = (t_s[first:stop] - c.onset_s) / length_s
         breaths[first:stop] += round(more * per_s * length_s) * x * x * (3 - 2 * x)
-    depth = fitted.BREATH_DEPTH * slow_samples(streams, "toco.breath.depth", t_s, 15.0, 30.0)
+    depth = fitted.BREATH_DEPTH * slow_samples(streams, "toco.breath.depth", t_s, 30.0, 120.0)
     size = patient.at("toco.breathing", t_s) * fitted.BREATH_GAIN * np.exp(depth)
     wave: Floats = size * shape[(breaths * 256).astype(np.intp) & 255]
     return wave

@@ -60,7 +60,7 @@ BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
 BELT_TAUT = 0.3
-"""The belt's artefacts grow with this power of the contraction's height + 1 [M: 0.46 of the height
+"""The belt's artefacts grow with this power of the contraction's height + 3 [M: 0.46 of the height
 + 3 in all, of which the larger noise of belts with higher contractions is a part]."""
 
 TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
@@ -100,8 +100,8 @@ BREATH_PEAK, BREATH_SKEW = 1.7, 0.3
 sine; and how much faster it rises than it falls [D, by eye, within M, spectrum]."""
 
 BREATH_DEPTH = 0.6
-"""Sd of the logarithm of a breath's size over half a minute [M, share of windows of 28 s with a
-clear ripple]."""
+"""Sd of the logarithm of a breath's size over two minutes [M, change of size over 28 s of a clear
+ripple, share of such]."""
 
 BREATHS_IN_CONTRACTION = (-0.45, 0.08)
 """Range over mothers of how many more breaths they take in a contraction, over those at rest
