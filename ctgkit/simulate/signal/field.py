@@ -189,7 +189,9 @@ def heart_rate(
         return scale
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow_samples(streams, "fhr.floor", t_s, 8.0, 12.0))
-    wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    steady = len(patient.edges_s("fhr.oscillation")) == 1
+    scale = spectrum(0.0) if steady else spectrum
+    wave = gain * noise(streams, "fhr.variability", first, count, scale)
     swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
     largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
     wave += largest * np.tanh(swing / largest)
