@@ -104,7 +104,7 @@ def noise(
 
 def _used(size: Floats) -> int:
     """Return how many coefficients aren't zero from some frequency on."""
-    return int(np.flatnonzero(size)[-1]) + 1 if size[-1] == 0 else len(size)
+    return int(np.flatnonzero(size).max(initial=0)) + 1 if size[-1] == 0 else len(size)
 
 
 @cache
