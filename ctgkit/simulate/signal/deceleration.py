@@ -42,6 +42,12 @@ class Deceleration(NamedTuple):
     """Factor on the variability inside."""
     contraction: str = ""
     """Id of the contraction it belongs to."""
+    ragged: float = 0.0
+    """Mean size of the short falls and recoveries inside, over the depth."""
+    left_bpm: float = 0.0
+    """How far the heart is still below its baseline when it ends (above, if negative)."""
+    left_s: float = 60.0
+    """How long it takes to go back from there."""
 
     @property
     def nadir_s(self) -> float:
@@ -93,6 +99,55 @@ def rebound(d: Deceleration, t_s: Floats) -> Floats:
         x = np.clip((t_s - d.end_s) / d.overshoot_s, 0, 1)
         wave += d.overshoot_bpm * np.sin(np.pi * x**OVERSHOOT_POWER) ** 2
     return wave
+
+
+def ragged(d: Deceleration, streams: Streams, t_s: Floats) -> Floats:
+    """Return what the heart does beside the plain fall, bpm upwards, at increasing times *t_s*.
+
+    The vagus doesn't act evenly while the cord is squeezed: short steep falls and half recoveries
+    follow one another, and what is left at the end goes back over a minute or two. None of that is
+    an event of its own.
+    """
+    wave = np.zeros_like(t_s)
+    if not (d.ragged or d.left_bpm):
+        return wave
+    inside = slice(*np.searchsorted(t_s, (d.onset_s, d.end_s + d.left_s)))
+    t_s = t_s[inside]
+    if not len(t_s):
+        return wave
+    left_s = (d.onset_s, d.nadir_s, d.end_s, d.end_s + 0.4 * d.left_s, d.end_s + d.left_s)
+    wave[inside] = np.interp(t_s, left_s, (0, -d.left_bpm, -d.left_bpm, -0.45 * d.left_bpm, 0))
+    if d.ragged:
+        wave[inside] += np.interp(t_s, *_broken(d, streams), 0.0, 0.0)
+    return wave
+
+
+def _broken(d: Deceleration, streams: Streams) -> tuple[Floats, Floats]:
+    """Return times and heights of the corners of the falls and recoveries inside."""
+    long_s = d.end_s - d.onset_s
+    count = int(long_s / fitted.BROKEN_EVERY_S) + 2
+    u = streams.generator(f"fhr.ragged.{d.id[0]}", int(d.id[1:])).random((count, 6))
+    falls = u[:, 0] < fitted.BROKEN_FALLS
+    steep_s, flat_s, gentle_s = 0.4 + 1.6 * u[:, 1], 4 * u[:, 2] ** 2, 0.8 + 4.5 * u[:, 3]
+    before_s = np.where(falls, steep_s, gentle_s)
+    after_s = np.where(falls, gentle_s, steep_s)
+    free_s = -np.log1p(-u[:, 4])
+    free_s *= fitted.BROKEN_EVERY_S - 2
+    starts = d.onset_s + 0.3 * d.fall_s + np.cumsum(free_s)
+    starts[1:] += np.cumsum(before_s + flat_s + after_s)[:-1]
+    times = starts[:, None] + np.column_stack(
+        [np.zeros(count), before_s, before_s + flat_s, before_s + flat_s + after_s]
+    )
+    low = dip(d, times[:, 1])
+    size = -d.ragged * np.log1p(-u[:, 5])
+    heights = np.where(
+        falls,
+        -np.minimum(size, 0.8) * np.maximum(low, 0.35 * d.depth_bpm),
+        np.minimum(1.5 * size, 0.95) * low,
+    )
+    heights[times[:, 0] > d.end_s] = 0.0
+    nothing = np.zeros(count)
+    return times.ravel(), np.column_stack([nothing, heights, heights, nothing]).ravel()
 
 
 class Shape(NamedTuple):
@@ -226,6 +281,14 @@ class Decelerations:
             spread_s = fitted.CORD_SPREAD_S * float(z[0])
             onset_s = peak_s + self._patient.at("decel.lag_s", peak_s) + spread_s - fall
         typical = kind == "variable" and u[6] < 0.6
+        usual = self._patient.at("decel.ragged", peak_s)
+        broken = usual * float(np.exp(fitted.BROKEN_SPREAD * z[1] - fitted.BROKEN_SPREAD**2 / 2))
+        if kind in ("early", "late"):
+            broken *= fitted.BROKEN_GRADUAL
+        mean, spread, most_bpm = fitted.LEFT
+        left_bpm = float(
+            np.clip(min(usual, 1.0) * depth * (mean + spread * z[2]), -most_bpm, most_bpm)
+        )
         atypical = kind == "atypical"
         return Deceleration(
             id_, kind, onset_s, fall, hold, recovery, depth,
@@ -235,4 +298,7 @@ class Decelerations:
             notch=0.5 * float(u[9]) if atypical or kind == "prolonged" else 0.0,
             variability=self._patient.at("decel.variability", peak_s),
             contraction=c.id if c is not None else "",
+            ragged=broken,
+            left_bpm=left_bpm,
+            left_s=40 + 110 * float(u[8]),
         )  # fmt: skip
