@@ -128,7 +128,7 @@ def _broken(d: Deceleration, streams: Streams) -> tuple[Floats, Floats]:
     count = int(long_s / fitted.BROKEN_EVERY_S) + 2
     u = streams.generator(f"fhr.ragged.{d.id[0]}", int(d.id[1:])).random((count, 6))
     falls = u[:, 0] < fitted.BROKEN_FALLS
-    steep_s, flat_s, gentle_s = 0.4 + 1.6 * u[:, 1], 4 * u[:, 2] ** 2, 0.8 + 4.5 * u[:, 3]
+    steep_s, flat_s, gentle_s = 0.3 + 1.3 * u[:, 1], 4 * u[:, 2] ** 2, 0.7 + 4.3 * u[:, 3]
     before_s = np.where(falls, steep_s, gentle_s)
     after_s = np.where(falls, gentle_s, steep_s)
     free_s = -np.log1p(-u[:, 4])
@@ -224,8 +224,12 @@ class Decelerations:
         """Return what contraction *c* does, given how stressed the fetus is, 0 to 1.2."""
         u, z = rows.u[c.number - rows.first], rows.z[c.number - rows.first]
         choice = u[0]
+        follows = self._patient.at("decel.follows", c.peak_s)
+        squeeze = self._squeeze(c) ** follows if follows else 1.0
         for kind in TYPES:
             share = self._patient.at(f"decel.{kind}", c.peak_s)
+            if kind in ("variable", "atypical"):
+                share *= squeeze
             if kind == "late":  # the placenta's reserve is gone sooner, the less the fetus has left
                 placenta = self._patient.at("hypoxia.placenta", c.peak_s)
                 share += placenta * (0.35 + 0.65 * min(stress, 1.0))
@@ -251,11 +255,14 @@ class Decelerations:
 
     def _followed(self, depth: float, follows: float, shape: Shape, c: Contraction) -> float:
         """Return a depth, bpm, that goes partly with how strongly *c* squeezes the cord."""
-        usual = self._patient.at("toco.amplitude", c.peak_s)
-        squeeze = min(max(c.height / usual if usual else 1.0, 0.4), 1.6)
         middle = self._patient.at("decel.depth", c.peak_s) * sum(shape.depth_bpm) / 2
-        followed: float = middle * squeeze**fitted.CORD_POWER
+        followed: float = middle * self._squeeze(c) ** fitted.CORD_POWER
         return (1 - follows) * depth + follows * followed
+
+    def _squeeze(self, c: Contraction) -> float:
+        """Return how strongly *c* squeezes the cord: its height over the usual, within reason."""
+        usual = self._patient.at("toco.amplitude", c.peak_s)
+        return float(min(max(c.height / usual if usual else 1.0, 0.4), 1.6))
 
     def _make(
         self, id_: str, kind: str, c: Contraction | None, peak_s: float, u: Floats, z: Floats
@@ -285,9 +292,9 @@ class Decelerations:
         broken = usual * float(np.exp(fitted.BROKEN_SPREAD * z[1] - fitted.BROKEN_SPREAD**2 / 2))
         if kind in ("early", "late"):
             broken *= fitted.BROKEN_GRADUAL
-        mean, spread, most_bpm = fitted.LEFT
+        mean, spread, least_bpm, most_bpm = fitted.LEFT
         left_bpm = float(
-            np.clip(min(usual, 1.0) * depth * (mean + spread * z[2]), -most_bpm, most_bpm)
+            np.clip(min(usual, 1.0) * depth * (mean + spread * z[2]), least_bpm, most_bpm)
         )
         atypical = kind == "atypical"
         return Deceleration(

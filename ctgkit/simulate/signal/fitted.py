@@ -21,7 +21,7 @@ SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
 """Below this frequency variability is bent towards this size, or this share of the band: a larger
 slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
 
-DRIFT_S = (220.0, 800.0)
+DRIFT_S = (170.0, 500.0)
 """Distance of the knots and correlation time of the baseline's drift, s [D]: what comes and goes
 within two minutes would be an event, not a baseline."""
 
@@ -114,15 +114,15 @@ BROKEN_EVERY_S, BROKEN_FALLS, BROKEN_SPREAD, BROKEN_GRADUAL = 7.0, 0.55, 0.5, 0.
 """Short falls and recoveries inside decelerations: mean distance, share of falls, sd of the
 logarithm of their size, and factor on it in early and late ones [M, steps, kurtosis]."""
 
-LEFT = (0.18, 0.22, 14.0)
-"""What is left of a deceleration for a minute or two, over its depth: mean, sd, and the most, bpm
+LEFT = (0.18, 0.3, -12.0, 18.0)
+"""What is left of a deceleration for a minute or two, over its depth: mean, sd; least and most, bpm
 [M, changes of the heart rate over 1 to 12 minutes]."""
 
 HIGHEST_RISE_BPM = 30.0
 """What variability is bent towards upwards, bpm: the vagus can be withdrawn only wholly [M, time
 above 30 and 60 bpm over the median]."""
 
-CORD_SPREAD_S, CORD_POWER = 10.0, 0.6
+CORD_SPREAD_S, CORD_POWER = 8.0, 0.6
 """Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
 this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
 
