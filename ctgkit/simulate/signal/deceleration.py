@@ -59,6 +59,11 @@ class Deceleration(NamedTuple):
         """Where it is over, seconds; shoulder and overshoot come later."""
         return self.onset_s + self.fall_s + self.hold_s + self.recovery_s
 
+    @property
+    def gone_s(self) -> float:
+        """Where the heart shows nothing of it any more, seconds."""
+        return self.end_s + max(SHOULDER_S, self.overshoot_s, self.left_s)
+
 
 SHOULDER_S = 14.0
 """Length of a shoulder, seconds (notes/signal_model.md 5.2: 10-20 s)."""
@@ -76,16 +81,43 @@ def _easing(hold_s: float) -> float:
 def dip(d: Deceleration, t_s: Floats) -> Floats:
     """Return how far the deceleration lowers the heart rate, bpm, at increasing times *t_s*."""
     wave = np.zeros_like(t_s)
-    inside_s = slice(*np.searchsorted(t_s, (d.onset_s, d.end_s)))
-    x = t_s[inside_s] - d.onset_s
-    fall = np.clip(x / d.fall_s, 0, 1)
-    recovery = np.clip((x - d.fall_s - d.hold_s) / d.recovery_s, 0, 1)
-    depth = 0.5 * (1 - np.cos(np.pi * fall)) - 0.5 * (1 - np.cos(np.pi * recovery))
-    if d.hold_s > 0:
-        inside = np.clip((x - d.fall_s) / d.hold_s, 0, 1)
-        depth *= 1 - _easing(d.hold_s) * inside - d.notch * np.sin(np.pi * inside) ** 2
-    wave[inside_s] = d.depth_bpm * depth
+    low, high = t_s.searchsorted((d.onset_s, d.end_s)).tolist()
+    if low < high:
+        wave[low:high] = depth(d, t_s[low:high] - d.onset_s)
     return wave
+
+
+def depth(d: Deceleration, x_s: Floats) -> Floats:
+    """Return how far the deceleration lowers the heart rate, bpm, *x_s* after its onset.
+
+    Parameters
+    ----------
+    d : Deceleration
+        Which one.
+    x_s : ndarray
+        Seconds, also before 0 and after its end.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of *x_s*.
+    """
+    recovering_s = x_s - (d.fall_s + d.hold_s)
+    fall, recovery = _part(x_s, d.fall_s), _part(recovering_s, d.recovery_s)
+    share = 0.5 * d.depth_bpm * (np.cos(np.pi * recovery) - np.cos(np.pi * fall))
+    if d.hold_s > 0:
+        inside = _part(x_s - d.fall_s, d.hold_s)
+        kept = 1 - _easing(d.hold_s) * inside
+        if d.notch:
+            kept -= d.notch * np.sin(np.pi * inside) ** 2
+        share *= kept
+    return share
+
+
+def _part(x_s: Floats, length_s: float) -> Floats:
+    """Return how much of *length_s* is over, 0 to 1."""
+    part: Floats = np.minimum(np.maximum(x_s / length_s, 0.0), 1.0)  # quicker than np.clip
+    return part
 
 
 def rebound(d: Deceleration, t_s: Floats) -> Floats:
@@ -101,25 +133,22 @@ def rebound(d: Deceleration, t_s: Floats) -> Floats:
     return wave
 
 
-def ragged(d: Deceleration, streams: Streams, t_s: Floats) -> Floats:
-    """Return what the heart does beside the plain fall, bpm upwards, at increasing times *t_s*.
+def break_up(beside: Floats, d: Deceleration, streams: Streams, t_s: Floats) -> None:
+    """Add to *beside* what the heart does beside the plain fall, bpm upwards, at times *t_s*.
 
     The vagus doesn't act evenly while the cord is squeezed: short steep falls and half recoveries
     follow one another, and what is left at the end goes back over a minute or two. None of that is
     an event of its own.
     """
-    wave = np.zeros_like(t_s)
-    if not (d.ragged or d.left_bpm):
-        return wave
-    inside = slice(*np.searchsorted(t_s, (d.onset_s, d.end_s + d.left_s)))
-    t_s = t_s[inside]
-    if not len(t_s):
-        return wave
+    if not d.ragged:
+        return
+    low, high = t_s.searchsorted((d.onset_s, d.end_s + d.left_s)).tolist()
+    if low == high:
+        return
+    t_s = t_s[low:high]
     left_s = (d.onset_s, d.nadir_s, d.end_s, d.end_s + 0.4 * d.left_s, d.end_s + d.left_s)
-    wave[inside] = np.interp(t_s, left_s, (0, -d.left_bpm, -d.left_bpm, -0.45 * d.left_bpm, 0))
-    if d.ragged:
-        wave[inside] += np.interp(t_s, *_broken(d, streams), 0.0, 0.0)
-    return wave
+    beside[low:high] += np.interp(t_s, left_s, (0, -d.left_bpm, -d.left_bpm, -0.45 * d.left_bpm, 0))
+    beside[low:high] += np.interp(t_s, *_broken(d, streams), 0.0, 0.0)
 
 
 def _broken(d: Deceleration, streams: Streams) -> tuple[Floats, Floats]:
@@ -206,7 +235,7 @@ class Decelerations:
         return [
             d
             for d in [*(d for d in linked if d is not None), *self._unlinked(from_s, to_s)]
-            if d.onset_s - SHOULDER_S < to_s and d.end_s + max(SHOULDER_S, d.overshoot_s) > from_s
+            if d.onset_s - SHOULDER_S < to_s and d.gone_s > from_s
         ]
 
     def rows(self, natural: list[Contraction]) -> Rows:

@@ -8,7 +8,7 @@ from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.acceleration import Acceleration, bump
 from ctgkit.simulate.signal.behaviour import Behaviour
-from ctgkit.simulate.signal.deceleration import Deceleration, dip, ragged, rebound
+from ctgkit.simulate.signal.deceleration import Deceleration, break_up, dip, rebound
 from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.noise import (
     ENGINE_HZ,
@@ -17,6 +17,7 @@ from ctgkit.simulate.signal.noise import (
     amplitudes,
     noise,
     slow,
+    slow_samples,
 )
 from ctgkit.simulate.signal.stream import Floats, Streams
 
@@ -108,7 +109,7 @@ def composite(
         wave = dip(d, t_s)
         fall = np.maximum(fall, wave)
         rise = np.maximum(rise, rebound(d, t_s))  # no two add up to an acceleration
-        beside += ragged(d, streams, t_s)
+        break_up(beside, d, streams, t_s)
         if d.variability != 1.0:
             inside *= 1 + (d.variability - 1) * np.minimum(wave / (0.4 * d.depth_bpm), 1)
     clean = _soft_clip(baseline + rise - fall + _sinus(patient, streams, t_s))
@@ -174,7 +175,8 @@ def heart_rate(
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
     swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
+        patient.at("fhr.bandwidth_spread", t_s)
+        * slow_samples(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
     )
     gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
     gain = gain * fitted.maturity(patient.scenario.ga_weeks)
@@ -189,7 +191,7 @@ def heart_rate(
         scale: Floats = _PLAIN * np.sqrt(1 + (boost - 1) * _OSCILLATION)
         return scale
 
-    bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
+    bouts = np.exp(fitted.FLOOR_BOUTS * slow_samples(streams, "fhr.floor", t_s, 8.0, 12.0))
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
     swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
     largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
