@@ -207,12 +207,13 @@ class Rows(NamedTuple):
 
 def _stressed(d: Deceleration, stress: float) -> Deceleration:
     """Return the deceleration of a fetus in debt: deeper, slower to recover (the myocardium adds
-    to the reflex), and smoother."""  # noqa: D205, D209
+    to the reflex), smoother, and without shoulders."""  # noqa: D205, D209
     longer = 1 + 0.7 * stress
     return d._replace(
         depth_bpm=d.depth_bpm * (1 + 0.4 * stress),
         hold_s=d.hold_s * longer,
         recovery_s=d.recovery_s * longer,
+        shoulder_bpm=d.shoulder_bpm * (1 - min(stress, 1.0)),
         variability=d.variability * (1 - 0.7 * min(stress, 1.0)),
     )
 
