@@ -4,6 +4,7 @@ The deceleration of contraction k is row k of its stream, so switching decelerat
 doesn't move contractions. Those without a contraction live in time slots, like movements.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -319,13 +320,12 @@ class Decelerations:
             onset_s = peak_s + self._patient.at("decel.lag_s", peak_s) + spread_s - fall
         typical = kind == "variable" and u[6] < 0.6
         usual = self._patient.at("decel.ragged", peak_s)
-        broken = usual * float(np.exp(fitted.BROKEN_SPREAD * z[1] - fitted.BROKEN_SPREAD**2 / 2))
+        broken = usual * math.exp(fitted.BROKEN_SPREAD * z[1] - fitted.BROKEN_SPREAD**2 / 2)
         if kind in ("early", "late"):
             broken *= fitted.BROKEN_GRADUAL
         mean, spread, least_bpm, most_bpm = fitted.LEFT
-        left_bpm = float(
-            np.clip(min(usual, 1.0) * depth * (mean + spread * z[2]), least_bpm, most_bpm)
-        )
+        left_bpm = min(usual, 1.0) * depth * (mean + spread * float(z[2]))
+        left_bpm = min(max(left_bpm, least_bpm), most_bpm)
         atypical = kind == "atypical"
         return Deceleration(
             id_, kind, onset_s, fall, hold, recovery, depth,
