@@ -270,7 +270,7 @@ class Plan:
                 key=lambda a: a.onset_s,
             ),
             sorted(
-                (d for d in decelerations if d.onset_s - _LEAD_S < to_s and d.end_s + 70 > from_s),
+                (d for d in decelerations if d.onset_s - _LEAD_S < to_s and d.gone_s + 10 > from_s),
                 key=lambda d: d.onset_s,
             ),
             sorted(

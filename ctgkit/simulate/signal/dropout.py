@@ -85,6 +85,11 @@ def _lock_on(u: float, long_s: float = 0.0) -> What:
     return "maternal_capture" if u < mother else "halving" if u < mother + halving else "outlier"
 
 
+def _edge(u: float) -> What:
+    """Return what is shown beside a gap: the rate jumps down there, hardly ever up [M]."""
+    return "halving" if u < fitted.LOCKS_ON[1] else "maternal_capture"
+
+
 class Dropouts:
     """The episodes of one sensor."""
 
@@ -195,9 +200,9 @@ class Dropouts:
         found = []
         after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
         if u[4] < edge and to_s - from_s > 8:
-            found.append(Episode(id_ + "p", _lock_on(u[3]), to_s - before_s, to_s))
-        if u[5] < edge and to_s - from_s > 8 and from_s > -math.inf:
-            found.append(Episode(id_ + "q", _lock_on(u[3]), from_s, from_s + after_s))
+            found.append(Episode(id_ + "p", _edge(u[3]), to_s - before_s, to_s))
+        if u[5] < 0.3 * edge and to_s - from_s > 8 and from_s > -math.inf:
+            found.append(Episode(id_ + "q", _edge(u[3]), from_s, from_s + after_s))
         return found
 
     def _flicker(
