@@ -20,7 +20,7 @@ from ctgkit.errors import Unreachable, WireError
 from ctgkit.net.client import dial
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import RATE_HZ, Sample
-from ctgkit.score.results import Listener
+from ctgkit.score.results import Listener, read_result
 from ctgkit.score.scoring import Played, Score, score
 from ctgkit.score.truth import Span, Truth, simulated
 from ctgkit.sensor.pacing import Feed
@@ -28,7 +28,7 @@ from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
-from ctgkit.wire import MlFormat, decode_result, encode_request
+from ctgkit.wire import MlFormat, encode_request
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ class _Talk:
 
     def _take(self, text: bytes) -> None:
         try:
-            result = decode_result(text)
+            result = read_result(text)
         except WireError as error:
             self._complain(f"can't be read: {error}")
             self._pay(None)

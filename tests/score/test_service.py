@@ -121,6 +121,14 @@ async def test_garbage_and_missing_answers_stop_nothing(caplog):
     assert "requests were not answered" in caplog.text
 
 
+@pytest.mark.parametrize("probability", [1.7, -0.1])
+async def test_a_probability_that_is_none_is_not_scored(probability, caplog):
+    async with service(lambda request: minimal(request, probability)) as url:
+        (one,) = await play(settings(url, "hypoxia-acute", duration_s=320.0))
+    assert one.risks is None
+    assert f"{probability} is outside 0 to 1" in caplog.text
+
+
 async def test_nobody_listens():
     with pytest.raises(Unreachable):
         await play(settings("ws://127.0.0.1:9/ws/ctg"))
