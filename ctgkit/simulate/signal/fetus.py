@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.patient import Patient, interpolated
 from ctgkit.simulate.signal.contraction import Contraction
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations
 from ctgkit.simulate.signal.stream import Floats
@@ -81,7 +81,7 @@ class Course(NamedTuple):
 
 def stress(base_deficit: float) -> float:
     """Return how much of the compensation is used up, 0 to 1.2."""
-    return float(np.clip((base_deficit - AT_FIRST) / 8, 0.0, 1.2))
+    return min(max((base_deficit - AT_FIRST) / 8, 0.0), 1.2)
 
 
 def _nearer(level: float, most: float, gain: float) -> float:
@@ -171,7 +171,7 @@ class Fetus:
             marks: list[tuple[float, Contraction | Deceleration | None]] = [
                 *((c.peak_s, c) for c in natural),
                 *((d.onset_s, d) for d in forced),
-                *((t, None) for t in np.arange(from_s + 60, to_s + 1, 60.0)),
+                *((from_s + 60.0 * (i + 1), None) for i in range(int(_CHUNK_S / 60))),
             ]
             for at_s, what in sorted(marks, key=lambda mark: mark[0]):
                 self._rest(at_s)
@@ -185,14 +185,14 @@ class Fetus:
 
     def _stress_before(self, at_s: float) -> float:
         """Return the stress before anything of a contraction with its peak at *at_s* begins."""
-        return stress(float(np.interp(at_s - LEAD_S, self._times, self._deficits)))
+        return stress(interpolated(at_s - LEAD_S, self._times, self._deficits))
 
     def _look(self, at_s: float) -> None:
         """Note what the heart supplies until the next look."""
-        sunk = 75 * float(np.clip((self._deficits[-1] - 18) / 3, 0, 1))
+        sunk = 75 * min(max((self._deficits[-1] - 18) / 3, 0.0), 1.0)
         level = self._patient.at("fhr.baseline_bpm", at_s) - sunk
         share = (FAILING_BELOW_BPM - level) / (FAILING_BELOW_BPM - FAILED_BPM)
-        self._failing = float(np.clip(share, 0, 1))
+        self._failing = min(max(share, 0.0), 1.0)
 
     def _rest(self, to_s: float) -> None:
         """Go on to *to_s* without a contraction."""
