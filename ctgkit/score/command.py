@@ -218,8 +218,9 @@ def score(options: ScoreOptions) -> int:
     if options.junit:
         options.junit.write_bytes(junit(scores, outcomes))
     compared: list[Comparison] = []
+    report = as_dict(scores, overall, outcomes, played)
     if options.against and earlier is not None:
-        compared = _compared(options.against, earlier, as_dict(scores, overall, outcomes, played))
+        compared = _compared(options.against, earlier, report)
     if options.as_json:
         click.echo(json.dumps(as_dict(scores, overall, outcomes, played, compared)))
     else:
@@ -247,6 +248,13 @@ def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Compari
     compared = compare_runs(earlier, report)
     if not compared:
         click.echo(f"{file}: no recording and no figure in common with this run", err=True)
+    was, now = earlier.get("signal_version"), report["signal_version"]
+    if now is not None and was != now:
+        click.echo(
+            f"{file}: of patients of signal version {was or 'unknown'}, this run of {now}: not the"
+            " same ones under the same names",
+            err=True,
+        )
     return compared
 
 
@@ -266,6 +274,7 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.score import progress
     from ctgkit.score.scoring import Played
     from ctgkit.score.service import PlaySettings, play, play_in_turn
+    from ctgkit.simulate import SIGNAL_VERSION
     from ctgkit.simulate.library import load_scenario, scenario_names
 
     names = scenario_names() if options.scenarios == ALL else options.scenarios.split(",")
@@ -286,6 +295,7 @@ def _played(options: ScoreOptions, url: str) -> "Played":
         "seed": settings.seed,
         "duration_s": settings.duration_s,
         "speed": speed,
+        "signal_version": SIGNAL_VERSION,
     }
     done = {} if file is None else progress.load(file, asked)
 
@@ -295,8 +305,9 @@ def _played(options: ScoreOptions, url: str) -> "Played":
 
     async def playing(settings: "PlaySettings") -> "Played":
         if file is None and options.max_time_s is None:
-            return Played(await play(settings))
-        return await play_in_turn(settings, options.max_time_s, done, keep)
+            return Played(await play(settings), signal_version=SIGNAL_VERSION)
+        played = await play_in_turn(settings, options.max_time_s, done, keep)
+        return played._replace(signal_version=SIGNAL_VERSION)
 
     if options.profile is not None:
         return run(_through_windows(settings, options.profile, playing))

@@ -12,6 +12,7 @@ from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.score import progress
 from ctgkit.score.service import IN_FLIGHT_MAX, PlaySettings, play, play_in_turn
+from ctgkit.simulate import SIGNAL_VERSION
 from ctgkit.simulate.library import load_scenario, scenario_names
 
 
@@ -199,3 +200,31 @@ async def test_probability_alone_is_scored():
     assert one.calls is not None
     assert one.calls.moments
     assert one.scored
+
+
+async def score_of(url, *arguments):
+    """Run ``ctgkit score --ml`` over 310 s; return exit code, its figures and what it logged."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ctgkit", "score", "--ml", url, "--json", "--duration", "310",
+        "--scenarios", "quiet-sleep", *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, log = await process.communicate()
+    return process.returncode, out, log.decode()
+
+
+async def test_patients_of_another_signal_version_are_not_mixed_in(tmp_path):
+    """A run to go on with, and one to compare with, that another version of ctgkit made."""
+    state, earlier = tmp_path / "state.json", tmp_path / "earlier.json"
+    async with service(minimal) as url:
+        _, out, log = await score_of(url, "--resume", state)
+        earlier.write_bytes(out)
+        _, _, log = await score_of(url, "--resume", state, "--against", earlier)
+        assert "signal version" not in log
+        assert json.loads(out)["signal_version"] == SIGNAL_VERSION
+        for file in (state, earlier):
+            file.write_text(file.read_text().replace(f'"{SIGNAL_VERSION}"', '"0.9"'))
+        code, _, log = await score_of(url, "--resume", state)
+        assert (code, "another signal_version" in log) == (4, True)
+        _, _, log = await score_of(url, "--against", earlier)
+    assert f"signal version 0.9, this run of {SIGNAL_VERSION}" in log
