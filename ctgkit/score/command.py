@@ -1,6 +1,7 @@
 """``ctgkit score``."""
 
 import functools
+import hashlib
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -296,6 +297,11 @@ def _played(options: ScoreOptions, url: str) -> "Played":
         "duration_s": settings.duration_s,
         "speed": speed,
         "signal_version": SIGNAL_VERSION,
+        "scenario_file": {
+            one.id: hashlib.sha256(repr(one).encode()).hexdigest()
+            for one in settings.scenarios
+            if one.id not in scenario_names()
+        },
     }
     done = {} if file is None else progress.load(file, asked)
 

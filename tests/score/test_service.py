@@ -202,11 +202,11 @@ async def test_probability_alone_is_scored():
     assert one.scored
 
 
-async def score_of(url, *arguments):
+async def score_of(url, *arguments, scenarios="quiet-sleep"):
     """Run ``ctgkit score --ml`` over 310 s; return exit code, its figures and what it logged."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ctgkit", "score", "--ml", url, "--json", "--duration", "310",
-        "--scenarios", "quiet-sleep", *map(str, arguments),
+        "--scenarios", str(scenarios), *map(str, arguments),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, log = await process.communicate()
@@ -228,3 +228,14 @@ async def test_patients_of_another_signal_version_are_not_mixed_in(tmp_path):
         assert (code, "another signal_version" in log) == (4, True)
         _, _, log = await score_of(url, "--against", earlier)
     assert f"signal version 0.9, this run of {SIGNAL_VERSION}" in log
+
+
+async def test_a_scenario_file_that_has_changed_is_not_resumed(tmp_path):
+    mine, state = tmp_path / "mine.toml", tmp_path / "state.json"
+    mine.write_text("[meta]\nextends = 'labour'")
+    async with service(minimal) as url:
+        for text, expected in (("", 0), ("[fhr]\nbaseline_bpm = 110", 4)):
+            mine.write_text(f"[meta]\nextends = 'labour'\n{text}")
+            code, _, log = await score_of(url, "--resume", state, scenarios=mine)
+            assert code == expected, log
+    assert "another scenario_file" in log
