@@ -15,7 +15,18 @@ from ctgkit.analysis.command import lag_option
 from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
 from ctgkit.cli.progress import counted
-from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
+from ctgkit.cli.types import (
+    PAUSE,
+    SENSORS,
+    SHARE,
+    File,
+    OutFile,
+    Refined,
+    Speed,
+    Url,
+    number,
+    seconds,
+)
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.net.addresses import websocket_url
 from ctgkit.quantities import number_of
@@ -75,6 +86,13 @@ class ScoreOptions:
         metavar="all|NAME,…",
         section=PLAYING,
         help="Scenarios to play: shipped ones or TOML files.",
+    )
+    sensors: int = option(
+        "--sensors",
+        type=SENSORS,
+        default=1,
+        section=PLAYING,
+        help="Patients of each, as `ctgkit generate` numbers them.",
     )
     duration_s: float | None = option(
         "--duration",
@@ -282,6 +300,7 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     settings = PlaySettings(
         url=url,
         scenarios=[load_scenario(name.strip()) for name in names],
+        sensors=options.sensors,
         seed=options.seed,
         duration_s=options.duration_s,
         speed=options.speed,
@@ -310,7 +329,7 @@ def _played(options: ScoreOptions, url: str) -> "Played":
             progress.save(file, asked, scores)
 
     async def playing(settings: "PlaySettings") -> "Played":
-        if file is None and options.max_time_s is None:
+        if file is None and options.max_time_s is None and settings.sensors == 1:
             return Played(await play(settings), signal_version=SIGNAL_VERSION)
         played = await play_in_turn(settings, options.max_time_s, done, keep)
         return played._replace(signal_version=SIGNAL_VERSION)
