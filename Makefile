@@ -13,9 +13,9 @@ test:       ## the default tests
 	python -m pytest -q
 test-ambient: ## the tests again, with proxies, rc files, locale, TZ, COLUMNS … that should change nothing
 	sh .ci/ambient
-coverage:   ## branch coverage of ctgkit/ by the default tests and by the processes they start; 90 % at least
+coverage:   ## branch coverage of ctgkit/ by the default tests, with asyncio's debug mode, and by the processes they start; 90 % at least
 	rm -rf .coverage && mkdir .coverage
-	-python -m coverage run -m pytest -q
+	-CTGKIT_TEST_LOOP_DEBUG=1 python -m coverage run -m pytest -q
 	python -m coverage combine -q .coverage
 	python -m coverage report --sort=cover
 test-slow:  ## soak, long loops, all recordings
