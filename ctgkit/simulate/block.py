@@ -22,8 +22,8 @@ from ctgkit.simulate.signal.noise import ENGINE_HZ
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
 
-BLOCK: Final = 2048
-"""Engine samples that are rendered at once: 512 s."""
+BLOCK: Final = 2400
+"""Engine samples that are rendered at once: 10 min, as recordings mostly last whole minutes."""
 
 CAPTURE_LEAD_S: Final = 2.5
 """The mother's heart is followed this long before it is shown, so that no shown interval mixes
@@ -169,7 +169,8 @@ def _wire(plan: Plan, block: int, shown: Floats, contractile: Floats) -> tuple[F
 
 def _mask(episodes: list[Episode], t_s: Floats) -> NDArray[np.uint8]:
     mask = np.zeros(len(t_s), np.uint8)
-    for episode in episodes:
-        low, high = np.searchsorted(t_s, (episode.onset_s, episode.end_s))
+    lows = t_s.searchsorted([e.onset_s for e in episodes]).tolist()
+    highs = t_s.searchsorted([e.end_s for e in episodes]).tolist()
+    for episode, low, high in zip(episodes, lows, highs, strict=True):
         mask[low:high] |= MASK_BITS[episode.what]
     return mask

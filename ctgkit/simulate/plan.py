@@ -14,7 +14,7 @@ from ctgkit.simulate.signal.acceleration import Acceleration, Accelerations
 from ctgkit.simulate.signal.behaviour import Behaviour
 from ctgkit.simulate.signal.belt import level
 from ctgkit.simulate.signal.contraction import LONGEST_S, Contraction, Contractions
-from ctgkit.simulate.signal.deceleration import SHOULDER_S, Deceleration, Decelerations, dip
+from ctgkit.simulate.signal.deceleration import SHOULDER_S, Deceleration, Decelerations, depth
 from ctgkit.simulate.signal.dropout import AROUND_S, Dropouts, Episode, What
 from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.field import Composite, composite
@@ -316,10 +316,13 @@ def _stress(
     def stress(t_s: Floats) -> Floats:
         falls = np.zeros_like(t_s)
         for d in decelerations:
-            depth = dip(d, t_s)
-            change = depth - dip(d, t_s - 3)
+            inside = slice(*t_s.searchsorted((d.onset_s, d.end_s + 3)).tolist())
+            if inside.start == inside.stop:
+                continue
+            now, before = depth(d, t_s[inside] - np.array([[d.onset_s], [d.onset_s + 3]]))
+            change = now - before
             steep = np.maximum(change, -RECOVERING * change) / STEEP_BPM
-            falls = np.maximum(falls, np.maximum(depth / 30, steep))
+            falls[inside] = np.maximum(falls[inside], np.maximum(now / 30, steep))
         return np.minimum(level(contractions, t_s) + falls, 1.0)
 
     return stress

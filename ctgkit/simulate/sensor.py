@@ -188,10 +188,12 @@ class Sensor:
         engine = np.floor(indices * (ENGINE_HZ / self.rate_hz) + 1e-9).astype(np.intp)
         parts = []
         for block in range(engine[0] // BLOCK, engine[-1] // BLOCK + 1):
-            inside = engine[(engine >= block * BLOCK) & (engine < (block + 1) * BLOCK)]
+            low, high = engine.searchsorted((block * BLOCK, (block + 1) * BLOCK))
+            inside = engine[low:high] - block * BLOCK
             if len(inside):
                 one = self._at_block(int(block))
-                take = inside - block * BLOCK
+                every = self.rate_hz == ENGINE_HZ
+                take = slice(inside[0], inside[-1] + 1) if every else inside
                 parts.append(([a[take] for a in one.chunk[1:]], [a[take] for a in one.truth]))
         chunk = [np.concatenate(arrays) for arrays in zip(*(p[0] for p in parts), strict=True)]
         truth = [np.concatenate(arrays) for arrays in zip(*(p[1] for p in parts), strict=True)]
@@ -327,6 +329,8 @@ class Sensor:
             math.ceil(plan.since_s * ENGINE_HZ - 1e-6) - block * BLOCK for plan in self._plans
         ]
         ends = [*starts[1:], BLOCK]
+        if starts[-1] <= 0:
+            return rendered(block, self._plans[-1], self._twin)
         chunks, truths = [], []
         for plan, start, end in zip(self._plans, starts, ends, strict=True):
             low, high = max(start, 0), min(end, BLOCK)

@@ -7,7 +7,14 @@ import numpy as np
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.contraction import Contraction, bell
-from ctgkit.simulate.signal.noise import ENGINE_HZ, FREQUENCIES_HZ, amplitudes, noise, slow
+from ctgkit.simulate.signal.noise import (
+    ENGINE_HZ,
+    FREQUENCIES_HZ,
+    amplitudes,
+    noise,
+    slow,
+    slow_samples,
+)
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 FULL_LEVEL = 40.0
@@ -38,23 +45,24 @@ def level(contractions: list[Contraction], t_s: Floats) -> Floats:
     """Return how strong the contraction is at *t_s*, 0 to 1, shape (n_samples,)."""
     sum_ = np.zeros_like(t_s)
     for c in contractions:
-        sum_ += min(c.height / FULL_LEVEL, 1.0) * bell(c, t_s)
+        inside, shape = bell(c, t_s)
+        sum_[inside] += min(c.height / FULL_LEVEL, 1.0) * shape
     return np.minimum(sum_, 1.0)
 
 
-def _pushing(patient: Patient, streams: Streams, c: Contraction, t_s: Floats) -> Floats | float:
-    """Return the efforts of bearing down in one contraction: 3-5 of 6-10 s, 12-15 s apart."""
+def _push(patient: Patient, streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
+    """Add to *wave* how she bears down in one contraction: 3-5 efforts of 6-10 s, 12-15 s apart."""
     strength = patient.at("toco.push", c.peak_s)
     if strength == 0:
-        return 0.0
-    u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 2)[0]
-    wave = np.zeros_like(t_s)
+        return
+    u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 2)[0].tolist()
     centre_s = c.onset_s + 14 + 5 * u[-1]
     for i in range(3 + int(3 * u[-2])):
         width_s, height = 2.5 + 1.7 * u[3 * i], strength * (20 + 30 * u[3 * i + 1])
-        wave += height * np.exp(-0.5 * ((t_s - centre_s) / width_s) ** 2)
+        low, high = t_s.searchsorted((centre_s - 6 * width_s, centre_s + 6 * width_s)).tolist()
+        x = (t_s[low:high] - centre_s) / width_s
+        wave[low:high] += height * np.exp(-0.5 * x * x)
         centre_s += 12 + 3 * u[3 * i + 2]
-    return wave
 
 
 def _felt(streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
@@ -288,15 +296,17 @@ def toco(
     t_s = np.arange(first, first + count) / ENGINE_HZ
     contractile, felt = np.zeros(count), np.zeros(count)
     for c in contractions:
-        contractile += c.height * bell(c, t_s) + _pushing(patient, streams, c, t_s)
+        inside, shape = bell(c, t_s)
+        contractile[inside] += c.height * shape
+        _push(patient, streams, c, t_s, contractile)
         _felt(streams, c, t_s, felt)
     resets = _in_force(patient, streams, float(t_s[0]), float(t_s[-1]) + 0.01, forced_rezero)
     gain = patient.at("toco.gain", t_s)
     physiology = patient.at("toco.tone", t_s) + contractile
     unrest = _belt_noise(patient, streams, first, count)
-    unrest *= np.exp(fitted.RESTLESS * slow(streams, "toco.restless", t_s, 8.0, 20.0))
+    unrest *= np.exp(fitted.RESTLESS * slow_samples(streams, "toco.restless", t_s, 8.0, 20.0))
     unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
-    unrest *= np.exp(fitted.BELT_MOOD * slow(streams, "toco.mood", t_s, 120.0, 600.0))
+    unrest *= np.exp(fitted.BELT_MOOD * slow_samples(streams, "toco.mood", t_s, 120.0, 600.0))
     shown = gain * (
         physiology
         + felt

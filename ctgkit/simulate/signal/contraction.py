@@ -48,7 +48,7 @@ class Contraction(NamedTuple):
         return self.peak_s + self.fall_s
 
 
-def bell(contraction: Contraction, t_s: Floats) -> Floats:
+def bell(contraction: Contraction, t_s: Floats) -> tuple[slice, Floats]:
     """Return the contraction's shape, 0 to 1: an asymmetric generalised Gaussian.
 
     Parameters
@@ -60,18 +60,21 @@ def bell(contraction: Contraction, t_s: Floats) -> Floats:
 
     Returns
     -------
-    ndarray of shape (n_samples,)
+    slice
+        Which of them it touches; elsewhere it is 0.
+    ndarray
+        The shape there.
     """
-    shape = np.zeros_like(t_s)
-    ends_s = (
-        contraction.peak_s - _REACH * contraction.rise_s,
-        contraction.peak_s + _REACH * contraction.fall_s,
-    )
-    inside = slice(*np.searchsorted(t_s, ends_s))
-    x = t_s[inside] - contraction.peak_s
-    x = np.where(x < 0, x / -contraction.rise_s, x / contraction.fall_s)
-    shape[inside] = np.maximum(np.exp(-_LN10 * x**contraction.power) - _FOOT, 0) / (1 - _FOOT)
-    return shape
+    peak_s, rise_s, fall_s = contraction.peak_s, contraction.rise_s, contraction.fall_s
+    ends = t_s.searchsorted((peak_s - _REACH * rise_s, peak_s + _REACH * fall_s))
+    inside = slice(*ends.tolist())
+    x = t_s[inside] - peak_s
+    middle = x.searchsorted(0.0)
+    x[:middle] /= -rise_s
+    x[middle:] /= fall_s
+    shape = np.exp(-_LN10 * x**contraction.power)
+    shape -= _FOOT
+    return inside, np.maximum(shape, 0.0) / (1 - _FOOT)
 
 
 class Contractions:
@@ -124,30 +127,29 @@ class Contractions:
         # neighbours are alike: AR over the index with coefficient .3 (notes/signal_model.md 6)
         z = (z[1:] + 0.3 * z[:-1]) / np.sqrt(1.09)
         trend = slow(self._streams, "toco.contraction.trend", peaks, 300.0, 900.0)
-        found = []
-        for i in range(stop - first):
-            peak_s = float(peaks[i])
-            rate = self._patient.at("toco.per_10min", peak_s)
-            near = from_s - LONGEST_S < peak_s < to_s + LONGEST_S
-            if not near or rate < 0.02:
-                continue
-            contraction = self._make(first + i, peak_s, z[i], u[i], float(trend[i]))
-            if contraction.peak_s - 2 * contraction.rise_s < to_s and (
-                contraction.peak_s + 2 * contraction.fall_s > from_s
-            ):
-                found.append(contraction)
-        return found
+        rows = self._shapes(peaks, z, u[:, 0], trend)
+        often = self._patient.at("toco.per_10min", peaks) >= 0.02
+        begin_s = peaks - np.minimum(2 * rows[:, 1], LONGEST_S)
+        end_s = peaks + np.minimum(2 * rows[:, 2], LONGEST_S)
+        touching = (begin_s < to_s) & (end_s > from_s)
+        found = np.flatnonzero(touching & often)
+        return [
+            Contraction(f"c{first + i}", first + i, *row)
+            for i, row in zip(found.tolist(), rows[found].tolist(), strict=True)
+        ]
 
-    def _make(self, index: int, peak_s: float, z: Floats, u: Floats, trend: float) -> Contraction:
+    def _shapes(self, peaks_s: Floats, z: Floats, u: Floats, trend: Floats) -> Floats:
+        """Return what contractions look like: a row each, with Contraction's last five members."""
         at = self._patient.at
-        length = at("toco.duration_s", peak_s) * np.exp(at("toco.duration_spread", peak_s) * z[1])
-        height = at("toco.amplitude", peak_s) * np.exp(
-            at("toco.amplitude_spread", peak_s) * (0.8 * z[2] + 0.6 * trend)
+        length = at("toco.duration_s", peaks_s) * np.exp(
+            at("toco.duration_spread", peaks_s) * z[:, 1]
         )
-        rise = float(np.clip(fitted.RISE_MEAN + fitted.RISE_SD * z[3], 0.15, 0.85))
-        length = float(min(length, LONGEST_S))
+        length = np.minimum(length, LONGEST_S)
+        height = at("toco.amplitude", peaks_s) * np.exp(
+            at("toco.amplitude_spread", peaks_s) * (0.8 * z[:, 2] + 0.6 * trend)
+        )
+        rise = np.clip(fitted.RISE_MEAN + fitted.RISE_SD * z[:, 3], 0.15, 0.85)
         low, high = fitted.BELL_POWER
-        return Contraction(
-            f"c{index}", index, peak_s, length * rise, length * (1 - rise), float(height),
-            float(low + (high - low) * u[0]),
-        )  # fmt: skip
+        return np.stack(
+            [peaks_s, length * rise, length * (1 - rise), height, low + (high - low) * u], axis=1
+        )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.field import floor_factor
-from ctgkit.simulate.signal.noise import ENGINE_HZ, slow
+from ctgkit.simulate.signal.noise import ENGINE_HZ, slow_samples
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 WARM_UP = 32
@@ -211,8 +211,8 @@ def wild_bpm(patient: Patient, streams: Streams, block: int, t_s: Floats) -> Flo
     level_bpm, strays_bpm = fitted.NOISE_BPM
     wild = (
         level_bpm
-        + strays_bpm * slow(streams, "artefact.outlier.value", t_s, 20.0, 20.0)
-        + fitted.NOISE_TURNS_BPM * slow(streams, "artefact.outlier.turn", t_s, 2.0, 3.0)
+        + strays_bpm * slow_samples(streams, "artefact.outlier.value", t_s, 20.0, 20.0)
+        + fitted.NOISE_TURNS_BPM * slow_samples(streams, "artefact.outlier.turn", t_s, 2.0, 3.0)
         + fitted.WILD_BPM[patient.words["sensor.method"]] * z[:, 0]
     )
     index = np.arange(len(t_s))
@@ -233,9 +233,9 @@ def mother_bpm(
     effort = float(streams.uniform("mother.effort", 0, 1, 1)[0, 0])
     rate: Floats = (
         patient.at("artefact.mhr_bpm", t_s)
-        + breath_bpm * slow(streams, "mother.breath", t_s, 1.0, 1.0)
-        + wave_bpm * slow(streams, "mother", t_s, 3.5, 5.0)
-        + drift_bpm * slow(streams, "mother.drift", t_s, 120.0, 600.0)
+        + breath_bpm * slow_samples(streams, "mother.breath", t_s, 1.0, 1.0)
+        + wave_bpm * slow_samples(streams, "mother", t_s, 3.5, 5.0)
+        + drift_bpm * slow_samples(streams, "mother.drift", t_s, 120.0, 600.0)
         + (6 + 24 * effort) * contraction_level
     )
     return rate

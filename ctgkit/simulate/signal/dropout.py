@@ -1,5 +1,6 @@
 """When the monitor loses the fetal heart or shows something else: as episodes in time slots."""
 
+import math
 from collections.abc import Callable
 from statistics import NormalDist
 from typing import Literal, NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
-from ctgkit.simulate.signal.noise import slow
+from ctgkit.simulate.signal.noise import slow, slow_samples
 from ctgkit.simulate.signal.stream import Floats, Streams
 
 What = Literal["loss", "off", "maternal_capture", "doubling", "halving", "outlier", "hold", "twin"]
@@ -144,8 +145,9 @@ class Dropouts:
         wrong = self._wrong(onsets, stress)
         hold_s = self._patient.at("sensor.hold_s", 0.0)
         holds = self._patient.at("sensor.hold_share", 0.0)
-        found, end_s = [], -np.inf
-        for (onset_s, next_end_s, id_), share, row in zip(gaps, wrong, u, strict=True):
+        found, end_s = [], -math.inf
+        rows = zip(gaps, wrong.tolist(), u.tolist(), strict=True)
+        for (onset_s, next_end_s, id_), share, row in rows:
             shown_s = onset_s - end_s
             if 0 < shown_s < lock_s:
                 found.append(Episode(id_ + "s", "loss", end_s, onset_s))
@@ -179,11 +181,11 @@ class Dropouts:
         return u
 
     def _locks(
-        self, id_: str, from_s: float, to_s: float, held_s: float, share: float, u: Floats
+        self, id_: str, from_s: float, to_s: float, held_s: float, share: float, u: list[float]
     ) -> list[Episode]:
         """Return where the stretch from one gap to the next shows something else."""
         shown_s = to_s - from_s
-        wholly = share * np.clip((fitted.LOCK_LASTS_S - shown_s) / fitted.LOCK_LASTS_S, 0, 1)
+        wholly = share * max(1 - shown_s / fitted.LOCK_LASTS_S, 0.0)
         if u[2] < wholly:
             return [Episode(id_ + "w", _lock_on(u[3], shown_s), from_s, to_s)]
         edge = share * (fitted.EDGE_LOCK if held_s else fitted.EDGE_LOCK_NO_HOLD)
@@ -191,7 +193,7 @@ class Dropouts:
         after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
         if u[4] < edge and to_s - from_s > 8:
             found.append(Episode(id_ + "p", _lock_on(u[3]), to_s - before_s, to_s))
-        if u[5] < edge and to_s - from_s > 8 and np.isfinite(from_s):
+        if u[5] < edge and to_s - from_s > 8 and from_s > -math.inf:
             found.append(Episode(id_ + "q", _lock_on(u[3]), from_s, from_s + after_s))
         return found
 
@@ -225,9 +227,8 @@ class Dropouts:
             return []
         z = self._streams.normal("fhr.flicker.length", first, stop, 1)[:, 0]
         ends = starts + _gap_s(self._shortest_s, self._method, z)
-        return [
-            Episode(f"g{first + i}", "loss", float(starts[i]), float(ends[i])) for i in happening
-        ]
+        each = zip(happening, starts[happening].tolist(), ends[happening].tolist(), strict=True)
+        return [Episode(f"g{first + i}", "loss", start_s, end_s) for i, start_s, end_s in each]
 
     def _long(self, from_s: float, to_s: float) -> list[Episode]:
         first = int((from_s - LONG_LONGEST_S) // LONG_SLOT_S)
@@ -285,15 +286,17 @@ def fading_bpm(patient: Patient, streams: Streams, episodes: list[Episode], t_s:
     size_bpm = fitted.FADING_BPM * patient.at("sensor.fading", 0.0)
     if size_bpm == 0:
         return np.zeros_like(t_s)
-    near = np.zeros_like(t_s)
     holds = {e.id: e.onset_s for e in episodes if e.what == "hold"}
-    for e in episodes:
-        if not e.id.startswith("g") or e.what != "loss":
-            continue
-        lost_s = holds.get(e.id + "h", e.onset_s)
-        low, high = np.searchsorted(t_s, (lost_s - FADED_S, e.end_s + FADED_S))
-        before = np.exp((t_s[low:high] - lost_s) / fitted.FADING_BEFORE_S)
-        after = np.exp((e.end_s - t_s[low:high]) / fitted.FADING_AFTER_S)
-        near[low:high] = np.maximum(near[low:high], np.minimum(np.minimum(before, after), 1))
-    wave: Floats = size_bpm * near * slow(streams, "sensor.fading", t_s, 1.5, 5.0)
+    gaps = sorted(
+        (holds.get(e.id + "h", e.onset_s), e.end_s)
+        for e in episodes
+        if e.what == "loss" and e.id.startswith("g")
+    )
+    lost_s, found_s = np.array([(-np.inf, -np.inf), *gaps, (np.inf, np.inf)]).T
+    begun = np.searchsorted(lost_s, t_s, side="right")
+    before = (lost_s[begun] - t_s) / fitted.FADING_BEFORE_S
+    after = (t_s - np.maximum.accumulate(found_s)[begun - 1]) / fitted.FADING_AFTER_S
+    faded = np.minimum(before, np.maximum(after, 0))
+    near = np.where(faded < FADED_S / fitted.FADING_AFTER_S, np.exp(-faded), 0.0)
+    wave: Floats = size_bpm * near * slow_samples(streams, "sensor.fading", t_s, 1.5, 5.0)
     return wave

@@ -9,13 +9,14 @@ severe variable decelerations, in 6-15 min of subacute and in 2-3 min of acute h
 recovers by 0.1 mmol/L per minute.
 """
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ctgkit.simulate.patient import Patient
+from ctgkit.simulate.patient import Patient, interpolated
 from ctgkit.simulate.signal.contraction import Contraction
 from ctgkit.simulate.signal.deceleration import Deceleration, Decelerations
 from ctgkit.simulate.signal.stream import Floats
@@ -76,7 +77,7 @@ class Course(NamedTuple):
 
 def stress(base_deficit: float) -> float:
     """Return how much of the compensation is used up, 0 to 1.2."""
-    return float(np.clip((base_deficit - 5) / 9, 0.0, 1.2))
+    return min(max((base_deficit - 5) / 9, 0.0), 1.2)
 
 
 class Fetus:
@@ -161,7 +162,7 @@ class Fetus:
             marks: list[tuple[float, Contraction | Deceleration | None]] = [
                 *((c.peak_s, c) for c in natural),
                 *((d.onset_s, d) for d in forced),
-                *((t, None) for t in np.arange(from_s + 60, to_s + 1, 60.0)),
+                *((from_s + 60.0 * (i + 1), None) for i in range(int(_CHUNK_S / 60))),
             ]
             for at_s, what in sorted(marks, key=lambda mark: mark[0]):
                 self._rest(at_s)
@@ -175,14 +176,14 @@ class Fetus:
 
     def _stress_before(self, at_s: float) -> float:
         """Return the stress before anything of a contraction with its peak at *at_s* begins."""
-        return stress(float(np.interp(at_s - LEAD_S, self._times, self._deficits)))
+        return stress(interpolated(at_s - LEAD_S, self._times, self._deficits))
 
     def _look(self, at_s: float) -> None:
         """Note what the heart supplies until the next look."""
-        sunk = 75 * float(np.clip((self._deficits[-1] - 18) / 3, 0, 1))
+        sunk = 75 * min(max((self._deficits[-1] - 18) / 3, 0.0), 1.0)
         level = self._patient.at("fhr.baseline_bpm", at_s) - sunk
         share = (FAILING_BELOW_BPM - level) / (FAILING_BELOW_BPM - FAILED_BPM)
-        self._failing = float(np.clip(share, 0, 1))
+        self._failing = min(max(share, 0.0), 1.0)
 
     def _rest(self, to_s: float) -> None:
         """Go on to *to_s* without a contraction."""
@@ -194,7 +195,7 @@ class Fetus:
         placenta = self._patient.at("hypoxia.placenta", to_s)
         gain = sensitivity * DEFICIT_PER_MIN * failing
         rest = RECOVERY_PER_MIN * (1 - failing) * (1 - placenta)
-        carbon = self._carbons[-1] * np.exp(-minutes / CARBON_TAU_MIN)
+        carbon = self._carbons[-1] * math.exp(-minutes / CARBON_TAU_MIN)
         carbon += CARBON_PER_MIN * 0.4 * failing * minutes
         if gain == 0 and rest > 0 and 0 < debt - self._start < rest * minutes:
             paid_s = self._times[-1] + 60 * (debt - self._start) / rest
@@ -202,7 +203,7 @@ class Fetus:
             debt = self._start
         else:
             debt = max(min(debt, self._start), debt - rest * minutes) + gain * minutes
-        self._note(to_s, debt, float(carbon))
+        self._note(to_s, debt, carbon)
 
     def _interrupt(self, at_s: float, c: Contraction | None, d: Deceleration | None) -> None:
         """Add the debt of one contraction or deceleration."""

@@ -17,6 +17,7 @@ from ctgkit.simulate.signal.noise import (
     amplitudes,
     noise,
     slow,
+    slow_samples,
 )
 from ctgkit.simulate.signal.stream import Floats, Streams
 
@@ -171,7 +172,8 @@ def heart_rate(
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
     swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s) * slow(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
+        patient.at("fhr.bandwidth_spread", t_s)
+        * slow_samples(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
     )
     gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
     gain = gain * fitted.maturity(patient.scenario.ga_weeks)
@@ -186,7 +188,7 @@ def heart_rate(
         scale: Floats = _PLAIN * np.sqrt(1 + (boost - 1) * _OSCILLATION)
         return scale
 
-    bouts = np.exp(fitted.FLOOR_BOUTS * slow(streams, "fhr.floor", t_s, 8.0, 12.0))
+    bouts = np.exp(fitted.FLOOR_BOUTS * slow_samples(streams, "fhr.floor", t_s, 8.0, 12.0))
     wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
     swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
     largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctgkit.simulate.signal.noise import amplitudes, noise, slow
+from ctgkit.simulate.signal.noise import amplitudes, noise, slow, slow_samples
 from ctgkit.simulate.signal.stream import Streams
 
 NAMES = st.sampled_from(["a", "toco.noise", "fhr.deceleration"])
@@ -77,3 +77,13 @@ def test_slow_wandering_is_smooth_and_of_unit_size():
     wave = slow(Streams(0, 0), "w", np.arange(0, 400_000, 5.0), 60.0, 400.0)
     assert 0.8 < wave.var() < 1.1
     assert np.abs(np.diff(wave)).max() < 0.4
+
+
+@given(
+    st.integers(-5000, 50_000), st.integers(1, 3000), st.sampled_from([0.25, 1.0, 1.5, 12.0, 220.0])
+)
+def test_slow_wandering_is_the_same_at_engine_samples(first, count, knot_s):
+    """The quick way to wander along engine samples gives what any times give."""
+    t_s = np.arange(first, first + count) / 4
+    quick = slow_samples(Streams(0, 0), "w", t_s, knot_s, 3 * knot_s)
+    assert np.allclose(quick, slow(Streams(0, 0), "w", t_s, knot_s, 3 * knot_s), atol=1e-9)
