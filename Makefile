@@ -30,7 +30,7 @@ fuzz:       ## new random inputs: FUZZ_SECONDS (300) for each fuzz test, FUZZ_FI
 	CTGKIT_HYPOTHESIS=random python -m pytest -q
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
-bench-quick: ## did anything become much slower? five ratios against benchmarks/kept.json, in 90 s
+bench-quick: ## did anything become much slower? five ratios against benchmarks/kept.json, in a minute
 	python -m benchmarks.guard
 soak:       ## 30 minutes, 500 sensors, disturbed throughout: nothing lost, nothing grows? writes soak.{json,png}
 	python -m benchmarks.soak

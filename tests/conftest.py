@@ -39,7 +39,7 @@ SLOW_DEADLINE_S = 900.0
 
 def pytest_xdist_auto_num_workers():
     """Use more workers than cores: much of the run waits for processes and sockets."""
-    return max(2, 2 * (os.cpu_count() or 2))
+    return 3 * (os.cpu_count() or 2)
 
 
 @pytest.hookimpl(tryfirst=True)
