@@ -21,9 +21,9 @@ FRAME, SLOW_FRAME = 512, 2048
 TAPER: Final = 112
 """How far frames overlap, samples; slow ones by half. The less, the fewer numbers are drawn."""
 
-_LEAD: Final = (
-    64 + TAPER
-)  # so that a block of 10 min with its margin touches seven frames, not eight
+_LEAD: Final = 64 + TAPER
+"""How far before 0 the first frame begins: a block of 10 min with its margin of 64 samples then
+touches seven frames, not eight."""
 
 FREQUENCIES_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ), np.float64)
 SLOW_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(SLOW_FRAME, 1 / ENGINE_HZ), np.float64)
