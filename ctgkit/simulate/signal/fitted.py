@@ -21,7 +21,7 @@ SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
 """Below this frequency variability is bent towards this size, or this share of the band: a larger
 slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
 
-DRIFT_S = (220.0, 800.0)
+DRIFT_S = (190.0, 600.0)
 """Distance of the knots and correlation time of the baseline's drift, s [D]: what comes and goes
 within two minutes would be an event, not a baseline."""
 
@@ -118,11 +118,11 @@ GAP_EXCESS = {"doppler": (0.6, 1.22, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
+EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.25
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
 
-FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 5.5, 4.0, 8.0
+FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 6.3, 4.0, 8.0
 """Before the signal is lost and after it is found, the monitor is off by so much (sd, wandering)
 for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.3 times as much as elsewhere."""
 
@@ -137,7 +137,19 @@ MEAN_STRESS = 0.2
 """Mean of the stress of contractions and falls on the signal in labour [D]: keeps the share of
 loss as asked."""
 
-CORD_SPREAD_S, CORD_POWER = 14.0, 0.6
+BROKEN_EVERY_S, BROKEN_FALLS, BROKEN_SPREAD, BROKEN_GRADUAL = 7.0, 0.55, 0.5, 0.4
+"""Short falls and recoveries inside decelerations: mean distance, share of falls, sd of the
+logarithm of their size, and factor on it in early and late ones [M, steps, kurtosis]."""
+
+LEFT = (0.18, 0.3, -12.0, 18.0)
+"""What is left of a deceleration for a minute or two, over its depth: mean, sd; least and most, bpm
+[M, changes of the heart rate over 1 to 12 minutes]."""
+
+HIGHEST_RISE_BPM = 30.0
+"""What variability is bent towards upwards, bpm: the vagus can be withdrawn only wholly [M, time
+above 30 and 60 bpm over the median]."""
+
+CORD_SPREAD_S, CORD_POWER = 8.0, 0.6
 """Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
 this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
 
