@@ -135,6 +135,11 @@ def monitor(
     size = -np.log1p(-u[:, 0]) * np.where(u[:, 1] < 0.5, -1, 1)
     size[u[:, 2] < fitted.BEAT_SLIP] *= fitted.SLIP_FACTOR
     rate += np.hypot(error, blur) * size / np.sqrt(2)
+    strays = np.flatnonzero(u[:, 2] > 1 - fitted.BEAT_STRAY)
+    if len(strays) and patient.at("sensor.beat_error", 0.0) > 0:
+        least_bpm, more_bpm, up = fitted.STRAY
+        far_bpm = least_bpm - more_bpm * np.log1p(-u[strays, 0])
+        rate[strays] += np.minimum(far_bpm, 30) * np.where(u[strays, 1] < up, 1, -1)
     if method == "doppler":  # autocorrelation reports late and unevenly
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * u[:, 3])
     step_s = patient.at("sensor.interval_ms", 0.0) / 1000
