@@ -124,13 +124,16 @@ def _part(x_s: Floats, length_s: float) -> Floats:
 def rebound(d: Deceleration, t_s: Floats) -> Floats:
     """Return shoulders and overshoot, bpm upwards, at *t_s*, shape (n_samples,)."""
     wave = np.zeros_like(t_s)
-    if d.shoulder_bpm:
-        for start_s in (d.onset_s - SHOULDER_S, d.end_s):
-            x = np.clip((t_s - start_s) / SHOULDER_S, 0, 1)
-            wave += d.shoulder_bpm * np.sin(np.pi * x) ** 2
-    if d.overshoot_bpm:
-        x = np.clip((t_s - d.end_s) / d.overshoot_s, 0, 1)
-        wave += d.overshoot_bpm * np.sin(np.pi * x**OVERSHOOT_POWER) ** 2
+    rises = (
+        (d.onset_s - SHOULDER_S, SHOULDER_S, d.shoulder_bpm, 1.0),
+        (d.end_s, SHOULDER_S, d.shoulder_bpm, 1.0),
+        (d.end_s, d.overshoot_s, d.overshoot_bpm, OVERSHOOT_POWER),
+    )
+    for start_s, length_s, size_bpm, power in rises:
+        if size_bpm:
+            inside = slice(*t_s.searchsorted((start_s, start_s + length_s)).tolist())
+            x = (t_s[inside] - start_s) / length_s
+            wave[inside] += size_bpm * np.sin(np.pi * x**power) ** 2
     return wave
 
 

@@ -196,14 +196,17 @@ def heart_rate(
         return scale
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow_samples(streams, "fhr.floor", t_s, 8.0, 12.0))
-    wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    steady = len(patient.edges_s("fhr.oscillation")) == 1
+    scale = spectrum(0.0) if steady else spectrum
+    wave = gain * noise(streams, "fhr.variability", first, count, scale)
     swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
-    largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
+    band_bpm = patient.at("fhr.bandwidth_bpm", t_s)
+    largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * band_bpm)
     wave += largest * np.tanh(swing / largest)
     bursts = gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
     wave += fitted.VAGAL_BPM * np.tanh(bursts / fitted.VAGAL_BPM)
     fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
-    rises = np.maximum(wave, 0.0)
-    wave += fitted.HIGHEST_RISE_BPM * np.tanh(rises / fitted.HIGHEST_RISE_BPM) - rises
+    rises, highest = np.maximum(wave, 0.0), np.maximum(fitted.HIGHEST_RISE_BPM, 2 * band_bpm)
+    wave += highest * np.tanh(rises / highest) - rises
     return _soft_clip(heart.clean + heart.beside + wave)
