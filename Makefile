@@ -13,9 +13,9 @@ test:       ## the default tests
 	python -m pytest -q
 test-ambient: ## the tests again, with proxies, rc files, locale, TZ, COLUMNS … that should change nothing
 	sh .ci/ambient
-coverage:   ## branch coverage of ctgkit/ by the default tests and by the processes they start; 90 % at least
+coverage:   ## branch coverage of ctgkit/ by the default tests, with asyncio's debug mode, and by the processes they start; 90 % at least
 	rm -rf .coverage && mkdir .coverage
-	-python -m coverage run -m pytest -q
+	-CTGKIT_TEST_LOOP_DEBUG=1 python -m coverage run -m pytest -q
 	python -m coverage combine -q .coverage
 	python -m coverage report --sort=cover
 test-slow:  ## soak, long loops, all recordings
@@ -30,7 +30,7 @@ fuzz:       ## new random inputs: FUZZ_SECONDS (300) for each fuzz test, FUZZ_FI
 	CTGKIT_HYPOTHESIS=random python -m pytest -q
 bench:      ## ratios against floors measured in the same run
 	python -m benchmarks
-bench-quick: ## did anything become much slower? five ratios against benchmarks/kept.json, in 90 s
+bench-quick: ## did anything become much slower? five ratios against benchmarks/kept.json, in a minute
 	python -m benchmarks.guard
 soak:       ## 30 minutes, 500 sensors, disturbed throughout: nothing lost, nothing grows? writes soak.{json,png}
 	python -m benchmarks.soak

@@ -64,7 +64,8 @@ class DemoOptions:
     duration: float | None = option(
         "--duration",
         type=SECONDS,
-        help="Seconds of data to play; default: until you quit, or 600 without the live view.",
+        help=f"Seconds of data to play; default: until you quit, or {SUMMARY_DURATION_S:g} without"
+        " the live view.",
     )
     speed: float | None = option(
         "--speed",

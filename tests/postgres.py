@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.processes import free_port
+from tests.ports import free_port
 
 PASSWORD = "not a secret"  # of a database that lives as long as the tests
 NAMES = itertools.count()

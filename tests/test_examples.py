@@ -12,7 +12,7 @@ import yaml
 
 from ctgkit.config import new_sensors, write_config
 from ctgkit.mlstub.script import parse_script
-from tests.check.benches import free_port
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PRINTS = {

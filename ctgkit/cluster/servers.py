@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,9 @@ from ctgkit.errors import ConfigError, CtgkitError, excerpt
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/bin:/usr/local/sbin"
+
+_PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to clients, which would take one while its server is away."""
 
 
 class NotInstalled(CtgkitError):
@@ -62,11 +66,12 @@ def nats_program() -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with contextlib.closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a port of this machine that nobody listens on, nor will while its server is away."""
+    for port in random.sample(_PORTS, 100):
+        with contextlib.closing(socket.socket()) as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise ConfigError("127.0.0.1", f"no port from {_PORTS[0]} to {_PORTS[-1]} is free")
 
 
 def _unprivileged() -> dict[str, Any]:

@@ -257,9 +257,11 @@ def _are_refused(summary: "ReplaySummary", allowed: bool) -> bool:
 def _are_owed(summary: "ReplaySummary") -> bool:
     """Tell, and say so, that the backend promised acknowledgements and left some out."""
     if summary.overdue:
+        from ctgkit.replay.client import ACKS_TIMEOUT_S
+
         click.echo(
-            f"ctgkit: {summary.overdue} of {summary.sent} messages were not acknowledged in 15 s,"
-            " although the backend chose ctgkit.v1 (PROTOCOL S-6.3)",
+            f"ctgkit: {summary.overdue} of {summary.sent} messages were not acknowledged in"
+            f" {ACKS_TIMEOUT_S:g} s, although the backend chose ctgkit.v1 (PROTOCOL S-6.3)",
             err=True,
         )
     return bool(summary.overdue)

@@ -41,7 +41,8 @@ class WatchOptions(RatedReadingOptions):
     backfill_s: float | None = option(
         "--backfill",
         type=PAUSE,
-        help="Start with the last S seconds; default: 600 in the view, 0 with --plain or --json.",
+        help=f"Start with the last S seconds; default: {VIEW_BACKFILL_S:g} in the view, 0 with"
+        " --plain or --json.",
     )
     duration_s: float | None = option("--duration", type=SECONDS, help="End after S seconds.")
     plain: bool = option(

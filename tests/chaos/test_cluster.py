@@ -18,7 +18,8 @@ import pytest
 
 from tests.chaos.ward import Ward, health, now_s, share
 from tests.flow.clients import RawSensor, Viewer
-from tests.flow.processes import ask, free_port, until, until_reports
+from tests.flow.processes import ask, until, until_reports
+from tests.ports import free_port
 from tests.server.natsserver import nats_server, needs_nats
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -150,7 +151,7 @@ async def test_nodes_are_updated_one_after_another(system, postgres):
 async def test_one_backend_in_the_eyes_of_the_checker(system, postgres):
     """`ctgkit check backend` with each connection at the other node."""
     dsn = await postgres.database()
-    port = free_port() + 500
+    port = free_port()
     more = ("--ml", f"ws://127.0.0.1:{port}/ws/ctg", "--ml-retry", 0.2)
     with nats_server() as nats:
         ward = Ward(system, dsn, 2, seed=13, sensors=4, beds=3, options=("--bus", nats.url, *more))

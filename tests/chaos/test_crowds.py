@@ -13,7 +13,8 @@ import pytest
 
 from tests.conftest import TIME_FACTOR
 from tests.flow.clients import RawSensor, dial_sensor, sample
-from tests.flow.processes import ask, free_port, sensor_url, until, until_reports
+from tests.flow.processes import ask, sensor_url, until, until_reports
+from tests.ports import free_port
 
 DESCRIPTORS = 64
 FLOOD_RATIO_MAX, FLOOD_WORST_S = 25, 2.0

@@ -13,7 +13,8 @@ import pytest
 
 from tests.conftest import TIME_FACTOR
 from tests.flow.clients import RawSensor, watching
-from tests.flow.processes import free_port, metric, until, until_reports
+from tests.flow.processes import metric, until, until_reports
+from tests.ports import free_port
 
 FILE_LIMIT = 200_000
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from tests.flow.clients import RawSensor
-from tests.flow.processes import free_port, metric, sensor_url, until, until_reports
+from tests.flow.processes import metric, sensor_url, until, until_reports
+from tests.ports import free_port
 
 OPEN, CLOSED, INTERRUPTED = 0, 1, 2
 PROCESSES = ("serve", "sensor", "ml", "watch")

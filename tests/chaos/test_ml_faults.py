@@ -11,8 +11,9 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.chaos.test_crowds import round_trips_s
 from tests.flow.clients import FlatMl, RawSensor, Viewer, watching
-from tests.flow.processes import free_port, metric, until, until_reports
+from tests.flow.processes import metric, until, until_reports
 from tests.fuzz.targets import resident_bytes
+from tests.ports import free_port
 
 GROWTH_MAX_BYTES = 64 << 20
 PATIENCE_S = 1.0

@@ -16,7 +16,8 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from ctgkit.config import write_config
 from ctgkit.wire import STREAM_HEADER, SUBPROTOCOL, TOKEN_HEADER
 from tests.flow.clients import values
-from tests.flow.processes import ask, free_port, until
+from tests.flow.processes import ask, until
+from tests.ports import free_port
 from tests.postgres import query
 
 BEDS = 4
@@ -113,8 +114,7 @@ class Ward:
         self.options = more.pop("options", ())
         self.environment = more
         self.beds = beds
-        first = free_port()
-        self.ports = [first + 7 * n for n in range(nodes)]
+        self.ports = [free_port() for _ in range(nodes)]
         self.nodes = [None] * nodes
         entries = system.configure(sensors)
         entries = [replace(one, bed=f"bed-{n % beds}") for n, one in enumerate(entries)]

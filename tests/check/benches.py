@@ -1,15 +1,12 @@
 """Benches around backends and services of this process."""
 
 import asyncio
-import itertools
 import json
-import os
 import shlex
-import socket
 import subprocess
 import sys
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,22 +19,13 @@ from ctgkit.check.run import run_checks
 from ctgkit.check.service.rig import ServiceBench
 from ctgkit.config import SensorEntry
 from tests.check.naive.backend import start
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 TOKENS = {f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}": f"kJ3xQ9vT7mZ2pL5w-{n}" for n in range(2)}
 OTHER_BED = "0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1dff", "w5Lp2Zm7Tv9Qx3Jk-3"
 VIEWER_TOKEN = "8hR4tY6uE1oC0nV-viewers"
 LIMIT = 30
-_ports = itertools.count(20_000 + os.getpid() * 37 % 10_000)
-"""Below those that the system gives to outgoing connections, which would take them meanwhile."""
-
-
-def free_port():
-    for port in _ports:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("unreachable")
 
 
 def failed(verdicts):

@@ -15,7 +15,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.check.benches import LIMIT, free_port, naive_config
+from tests.check.benches import LIMIT, naive_config
+from tests.ports import free_port
 
 RUN_MAX_S = 1800
 TARGETS = {

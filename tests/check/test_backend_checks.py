@@ -29,7 +29,8 @@ from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
 from tests.check import protocol_table
-from tests.check.benches import explain, failed, free_port, judge, judge_mutant, judge_service
+from tests.check.benches import explain, failed, judge, judge_mutant, judge_service
+from tests.ports import free_port
 
 PARTS = 4
 NEEDS_RUN = {c.clause for c in BACKEND.checks.values() if "run" in c.needs}

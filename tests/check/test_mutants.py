@@ -20,7 +20,6 @@ from ctgkit.check.backend.catalogue import BACKEND
 from tests.check.benches import (
     explain,
     failed,
-    free_port,
     judge_mutant,
     judge_process,
     judge_reference,
@@ -29,6 +28,7 @@ from tests.check.benches import (
 )
 from tests.check.naive.faults import FAULTS, GRACE_FAULTS, PROCESS_FAULTS, REFERENCE_FAULTS
 from tests.check.reference import PLANTED
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 FAST = (

@@ -14,8 +14,9 @@ from ctgkit.check.checks import exit_code
 from ctgkit.check.run import run_checks
 from ctgkit.check.sensor.catalogue import SENSOR
 from ctgkit.check.sensor.rig import SensorBench
-from tests.check.benches import TOKENS, explain, failed, free_port
+from tests.check.benches import TOKENS, explain, failed
 from tests.check.naive_sensor import FAULTS, NaiveSensor
+from tests.ports import free_port
 
 SLOW = {"S-7.1/pauses", "S-7.2/refused", "S-7.2/replaced", "S-7.3/redials"}
 """Checks that watch for ten seconds and more."""

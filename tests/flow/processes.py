@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from tests.conftest import TIME_FACTOR
 SHARED = Path(
     os.environ.get("CTGKIT_SHARED", Path(__file__).parent.parent.parent.parent / "shared")
 )
-UNUSED_PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to clients: free again when its server restarts."""
 
 
 async def until(condition, what, deadline_s=10.0):
@@ -80,18 +77,6 @@ async def metric(url, name):
     """Return the sum of the metrics whose line starts with *name*."""
     text = (await ask(url, "/metrics")).body.decode()
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
-
-
-def free_port():
-    """Return a port that nobody listens on and no client is given."""
-    for port in UNUSED_PORTS[os.getpid() % 10_000 :]:
-        with closing(socket.socket()) as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 def on_loop(name, directory):

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from tests.flow.processes import System, ask, free_port
+from tests.flow.processes import System, ask
+from tests.ports import free_port
 
 UPGRADE = {
     "Connection": "Upgrade",

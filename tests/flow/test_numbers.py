@@ -8,7 +8,8 @@ import os
 import struct
 
 from ctgkit.config import write_config
-from tests.flow.processes import free_port, until
+from tests.flow.processes import until
+from tests.ports import free_port
 
 
 class RawSocket:

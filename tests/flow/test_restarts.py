@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.flow.clients import RawSensor, Viewer, dial_sensor, sample
-from tests.flow.processes import free_port, sensor_url, until
+from tests.flow.processes import sensor_url, until
+from tests.ports import free_port
 
 CLOSED, INTERRUPTED = 1, 2
 

@@ -10,7 +10,8 @@ from websockets.exceptions import InvalidStatus
 
 from ctgkit.config import read_config
 from ctgkit.wire import TOKEN_HEADER
-from tests.flow.processes import ask, free_port, until, until_reports
+from tests.flow.processes import ask, until, until_reports
+from tests.ports import free_port
 
 
 async def knock(url, path, headers):

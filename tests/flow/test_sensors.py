@@ -10,7 +10,8 @@ from websockets.exceptions import ConnectionClosed
 
 from ctgkit.config import new_sensors, write_config
 from tests.flow.clients import RawSensor, dial_sensor, sample
-from tests.flow.processes import ask, free_port, metric, sensor_url, until, until_reports
+from tests.flow.processes import ask, metric, sensor_url, until, until_reports
+from tests.ports import free_port
 
 OPEN, CLOSED = 0, 1
 
@@ -134,7 +135,7 @@ async def test_batches_are_taken_apart(system):
 
 async def test_switched_on_and_off_through_the_backend(system):
     """/api/sensors/start and stop drive `ctgkit sensor --control`."""
-    port = free_port()
+    port = free_port(2)
     entries = system.configure(2, control_port=port)
     backend = await system.serve().announced()
     arguments = ("--url", sensor_url(backend.url), "--control", f"127.0.0.1:{port}", "--json")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def main(name, seconds):
     """Fuzz; the exit code says whether an input broke the harness, stderr which."""
-    import atheris  # here: pytest imports every module to look for doctests
+    import atheris
 
     with atheris.instrument_imports(include=["ctgkit"]):
         from tests.fuzz import harness

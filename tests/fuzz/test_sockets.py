@@ -8,11 +8,12 @@ from websockets.asyncio.client import connect
 
 from tests.conftest import TIME_FACTOR
 from tests.flow.clients import PLAIN, dial_sensor, sample
-from tests.flow.processes import System, ask, free_port, metric, sensor_url, until
+from tests.flow.processes import System, ask, metric, sensor_url, until
 from tests.fuzz.budget import FUZZ_S, lucks
 from tests.fuzz.inputs import frames, handshake, request, sample_text
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import ANSWER_S, Target
+from tests.ports import free_port
 
 INPUTS_PER_BATCH = 40
 MESSAGES_PER_BATCH = 400

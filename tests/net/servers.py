@@ -25,6 +25,7 @@ from ctgkit.replay.backend import Stage
 from ctgkit.sensor.control import serve_control
 from ctgkit.server.app import run_backend
 from ctgkit.server.settings import BackendSettings
+from tests.ports import free_port
 
 SENSOR = SensorEntry(id="0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d00", token="a-token-nobody-guesses")
 
@@ -149,9 +150,7 @@ async def record(directory, target=None):
 
 @contextlib.asynccontextmanager
 async def bench_ml(_directory):
-    (probe,) = listen("127.0.0.1", 0)
-    port = probe.getsockname()[1]
-    probe.close()
+    port = free_port()
     echo = asyncio.ensure_future(_entered(ml_echo("127.0.0.1", port, 60.0)))
     server = Server(f"ws://127.0.0.1:{port}", "/ws/ctg")
     while True:

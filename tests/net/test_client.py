@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect
 
 from ctgkit.net.backoff import Backoff
 from ctgkit.net.client import NotConnected, dial
-from tests.flow.processes import free_port
 from tests.net.servers import LOOPS, run_on
+from tests.ports import free_port
 
 UNKNOWN = "ws://no-such-host.invalid:80/ws"
 

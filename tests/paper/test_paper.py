@@ -23,12 +23,14 @@ from tests.server.parties import SENSORS, acked, backend_on, message, ml_service
 
 if importlib.util.find_spec("matplotlib") is None:
     pytest.skip("needs matplotlib", allow_module_level=True)
-load_matplotlib("this test")  # not with whatever is set up around us
-import matplotlib  # noqa: E402
-from matplotlib.image import imread  # noqa: E402
 
 PT_PER_CM = 72 / 2.54
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _matplotlib():
+    load_matplotlib("this test")  # not with whatever is set up around us
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +88,8 @@ def test_png_is_to_scale(recording, tmp_path):
     """Pixels per centimetre are those of the resolution, which stands in the file."""
     out = tmp_path / "x.png"
     run(recording, "--out", out, "--dpi", 254, "--speed-cm-min", 3)
+    from matplotlib.image import imread
+
     picture = imread(out)
     per_cm = 100
     assert picture.shape[1] == round((2.7 + 30) * per_cm)
@@ -160,6 +164,8 @@ def test_the_users_matplotlib_changes_nothing(recording, tmp_path, rc):
 
 def test_settings_of_the_caller_change_nothing_and_stay(recording, tmp_path):
     """As in a notebook, where matplotlib is in use already."""
+    import matplotlib
+
     out = tmp_path / "x.pdf"
     run(recording, "--out", out)
     expected = out.read_bytes()

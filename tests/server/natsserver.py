@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 SERVER = shutil.which("nats-server", path="/usr/sbin:/usr/local/bin:/usr/bin:/bin")
 needs_nats = pytest.mark.skipif(SERVER is None, reason="nats-server is not installed")
 
@@ -18,9 +20,7 @@ class Nats:
     """One nats-server."""
 
     def __init__(self, *options):
-        with closing(socket.socket()) as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         self.options = options
         self.process = None
         self.start()

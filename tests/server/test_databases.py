@@ -306,6 +306,13 @@ def listed(address):
     return [(row["id"], row["samples"]) for row in map(json.loads, out.splitlines())]
 
 
+def test_help_names_the_pause_after_which_a_lost_sensor_is_gone():
+    """`serve --help` imports nothing of PostgreSQL, so it says the number again."""
+    opening = importlib.import_module("ctgkit.server.store.postgres.opening")
+    _, said, _ = ctgkit("serve", "--help")
+    assert f"Default: {opening.HANDOVER_S:g} with PostgreSQL" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_what_is_old_is_removed(postgres, tmp_path, kind):
     """By hand, after a question, and by serve; what is open stays, the rest keeps its rows."""

@@ -14,7 +14,7 @@ from ctgkit.samples import Sample
 from ctgkit.server import priming
 from ctgkit.server.priming import Primer, relevant
 from ctgkit.server.store.reader import open_reader
-from tests.flow.processes import free_port
+from tests.ports import free_port
 from tests.server.parties import SENSORS, acked, backend_on, message, result, sensor, until, viewer
 
 TIMES = st.lists(

@@ -12,6 +12,7 @@ import termios
 from contextlib import asynccontextmanager
 
 from ctgkit.watch.live import held_logs
+from tests.ports import free_port
 from tests.watch.backend import OTHER, Backend, frame, until
 
 PAST = [frame(n / 4, 140 + 10 * math.sin(n / 30), 15.0) for n in range(400)]
@@ -145,16 +146,17 @@ async def test_alarm_until_acknowledged():
         await terminal.until("no alarms", row=5)
 
 
-async def test_waits_for_a_backend_and_survives_its_restart(unused_port):
+async def test_waits_for_a_backend_and_survives_its_restart():
     """On a terminal nobody gives up: the reason is shown until it works."""
-    url = f"http://127.0.0.1:{unused_port}"
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
     async with watching(url) as (process, terminal):
         await terminal.until("reconnecting (1)", row=1)
-        async with Backend(*PAST[:40]).serving(unused_port):
+        async with Backend(*PAST[:40]).serving(port):
             await terminal.until("● live", row=1)
             await terminal.until("0:00:09", row=1)
         await terminal.until("reconnecting", row=1)
-        async with Backend(frame(20.0)).serving(unused_port):
+        async with Backend(frame(20.0)).serving(port):
             await terminal.until("0:00:20", row=1)
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 130
