@@ -46,15 +46,22 @@ def restrict(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, UTF-8, mode 0600."""
-    with writing(path):
-        path.write_text(text, encoding="utf-8")
+    """Write a file, UTF-8, mode 0600; see :func:`write_bytes`."""
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, mode 0600."""
+    """Write a file, mode 0600; one that can't be finished is removed, and the error names it."""
     with writing(path):
-        path.write_bytes(content)
+        file = path.open("wb")
+        try:
+            with file:
+                file.write(content)
+        except OSError as error:
+            if path.is_file():
+                path.unlink()
+            error.filename = str(path)
+            raise
 
 
 class Access(NamedTuple):

@@ -43,6 +43,23 @@ def taken_from_stdin(ctx: click.Context) -> Path:
 
 
 @contextmanager
+def whole_or_not(path: Path) -> Iterator[Path]:
+    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
+    target = path.resolve()
+    if target.exists() and not target.is_file():  # a pipe, a device
+        yield path
+        return
+    unfinished = target.with_name(f"unfinished-{path.name}")
+    try:
+        yield unfinished
+    except RecordingError as error:
+        if error.path == str(unfinished):
+            raise RecordingError(str(path), error.line, error.reason) from error
+        raise
+    unfinished.replace(target)
+
+
+@contextmanager
 def or_stdout(path: Path, ending: str) -> Iterator[Path]:
     """Yield *path*, or for ``-`` a file with another ending that goes to standard output."""
     if str(path) != DASH:

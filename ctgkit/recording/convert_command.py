@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from ctgkit.cli.options import argument, command, json_option, option
 from ctgkit.cli.progress import counted
-from ctgkit.cli.streams import DASH, or_stdout
+from ctgkit.cli.streams import DASH, or_stdout, whole_or_not
 from ctgkit.cli.types import OutFile, Recorded
 from ctgkit.dsn import Dsn
 from ctgkit.errors import RecordingError
@@ -68,8 +69,12 @@ def convert(options: ConvertOptions) -> None:
             yield one
 
     name = options.name or ("csv" if to_stdout else None)
-    with or_stdout(target, registry.ending_of(name)) as held:
-        notes = registry.write(passing(), held, name, replace=options.force)
+    with or_stdout(target, registry.ending_of(name)) as held, ExitStack() as stack:
+        found = registry.format_of(held, name)
+        if found.one_file:  # the others are written in one go, once everything is read
+            held = stack.enter_context(whole_or_not(held))
+        replace = options.force or found.one_file  # one that was killed left its unfinished file
+        notes = registry.write(passing(), held, found.name, replace=replace)
     if options.as_json and not to_stdout:
         click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
         return

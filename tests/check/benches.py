@@ -137,15 +137,20 @@ def judge_process(directory, fault, checks, **more):
     file = directory / "config.json"
     file.write_text(json.dumps(config))
     command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file), *fault.split()])
+    return _judge_launched(directory, command, port, config, entries, checks, 20.0, **more)
+
+
+def _judge_launched(directory, command, port, config, entries, checks, start_timeout_s, **more):
+    url = f"http://127.0.0.1:{port}"
     launched = Launched(
         f"env PYTHONPATH={ROOT} {command}",
-        target_of(f"http://127.0.0.1:{port}"),
+        target_of(url),
         directory / "run.log",
         None,
-        20.0,
+        start_timeout_s,
     )
     judging = judge(
-        f"http://127.0.0.1:{port}",
+        url,
         entries,
         checks,
         ml_port=urlsplit(config["ml"]).port,
@@ -174,26 +179,11 @@ def judge_reference(directory, fault, checks, *, grace_s=0.0, **more):
     serve += ["--ml", config["ml"], "--ml-retry", "0.5", "--store", f"sqlite:///{config['store']}"]
     serve += ["--grace", str(grace_s), "--max-connections", str(LIMIT)]
     planted = ["tests.check.reference", *fault.split(), "--"] if fault else ["ctgkit"]
-    launched = Launched(
-        f"env PYTHONPATH={ROOT} {shlex.join([sys.executable, '-m', *planted, *serve])}",
-        target_of(f"http://127.0.0.1:{port}"),
-        directory / "run.log",
-        None,
-        30.0,
-    )
-    judging = judge(
-        f"http://127.0.0.1:{port}",
-        entries,
-        checks,
-        ml_port=urlsplit(config["ml"]).port,
-        store=Path(config["store"]),
-        launched=launched,
-        grace_s=grace_s,
-        viewer_token=VIEWER_TOKEN,
-        max_connections=LIMIT,
-        **more,
-    )
-    return asyncio.run(judging)
+    command = shlex.join([sys.executable, "-m", *planted, *serve])
+    return _judge_launched(
+        directory, command, port, config, entries, checks, 30.0, grace_s=grace_s,
+        viewer_token=VIEWER_TOKEN, max_connections=LIMIT, **more,
+    )  # fmt: skip
 
 
 async def judge_service(url, checks, ml_format="nested"):

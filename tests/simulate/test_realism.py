@@ -185,6 +185,25 @@ def test_between_gaps_only_the_mother_shows_for_long():
     assert longest_s["maternal_capture"] > 13
 
 
+def test_nothing_jumps_up_by_40_bpm_beside_a_gap():
+    """56 h of real recordings have no such step; falls by 40 are .5 per hour."""
+    up = hours = 0.0
+    for index in range(12):
+        heart = Sensor(load_scenario("intrapartum-cohort"), seed=7, index=index).read(HOUR).fhr_bpm
+        up += np.count_nonzero(np.diff(heart) >= 40)
+        hours += np.isfinite(heart).mean()
+    assert up / hours < 0.5
+
+
+def test_no_swing_of_variability_goes_far_above_the_noise_free_heart():
+    """The vagus can be withdrawn only wholly: up to 30 bpm, a monitor's errors come on top."""
+    sensor = Sensor(plain(40, "[sensor]\nbeat_error = 0"), seed=2)
+    rendered = sensor.render(0, HOUR)
+    above = rendered.chunk.fhr_bpm - rendered.truth.fhr_clean_bpm
+    assert np.nanpercentile(above, 0.1) < -30
+    assert np.nanmax(above) < 34
+
+
 @pytest.mark.parametrize(
     ("name", "bpm"), [("tachycardia-fever", (165, 190)), ("bradycardia-stable-105", (98, 110))]
 )

@@ -42,6 +42,11 @@ class Format(NamedTuple):
     magic: bytes = b""
     """What files of it begin with, where the name doesn't tell."""
 
+    @property
+    def one_file(self) -> bool:
+        """Whether all recordings go into one file."""
+        return not self.one_sensor and self.suffixes != ("",)
+
 
 FORMATS = (
     Format("native", "native", SUFFIXES),

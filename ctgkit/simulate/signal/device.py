@@ -126,7 +126,8 @@ def monitor(
     then_s = known_s + first / ENGINE_HZ
     method = patient.words["sensor.method"]
     error = patient.at("fhr.floor_bpm", then_s) * floor_factor(patient, then_s)
-    error = error * (fitted.BEAT_ERROR[method] * patient.at("sensor.beat_error", 0.0))
+    beat_error = patient.at("sensor.beat_error", 0.0)
+    error = error * (fitted.BEAT_ERROR[method] * beat_error)
     # and where the rate changes, the intervals that are compared differ
     change = np.abs(heart_bpm[3:] - heart_bpm[:-3]) * (ENGINE_HZ / 3)
     blur = patient.at("sensor.blur_s", 0.0) * np.interp(known_s, t_s[3:], change)
@@ -135,6 +136,11 @@ def monitor(
     size = -np.log1p(-u[:, 0]) * np.where(u[:, 1] < 0.5, -1, 1)
     size[u[:, 2] < fitted.BEAT_SLIP] *= fitted.SLIP_FACTOR
     rate += np.hypot(error, blur) * size / np.sqrt(2)
+    strays = np.flatnonzero(u[:, 2] > 1 - fitted.BEAT_STRAY * beat_error)
+    if len(strays):
+        least_bpm, more_bpm, up = fitted.STRAY
+        far_bpm = least_bpm - more_bpm * np.log1p(-u[strays, 0])
+        rate[strays] += np.minimum(far_bpm, 30) * np.where(u[strays, 1] < up, 1, -1)
     if method == "doppler":  # autocorrelation reports late and unevenly
         known_s = np.maximum.accumulate(known_s + fitted.DOPPLER_DELAY_S * u[:, 3])
     step_s = patient.at("sensor.interval_ms", 0.0) / 1000

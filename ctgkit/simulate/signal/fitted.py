@@ -193,6 +193,11 @@ are all but uncorrelated."""
 BEAT_SLIP, SLIP_FACTOR = 0.035, 3.0
 """Share of beats found at a wrong place, and their error over the usual one [M]."""
 
+BEAT_STRAY, STRAY = 0.00065, (5.0, 5.0, 0.35)
+"""Share of beats found far off, over the factor on their error; how far, bpm: least, mean of what
+is more; share above [M, values that differ by 5 bpm and more from equal neighbours: 16 per hour in
+the median, 40 % above]."""
+
 WILD_BPM = {"doppler": 1.5, "scalp": 5.0}
 """Unevenness of what is shown in noise [M]: autocorrelation smooths it."""
 

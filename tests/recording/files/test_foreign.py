@@ -20,13 +20,25 @@ NEEDS = {"wfdb": ("wfdb", "pandas"), "edf": ("edfio",), "parquet": ("pandas", "p
          }  # fmt: skip
 
 
-def examples(count, share):
-    """Return how many there are: *count*, or that share of those that `make fuzz` asks for."""
-    return settings(
+def most_are_read(count, share, read):
+    """Have *read* tell, for many writers' luck and truths, whether a file was read or refused.
+
+    There are *count* of them, or that share of those that `make fuzz` asks for.
+    """
+    tally = [0, 0]
+
+    @settings(
         max_examples=round(EXAMPLES * share) or count,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
+    @given(seed=st.integers(0, 2**48))
+    def check(seed):
+        rng = np.random.default_rng(seed)
+        tally[read(rng, dialects.Truth(rng))] += 1
+
+    check()
+    assert tally[1] > 0.9 * sum(tally), tally  # refusing everything is no reader
 
 
 def need(writer):
@@ -57,40 +69,27 @@ def folder(tmp_path_factory):
 
 def test_tables_of_text_in_any_dialect(folder):
     """Separators, decimal commas, encodings, names, times, marks for no signal, disorder."""
-    count = [0, 0]
 
-    @examples(250, 0.65)
-    @given(seed=st.integers(0, 2**48))
-    def check(seed):
-        rng = np.random.default_rng(seed)
-        truth = dialects.Truth(rng)
+    def read(rng, truth):
         data, suffix = dialects.text_dialect(rng, truth)
         path = folder / f"trace{suffix}"
         path.write_bytes(data)
-        count[agrees(path, truth)] += 1
+        return agrees(path, truth)
 
-    check()
-    assert count[1] > 0.9 * sum(count), count  # refusing everything is no reader
+    most_are_read(250, 0.65, read)
 
 
 def test_two_files_by_clocks_and_in_segments(folder):
     """The toco stays beside its heart rate, and what lies between segments stays a gap."""
-    count = [0, 0]
 
-    @examples(40, 0.05)
-    @given(seed=st.integers(0, 2**48))
-    def check(seed):
-        rng = np.random.default_rng(seed)
-        truth = dialects.Truth(rng)
-        place = dialects.two_files(rng, truth, folder / f"{seed}")
+    def read(rng, truth):
+        place = dialects.two_files(rng, truth, folder / "two")
         try:
             (one,) = read_recordings(place)
         except RecordingError:
-            count[0] += 1
-            return
+            return False
         finally:
             shutil.rmtree(place)
-        count[1] += 1
         beside = dict(zip(one.sec_from_start, one.uterus, strict=True))
         there = ~np.isnan(one.fhr_bpm)
         np.testing.assert_allclose(one.fhr_bpm[there], truth.fhr[~np.isnan(truth.fhr)])
@@ -99,9 +98,9 @@ def test_two_files_by_clocks_and_in_segments(folder):
             at_s = min(beside, key=lambda t: abs(t - first_s - sec))
             assert abs(at_s - first_s - sec) < 2e-3
             assert beside[at_s] == pytest.approx(toco)
+        return True
 
-    check()
-    assert count[1] > 0.9 * sum(count), count
+    most_are_read(40, 0.05, read)
 
 
 @pytest.mark.parametrize("writer", ["wfdb", "edf", "npz", "parquet", "csv", "xlsx"])
@@ -109,13 +108,8 @@ def test_two_files_by_clocks_and_in_segments(folder):
 def test_files_of_other_libraries(folder, writer):
     """wfdb-python, edfio, pandas, numpy, openpyxl."""
     need(writer)
-    count = [0, 0]
 
-    @examples(40, 0.05)
-    @given(seed=st.integers(0, 2**48))
-    def check(seed):
-        rng = np.random.default_rng(seed)
-        truth = dialects.Truth(rng)
+    def read(rng, truth):
         if writer in ("wfdb", "edf"):
             truth.sec = np.round(np.arange(len(truth.sec)) / truth.rate_hz, 6)
         if writer == "wfdb":
@@ -124,7 +118,6 @@ def test_files_of_other_libraries(folder, writer):
             path, tolerance = dialects.edf_file(rng, truth, folder / "rec.edf"), 0.0051
         else:
             path, tolerance = dialects.frame_file(rng, truth, folder / f"t.{writer}"), 1e-6
-        count[agrees(path, truth, tolerance)] += 1
+        return agrees(path, truth, tolerance)
 
-    check()
-    assert count[1] > 0.9 * sum(count), count
+    most_are_read(40, 0.05, read)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ctgkit.cli.main import cli
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording, read_recordings, write_recordings
 from ctgkit.recording.files.options import ReadOptions
@@ -216,10 +219,6 @@ def test_any_bytes_give_recordings_or_one_error(data, which, tmp_path_factory):
 
 def test_a_failed_conversion_leaves_nothing_and_an_existing_file_stays(tmp_path):
     """The target is made only when there is something to write, and removed when it breaks."""
-    from click.testing import CliRunner
-
-    from ctgkit.cli.main import cli
-
     (tmp_path / "bad.csv").write_text("sec,bpm\n0,140\nx,1\n")
     (tmp_path / "out.csv").write_text("mine")
     for arguments in (["bad.csv", "out.csv", "--force"], ["bad.csv", "new.csv"]):
@@ -234,6 +233,49 @@ def test_a_failed_conversion_leaves_nothing_and_an_existing_file_stays(tmp_path)
     )
     assert done.exception is not None
     assert not (tmp_path / "half.parquet").exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl", ".parquet"])
+def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path, suffix):
+    """A conversion that breaks off, by itself or by kill -9, leaves nothing that looks whole."""
+    text = "sensor,sec,bpm\n" + "".join(f"{s},{n},140\n" for s in "ab" for n in range(9))
+    (tmp_path / "in.csv").write_text(text)
+    (tmp_path / "bad.csv").write_text(text + "b,9,oops\n")
+    out = tmp_path / f"out{suffix}"
+    out.write_text("mine")
+    seen = []
+
+    def looking(recordings, *_):
+        for one in recordings:
+            seen.append(out.read_text())
+            yield one
+
+    for source, whole in (("bad.csv", False), ("in.csv", True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ctgkit.recording.convert_command.counted", looking)
+            words = ["convert", str(tmp_path / source), str(out), "--force"]
+            done = CliRunner().invoke(cli, words, standalone_mode=False)
+            assert isinstance(done.exception, RecordingError) != whole
+        assert {p.name for p in tmp_path.iterdir()} == {"in.csv", "bad.csv", out.name}
+        assert (out.read_bytes() == b"mine") != whole
+    assert set(seen) == {"mine"}
+    assert len(list(read_recordings(out))) == 2
+
+
+def test_a_file_that_cannot_be_finished_is_removed_and_named(tmp_path):
+    """As on a full disk."""
+    path = tmp_path / "x.npz"
+    code = (
+        "import resource, sys; from pathlib import Path; from ctgkit import private\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: private.write_bytes(Path(sys.argv[1]), bytes(5000))\n"
+        "except OSError as error: print(error.filename)"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], env=env, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip(), path.exists()) == (str(path), False)
 
 
 def test_memory_of_this_process_is_sane():
