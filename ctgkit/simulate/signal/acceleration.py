@@ -58,6 +58,12 @@ def bump(acceleration: Acceleration, t_s: Floats) -> Floats:
     return wave
 
 
+def _bent(height_bpm: float) -> float:
+    """Return a height that is bent towards a largest one from 30 bpm on."""
+    over = max(height_bpm - 30.0, 0.0)
+    return float(height_bpm - over + 15.0 * np.tanh(over / 15.0))
+
+
 class Accelerations:
     """The accelerations of one fetus."""
 
@@ -96,7 +102,7 @@ class Accelerations:
                         LONGEST_S,
                     )
                 ),
-                float(
+                _bent(
                     height * self._patient.at("accel.height_bpm", start_s) * np.exp(0.35 * z[i, 1])
                 ),
                 float(np.clip(0.62 + 0.15 * z[i, 2], 0.15, 0.85)),

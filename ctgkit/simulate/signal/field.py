@@ -51,6 +51,8 @@ class Composite(NamedTuple):
     """Factor on variability inside decelerations."""
     beside: Floats
     """What breaks decelerations up without being an event, bpm upwards."""
+    rise: Floats
+    """Of accelerations, shoulders and overshoots."""
 
 
 def _soft_clip(bpm: Floats) -> Floats:
@@ -117,7 +119,7 @@ def composite(
             rise = np.maximum(rise, rebound(d, t_s))  # no two add up to an acceleration
         break_up(beside, d, streams, t_s)
     clean = _soft_clip(baseline + rise - fall + _sinus(patient, streams, t_s))
-    return Composite(baseline, clean, inside, beside)
+    return Composite(baseline, clean, inside, beside, rise)
 
 
 _BURST = np.exp(-np.arange(-1, 60) / ENGINE_HZ / fitted.VAGAL_S)
@@ -178,15 +180,14 @@ def heart_rate(
     """
     count = len(heart.clean)
     t_s = np.arange(first, first + count) / ENGINE_HZ
-    swell = np.exp(
-        patient.at("fhr.bandwidth_spread", t_s)
-        * slow_samples(streams, "fhr.bandwidth", t_s, 20.0, 60.0)
-    )
-    gain = fitted.BAND_GAIN / 10 * patient.at("fhr.bandwidth_bpm", t_s)
-    gain = gain * fitted.maturity(patient.scenario.ga_weeks)
+    band_bpm = patient.at("fhr.bandwidth_bpm", t_s)
+    spread = patient.at("fhr.bandwidth_spread", t_s)
+    swell = np.exp(spread * slow_samples(streams, "fhr.bandwidth", t_s, 20.0, 60.0))
+    gain = fitted.BAND_GAIN / 10 * band_bpm * fitted.maturity(patient.scenario.ga_weeks)
     gain = gain * behaviour.effects(t_s)[0] * swell * fetus.effects(t_s).bandwidth
     # power rises in contractions (Cesarelli 2010)
     gain = gain * heart.inside * (1 + 0.3 * contraction_level)
+    gain = np.hypot(gain, fitted.RAGGED_RISE * heart.rise)
 
     def spectrum(centre_s: float) -> Floats:
         boost = patient.at("fhr.oscillation", max(centre_s, 0.0))
@@ -200,13 +201,12 @@ def heart_rate(
     scale = spectrum(0.0) if steady else spectrum
     wave = gain * noise(streams, "fhr.variability", first, count, scale)
     swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
-    band_bpm = patient.at("fhr.bandwidth_bpm", t_s)
     largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * band_bpm)
     wave += largest * np.tanh(swing / largest)
     bursts = gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
     wave += fitted.VAGAL_BPM * np.tanh(bursts / fitted.VAGAL_BPM)
     fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
-    rises, highest = np.maximum(wave, 0.0), np.maximum(fitted.HIGHEST_RISE_BPM, 2 * band_bpm)
-    wave += highest * np.tanh(rises / highest) - rises
+    rises = np.maximum(wave, 0.0)
+    wave += fitted.HIGHEST_RISE_BPM * np.tanh(rises / fitted.HIGHEST_RISE_BPM) - rises
     return _soft_clip(heart.clean + heart.beside + wave)

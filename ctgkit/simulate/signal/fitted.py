@@ -145,6 +145,10 @@ LEFT = (0.18, 0.3, -12.0, 18.0)
 """What is left of a deceleration for a minute or two, over its depth: mean, sd; least and most, bpm
 [M, changes of the heart rate over 1 to 12 minutes]."""
 
+RAGGED_RISE = 0.03
+"""Variability that a rise brings with it, over that of a band of 10 bpm, per bpm [M, by eye: the
+tops of accelerations are uneven in quiet hearts too]."""
+
 HIGHEST_RISE_BPM = 30.0
 """What variability is bent towards upwards, bpm: the vagus can be withdrawn only wholly [M, time
 above 30 and 60 bpm over the median]."""
@@ -204,7 +208,7 @@ WILD_BPM = {"doppler": 1.5, "scalp": 5.0}
 DOUBT_BEATS = 3.0
 """Mean length of a spell without updates, beyond three beats [M]."""
 
-BAND_GAIN = 1.12
+BAND_GAIN = 1.14
 """Makes the measured band the one asked, with drift, floor and swelling counted in [D: from our
 own signal, tests/simulate/test_realism.py]."""
 
