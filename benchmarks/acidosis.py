@@ -5,7 +5,7 @@
 Needs the 60 recordings with cord pH in ../shared (or CTGKIT_SHARED), scipy and scikit-learn; says
 so and ends well without them. Exit code 1 when, over all seeds, a logistic regression on simulated
 data tells pH 7.15 or less with an AUC outside 0.65 to 0.85 (neither noise nor a giveaway), or a
-correlation is outside the 95 % interval of the real one.
+correlation is outside the 95 % interval of a real one that isn't 0; others outside are marked too.
 """
 
 import importlib.util
@@ -113,15 +113,16 @@ def main():
     ours = correlations(our_rows, our_ph)
     for name, *column in zip(FIGURES, correlations(rows, ph), low, high, ours, strict=True):
         real, least, most, own = column
-        print(f"  {name:<24}{real:7.2f}{least:10.2f} to{most:5.2f}{own:11.2f}")
+        mark = "" if least <= own <= most else "  outside"
+        print(f"  {name:<24}{real:7.2f}{least:10.2f} to {most:5.2f}{own:10.2f}{mark}")
     each = [auc(*arrays(part)) for part in parts]
     found = auc(our_rows, our_ph)
     print(
         f"AUC for pH <= {ACIDOSIS_PH}: real {auc(rows, ph):.2f}, simulated {found:.2f} ({LIMITS}),"
         f" by seed {', '.join(f'{one:.2f}' for one in each)}"
     )
-    inside = (low <= ours) & (ours <= high)
-    sys.exit(int(not (LIMITS[0] <= found <= LIMITS[1] and inside.all())))
+    missed = ((ours < low) | (ours > high)) & (low * high > 0)
+    sys.exit(int(missed.any() or not LIMITS[0] <= found <= LIMITS[1]))
 
 
 if __name__ == "__main__":
