@@ -144,10 +144,12 @@ def _summary(report: "Report", result: dict[str, Any]) -> str:
     for event in report.events:
         name = " ".join(filter(None, (event.subtype.replace("_", " "), event.kind)))
         counts[name] = counts.get(name, 0) + 1
-    examined_min = features["examined_min"]
+    examined_min, minutes = features["examined_min"], len(result["baseline_per_minute"])
+    length = f"{examined_min:.1f} min" if examined_min >= 1 else f"{60 * examined_min:.0f} s"
+    if minutes > examined_min + 1:
+        length = f"{minutes} min, the last {examined_min:.0f} judged"
     lines = [
-        f"{result['recording']}: "
-        + (f"{examined_min:.1f} min, " if examined_min >= 1 else f"{60 * examined_min:.0f} s, ")
+        f"{result['recording']}: {length}, "
         + f"{features['signal_loss_pct']:.0f} % of "
         + ("the last 10 min lost" if examined_min > 10 else "it lost"),
         f"baseline {_shown(features['baseline_bpm'])} bpm, "

@@ -76,7 +76,7 @@ def compare_runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Compari
 
 
 def _by_name(report: Mapping[str, Any]) -> dict[str, Any]:
-    recordings = report.get("recordings")
+    recordings = report.get("recordings") if isinstance(report, Mapping) else None
     if not isinstance(recordings, list) or not all(
         isinstance(r, dict) and isinstance(r.get("name"), str) for r in recordings
     ):

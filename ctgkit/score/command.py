@@ -1,6 +1,7 @@
 """``ctgkit score``."""
 
 import functools
+import hashlib
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,18 @@ from ctgkit.analysis.command import lag_option
 from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import OUTPUT, argument, command, json_option, option, seed_option
 from ctgkit.cli.progress import counted
-from ctgkit.cli.types import PAUSE, SHARE, File, OutFile, Refined, Speed, Url, number, seconds
+from ctgkit.cli.types import (
+    PAUSE,
+    SENSORS,
+    SHARE,
+    File,
+    OutFile,
+    Refined,
+    Speed,
+    Url,
+    number,
+    seconds,
+)
 from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.net.addresses import websocket_url
 from ctgkit.quantities import number_of
@@ -74,6 +86,13 @@ class ScoreOptions:
         metavar="all|NAME,…",
         section=PLAYING,
         help="Scenarios to play: shipped ones or TOML files.",
+    )
+    sensors: int = option(
+        "--sensors",
+        type=SENSORS,
+        default=1,
+        section=PLAYING,
+        help="Patients of each, as `ctgkit generate` numbers them.",
     )
     duration_s: float | None = option(
         "--duration",
@@ -218,8 +237,9 @@ def score(options: ScoreOptions) -> int:
     if options.junit:
         options.junit.write_bytes(junit(scores, outcomes))
     compared: list[Comparison] = []
+    report = as_dict(scores, overall, outcomes, played)
     if options.against and earlier is not None:
-        compared = _compared(options.against, earlier, as_dict(scores, overall, outcomes, played))
+        compared = _compared(options.against, earlier, report)
     if options.as_json:
         click.echo(json.dumps(as_dict(scores, overall, outcomes, played, compared)))
     else:
@@ -247,6 +267,13 @@ def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Compari
     compared = compare_runs(earlier, report)
     if not compared:
         click.echo(f"{file}: no recording and no figure in common with this run", err=True)
+    was, now = earlier.get("signal_version"), report["signal_version"]
+    if now is not None and was != now:
+        click.echo(
+            f"{file}: of patients of signal version {was or 'unknown'}, this run of {now}: not the"
+            " same ones under the same names",
+            err=True,
+        )
     return compared
 
 
@@ -266,12 +293,14 @@ def _played(options: ScoreOptions, url: str) -> "Played":
     from ctgkit.score import progress
     from ctgkit.score.scoring import Played
     from ctgkit.score.service import PlaySettings, play, play_in_turn
+    from ctgkit.simulate import SIGNAL_VERSION
     from ctgkit.simulate.library import load_scenario, scenario_names
 
     names = scenario_names() if options.scenarios == ALL else options.scenarios.split(",")
     settings = PlaySettings(
         url=url,
         scenarios=[load_scenario(name.strip()) for name in names],
+        sensors=options.sensors,
         seed=options.seed,
         duration_s=options.duration_s,
         speed=options.speed,
@@ -286,6 +315,12 @@ def _played(options: ScoreOptions, url: str) -> "Played":
         "seed": settings.seed,
         "duration_s": settings.duration_s,
         "speed": speed,
+        "signal_version": SIGNAL_VERSION,
+        "scenario_file": {
+            one.id: hashlib.sha256(repr(one).encode()).hexdigest()
+            for one in settings.scenarios
+            if one.id not in scenario_names()
+        },
     }
     done = {} if file is None else progress.load(file, asked)
 
@@ -294,9 +329,10 @@ def _played(options: ScoreOptions, url: str) -> "Played":
             progress.save(file, asked, scores)
 
     async def playing(settings: "PlaySettings") -> "Played":
-        if file is None and options.max_time_s is None:
-            return Played(await play(settings))
-        return await play_in_turn(settings, options.max_time_s, done, keep)
+        if file is None and options.max_time_s is None and settings.sensors == 1:
+            return Played(await play(settings), signal_version=SIGNAL_VERSION)
+        played = await play_in_turn(settings, options.max_time_s, done, keep)
+        return played._replace(signal_version=SIGNAL_VERSION)
 
     if options.profile is not None:
         return run(_through_windows(settings, options.profile, playing))

@@ -18,10 +18,9 @@ from ctgkit.recording.files.opening import GZIP_MAGIC, is_gzip
 from ctgkit.recording.files.registry import format_of
 from ctgkit.recording.format import MARK
 from ctgkit.recording.journal import SUFFIXES, JournalReader
-from ctgkit.score.results import Listener, Results, from_report
+from ctgkit.score.results import Listener, Results, from_report, read_result
 from ctgkit.score.scoring import Score, score
 from ctgkit.score.truth import Truth, by_experts, simulated
-from ctgkit.wire import decode_result
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +195,7 @@ def _heard(path: Path) -> dict[str, Listener]:
             if line.link != viewer:
                 continue  # of several viewers the first counts
         try:
-            result = decode_result(line.frame)
+            result = read_result(line.frame)
         except WireError:
             unreadable += 1
             continue

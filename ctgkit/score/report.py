@@ -249,6 +249,7 @@ def as_dict(
     """Return the whole report for JSON; None is what was not reported or isn't known."""
     return {
         "note": DISCLAIMER,
+        "signal_version": played.signal_version if played else None,
         "scored": sum(score.scored for score in scores),
         "without_results": [score.name for score in scores if not score.said],
         "overall": _figures(overall),

@@ -5,11 +5,12 @@ This module performs no I/O.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from ctgkit.analysis.texts import ALERTS
+from ctgkit.errors import WireError, excerpt
 from ctgkit.events import Tier
 from ctgkit.samples import (
     PREDICTION_EVERY_S,
@@ -22,7 +23,7 @@ from ctgkit.score.alarms import ANY, Alarm, intervals
 from ctgkit.score.calls import Moment
 from ctgkit.score.matching import OVERLAP_S, overlap_s
 from ctgkit.score.truth import Span
-from ctgkit.wire import Result
+from ctgkit.wire import Result, decode_result
 
 MINUTE_S = 60.0
 RESTART_S = 60.0
@@ -67,7 +68,7 @@ class Results:
 
 class _Course(msgspec.Struct):
     at_s: float
-    hypoxia_probability: float | None = None
+    hypoxia_probability: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     alerts: list[str] | None = None
 
 
@@ -92,13 +93,30 @@ def _found(raw: Mapping[str, Any]) -> Found:
     return msgspec.convert({**spelt, **raw}, Found)
 
 
+def read_result(frame: bytes | str) -> Result:
+    """Decode a result that can be scored.
+
+    Raises
+    ------
+    WireError
+        When it can't be read, or the probability is none.
+    """
+    result = decode_result(frame)
+    if result.prediction is not None and not 0 <= result.prediction.hypoxia_probability <= 1:
+        raise WireError(
+            "range", "prediction.hypoxia_probability",
+            f"{result.prediction.hypoxia_probability:g} is outside 0 to 1", excerpt(frame),
+        )  # fmt: skip
+    return result
+
+
 def from_report(text: bytes) -> Results:
     """Return what a report says: ``ctgkit analyze --json``, or anything of that shape.
 
     Raises
     ------
     msgspec.DecodeError, UnicodeDecodeError
-        When it isn't JSON, or a member is missing or of the wrong type.
+        When it isn't JSON, or a member is missing, of the wrong type or outside its range.
     """
     report = _decoder.decode(text)
     if report == _Report():

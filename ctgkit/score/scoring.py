@@ -92,6 +92,8 @@ class Played(NamedTuple):
     """Scenarios that were cut short."""
     left: tuple[str, ...] = ()
     """Those that weren't played at all."""
+    signal_version: str | None = None
+    """Which patients were played, where some were."""
 
 
 class _Matched(NamedTuple):

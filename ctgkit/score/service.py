@@ -10,6 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection
@@ -20,7 +21,7 @@ from ctgkit.errors import Unreachable, WireError
 from ctgkit.net.client import dial
 from ctgkit.net.frames import send_texts
 from ctgkit.samples import RATE_HZ, Sample
-from ctgkit.score.results import Listener
+from ctgkit.score.results import Listener, read_result
 from ctgkit.score.scoring import Played, Score, score
 from ctgkit.score.truth import Span, Truth, simulated
 from ctgkit.sensor.pacing import Feed
@@ -28,7 +29,7 @@ from ctgkit.simulate.scenario import Scenario
 from ctgkit.simulate.sensor import Sensor
 from ctgkit.simulate.signal.stream import Floats
 from ctgkit.simulate.source import Chunk
-from ctgkit.wire import MlFormat, decode_result, encode_request
+from ctgkit.wire import MlFormat, encode_request
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ RESULT_MAX_BYTES = 1 << 20
 CLOSE_TIMEOUT_S = 1.0
 TELL_EVERY_S, PROGRESS_EVERY_S = 10.0, 0.5
 TOGETHER = 6
-"""Scenarios played at a time where a run may end early. Chosen: enough to keep a service busy."""
+"""Patients played at a time where a run may end early or there are many. Chosen: enough to keep a
+service busy."""
 PARTIAL_MIN_S = 600.0
 """A scenario that was cut short sooner isn't scored, seconds."""
 
@@ -53,6 +55,8 @@ class PlaySettings:
 
     url: str
     scenarios: Sequence[Scenario]
+    sensors: int = 1
+    """Patients of each scenario."""
     seed: int = 0
     duration_s: float | None = None
     """Of each; None: as long as the scenario is worth watching."""
@@ -65,15 +69,32 @@ class PlaySettings:
     """Loop time at which no more is sent, seconds."""
 
 
+class Role(NamedTuple):
+    """One patient of a scenario."""
+
+    name: str
+    scenario: Scenario
+    number: int
+
+
+def roles(scenarios: Sequence[Scenario], sensors: int) -> list[Role]:
+    """Return who is played; of many they are numbered as the files of ``ctgkit generate``."""
+    if sensors == 1:
+        return [Role(one.id, one, 0) for one in scenarios]
+    width = len(str(sensors - 1))
+    return [Role(f"{one.id}-{i:0{width}}", one, i) for one in scenarios for i in range(sensors)]
+
+
 class Patient:
     """A simulated sensor that remembers its baseline, minute by minute: a Source."""
 
-    def __init__(self, scenario: Scenario, seed: int, duration_s: float | None) -> None:
+    def __init__(self, role: Role, seed: int, duration_s: float | None) -> None:
+        scenario = role.scenario
         length_s = scenario.duration_s if duration_s is None else duration_s
-        self.name = scenario.id
+        self.name = role.name
         self.length_s = length_s
         self.sensor_id = str(uuid.uuid4())  # a service may remember the ids of the last run
-        self._sensor = Sensor(scenario, seed, duration_s=length_s)
+        self._sensor = Sensor(scenario, seed, role.number, duration_s=length_s)
         self._baseline: list[Floats] = []
 
     def read(self, n_samples: int) -> Chunk:
@@ -123,11 +144,13 @@ async def play_in_turn(
     until_s = float("inf") if max_time_s is None else loop.time() + max_time_s
     scores = dict(done)
     partial: list[str] = []
-    waiting = [one for one in settings.scenarios if one.id not in scores]
+    everyone = roles(settings.scenarios, settings.sensors)
+    waiting = [one for one in everyone if one.name not in scores]
     while waiting and loop.time() < until_s:
         group, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
-        log.info("%d of %d scenarios are finished", len(done), len(settings.scenarios))
-        for score_of, whole in await _played(replace(settings, scenarios=group, until_s=until_s)):
+        finished = sum(one.name in done for one in everyone)
+        log.info("%d of %d recordings are finished", finished, len(everyone))
+        for score_of, whole in await _played(replace(settings, until_s=until_s), group):
             if score_of is not None:
                 scores[score_of.name] = score_of
             if score_of is not None and whole:
@@ -135,8 +158,8 @@ async def play_in_turn(
             elif score_of is not None:
                 partial.append(score_of.name)
         keep(done)
-    left = tuple(one.id for one in settings.scenarios if one.id not in scores)
-    in_order = [scores[one.id] for one in settings.scenarios if one.id in scores]
+    left = tuple(one.name for one in everyone if one.name not in scores)
+    in_order = [scores[one.name] for one in everyone if one.name in scores]
     return Played(in_order, tuple(partial), left)
 
 
@@ -148,7 +171,8 @@ async def play(settings: PlaySettings) -> list[Score]:
     Unreachable
         When it can't be reached, hangs up, or is silent while it owes answers.
     """
-    return [score_of for score_of, _ in await _played(settings) if score_of is not None]
+    everyone = roles(settings.scenarios, settings.sensors)
+    return [score_of for score_of, _ in await _played(settings, everyone) if score_of is not None]
 
 
 async def _show_progress(patients: Sequence[Patient]) -> None:
@@ -162,9 +186,9 @@ async def _show_progress(patients: Sequence[Patient]) -> None:
             told_s = played_s
 
 
-async def _played(settings: PlaySettings) -> list[tuple[Score | None, bool]]:
-    """Play scenarios all at once; return a score of each, and whether it was played whole."""
-    patients = [Patient(one, settings.seed, settings.duration_s) for one in settings.scenarios]
+async def _played(settings: PlaySettings, cast: Sequence[Role]) -> list[tuple[Score | None, bool]]:
+    """Play patients all at once; return a score of each, and whether it was played whole."""
+    patients = [Patient(one, settings.seed, settings.duration_s) for one in cast]
     connection: ClientConnection = await dial(
         settings.url,
         max_bytes=RESULT_MAX_BYTES,
@@ -223,7 +247,7 @@ class _Talk:
 
     def _take(self, text: bytes) -> None:
         try:
-            result = decode_result(text)
+            result = read_result(text)
         except WireError as error:
             self._complain(f"can't be read: {error}")
             self._pay(None)

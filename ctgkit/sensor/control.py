@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from websockets.asyncio.server import ServerConnection
 
+from ctgkit.errors import excerpt
 from ctgkit.net import server
 from ctgkit.net.http import PLAIN, Answer, Asked, json_answer, only
 from ctgkit.net.origins import Rules
@@ -120,15 +121,23 @@ def _choose(query: Mapping[str, list[str]], switch: Switch) -> None:
     if scenario is None and seed is None:
         return
     if seed is not None and not (seed.isascii() and seed.isdigit() and len(seed) <= SEED_DIGITS):
-        raise SwitchError("seed is not a whole number")
+        raise SwitchError(f"seed={excerpt(seed)!r} is not a whole number from 0 on")
     switch.choose(scenario, None if seed is None else int(seed))
+
+
+def _number(query: Mapping[str, str], name: str) -> float:
+    text = query.get(name, "")
+    try:
+        return float(text)
+    except ValueError:
+        raise SwitchError(f"{name}={excerpt(text)!r} is not a number") from None
 
 
 def _inject(query: Mapping[str, str], switch: Switch) -> Answer:
     """Answer ``/api/inject?event=NAME[&size=X][&duration_s=X]``."""
     event = query.get("event", "")
     try:
-        numbers = [float(query[k]) if k in query else None for k in ("size", "duration_s")]
+        numbers = [_number(query, k) if k in query else None for k in ("size", "duration_s")]
         at_s = switch.inject(event, *numbers)
     except (SwitchError, ValueError) as error:
         return _json({"error": {"message": f"failed to inject: {error}", "code": 400}}, 400)
@@ -139,7 +148,8 @@ def _change(query: Mapping[str, str], switch: Switch) -> Answer:
     """Answer ``/api/change?knob=NAME&to=X[&ramp_s=X]``."""
     knob = query.get("knob", "")
     try:
-        at_s = switch.change(knob, float(query.get("to", "")), float(query.get("ramp_s", "60")))
+        ramp_s = _number(query, "ramp_s") if "ramp_s" in query else 60.0
+        at_s = switch.change(knob, _number(query, "to"), ramp_s)
     except (SwitchError, ValueError) as error:
         return _json({"error": {"message": f"failed to change: {error}", "code": 400}}, 400)
     return _json({"knob": knob, "at_s": at_s})

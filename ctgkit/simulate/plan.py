@@ -4,7 +4,7 @@ This module performs no I/O.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -244,8 +244,9 @@ class Plan:
         accelerations = self._accelerations.between(from_s, to_s)
         decelerations = self._decelerations.between(wide, early_s, to_s + AROUND_S)
         # what an instructor adds must leave the past alone: gaps near it would not
-        stress = _stress(list(wide), list(decelerations) + self._planned_falls())
-        possible = self._possible(list(decelerations) + self._planned_falls())
+        falls = decelerations + self._planned_falls()
+        stress = _stress(list(wide), falls, early_s, to_s + AROUND_S)
+        possible = self._possible(falls)
         episodes = []
         for id_, at in self._forced:
             event = at.what.event
@@ -269,7 +270,7 @@ class Plan:
                 key=lambda a: a.onset_s,
             ),
             sorted(
-                (d for d in decelerations if d.onset_s - _LEAD_S < to_s and d.end_s + 70 > from_s),
+                (d for d in decelerations if d.onset_s - _LEAD_S < to_s and d.gone_s + 10 > from_s),
                 key=lambda d: d.onset_s,
             ),
             sorted(
@@ -311,9 +312,13 @@ def _near(c: Contraction, from_s: float, to_s: float) -> bool:
 
 
 def _stress(
-    contractions: list[Contraction], decelerations: list[Deceleration]
+    contractions: list[Contraction], decelerations: list[Deceleration], from_s: float, to_s: float
 ) -> Callable[[Floats], Floats]:
-    def stress(t_s: Floats) -> Floats:
+    """Return how much the signal suffers at times from *from_s* to *to_s*."""
+    t_s = np.arange(np.floor(from_s), to_s + 1)  # whole seconds: the same from any start
+
+    @cache
+    def at_seconds() -> Floats:
         falls = np.zeros_like(t_s)
         for d in decelerations:
             inside = slice(*t_s.searchsorted((d.onset_s, d.end_s + 3)).tolist())
@@ -325,4 +330,4 @@ def _stress(
             falls[inside] = np.maximum(falls[inside], np.maximum(now / 30, steep))
         return np.minimum(level(contractions, t_s) + falls, 1.0)
 
-    return stress
+    return lambda times_s: np.interp(times_s, t_s, at_seconds())

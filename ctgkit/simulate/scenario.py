@@ -266,6 +266,11 @@ def _merged(name: str, load: Callable[[str], str], depth: int = 0) -> dict[str, 
     if depth == MAX_EXTENDS:
         raise reader.fail("meta.extends", "extends itself, or too deep")
     parent = _merged(reader.text(meta["extends"], "meta.extends"), load, depth + 1)
+    return _onto(parent, document)
+
+
+def _onto(parent: dict[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a document on top of *parent*, which is changed and returned."""
     for section, content in document.items():
         if isinstance(content, Mapping) and isinstance(parent.get(section), Mapping):
             parent[section] = {**parent[section], **content}
@@ -305,8 +310,11 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
     ScenarioError
         An unknown key or a value out of range, with its path.
     """
+    return _parsed(name, _merged(name, load), load)
+
+
+def _parsed(name: str, document: Mapping[str, Any], load: Callable[[str], str]) -> Scenario:
     reader = _Reader(name)
-    document = _merged(name, load)
     reader.table(document, "", ("meta", "mix", *LISTS, *SECTIONS))
     meta = reader.table(document.get("meta", {}), "meta", META)
     numbers: dict[str, Number] = {path: float(k.default) for path, k in KNOBS.items()}
@@ -331,27 +339,31 @@ def parse_scenario(name: str, load: Callable[[str], str]) -> Scenario:
         words=words,
         timeline=tuple(reader.change(c, f"at[{i}]") for i, c in enumerate(changes)),
         faults=tuple(reader.fault(f, f"fault[{i}]") for i, f in enumerate(faults)),
-        mix=_mix(reader, document.get("mix", {}), load),
+        mix=_mix(reader, document, load),
     )
 
 
 def _mix(
-    reader: _Reader, table: Any, load: Callable[[str], str]
+    reader: _Reader, document: Mapping[str, Any], load: Callable[[str], str]
 ) -> tuple[tuple[float, Scenario], ...]:
-    """Read ``[mix]``: scenario name = share."""
+    """Read ``[mix]``: scenario name = share; what else is set holds for each of them."""
+    table = document.get("mix", {})
     if not isinstance(table, Mapping):
         raise reader.fail("mix", f"expected a table of scenario = share, got {table!r}")
     shares = [reader.plain(v, f"mix.{n}", 0, 1e9, "") for n, v in table.items()]
     total = sum(shares)
     if shares and not total > 0:
         raise reader.fail("mix", "shares must add up to more than 0")
+    over = {section: document[section] for section in (*LISTS, *SECTIONS) if section in document}
+    if "ga_weeks" in document.get("meta", {}):
+        over["meta"] = {"ga_weeks": document["meta"]["ga_weeks"]}
     parts, so_far = [], 0.0
     for name, share in zip(table, shares, strict=True):
         if name == reader.scenario:
             raise reader.fail(f"mix.{name}", "mixes itself")
-        if "mix" in _merged(name, load):
+        part = _merged(name, load)
+        if "mix" in part:
             raise reader.fail(f"mix.{name}", "is itself a mix")
-        part = parse_scenario(name, load)
         so_far += share / total
-        parts.append((so_far, part))
+        parts.append((so_far, _parsed(name, _onto(part, over), load)))
     return tuple(parts)

@@ -69,6 +69,14 @@ def test_less_than_a_minute_is_described_as_it_is(tmp_path, lost_s, loss_pct):
     assert report["features"]["examined_min"] == 0.67
 
 
+def test_a_long_recording_is_said_to_be_as_long_as_it_is(tmp_path):
+    """Figures and class are of its end only, which isn't its length."""
+    path = tmp_path / "long.csv"
+    path.write_text("sec,bpm,uterus\n" + "".join(f"{n},140,10\n" for n in range(90 * 60)))
+    done = CliRunner().invoke(cli, ["analyze", str(path)])
+    assert "long.csv: 90 min, the last 65 judged, 0 % of the last 10 min lost" in done.stdout
+
+
 def test_the_command_prints_what_event_score_reads(csv, tmp_path):
     out = tmp_path / "result.json"
     done = CliRunner().invoke(cli, ["analyze", str(csv), "--json", "--out", str(out)])

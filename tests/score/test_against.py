@@ -57,7 +57,7 @@ def test_recordings_of_one_run_only_do_not_count():
     assert compare_runs(old, {"recordings": []}) == []
 
 
-@pytest.mark.parametrize("junk", [{}, {"recordings": 5}, {"recordings": [{}]}])
+@pytest.mark.parametrize("junk", [[], {}, {"recordings": 5}, {"recordings": [{}]}])
 def test_another_file_is_refused(junk):
     with pytest.raises(ValueError, match="score --json"):
         compare_runs(junk, runs(0.1)[1])

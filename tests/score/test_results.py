@@ -170,6 +170,7 @@ def test_the_alarms_of_a_report(alerts, by_code):
 
 
 @pytest.mark.parametrize("text", [
+    b'{"course": [{"at_s": 300, "hypoxia_probability": 1.01}]}',
     b"{", b"[]", b"{}", b'{"events": [{"type": "acceleration"}]}', b'{"events": 5}', b"\xff",
 ])  # fmt: skip
 def test_what_is_no_report_is_refused(text):

@@ -5,6 +5,7 @@ import json
 import sys
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 from websockets.asyncio.server import serve
 
@@ -12,7 +13,9 @@ from ctgkit.errors import ConfigError, Unreachable
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.score import progress
 from ctgkit.score.service import IN_FLIGHT_MAX, PlaySettings, play, play_in_turn
+from ctgkit.simulate import SIGNAL_VERSION
 from ctgkit.simulate.library import load_scenario, scenario_names
+from ctgkit.simulate.sensor import Sensor
 
 
 def settings(url, *names, **more):
@@ -121,6 +124,14 @@ async def test_garbage_and_missing_answers_stop_nothing(caplog):
     assert "requests were not answered" in caplog.text
 
 
+@pytest.mark.parametrize("probability", [1.7, -0.1])
+async def test_a_probability_that_is_none_is_not_scored(probability, caplog):
+    async with service(lambda request: minimal(request, probability)) as url:
+        (one,) = await play(settings(url, "hypoxia-acute", duration_s=320.0))
+    assert one.risks is None
+    assert f"{probability} is outside 0 to 1" in caplog.text
+
+
 async def test_nobody_listens():
     with pytest.raises(Unreachable):
         await play(settings("ws://127.0.0.1:9/ws/ctg"))
@@ -191,3 +202,60 @@ async def test_probability_alone_is_scored():
     assert one.calls is not None
     assert one.calls.moments
     assert one.scored
+
+
+async def score_of(url, *arguments, scenarios="quiet-sleep"):
+    """Run ``ctgkit score --ml`` over 310 s; return exit code, its figures and what it logged."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ctgkit", "score", "--ml", url, "--json", "--duration", "310",
+        "--scenarios", str(scenarios), *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, log = await process.communicate()
+    return process.returncode, out, log.decode()
+
+
+async def test_patients_of_another_signal_version_are_not_mixed_in(tmp_path):
+    """A run to go on with, and one to compare with, that another version of ctgkit made."""
+    state, earlier = tmp_path / "state.json", tmp_path / "earlier.json"
+    async with service(minimal) as url:
+        _, out, _ = await score_of(url, "--resume", state)
+        earlier.write_bytes(out)
+        assert json.loads(out)["signal_version"] == SIGNAL_VERSION
+        for file in (state, earlier):
+            file.write_text(file.read_text().replace(f'"{SIGNAL_VERSION}"', '"0.9"'))
+        code, _, log = await score_of(url, "--resume", state)
+        assert (code, "another signal_version" in log) == (4, True)
+        _, _, log = await score_of(url, "--against", earlier)
+    assert f"signal version 0.9, this run of {SIGNAL_VERSION}" in log
+
+
+async def test_a_scenario_file_that_has_changed_is_not_resumed(tmp_path):
+    mine, state = tmp_path / "mine.toml", tmp_path / "state.json"
+    mine.write_text("[meta]\nextends = 'labour'")
+    async with service(minimal) as url:
+        for text, expected in (("", 0), ("[fhr]\nbaseline_bpm = 110", 4)):
+            mine.write_text(f"[meta]\nextends = 'labour'\n{text}")
+            code, _, log = await score_of(url, "--resume", state, scenarios=mine)
+            assert code == expected, log
+    assert "another scenario_file" in log
+
+
+async def test_a_cohort_is_played_patient_by_patient():
+    """The same ones that ``ctgkit generate --sensors 7`` writes, a few at a time."""
+    first_bpm, names = {}, [f"intrapartum-cohort-{i}" for i in range(7)]
+
+    def answer(request):
+        first_bpm.setdefault(request["sensorID"], request["data"]["BPMChild"])
+        return minimal(request)
+
+    async with service(answer) as url:
+        code, out, _ = await score_of(url, "--sensors", 7, scenarios="intrapartum-cohort")
+    assert code == 0
+    report = json.loads(out)
+    assert [r["name"] for r in report["recordings"]] == names
+    assert report["overall"]["hypoxia_probability"]["others"] == 7
+    cohort = load_scenario("intrapartum-cohort")
+    chunks = [Sensor(cohort, seed=0, index=i).read(1) for i in range(7)]
+    expected = [None if np.isnan(one.fhr_bpm[0]) else one.fhr_bpm[0] for one in chunks]
+    assert list(first_bpm.values()) == expected

@@ -209,6 +209,11 @@ async def test_an_event_is_forced_while_it_plays():
             status, _, body = await get(force + wrong)
             assert status == 400
             assert b"failed to inject" in body
+        assert b"size='x' is not a number" in body
+        for missing in ("knob=fhr.baseline_bpm", "knob=fhr.baseline_bpm&to="):
+            status, _, body = await get(f"{address}/api/change?{missing}")
+            assert status == 400
+            assert b"to='' is not a number" in body
         await fleet.stop()
     (sensor,) = repertoire.sensors.values()
     sensor.seek(2000)

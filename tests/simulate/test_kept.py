@@ -1,10 +1,12 @@
 """What a sensor keeps of a block comes back as the same bits."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ctgkit.simulate.block import BLOCK
 from ctgkit.simulate.kept import Kept
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.sensor import Sensor
@@ -43,3 +45,13 @@ def test_reading_and_asking_for_the_truth_agree():
             sensor.render(first, 32)
         for read, told in zip(sensor.read(32), rendered, strict=True):
             assert read.tobytes() == told[first : first + 32].tobytes()
+
+
+@pytest.mark.parametrize("n_samples", [7, 64, 1000])
+def test_nothing_but_samples_is_kept(n_samples):
+    """Whatever the size of the pieces: with the truth it is five times the memory."""
+    sensor = Sensor(load_scenario("normal-reactive"), seed=2)
+    while sensor.position < 2 * BLOCK:
+        sensor.read(n_samples)
+    assert sensor._blocks
+    assert all(isinstance(block, Kept) for block in sensor._blocks.values())

@@ -190,6 +190,32 @@ method = { doppler = 3, scalp = 1 }
     assert scalp == pytest.approx(0.25, abs=0.05)
 
 
+def test_what_a_mix_sets_holds_for_its_parts():
+    """Its knobs, timeline, faults and gestational age, as if each of them were extended."""
+    text = """
+        [meta]
+        extends = "intrapartum-cohort"
+        ga_weeks = 26
+        [accel]
+        per_h = 30
+        [[at]]
+        t = "10min"
+        set = { "fhr.baseline_bpm" = 100 }
+        [[fault]]
+        kind = "drop"
+        rate = 0.1
+    """
+    scenario = parse_scenario("mine", lambda name: text if name == "mine" else scenario_text(name))
+    plain = load_scenario("intrapartum-cohort")
+    for (share, part), (_, before) in zip(scenario.mix, plain.mix, strict=True):
+        assert 0 < share <= 1
+        assert part.ga_weeks == 26
+        assert part.numbers == before.numbers | {"accel.per_h": 30.0}
+        assert part.timeline[:-1] == before.timeline
+        assert part.timeline[-1].set == {"fhr.baseline_bpm": 100.0}
+        assert [fault.kind for fault in part.faults] == ["drop"]
+
+
 def test_a_mix_draws_by_share():
     """A ward of 1,000 has about 8 % pathological and 70 % normal patients."""
     scenario = load_scenario("mixed-cohort")

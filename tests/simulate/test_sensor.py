@@ -351,6 +351,12 @@ def test_extreme_knobs_do_not_break_the_engine():
             assert np.isfinite(chunk.uterus).all(), path
 
 
+def test_a_belt_may_be_without_any_noise():
+    """Its spectrum is zero everywhere."""
+    quiet = variant("active-labour", "[toco]\nnoise = 0\nnoise_tail = 0\nbreathing = 0")
+    assert np.isfinite(Sensor(quiet).read(1200).uterus).all()
+
+
 def test_the_next_block_is_rendered_before_it_is_needed():
     """Each sensor of a fleet at a place of its own; none stops at the border, or beyond the end."""
     places = set()

@@ -8,6 +8,7 @@
 - acceleration  movements and what they do to the heart rate
 - behaviour     sleep states
 - field         heart rate without a sensor: baseline, events, variability
+- breathing     the mother's breathing
 - belt          toco: tone, contractions, pushing, breathing, and the belt's artefacts
 - dropout       loss, maternal capture, doubling and halving, as episodes
 - device        beats and the 4 Hz hold

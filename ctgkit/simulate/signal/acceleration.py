@@ -28,6 +28,12 @@ class Acceleration(NamedTuple):
     rise: float
     """Share of the length before the peak."""
     lobes: int
+    plateau: float = 1.0
+    """How much steeper its sides are than those of a bell."""
+    notch: float = 0.15
+    """Half the depth of the notches between lobes, over the height."""
+    uneven: float = 1.0
+    """Power of time in which lobes are of one length."""
 
     @property
     def end_s(self) -> float:
@@ -43,8 +49,11 @@ def bump(acceleration: Acceleration, t_s: Floats) -> Floats:
     x = (t_s - acceleration.onset_s) / acceleration.duration_s
     lobe: Floats | float = 1.0
     if acceleration.lobes > 1:  # notches where the movement pauses
-        lobe = 0.85 + 0.15 * np.cos(2 * np.pi * acceleration.lobes * (x - acceleration.rise))
+        turns = x**acceleration.uneven - acceleration.rise**acceleration.uneven
+        pause = np.cos(2 * np.pi * acceleration.lobes * turns)
+        lobe = 1 - acceleration.notch * (1 - pause)
     y = np.where(x < acceleration.rise, x / acceleration.rise, (1 - x) / (1 - acceleration.rise))
+    y *= acceleration.plateau
     wave[inside] = acceleration.height_bpm * lobe * 0.5 * (1 - np.cos(np.pi * np.clip(y, 0, 1)))
     return wave
 
@@ -92,6 +101,9 @@ class Accelerations:
                 ),
                 float(np.clip(0.62 + 0.15 * z[i, 2], 0.15, 0.85)),
                 1 + int(3 * u[i, 2]),
+                1 + 1.3 * float(u[i, 3]) ** 2,
+                float(np.clip(0.17 + 0.08 * z[i, 3], 0.03, 0.32)),
+                0.6 + 1.2 * (3 * float(u[i, 2]) % 1),
             )
             if one.end_s > from_s and one.onset_s < to_s:
                 found.append(one)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
+from ctgkit.simulate.signal.breathing import breathing
 from ctgkit.simulate.signal.contraction import Contraction, bell
 from ctgkit.simulate.signal.noise import (
     ENGINE_HZ,
@@ -27,6 +28,7 @@ _LIFT_SLOT_S = 120.0
 _EFFORTS = 5
 
 
+_MOVED_S = 300.0  # a belt that was put on again settles within this
 _SETTLE_S = 600.0  # a shift of the belt is forgotten after this
 
 
@@ -51,18 +53,18 @@ def level(contractions: list[Contraction], t_s: Floats) -> Floats:
 
 
 def _push(patient: Patient, streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
-    """Add to *wave* how she bears down in one contraction: 3-5 efforts of 6-10 s, 12-15 s apart."""
+    """Add to *wave* how she bears down in one contraction: 3-5 efforts of 5-9 s, 8-12 s apart."""
     strength = patient.at("toco.push", c.peak_s)
     if strength == 0:
         return
     u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 2)[0].tolist()
     centre_s = c.onset_s + 14 + 5 * u[-1]
     for i in range(3 + int(3 * u[-2])):
-        width_s, height = 2.5 + 1.7 * u[3 * i], strength * (20 + 30 * u[3 * i + 1])
-        low, high = t_s.searchsorted((centre_s - 6 * width_s, centre_s + 6 * width_s)).tolist()
-        x = (t_s[low:high] - centre_s) / width_s
-        wave[low:high] += height * np.exp(-0.5 * x * x)
-        centre_s += 12 + 3 * u[3 * i + 2]
+        half_s, height = 2.8 + 2 * u[3 * i], strength * (20 + 40 * u[3 * i + 1])
+        low, high = t_s.searchsorted((centre_s - 2 * half_s, centre_s + 2 * half_s)).tolist()
+        x = (t_s[low:high] - centre_s) / half_s
+        wave[low:high] += height * np.exp(-np.abs(x**3))  # as abrupt as a push is
+        centre_s += 7.5 + 4.5 * u[3 * i + 2]
 
 
 def _felt(streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
@@ -90,7 +92,7 @@ def _pulls(
         low, high = t_s.searchsorted((at_s - _REACH_S, at_s + _REACH_S))
         x = t_s[low:high] - at_s
         x = np.where(x < 0, x / -rise_s, x / fall_s)
-        height = size * (0.3 + share) if share < 0.85 else -size * share
+        height = size * (0.3 + share) if share < 0.9 else -size * share
         wave[low:high] += height * np.exp(-(x ** (1 + bend)))
         at_s += 0.8 + 5 * gap
 
@@ -132,15 +134,25 @@ def _shifts(patient: Patient, streams: Streams, t_s: Floats) -> Floats | float:
     for i in np.flatnonzero(u[:, 0] < rate * _SHIFT_SLOT_S / 3600):
         size = fitted.SHIFT_SIZE * (-np.log(1 - u[i, 2])) ** fitted.SHIFT_POWER
         size *= 1 if u[i, 3] < 0.6 else -1
-        settle_s = 5 * 40 ** (u[i, 3] * 7 % 1)
-        power = 0.35 + 0.6 * u[i, 4]  # creep, not a spring: fast at first, then slower and slower
-        x = np.maximum(t_s - starts[i], 0) / settle_s
-        foot = np.exp(-((_SETTLE_S / settle_s) ** power))
-        rest = np.maximum(np.exp(-(x**power)) - foot, 0)  # no step at its end
-        wave += np.where(t_s < starts[i], 0, size * rest)
+        after = int(t_s.searchsorted(starts[i]))
+        wave[after:] += size * _shifted(t_s[after:] - starts[i], *u[i, 3:].tolist())
         size, slot = 0.8 * abs(size), first + int(i)
         _pulls(streams, "toco.shift.pulls", slot, size, float(starts[i]), t_s, wave)
     return wave
+
+
+def _shifted(since_s: Floats, lag: float, way: float) -> Floats:
+    """Return how much of a shift is left, *since_s* after it: it lasts, or the belt creeps back."""
+    if way < fitted.SHIFT_LASTS:
+        lasts_s = 20 * (_SETTLE_S / 20) ** (way / fitted.SHIFT_LASTS)
+        return np.where(since_s < lasts_s, 1.5, 0.0)
+    settle_s = 5 * 40 ** (lag * 7 % 1)
+    # creep, not a spring: fast at first, then slower and slower
+    power = 0.35 + 0.6 * (way - fitted.SHIFT_LASTS) / (1 - fitted.SHIFT_LASTS)
+    x = since_s / settle_s
+    foot = np.exp(-((_SETTLE_S / settle_s) ** power))
+    rest: Floats = np.maximum(np.exp(-(x**power)) - foot, 0)  # no step at its end
+    return rest
 
 
 class Rezero(NamedTuple):
@@ -197,24 +209,42 @@ def _in_force(
     return found
 
 
-def _lifted(
-    patient: Patient, streams: Streams, from_s: float, to_s: float
-) -> list[tuple[float, float, float]]:
-    """Return when the belt is off the skin, and what it shows then."""
+class _Lift(NamedTuple):
+    """The belt is off the skin."""
+
+    from_s: float
+    to_s: float
+    shows: float
+    moved: float
+    """How much more it shows once it is on again, at another place."""
+    slot: int
+
+
+def _lifted(patient: Patient, streams: Streams, from_s: float, to_s: float) -> list[_Lift]:
+    """Return the lifts of the belt that matter in [*from_s*, *to_s*)."""
     if patient.never("toco.lifted_per_h"):
         return []
     median_s, sigma = fitted.LIFTED_S
-    first = int((from_s - 4 * median_s) // _LIFT_SLOT_S)
+    first = int((from_s - 4 * median_s - 5 * _MOVED_S) // _LIFT_SLOT_S)
     stop = int(to_s // _LIFT_SLOT_S) + 1
     u = streams.uniform("toco.lifted", first, stop, 3)
     starts = (np.arange(first, stop) + u[:, 1]) * _LIFT_SLOT_S
     rate = patient.at("toco.lifted_per_h", starts)
     found = []
     for i in np.flatnonzero(u[:, 0] < rate * _LIFT_SLOT_S / 3600):
-        z = float(streams.normal("toco.lifted", first + int(i), first + int(i) + 1, 1)[0, 0])
-        length_s = min(median_s * float(np.exp(sigma * z)), 4 * median_s)
-        found.append((float(starts[i]), float(starts[i]) + length_s, _empty(float(u[i, 2]))))
+        long, other = streams.generator("toco.lifted.z", first + int(i)).standard_normal(2).tolist()
+        to = float(starts[i]) + min(median_s * float(np.exp(sigma * long)), 4 * median_s)
+        moved, slot = fitted.MOVED * other, first + int(i)
+        found.append(_Lift(float(starts[i]), to, _empty(float(u[i, 2])), moved, slot))
     return found
+
+
+def _put_on_again(streams: Streams, lift: _Lift, t_s: Floats, wave: Floats) -> None:
+    """Add to *wave* what comes of it: pulls at the belt, and another level that settles."""
+    after = int(t_s.searchsorted(lift.to_s))
+    wave[after:] += lift.moved * np.exp((lift.to_s - t_s[after:]) / _MOVED_S)
+    size = 10 + abs(lift.moved)
+    _pulls(streams, "toco.lifted.pulls", lift.slot, size, lift.to_s, t_s, wave)
 
 
 def _empty(u: float) -> float:
@@ -240,31 +270,48 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
 
 
 _TAIL = (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2) ** (-fitted.TAIL_SLOPE / 2)
+_TAIL *= FREQUENCIES_HZ**2 / (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2)
 _TAIL *= np.sinc(FREQUENCIES_HZ / ENGINE_HZ) ** 2  # monitors average over each sample's time
 _TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
 
 
-_HEARD = ("noise", "noise_tail", "breathing")
+_HEARD = ("noise", "noise_tail")
 
 
 def _belt_noise(patient: Patient, streams: Streams, first: int, count: int) -> Floats:
-    """Return belt and muscle noise, and breathing: a broad hump around the mother's rate."""
+    """Return belt and muscle noise."""
     slope = patient.at("toco.noise_slope", 0.0)
     corner_hz = patient.at("toco.noise_corner_hz", 0.0)
     body = np.exp(-slope / 2 * np.log(FREQUENCIES_HZ**2 + corner_hz**2))
     body /= body.sum() * FREQUENCIES_HZ[1]
-    per_s = patient.at("toco.breathing_per_min", 0.0) / 60
-    octaves = np.log(np.maximum(FREQUENCIES_HZ, 0.01) / per_s)
-    hump = np.exp(-0.5 * (octaves / patient.at("toco.breathing_width", 0.0)) ** 2)
-    hump /= hump.sum() * FREQUENCIES_HZ[1]
 
     def scale(centre_s: float) -> Floats:
-        size, tail, breath = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in _HEARD)
-        breath *= fitted.BREATH_GAIN
-        return amplitudes(size**2 * body + tail**2 * _TAIL + breath**2 * hump)
+        size, tail = (patient.at(f"toco.{n}", max(centre_s, 0.0)) for n in _HEARD)
+        return amplitudes(size**2 * body + tail**2 * _TAIL)
 
     steady = all(len(patient.edges_s(f"toco.{n}")) == 1 for n in _HEARD)
     return noise(streams, "toco.noise", first, count, scale(0.0) if steady else scale)
+
+
+def _unrest(
+    patient: Patient,
+    streams: Streams,
+    first: int,
+    contractions: list[Contraction],
+    contractile: Floats,
+    push: Floats,
+) -> Floats:
+    """Return belt noise and breathing from engine sample *first* on."""
+    count = len(contractile)
+    t_s = np.arange(first, first + count) / ENGINE_HZ
+    restless = slow_samples(streams, "toco.restless", t_s, 8.0, 20.0)
+    mood = fitted.BELT_MOOD * slow_samples(streams, "toco.mood", t_s, 120.0, 600.0)
+    unrest = _belt_noise(patient, streams, first, count)
+    unrest *= np.exp(fitted.RESTLESS * restless + mood)
+    breath = breathing(patient, streams, t_s, contractions, restless)
+    unrest += breath / (1 + (push / 8) ** 2)  # who pushes holds her breath
+    unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
+    return unrest
 
 
 def toco(
@@ -294,19 +341,17 @@ def toco(
         The first MARGIN samples of ``shown`` lack the smoothing's past: don't use them.
     """
     t_s = np.arange(first, first + count) / ENGINE_HZ
-    contractile, felt = np.zeros(count), np.zeros(count)
+    contractile, felt, push = np.zeros(count), np.zeros(count), np.zeros(count)
     for c in contractions:
         inside, shape = bell(c, t_s)
         contractile[inside] += c.height * shape
-        _push(patient, streams, c, t_s, contractile)
+        _push(patient, streams, c, t_s, push)
         _felt(streams, c, t_s, felt)
+    contractile += push
     resets = _in_force(patient, streams, float(t_s[0]), float(t_s[-1]) + 0.01, forced_rezero)
     gain = patient.at("toco.gain", t_s)
     physiology = patient.at("toco.tone", t_s) + contractile
-    unrest = _belt_noise(patient, streams, first, count)
-    unrest *= np.exp(fitted.RESTLESS * slow_samples(streams, "toco.restless", t_s, 8.0, 20.0))
-    unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
-    unrest *= np.exp(fitted.BELT_MOOD * slow_samples(streams, "toco.mood", t_s, 120.0, 600.0))
+    unrest = _unrest(patient, streams, first, contractions, contractile, push)
     shown = gain * (
         physiology
         + felt
@@ -319,8 +364,11 @@ def toco(
     width = max(1, round(patient.at("toco.smoothing_s", 0.0) * ENGINE_HZ))
     if width > 1:
         shown[width - 1 :] = np.convolve(shown, np.full(width, 1 / width), "valid")
+    lifts = _lifted(patient, streams, float(t_s[0]), float(t_s[-1]))
+    for lift in lifts:
+        _put_on_again(streams, lift, t_s, shown)
     shown = np.clip(shown, 0, patient.at("toco.saturation", t_s))
     shown = np.where(gain == 0, _idle(streams), shown)
-    for from_s, to_s, value in _lifted(patient, streams, float(t_s[0]), float(t_s[-1])):
-        shown[(t_s >= from_s) & (t_s < to_s)] = value
+    for lift in lifts:
+        shown[(t_s >= lift.from_s) & (t_s < lift.to_s)] = lift.shows
     return Toco(gain * physiology, gain * contractile, shown)

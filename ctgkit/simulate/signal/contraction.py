@@ -69,6 +69,8 @@ def bell(contraction: Contraction, t_s: Floats) -> tuple[slice, Floats]:
     ends = t_s.searchsorted((peak_s - _REACH * rise_s, peak_s + _REACH * fall_s))
     inside = slice(*ends.tolist())
     x = t_s[inside] - peak_s
+    if not len(x):
+        return inside, x
     middle = x.searchsorted(0.0)
     x[:middle] /= -rise_s
     x[middle:] /= fall_s

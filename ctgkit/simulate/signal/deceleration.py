@@ -4,6 +4,7 @@ The deceleration of contraction k is row k of its stream, so switching decelerat
 doesn't move contractions. Those without a contraction live in time slots, like movements.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,6 +43,12 @@ class Deceleration(NamedTuple):
     """Factor on the variability inside."""
     contraction: str = ""
     """Id of the contraction it belongs to."""
+    ragged: float = 0.0
+    """Mean size of the short falls and recoveries inside, over the depth."""
+    left_bpm: float = 0.0
+    """How far the heart is still below its baseline when it ends (above, if negative)."""
+    left_s: float = 60.0
+    """How long it takes to go back from there."""
 
     @property
     def nadir_s(self) -> float:
@@ -52,6 +59,11 @@ class Deceleration(NamedTuple):
     def end_s(self) -> float:
         """Where it is over, seconds; shoulder and overshoot come later."""
         return self.onset_s + self.fall_s + self.hold_s + self.recovery_s
+
+    @property
+    def gone_s(self) -> float:
+        """Where the heart shows nothing of it any more, seconds."""
+        return self.end_s + max(SHOULDER_S, self.overshoot_s, self.left_s)
 
 
 SHOULDER_S = 14.0
@@ -112,14 +124,63 @@ def _part(x_s: Floats, length_s: float) -> Floats:
 def rebound(d: Deceleration, t_s: Floats) -> Floats:
     """Return shoulders and overshoot, bpm upwards, at *t_s*, shape (n_samples,)."""
     wave = np.zeros_like(t_s)
-    if d.shoulder_bpm:
-        for start_s in (d.onset_s - SHOULDER_S, d.end_s):
-            x = np.clip((t_s - start_s) / SHOULDER_S, 0, 1)
-            wave += d.shoulder_bpm * np.sin(np.pi * x) ** 2
-    if d.overshoot_bpm:
-        x = np.clip((t_s - d.end_s) / d.overshoot_s, 0, 1)
-        wave += d.overshoot_bpm * np.sin(np.pi * x**OVERSHOOT_POWER) ** 2
+    rises = (
+        (d.onset_s - SHOULDER_S, SHOULDER_S, d.shoulder_bpm, 1.0),
+        (d.end_s, SHOULDER_S, d.shoulder_bpm, 1.0),
+        (d.end_s, d.overshoot_s, d.overshoot_bpm, OVERSHOOT_POWER),
+    )
+    for start_s, length_s, size_bpm, power in rises:
+        if size_bpm:
+            inside = slice(*t_s.searchsorted((start_s, start_s + length_s)).tolist())
+            x = (t_s[inside] - start_s) / length_s
+            wave[inside] += size_bpm * np.sin(np.pi * x**power) ** 2
     return wave
+
+
+def break_up(beside: Floats, d: Deceleration, streams: Streams, t_s: Floats) -> None:
+    """Add to *beside* what the heart does beside the plain fall, bpm upwards, at times *t_s*.
+
+    The vagus doesn't act evenly while the cord is squeezed: short steep falls and half recoveries
+    follow one another, and what is left at the end goes back over a minute or two. None of that is
+    an event of its own.
+    """
+    if not d.ragged:
+        return
+    low, high = t_s.searchsorted((d.onset_s, d.end_s + d.left_s)).tolist()
+    if low == high:
+        return
+    t_s = t_s[low:high]
+    left_s = (d.onset_s, d.nadir_s, d.end_s, d.end_s + 0.4 * d.left_s, d.end_s + d.left_s)
+    beside[low:high] += np.interp(t_s, left_s, (0, -d.left_bpm, -d.left_bpm, -0.45 * d.left_bpm, 0))
+    beside[low:high] += np.interp(t_s, *_broken(d, streams), 0.0, 0.0)
+
+
+def _broken(d: Deceleration, streams: Streams) -> tuple[Floats, Floats]:
+    """Return times and heights of the corners of the falls and recoveries inside."""
+    long_s = d.end_s - d.onset_s
+    count = int(long_s / fitted.BROKEN_EVERY_S) + 2
+    u = streams.generator(f"fhr.ragged.{d.id[0]}", int(d.id[1:])).random((count, 6))
+    falls = u[:, 0] < fitted.BROKEN_FALLS
+    steep_s, flat_s, gentle_s = 0.3 + 1.3 * u[:, 1], 4 * u[:, 2] ** 2, 0.7 + 4.3 * u[:, 3]
+    before_s = np.where(falls, steep_s, gentle_s)
+    after_s = np.where(falls, gentle_s, steep_s)
+    free_s = -np.log1p(-u[:, 4])
+    free_s *= fitted.BROKEN_EVERY_S - 2
+    starts = d.onset_s + 0.3 * d.fall_s + np.cumsum(free_s)
+    starts[1:] += np.cumsum(before_s + flat_s + after_s)[:-1]
+    times = starts[:, None] + np.column_stack(
+        [np.zeros(count), before_s, before_s + flat_s, before_s + flat_s + after_s]
+    )
+    low = dip(d, times[:, 1])
+    size = -d.ragged * np.log1p(-u[:, 5])
+    heights = np.where(
+        falls,
+        -np.minimum(size, 0.8) * np.maximum(low, 0.35 * d.depth_bpm),
+        np.minimum(1.5 * size, 0.95) * low,
+    )
+    heights[times[:, 0] > d.end_s] = 0.0
+    nothing = np.zeros(count)
+    return times.ravel(), np.column_stack([nothing, heights, heights, nothing]).ravel()
 
 
 class Shape(NamedTuple):
@@ -150,12 +211,13 @@ class Rows(NamedTuple):
 
 def _stressed(d: Deceleration, stress: float) -> Deceleration:
     """Return the deceleration of a fetus in debt: deeper, slower to recover (the myocardium adds
-    to the reflex), and smoother."""  # noqa: D205, D209
+    to the reflex), smoother, and without shoulders."""  # noqa: D205, D209
     longer = 1 + 0.7 * stress
     return d._replace(
         depth_bpm=d.depth_bpm * (1 + 0.4 * stress),
         hold_s=d.hold_s * longer,
         recovery_s=d.recovery_s * longer,
+        shoulder_bpm=d.shoulder_bpm * (1 - min(stress, 1.0)),
         variability=d.variability * (1 - 0.7 * min(stress, 1.0)),
     )
 
@@ -178,7 +240,7 @@ class Decelerations:
         return [
             d
             for d in [*(d for d in linked if d is not None), *self._unlinked(from_s, to_s)]
-            if d.onset_s - SHOULDER_S < to_s and d.end_s + max(SHOULDER_S, d.overshoot_s) > from_s
+            if d.onset_s - SHOULDER_S < to_s and d.gone_s > from_s
         ]
 
     def rows(self, natural: list[Contraction]) -> Rows:
@@ -196,8 +258,12 @@ class Decelerations:
         """Return what contraction *c* does, given how stressed the fetus is, 0 to 1.2."""
         u, z = rows.u[c.number - rows.first], rows.z[c.number - rows.first]
         choice = u[0]
+        follows = self._patient.at("decel.follows", c.peak_s)
+        squeeze = self._squeeze(c) ** follows if follows else 1.0
         for kind in TYPES:
             share = self._patient.at(f"decel.{kind}", c.peak_s)
+            if kind in ("variable", "atypical"):
+                share *= squeeze
             if kind == "late":  # the placenta's reserve is gone sooner, the less the fetus has left
                 placenta = self._patient.at("hypoxia.placenta", c.peak_s)
                 share += placenta * (0.35 + 0.65 * min(stress, 1.0))
@@ -223,11 +289,14 @@ class Decelerations:
 
     def _followed(self, depth: float, follows: float, shape: Shape, c: Contraction) -> float:
         """Return a depth, bpm, that goes partly with how strongly *c* squeezes the cord."""
-        usual = self._patient.at("toco.amplitude", c.peak_s)
-        squeeze = min(max(c.height / usual if usual else 1.0, 0.4), 1.6)
         middle = self._patient.at("decel.depth", c.peak_s) * sum(shape.depth_bpm) / 2
-        followed: float = middle * squeeze**fitted.CORD_POWER
+        followed: float = middle * self._squeeze(c) ** fitted.CORD_POWER
         return (1 - follows) * depth + follows * followed
+
+    def _squeeze(self, c: Contraction) -> float:
+        """Return how strongly *c* squeezes the cord: its height over the usual, within reason."""
+        usual = self._patient.at("toco.amplitude", c.peak_s)
+        return float(min(max(c.height / usual if usual else 1.0, 0.4), 1.6))
 
     def _make(
         self, id_: str, kind: str, c: Contraction | None, peak_s: float, u: Floats, z: Floats
@@ -253,6 +322,13 @@ class Decelerations:
             spread_s = fitted.CORD_SPREAD_S * float(z[0])
             onset_s = peak_s + self._patient.at("decel.lag_s", peak_s) + spread_s - fall
         typical = kind == "variable" and u[6] < 0.6
+        usual = self._patient.at("decel.ragged", peak_s)
+        broken = usual * math.exp(fitted.BROKEN_SPREAD * z[1] - fitted.BROKEN_SPREAD**2 / 2)
+        if kind in ("early", "late"):
+            broken *= fitted.BROKEN_GRADUAL
+        mean, spread, least_bpm, most_bpm = fitted.LEFT
+        left_bpm = min(usual, 1.0) * depth * (mean + spread * float(z[2]))
+        left_bpm = min(max(left_bpm, least_bpm), most_bpm)
         atypical = kind == "atypical"
         return Deceleration(
             id_, kind, onset_s, fall, hold, recovery, depth,
@@ -262,4 +338,7 @@ class Decelerations:
             notch=0.5 * float(u[9]) if atypical or kind == "prolonged" else 0.0,
             variability=self._patient.at("decel.variability", peak_s),
             contraction=c.id if c is not None else "",
+            ragged=broken,
+            left_bpm=left_bpm,
+            left_s=40 + 110 * float(u[8]),
         )  # fmt: skip

@@ -160,11 +160,15 @@ def _missed(patient: Patient, then_s: Floats, u: Floats) -> NDArray[np.bool_]:
 
 
 def _sampled(streams: Streams, name: str, block: int, count: int, width: int) -> Floats:
-    """Return normals for *count* samples of which the first half margin is the last block's."""
+    """Return normals for *count* samples, half a margin and a block; around borders both blocks
+    draw the same."""  # noqa: D205, D209
     before = MARGIN - WARM_UP
-    shape = (count - before, width)
-    last = streams.generator(name, block - 1).standard_normal(shape)[-before:]
-    return np.concatenate([last, streams.generator(name, block).standard_normal(shape)])
+
+    def near(border: int) -> Floats:
+        return streams.generator(name + ".border", border).standard_normal((before, width))
+
+    inner = streams.generator(name, block).standard_normal((count - 2 * before, width))
+    return np.concatenate([near(block), inner, near(block + 1)])
 
 
 def hold(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -49,12 +50,14 @@ def _mean_gap_s(shortest_s: float, method: str) -> float:
 _LOADS = np.concatenate([[0.0], np.geomspace(1e-4, 60, 120)])
 
 
-def _lost_shares(unsteady: float) -> Floats:
+@cache
+def _lost_shares(unsteady_percent: int) -> Floats:
     """Return what share of time is lost for each of _LOADS: gaps per time times their length.
 
-    Gaps that come in clusters overlap, so more are needed for the same share.
+    Gaps that come in clusters overlap, so more are needed for the same share. For whole hundredths
+    of the knob, which sensors share: this takes half as long as all else at a sensor's start.
     """
-    sigma = float(np.hypot(fitted.FLICKER_SWELL, unsteady))
+    sigma = float(np.hypot(fitted.FLICKER_SWELL, unsteady_percent / 100))
     weights = np.exp(sigma * _Z - 0.5 * sigma**2)
     shares: Floats = 1 - np.exp(-_LOADS[:, None] * weights).mean(axis=1)
     return shares
@@ -82,6 +85,11 @@ def _lock_on(u: float, long_s: float = 0.0) -> What:
     return "maternal_capture" if u < mother else "halving" if u < mother + halving else "outlier"
 
 
+def _edge(u: float) -> What:
+    """Return what is shown beside a gap: the rate jumps down there, hardly ever up [M]."""
+    return "halving" if u < fitted.LOCKS_ON[1] else "maternal_capture"
+
+
 class Dropouts:
     """The episodes of one sensor."""
 
@@ -90,7 +98,7 @@ class Dropouts:
         self._method = patient.words["sensor.method"]
         self._shortest_s = patient.at("loss.shortest_s", 0.0)
         self._mean_s = _mean_gap_s(self._shortest_s, self._method)
-        self._shares = _lost_shares(patient.at("loss.unsteady", 0.0))
+        self._shares = _lost_shares(round(100 * patient.at("loss.unsteady", 0.0)))
 
     def between(
         self,
@@ -192,9 +200,9 @@ class Dropouts:
         found = []
         after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
         if u[4] < edge and to_s - from_s > 8:
-            found.append(Episode(id_ + "p", _lock_on(u[3]), to_s - before_s, to_s))
-        if u[5] < edge and to_s - from_s > 8 and from_s > -math.inf:
-            found.append(Episode(id_ + "q", _lock_on(u[3]), from_s, from_s + after_s))
+            found.append(Episode(id_ + "p", _edge(u[3]), to_s - before_s, to_s))
+        if u[5] < 0.3 * edge and to_s - from_s > 8 and from_s > -math.inf:
+            found.append(Episode(id_ + "q", _edge(u[3]), from_s, from_s + after_s))
         return found
 
     def _flicker(

@@ -24,8 +24,9 @@ from ctgkit.simulate.signal.stream import Floats
 DEFICIT_PER_MIN = 0.4
 """Base deficit of one minute without supply, mmol/L (Ross and Gala 2002: 1 in 2-3 min)."""
 
-RECOVERY_PER_MIN = 0.1
-"""Paid back without interruption, mmol/L per minute (Ross and Gala 2002)."""
+RECOVERY_PER_MIN, RECOVERY_TAU_MIN = 0.1, 40.0
+"""Paid back without interruption, mmol/L per minute (Ross and Gala 2002); less than that once the
+debt is so small that this share of it per minute is less, as with any exchange. Chosen."""
 
 FULL_DEPTH_BPM = 60.0
 """Depth of a deceleration at which the supply is interrupted wholly. Chosen."""
@@ -35,6 +36,9 @@ LONGEST_MIN = 8.0
 
 CARBON_PER_MIN, CARBON_TAU_MIN = 10.0, 4.0
 """Rise of pCO2 in one minute without supply, mmHg, and how fast it is blown off. Chosen."""
+
+MOST_DEFICIT, MOST_CARBON = 24.0, 25.0
+"""What both approach, mmol/L and mmHg: the longer, the less is made. Chosen."""
 
 FAILING_BELOW_BPM, FAILED_BPM = 100.0, 70.0
 """A baseline this low no longer supplies the fetus, in part or at all. Chosen."""
@@ -77,7 +81,12 @@ class Course(NamedTuple):
 
 def stress(base_deficit: float) -> float:
     """Return how much of the compensation is used up, 0 to 1.2."""
-    return min(max((base_deficit - 5) / 9, 0.0), 1.2)
+    return min(max((base_deficit - AT_FIRST) / 8, 0.0), 1.2)
+
+
+def _nearer(level: float, most: float, gain: float) -> float:
+    """Return *level* plus a *gain* that is the smaller the nearer *level* is to *most*."""
+    return min(level + gain * (1 - (level / most) ** 2), most)
 
 
 class Fetus:
@@ -193,16 +202,15 @@ class Fetus:
         failing, debt = self._failing, self._deficits[-1]
         sensitivity = self._patient.at("hypoxia.sensitivity", to_s)
         placenta = self._patient.at("hypoxia.placenta", to_s)
-        gain = sensitivity * DEFICIT_PER_MIN * failing
-        rest = RECOVERY_PER_MIN * (1 - failing) * (1 - placenta)
+        supplied_min = minutes * (1 - failing) * (1 - placenta)
+        excess = debt - self._start
+        debt -= min(
+            RECOVERY_PER_MIN * supplied_min,
+            excess * (1 - math.exp(-supplied_min / RECOVERY_TAU_MIN)),
+        )
+        debt = _nearer(debt, MOST_DEFICIT, sensitivity * DEFICIT_PER_MIN * failing * minutes)
         carbon = self._carbons[-1] * math.exp(-minutes / CARBON_TAU_MIN)
-        carbon += CARBON_PER_MIN * 0.4 * failing * minutes
-        if gain == 0 and rest > 0 and 0 < debt - self._start < rest * minutes:
-            paid_s = self._times[-1] + 60 * (debt - self._start) / rest
-            self._note(paid_s, self._start, self._carbons[-1])
-            debt = self._start
-        else:
-            debt = max(min(debt, self._start), debt - rest * minutes) + gain * minutes
+        carbon = _nearer(carbon, MOST_CARBON, CARBON_PER_MIN * 0.4 * failing * minutes)
         self._note(to_s, debt, carbon)
 
     def _interrupt(self, at_s: float, c: Contraction | None, d: Deceleration | None) -> None:
@@ -214,12 +222,13 @@ class Fetus:
         if c is not None:
             share = self._patient.at("hypoxia.placenta", at_s)
             minutes += 0.5 * share * (c.rise_s + c.fall_s) / 60
-        gain = self._patient.at("hypoxia.sensitivity", at_s) * DEFICIT_PER_MIN * minutes
-        self._note(
-            at_s + 1, self._deficits[-1] + gain, self._carbons[-1] + CARBON_PER_MIN * minutes
-        )
+        sensitivity = self._patient.at("hypoxia.sensitivity", at_s)
+        gain = sensitivity * DEFICIT_PER_MIN * minutes
+        debt = _nearer(self._deficits[-1], MOST_DEFICIT, gain)
+        carbon = _nearer(self._carbons[-1], MOST_CARBON, CARBON_PER_MIN * minutes)
+        self._note(at_s + 1, debt, carbon)
 
     def _note(self, at_s: float, debt: float, carbon: float) -> None:
         self._times.append(max(at_s, self._times[-1]))
-        self._deficits.append(min(debt, 30.0))
-        self._carbons.append(min(carbon, 60.0))
+        self._deficits.append(debt)
+        self._carbons.append(carbon)

@@ -8,7 +8,7 @@ from ctgkit.simulate.patient import Patient
 from ctgkit.simulate.signal import fitted
 from ctgkit.simulate.signal.acceleration import Acceleration, bump
 from ctgkit.simulate.signal.behaviour import Behaviour
-from ctgkit.simulate.signal.deceleration import Deceleration, dip, rebound
+from ctgkit.simulate.signal.deceleration import Deceleration, break_up, depth, rebound
 from ctgkit.simulate.signal.fetus import Fetus
 from ctgkit.simulate.signal.noise import (
     ENGINE_HZ,
@@ -49,6 +49,8 @@ class Composite(NamedTuple):
     """With accelerations, decelerations and sinusoidal pattern, without variability."""
     inside: Floats
     """Factor on variability inside decelerations."""
+    beside: Floats
+    """What breaks decelerations up without being an event, bpm upwards."""
 
 
 def _soft_clip(bpm: Floats) -> Floats:
@@ -102,15 +104,20 @@ def composite(
     rise = np.zeros_like(t_s)
     for a in accelerations:
         rise += bump(a, t_s)
-    fall, inside = np.zeros_like(t_s), np.ones_like(t_s)
+    fall, inside, beside = np.zeros_like(t_s), np.ones_like(t_s), np.zeros_like(t_s)
     for d in decelerations:
-        wave = dip(d, t_s)
-        fall = np.maximum(fall, wave)
-        rise = np.maximum(rise, rebound(d, t_s))  # no two add up to an acceleration
-        if d.variability != 1.0:
-            inside *= 1 + (d.variability - 1) * np.minimum(wave / (0.4 * d.depth_bpm), 1)
+        low, high = t_s.searchsorted((d.onset_s, d.end_s)).tolist()
+        if low < high:
+            wave = depth(d, t_s[low:high] - d.onset_s)
+            fall[low:high] = np.maximum(fall[low:high], wave)
+            if d.variability != 1.0:
+                full = np.minimum(wave / (0.4 * d.depth_bpm), 1)
+                inside[low:high] *= 1 + (d.variability - 1) * full
+        if d.shoulder_bpm or d.overshoot_bpm:
+            rise = np.maximum(rise, rebound(d, t_s))  # no two add up to an acceleration
+        break_up(beside, d, streams, t_s)
     clean = _soft_clip(baseline + rise - fall + _sinus(patient, streams, t_s))
-    return Composite(baseline, clean, inside)
+    return Composite(baseline, clean, inside, beside)
 
 
 _BURST = np.exp(-np.arange(-1, 60) / ENGINE_HZ / fitted.VAGAL_S)
@@ -189,12 +196,17 @@ def heart_rate(
         return scale
 
     bouts = np.exp(fitted.FLOOR_BOUTS * slow_samples(streams, "fhr.floor", t_s, 8.0, 12.0))
-    wave = gain * noise(streams, "fhr.variability", first, count, spectrum)
+    steady = len(patient.edges_s("fhr.oscillation")) == 1
+    scale = spectrum(0.0) if steady else spectrum
+    wave = gain * noise(streams, "fhr.variability", first, count, scale)
     swing = gain * noise(streams, "fhr.swing", first, count, _SWING)
-    largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * patient.at("fhr.bandwidth_bpm", t_s))
+    band_bpm = patient.at("fhr.bandwidth_bpm", t_s)
+    largest = np.maximum(fitted.SWING_BPM, fitted.SWING_BAND * band_bpm)
     wave += largest * np.tanh(swing / largest)
     bursts = gain * patient.at("fhr.vagal", t_s) * _vagal(streams, first, count)
     wave += fitted.VAGAL_BPM * np.tanh(bursts / fitted.VAGAL_BPM)
     fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
-    return _soft_clip(heart.clean + wave)
+    rises, highest = np.maximum(wave, 0.0), np.maximum(fitted.HIGHEST_RISE_BPM, 2 * band_bpm)
+    wave += highest * np.tanh(rises / highest) - rises
+    return _soft_clip(heart.clean + heart.beside + wave)

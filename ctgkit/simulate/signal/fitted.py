@@ -21,7 +21,7 @@ SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
 """Below this frequency variability is bent towards this size, or this share of the band: a larger
 slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
 
-DRIFT_S = (220.0, 800.0)
+DRIFT_S = (190.0, 600.0)
 """Distance of the knots and correlation time of the baseline's drift, s [D]: what comes and goes
 within two minutes would be an event, not a baseline."""
 
@@ -41,13 +41,20 @@ FLOOR_POWER = 0.5
 DOPPLER_DELAY_S = 0.06
 """Longest delay of an ultrasound update after its beat [M]: fits how long values repeat."""
 
-LIFTED_S = (240.0, 0.8)
+LIFTED_S = (360.0, 0.8)
 """Belt off the skin: median in s, sd of the logarithm [M, longest constant stretch of 20 minutes
 with a heart rate: 2.8, 22, 190, 450, 710 s at p5, p50, p75, p90, p95]."""
+
+MOVED = 25.0
+"""Sd of the change of level when a belt is put on again, units [D: boxes that come back
+to the same level are rare]."""
 
 SHIFT_SIZE, SHIFT_POWER = 10.0, 1.4
 """Size of a sudden belt shift, units before the gain (a cohort's median: 1.5), and the exponent
 that stretches its exponential distribution [M: mean 14 units, kurtosis of changes over 30 s]."""
+
+SHIFT_LASTS = 0.3
+"""Share of the shifts that last until the belt is moved back, 20 s to 10 min later [M, by eye]."""
 
 BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
@@ -57,7 +64,7 @@ BELT_TAUT = 0.3
 + 3 in all, of which the larger noise of belts with higher contractions is a part]."""
 
 TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
-"""Fall of the belt's fast noise, and where it begins [M]."""
+"""Fall of the belt's fast noise, and where it begins, on both sides [M]."""
 
 RESTLESS = 0.55
 """Sd of the logarithm of the belt noise and of breathing: both come in bouts of about 20 s [M]."""
@@ -77,8 +84,28 @@ roughness of contractions]."""
 EMPTY = ([0.0, 0.72, 0.85, 0.97, 1.0], [0.0, 0.0, 3.0, 12.0, 20.0])
 """What a belt off the skin shows: shares, and units [M, stretches of a minute and more]."""
 
-BREATH_GAIN = 1.1
+BREATH_GAIN = 0.95
 """Rms of breathing in the trace over the knob's [M, spectrum]."""
+
+BREATH_WANDER_S = 18.0
+"""Breaths are early or late by this times the spread of their rate [M, change of the period over
+28 s, and its spread within a recording]."""
+
+BREATH_UNEVEN = (0.15, 1.0)
+"""Range over mothers of how uneven breaths are, in s over 8 s [M, share of windows of 28 s
+with a clear ripple, over recordings]."""
+
+BREATH_PEAK, BREATH_SKEW = 1.7, 0.3
+"""Peakedness of a breath of 4 s, at most: slow breaths are narrow pulls with a pause, fast ones a
+sine; and how much faster it rises than it falls [M, by eye, spectrum, skew of steps]."""
+
+BREATH_DEPTH = 0.6
+"""Sd of the logarithm of a breath's size over half a minute [M, share of windows of 28 s with a
+clear ripple]."""
+
+BREATHS_IN_CONTRACTION = (-0.45, 0.08)
+"""Range over mothers of how many more breaths they take in a contraction, over those at rest
+[M]."""
 
 EDGE_LOSS_S = 4.0
 """Loss before and after a wrong heart rate, sd of a half-normal, seconds [M]: the monitor lets
@@ -91,11 +118,11 @@ GAP_EXCESS = {"doppler": (0.6, 1.22, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.45
+EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.25
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
 
-FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 5.5, 4.0, 8.0
+FADING_BPM, FADING_BEFORE_S, FADING_AFTER_S = 6.3, 4.0, 8.0
 """Before the signal is lost and after it is found, the monitor is off by so much (sd, wandering)
 for so long [M]: over 1 to 10 s from a gap the heart rate changes 1.3 times as much as elsewhere."""
 
@@ -110,7 +137,19 @@ MEAN_STRESS = 0.2
 """Mean of the stress of contractions and falls on the signal in labour [D]: keeps the share of
 loss as asked."""
 
-CORD_SPREAD_S, CORD_POWER = 14.0, 0.6
+BROKEN_EVERY_S, BROKEN_FALLS, BROKEN_SPREAD, BROKEN_GRADUAL = 7.0, 0.55, 0.5, 0.4
+"""Short falls and recoveries inside decelerations: mean distance, share of falls, sd of the
+logarithm of their size, and factor on it in early and late ones [M, steps, kurtosis]."""
+
+LEFT = (0.18, 0.3, -12.0, 18.0)
+"""What is left of a deceleration for a minute or two, over its depth: mean, sd; least and most, bpm
+[M, changes of the heart rate over 1 to 12 minutes]."""
+
+HIGHEST_RISE_BPM = 30.0
+"""What variability is bent towards upwards, bpm: the vagus can be withdrawn only wholly [M, time
+above 30 and 60 bpm over the median]."""
+
+CORD_SPREAD_S, CORD_POWER = 8.0, 0.6
 """Sd of the time of a variable deceleration about its patient's own lag, s; its depth grows with
 this power of the contraction's height [M, correlation of heart rate and toco over lags]."""
 

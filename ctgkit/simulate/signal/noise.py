@@ -1,7 +1,7 @@
 """Stationary Gaussian noise with a given spectrum, at any position, without state.
 
-Overlap-add: frame k covers samples [k frame / 2, k frame / 2 + frame); its Fourier coefficients
-are row k of its stream. A sine window makes neighbouring frames add up to constant power.
+Overlap-add: frames begin a hop apart; the Fourier coefficients of frame k are row k of its stream.
+Where neighbours overlap they rise and fall like a sine, so that they add up to constant power.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,22 @@ ENGINE_HZ: Final = 4.0
 FRAME, SLOW_FRAME = 512, 2048
 """Lengths of a frame in samples: 128 s, and 512 s for what swings over minutes."""
 
+TAPER: Final = 112
+"""How far frames overlap, samples; slow ones by half. The less, the fewer numbers are drawn."""
+
+_LEAD: Final = 64 + TAPER
+"""How far before 0 the first frame begins: a block of 10 min with its margin of 64 samples then
+touches seven frames, not eight."""
+
 FREQUENCIES_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(FRAME, 1 / ENGINE_HZ), np.float64)
 SLOW_HZ: Final[Floats] = np.asarray(np.fft.rfftfreq(SLOW_FRAME, 1 / ENGINE_HZ), np.float64)
 
 
 @cache
-def _window(frame: int) -> Floats:
-    """Return a sine window: overlapping by half, its squares add up to one."""
-    return np.asarray(np.sin(np.pi * (np.arange(frame) + 0.5) / frame))
+def _window(frame: int, taper: int) -> Floats:
+    """Return what rises and falls over *taper* samples: overlapping, its squares add up to one."""
+    rise = np.sin(np.pi / 2 * (np.arange(taper) + 0.5) / taper)
+    return np.concatenate([rise, np.ones(frame - 2 * taper), rise[::-1]])
 
 
 def amplitudes(psd_per_hz: Floats) -> Floats:
@@ -72,10 +80,12 @@ def noise(
     ndarray of shape (count,)
     """
     frame = FRAME if callable(scale) else 2 * (len(scale) - 1)
-    hop = frame // 2
-    low, stop = first // hop - 1, (first + count - 1) // hop + 1
+    taper, lead = (TAPER, _LEAD) if frame == FRAME else (frame // 2, 0)
+    hop = frame - taper
+    low, stop = (first + lead - taper) // hop, (first + lead + count - 1) // hop + 1
     if callable(scale):
-        size = np.stack([scale((n + 1) * hop / ENGINE_HZ) for n in range(low, stop)])
+        centres_s = [(n * hop - lead + frame // 2) / ENGINE_HZ for n in range(low, stop)]
+        size = np.stack([scale(centre_s) for centre_s in centres_s])
     else:
         size = scale[None]
     used = max(_used(one) for one in size)
@@ -85,17 +95,16 @@ def noise(
     z *= size[:, :used, None]
     # all frames at once: numpy's calls cost more than what they do to one frame
     waves = np.fft.irfft(z.view(np.complex128)[..., 0], frame)
-    waves *= _window(frame)
-    halves = waves.reshape(stop - low, 2, hop)
-    whole = halves[1:, 0] + halves[:-1, 1]
-    start = first - (low + 1) * hop
-    wave: Floats = whole.reshape(-1)[start : start + count]
+    waves *= _window(frame, taper)
+    waves[1:, :taper] += waves[:-1, hop:]
+    start = first + lead - low * hop
+    wave: Floats = waves[:, :hop].reshape(-1)[start : start + count]
     return wave
 
 
 def _used(size: Floats) -> int:
     """Return how many coefficients aren't zero from some frequency on."""
-    return int(np.flatnonzero(size)[-1]) + 1 if size[-1] == 0 else len(size)
+    return int(np.flatnonzero(size).max(initial=0)) + 1 if size[-1] == 0 else len(size)
 
 
 @cache
@@ -134,22 +143,26 @@ def slow(streams: Streams, name: str, t_s: Floats, knot_s: float, tau_s: float) 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Cosine interpolation between the knots.
+        Level at each knot, and smooth between them.
     """
     place = t_s / knot_s
     index = np.floor(place)
     first, stop = int(index[0]), int(index[-1]) + 2
     knots = _knots(streams, name, first, stop, knot_s, tau_s)
-    blend = 0.5 - 0.5 * np.cos(np.pi * (place - index))
     left = index.astype(np.intp) - first
-    wave: Floats = knots[left] + (knots[1:] - knots[:-1])[left] * blend
+    wave: Floats = knots[left] + (knots[1:] - knots[:-1])[left] * _eased(place - index)
     return wave
+
+
+def _eased(part: Floats) -> Floats:
+    """Return a way from 0 to 1, without a step in its slope, like a cosine but cheaper."""
+    return part * part * (3 - 2 * part)
 
 
 @cache
 def _blend(samples: int) -> Floats:
     """Return the way from one knot to the next in so many samples, from 0 to just below 1."""
-    return 0.5 - 0.5 * np.cos(np.pi * np.arange(samples) / samples)
+    return _eased(np.arange(samples) / samples)
 
 
 def slow_samples(streams: Streams, name: str, t_s: Floats, knot_s: float, tau_s: float) -> Floats:

@@ -62,3 +62,15 @@ def test_a_belt_that_is_not_on_the_skin_shows_a_line():
         assert len(set(shown)) == 1
         levels.add(shown[0])
     assert min(levels) == 0 < max(levels) <= 20
+
+
+def test_a_belt_that_is_put_on_again_is_at_another_level():
+    calm = "drift = 0\nbreathing = 0\nnoise = 0\nnoise_tail = 0\nspikes_per_h = 0\nper_10min = 0"
+    text = f"[meta]\ntitle = 'Off'\n[toco]\n{calm}\ntone = 60\nlifted_per_h = 6"
+    shown = toco(parse_scenario("off", lambda _: text), 1)[0]
+    off = shown <= 20
+    ends = np.flatnonzero(off[:-1] & ~off[1:]) + 1
+    levels = shown[ends[ends < HOUR - 40] + 4 * 9]
+    assert len(levels) > 1
+    assert np.ptp(levels) > 5
+    assert shown.max() > 65
