@@ -29,7 +29,9 @@ class ConvertOptions(ChoosingOptions):
         metavar="NAME",
         help="Format of OUT if its extension does not determine it, e.g. two-csv.",
     )
-    force: bool = option("--force", is_flag=True, help="Replace an existing file.")
+    force: bool = option(
+        "--force", is_flag=True, help="Replace an existing file, once the new one is whole."
+    )
     skip_bad: bool = option(
         "--skip-bad", is_flag=True, help="Skip lines that cannot be read and count them."
     )

@@ -5,7 +5,6 @@ import functools
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from ctgkit import __version__, private
 from ctgkit.cli.jobs import in_order, jobs_option
 from ctgkit.cli.options import command, json_option, option, seed_option
 from ctgkit.cli.progress import counted
-from ctgkit.cli.streams import DASH, or_stdout
+from ctgkit.cli.streams import DASH, or_stdout, whole_or_not
 from ctgkit.cli.types import JSON_LINES, RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
 from ctgkit.simulate import SIGNAL_VERSION
@@ -285,7 +284,7 @@ def _together(
 
     if str(out) != DASH:
         out.parent.mkdir(parents=True, exist_ok=True)
-    with or_stdout(out, ".csv") as held, _whole_or_not(held) as unfinished:
+    with or_stdout(out, ".csv") as held, whole_or_not(held) as unfinished:
         write(recordings(), unfinished)
     if not options.as_json:
         return str(out)
@@ -294,15 +293,3 @@ def _together(
         {"file": str(out), "events": n_events, **about,
          "rate_hz": options.rate, "duration_s": length_s}
     )  # fmt: skip
-
-
-@contextmanager
-def _whole_or_not(path: Path) -> Iterator[Path]:
-    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
-    target = path.resolve()
-    if target.exists() and not target.is_file():  # a pipe, a device
-        yield path
-        return
-    unfinished = target.with_name(f"unfinished-{path.name}")
-    yield unfinished
-    unfinished.replace(target)
