@@ -242,7 +242,8 @@ def _lifted(patient: Patient, streams: Streams, from_s: float, to_s: float) -> l
 def _put_on_again(streams: Streams, lift: _Lift, t_s: Floats, wave: Floats) -> None:
     """Add to *wave* what comes of it: pulls at the belt, and another level that settles."""
     after = int(t_s.searchsorted(lift.to_s))
-    wave[after:] += lift.moved * np.exp((lift.to_s - t_s[after:]) / _MOVED_S)
+    rest = np.exp((lift.to_s - t_s[after:]) / _MOVED_S) - np.exp(-5)
+    wave[after:] += lift.moved * np.maximum(rest, 0)  # nothing of it is left when it is forgotten
     size = 10 + abs(lift.moved)
     _pulls(streams, "toco.lifted.pulls", lift.slot, size, lift.to_s, t_s, wave)
 
@@ -310,7 +311,7 @@ def _unrest(
     unrest *= np.exp(fitted.RESTLESS * restless + mood)
     breath = breathing(patient, streams, t_s, contractions, restless)
     unrest += breath / (1 + (push / 8) ** 2)  # who pushes holds her breath
-    unrest *= ((contractile + 3) / 16) ** fitted.BELT_TAUT  # a taut belt hears more
+    unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more
     return unrest
 
 

@@ -37,7 +37,7 @@ def breathing(
     Returns
     -------
     ndarray of shape (n_samples,)
-        Toco units, on a belt as taut as at a height of 13.
+        Toco units, on a belt as taut as at a height of 9.
     """
     per_s = patient.at("toco.breathing_per_min", 0.0) / 60
     own = streams.generator("toco.breath.kind", 0).random(4).tolist()

@@ -60,7 +60,7 @@ BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
 BELT_TAUT = 0.3
-"""The belt's artefacts grow with this power of the contraction's height + 3 [M: 0.46 of the height
+"""The belt's artefacts grow with this power of the contraction's height + 1 [M: 0.46 of the height
 + 3 in all, of which the larger noise of belts with higher contractions is a part]."""
 
 TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
