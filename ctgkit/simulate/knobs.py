@@ -71,7 +71,7 @@ KNOBS: dict[str, Knob] = {
         "", 0, 4, 1, "Factor on variability inside them; hypoxia loses it, reflexes raise it."
     ),
     "decel.ragged": Knob(
-        "", 0, 2, 0.15, "How much short falls and recoveries break them up, over their depth."
+        "", 0, 2, 0, "How much short falls and recoveries break them up, over their depth."
     ),
     "toco.per_10min": Knob("/10 min", 0, 10, 3.5, "Contractions; more than 5 is tachysystole."),
     "toco.amplitude": Knob("units", 0, 120, 40, "Median height above the resting tone."),
