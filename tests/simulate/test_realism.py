@@ -195,15 +195,6 @@ def test_nothing_jumps_up_by_40_bpm_beside_a_gap():
     assert up / hours < 0.5
 
 
-def test_no_swing_of_variability_goes_far_above_the_noise_free_heart():
-    """The vagus can be withdrawn only wholly: up to 30 bpm, a monitor's errors come on top."""
-    sensor = Sensor(plain(25, "[sensor]\nbeat_error = 0"), seed=2)
-    rendered = sensor.render(0, HOUR)
-    above = rendered.chunk.fhr_bpm - rendered.truth.fhr_clean_bpm
-    assert above.min() < -1.1 * above.max()
-    assert above.max() < 33
-
-
 @pytest.mark.parametrize(
     ("name", "bpm"), [("tachycardia-fever", (165, 190)), ("bradycardia-stable-105", (98, 110))]
 )

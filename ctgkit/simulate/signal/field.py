@@ -207,6 +207,6 @@ def heart_rate(
     wave += fitted.VAGAL_BPM * np.tanh(bursts / fitted.VAGAL_BPM)
     fast = patient.at("fhr.floor_bpm", t_s) * floor_factor(patient, t_s) * bouts * np.sqrt(swell)
     wave += fast * noise(streams, "fhr.floor", first, count, _FLOOR)
-    rises, highest = np.maximum(wave, 0.0), np.maximum(fitted.HIGHEST_RISE_BPM, 1.2 * band_bpm)
+    rises, highest = np.maximum(wave, 0.0), np.maximum(fitted.HIGHEST_RISE_BPM, 1.6 * band_bpm)
     wave += highest * np.tanh(rises / highest) - rises
     return _soft_clip(heart.clean + heart.beside + wave)

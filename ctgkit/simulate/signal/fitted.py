@@ -21,7 +21,7 @@ SWING_HZ, SWING_BPM, SWING_BAND = 0.045, 11.0, 0.6
 """Below this frequency variability is bent towards this size, or this share of the band: a larger
 slow swing would be an acceleration or a deceleration, and those are events of the truth [D]."""
 
-DRIFT_S = (190.0, 600.0)
+DRIFT_S = (220.0, 800.0)
 """Distance of the knots and correlation time of the baseline's drift, s [D]: what comes and goes
 within two minutes would be an event, not a baseline."""
 
