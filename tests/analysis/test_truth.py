@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ctgkit.analysis import Analyzer, AnalyzerSettings, analyze
+from ctgkit.analysis.variability import BANDWIDTH_VALID_MIN
 
 pytest.importorskip("ctgkit.simulate.sensor")
 from ctgkit.score.alarms import FALLS
@@ -99,18 +100,24 @@ def tally(kind, rendered, truth, found, clear=True):
 
 
 def true_bandwidths(rendered, truth):
-    """Return the bandwidth of each minute without events, from trace and true baseline, bpm."""
+    """Return the bandwidth of each minute without events, from trace and true baseline, bpm; None
+    where the analyzer, if it saw the true events, wouldn't measure one: two parts of one minute
+    needn't have the same.
+    """
     known = np.isfinite(rendered.chunk.fhr_bpm)
-    quiet = known.copy()
+    quiet, free = known.copy(), known.copy()
     for at in np.flatnonzero(~known[:-3] & ~known[1:-2] & ~known[2:-1] & ~known[3:]):
         quiet[max(0, at - 32) : at + 68] = False  # the monitor wanders beside gaps
     for event in truth:
         if event.kind in ("acceleration", "deceleration"):
-            quiet[max(0, int(event.onset_s * 4) - 20) : int(event.end_s * 4) + 20] = False
-    deviation = np.where(quiet, rendered.chunk.fhr_bpm - rendered.truth.baseline_bpm, np.nan)
+            free[max(0, int(event.onset_s * 4) - 20) : int(event.end_s * 4) + 20] = False
+    deviation = rendered.chunk.fhr_bpm - rendered.truth.baseline_bpm
+    minutes = np.where(quiet & free, deviation, np.nan).reshape(-1, 240)
     return [
-        np.diff(np.nanpercentile(minute, (1, 99)))[0] if np.isfinite(minute).mean() > 0.5 else None
-        for minute in deviation.reshape(-1, 240)
+        np.diff(np.nanpercentile(minute, (1, 99)))[0]
+        if np.isfinite(minute).mean() > 0.5 and share >= BANDWIDTH_VALID_MIN
+        else None
+        for minute, share in zip(minutes, free.reshape(-1, 240).mean(axis=1), strict=True)
     ]
 
 
@@ -154,13 +161,17 @@ def test_events_and_baseline_of_clean_patients():
 ])  # fmt: skip
 @pytest.mark.slow
 def test_the_bandwidth_is_what_is_in_the_trace(name):
-    rendered, truth, report = play(name, seed=40)
-    own_bpm, true_bpm = np.array([
-        (own.variability.bandwidth_bpm, bpm)
-        for own, bpm in zip(report.minutes, true_bandwidths(rendered, truth), strict=True)
-        if own.variability.bandwidth_bpm is not None and bpm is not None
-    ]).T  # fmt: skip
-    assert own_bpm.size >= 15  # of 90: late decelerations leave few (hypoxia-chronic: 21)
+    compared, seed = [], 40
+    while len(compared) < 60:  # late decelerations leave 15 to 35 of 90 min, too few to judge by
+        assert seed < 44
+        rendered, truth, report = play(name, seed)
+        compared += [
+            (own.variability.bandwidth_bpm, bpm)
+            for own, bpm in zip(report.minutes, true_bandwidths(rendered, truth), strict=True)
+            if own.variability.bandwidth_bpm is not None and bpm is not None
+        ]
+        seed += 1
+    own_bpm, true_bpm = np.array(compared).T
     ratios = own_bpm / true_bpm
     assert np.median(ratios) == pytest.approx(1, abs=0.05)
     away = np.abs(own_bpm - true_bpm)
@@ -186,6 +197,23 @@ def truly_below_100(rendered, analysis):
     ten_min = slice(max(0, round(analysis.at_s - 600) * 4), round(analysis.at_s) * 4)
     true_bpm = rendered.truth.baseline_bpm[ten_min].mean()
     return analysis.verdict.clauses == ("FIGO-P1",) and true_bpm < 102
+
+
+def truly_late(truth, analysis):
+    """Whether a class rests on decelerations that truly are late, with more than half of the
+    contractions of 30 min. FIGO (2015): onset over 20 s after the contraction's, nadir after its
+    peak, return over 30 s. Atypical variable ones can be all that, whatever their fall.
+    """
+    contractions = {
+        e.id: e for e in truth
+        if e.kind == "contraction" and analysis.at_s - 1800 < e.onset_s < analysis.at_s - 90
+    }  # fmt: skip
+    late = {
+        e.linked_contraction for e in truth
+        if e.kind == "deceleration" and (c := contractions.get(e.linked_contraction))
+        and e.onset_s - c.onset_s > 20 and e.peak_s > c.peak_s and e.end_s - e.peak_s > 30
+    }  # fmt: skip
+    return analysis.verdict.clauses == ("FIGO-P6",) and len(late) > len(contractions) / 2
 
 
 @pytest.mark.parametrize(("name", "level", "codes"), [
@@ -214,8 +242,11 @@ def test_each_scenario_has_its_class_and_alerts(name, level, codes):
     classes = [a.verdict.level for a in report.analyses]
     assert level is None or level in classes
     if level in ("normal", "suspicious"):
-        worst = [a for a in report.analyses if a.verdict.level == "pathological"]
-        assert all(truly_below_100(rendered, a) for a in worst), worst[0].verdict
+        wrong = [
+            a for a in report.analyses if a.verdict.level == "pathological"
+            and not truly_below_100(rendered, a) and not truly_late(truth, a)
+        ]  # fmt: skip
+        assert not wrong, wrong[0].verdict
     told = {alert.code for a in report.analyses for alert in a.alerts}
     assert codes <= told
     if level == "normal":
