@@ -271,7 +271,9 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
 
 
 _TAIL = (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2) ** (-fitted.TAIL_SLOPE / 2)
-_TAIL *= FREQUENCIES_HZ**2 / (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2)
+_TAIL *= 1 + fitted.TAIL_HUMP[0] * np.exp(
+    -0.5 * ((FREQUENCIES_HZ - fitted.TAIL_HUMP[1]) / fitted.TAIL_HUMP[2]) ** 2
+)
 _TAIL *= np.sinc(FREQUENCIES_HZ / ENGINE_HZ) ** 2  # monitors average over each sample's time
 _TAIL /= _TAIL.sum() * FREQUENCIES_HZ[1]
 

@@ -44,7 +44,8 @@ def breathing(
     least, most = fitted.BREATH_UNEVEN
     uneven = per_s * least * (most / least) ** own[3]
     skewed = _CYCLE + fitted.BREATH_SKEW * np.sin(_CYCLE)
-    peak = fitted.BREATH_PEAK * (0.05 + own[0]) / (4 * per_s)
+    slow = 1 / (4 * per_s)
+    peak = fitted.BREATH_PEAK * (0.05 + own[0]) * min(slow, slow**2)
     shape = np.exp(peak * np.cos(skewed))
     shape -= shape.mean() * own[1] + shape.min() * (1 - own[1])
     shape /= shape.std()

@@ -63,8 +63,11 @@ BELT_TAUT = 0.3
 """The belt's artefacts grow with this power of the contraction's height + 1 [M: 0.46 of the height
 + 3 in all, of which the larger noise of belts with higher contractions is a part]."""
 
-TAIL_SLOPE, TAIL_CORNER_HZ = 1.4, 0.35
-"""Fall of the belt's fast noise, and where it begins, on both sides [M]."""
+TAIL_SLOPE, TAIL_CORNER_HZ = 1.55, 0.35
+"""Fall of the belt's fast noise, and where it begins [M]."""
+
+TAIL_HUMP = (0.7, 0.7, 0.15)
+"""A hump on its spectrum: height over the rest, centre and width in Hz [M, spectrum 0.5-1.1 Hz]."""
 
 RESTLESS = 0.55
 """Sd of the logarithm of the belt noise: it comes in bouts of about 20 s [M]."""
