@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 
 import pytest
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
+from ctgkit.server.mllink import UNANSWERED_MAX
+from ctgkit.server.owed import SHARE_OVER_S
 from tests.server.parties import (
     SENSORS,
     backend_on,
@@ -111,12 +114,16 @@ async def suffers(path, name):
         await backend.ml_connected()
         condition = every_fourth if "fourth" in name else some
         expected = {(n / 4, "error" if condition(n / 4) else "ok") for n in range(COUNT)}
+        began_s = time.monotonic()
         await watched(backend, range(COUNT), expected)
         unanswered = backend.counters.unanswered
         assert unanswered >= sum(condition(seq * 0.25) for seq in range(COUNT)), name
         assert backend.counters.asked == COUNT
         health = backend.health()
-        assert health["ml_unanswered_share"] == pytest.approx(unanswered / COUNT, abs=0.05)
+        share = health["ml_unanswered_share"]
+        if time.monotonic() - began_s < SHARE_OVER_S:  # later the first ones no longer count
+            assert share == pytest.approx(unanswered / COUNT, abs=0.05)
+        assert share > UNANSWERED_MAX
         assert health["status"] == "degraded"
         assert f"ctgkit_samples_unanswered_total {float(unanswered)}" in (
             backend.counters.text().decode()
