@@ -97,6 +97,9 @@ class Patient:
 
     def _turn(self, path: str, t_s: float, ramp_s: float, target: float) -> None:
         """Append to a knob's curve: hold until *t_s*, then go to *target*."""
+        if t_s <= 0 and ramp_s == 0:  # not a change, but what it begins with
+            self._curves[path] = [0.0], [target]
+            return
         now = self.at(path, t_s)
         if path not in self._curves:
             self._curves[path] = [0.0], [now]

@@ -227,3 +227,10 @@ def test_marked_variability_exceeds_25_bpm(name):
     minutes = heart.reshape(-1, 240)
     low, high = np.nanpercentile(minutes, [1, 99], axis=1)
     assert np.median(high - low) > 25
+
+
+def test_a_belt_that_is_off_at_the_start_shows_nothing_before():
+    """A step at 0 s is what a patient begins with: no sample of the belt before it was off."""
+    text = "[toco]\ntone = 40\n[[at]]\nt = 0\nset = { 'toco.gain' = 0 }\n"
+    scenario = parse_scenario("late", lambda _: f"[meta]\ntitle = 'Late'\n{text}")
+    assert len(set(Sensor(scenario, seed=3).read(400).uterus.tolist())) == 1
