@@ -237,9 +237,8 @@ def score(options: ScoreOptions) -> int:
     if options.junit:
         options.junit.write_bytes(junit(scores, outcomes))
     compared: list[Comparison] = []
-    report = as_dict(scores, overall, outcomes, played)
     if options.against and earlier is not None:
-        compared = _compared(options.against, earlier, report)
+        compared = _compared(options.against, earlier, as_dict(scores, overall, outcomes, played))
     if options.as_json:
         click.echo(json.dumps(as_dict(scores, overall, outcomes, played, compared)))
     else:
@@ -330,8 +329,9 @@ def _played(options: ScoreOptions, url: str) -> "Played":
 
     async def playing(settings: "PlaySettings") -> "Played":
         if file is None and options.max_time_s is None and settings.sensors == 1:
-            return Played(await play(settings), signal_version=SIGNAL_VERSION)
-        played = await play_in_turn(settings, options.max_time_s, done, keep)
+            played = Played(await play(settings))
+        else:
+            played = await play_in_turn(settings, options.max_time_s, done, keep)
         return played._replace(signal_version=SIGNAL_VERSION)
 
     if options.profile is not None:

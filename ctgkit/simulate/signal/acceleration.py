@@ -59,9 +59,10 @@ def bump(acceleration: Acceleration, t_s: Floats) -> Floats:
 
 
 def _bent(height_bpm: float) -> float:
-    """Return a height that is bent towards a largest one from 30 bpm on."""
-    over = max(height_bpm - 30.0, 0.0)
-    return float(height_bpm - over + 15.0 * np.tanh(over / 15.0))
+    """Return a height that is bent towards a largest one."""
+    from_bpm, range_bpm = fitted.TALL_BPM
+    over = max(height_bpm - from_bpm, 0.0)
+    return float(height_bpm - over + range_bpm * np.tanh(over / range_bpm))
 
 
 class Accelerations:

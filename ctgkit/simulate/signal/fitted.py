@@ -148,6 +148,10 @@ LEFT = (0.18, 0.3, -12.0, 18.0)
 """What is left of a deceleration for a minute or two, over its depth: mean, sd; least and most, bpm
 [M, changes of the heart rate over 1 to 12 minutes]."""
 
+TALL_BPM = (30.0, 15.0)
+"""From where on an acceleration's height is bent, and how much it can exceed that [M, by eye: few
+of the real ones rise by more than 45 bpm]."""
+
 RAGGED_RISE = 0.03
 """Variability that a rise brings with it, over that of a band of 10 bpm, per bpm [M, by eye: the
 tops of accelerations are uneven in quiet hearts too]."""
