@@ -149,11 +149,10 @@ LEFT = (0.18, 0.3, -12.0, 18.0)
 [M, changes of the heart rate over 1 to 12 minutes]."""
 
 TALL_BPM = (30.0, 15.0)
-"""From where on an acceleration's height is bent, and how much it can exceed that [M, by eye: few
-of the real ones rise by more than 45 bpm]."""
+"""From where on an acceleration's height is bent, and how much it can exceed that [D, by eye]."""
 
 RAGGED_RISE = 0.03
-"""Variability that a rise brings with it, over that of a band of 10 bpm, per bpm [M, by eye: the
+"""Variability that a rise brings with it, over that of a band of 10 bpm, per bpm [D, by eye: the
 tops of accelerations are uneven in quiet hearts too]."""
 
 HIGHEST_RISE_BPM = 30.0
