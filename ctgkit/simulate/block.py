@@ -26,8 +26,8 @@ BLOCK: Final = 2400
 """Engine samples that are rendered at once: 10 min, as recordings mostly last whole minutes."""
 
 CAPTURE_LEAD_S: Final = 2.5
-"""The mother's heart is followed this long before it is shown, so that no shown interval mixes
-two hearts."""
+"""In a gap before it is shown, the mother's heart is followed this long at most, so that no shown
+interval mixes two hearts."""
 
 HEARD_BPM: Final = (20.0, 236.0)
 """What a monitor that is off beside a gap may still take for a heart: its beats must be fewer than
@@ -110,10 +110,11 @@ def _full(plan: Plan, t_s: Floats, heart: Composite, strength: Floats) -> Floats
 def _heard(window: Window, t_s: Floats, fetus: Floats, mother: Floats, twin: Plan | None) -> Floats:
     """Return the heart that the sensor hears, bpm: the fetus's, the mother's, the twin's."""
     heard = fetus
+    lost_s = {e.end_s: e.end_s - e.onset_s for e in window.episodes if e.what == "loss"}
     for e in window.episodes:
         if e.what not in ("maternal_capture", "twin"):
             continue
-        lead_s = 0.0 if e.id.startswith("f") else CAPTURE_LEAD_S  # what is forced is sudden
+        lead_s = min(lost_s.get(e.onset_s, 0.0), CAPTURE_LEAD_S)  # what is forced is sudden
         inside = (t_s >= e.onset_s - lead_s) & (t_s < e.end_s)
         if e.what == "maternal_capture":
             heard = np.where(inside, mother, heard)

@@ -149,9 +149,23 @@ def monitor(
         step_bpm = patient.at("sensor.grid_bpm", 0.0)
         rate = step_bpm * np.floor(rate / step_bpm)
     missed = _missed(patient, then_s, u[:, 4:])
-    rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
+    rate = _steadied(rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))])
     held: Floats = rate[np.searchsorted(known_s, t_s[WARM_UP:], side="right") - 1]
     return held
+
+
+def _steadied(rate_bpm: Floats) -> Floats:
+    """Return *rate_bpm*, of successive beats, without jumps that no monitor shows."""
+    rise_bpm, fall = fitted.LARGEST_JUMP
+    steady = rate_bpm.copy()
+    far = (np.diff(rate_bpm) > rise_bpm) | (rate_bpm[1:] < fall * rate_bpm[:-1])
+    for i in np.flatnonzero(far).tolist():
+        for j in range(i + 1, len(rate_bpm)):
+            least, most = fall * steady[j - 1], steady[j - 1] + rise_bpm
+            if least <= rate_bpm[j] <= most:
+                break
+            steady[j] = min(max(rate_bpm[j], least), most)
+    return steady
 
 
 def _missed(patient: Patient, then_s: Floats, u: Floats) -> NDArray[np.bool_]:

@@ -181,7 +181,7 @@ class Dropouts:
         The fourth decides what is shown: mostly what was shown just before.
         """
         at = (t_s // FLICKER_SLOT_S).astype(np.intp)
-        rows = self._streams.uniform("sensor.lock", int(at[0]), int(at[-1]) + 1, 9)
+        rows = self._streams.uniform("sensor.lock", int(at[0]), int(at[-1]) + 1, 10)
         u: Floats = rows[at - at[0]]
         at = (t_s // LOCK_SLOT_S).astype(np.intp)
         kinds = self._streams.uniform("sensor.lock.kind", int(at[0]), int(at[-1]) + 1, 1)
@@ -199,10 +199,16 @@ class Dropouts:
         edge = share * (fitted.EDGE_LOCK if held_s else fitted.EDGE_LOCK_NO_HOLD)
         found = []
         after_s, before_s = 0.5 + 3 * u[6] ** 2, held_s + 0.5 + 3 * u[7] ** 2
-        if u[4] < edge and to_s - from_s > 8:
-            found.append(Episode(id_ + "p", _edge(u[3]), to_s - before_s, to_s))
-        if u[5] < 0.3 * edge and to_s - from_s > 8 and from_s > -math.inf:
-            found.append(Episode(id_ + "q", _edge(u[3]), from_s, from_s + after_s))
+        # the monitor goes from one heart to another through a gap
+        between_s = self._shortest_s + fitted.BETWEEN_HEARTS_S * u[9]
+        if u[4] < edge and shown_s > 12:
+            from_wrong_s = to_s - before_s
+            found.append(Episode(id_ + "p", _edge(u[3]), from_wrong_s, to_s))
+            found.append(Episode(id_ + "pd", "loss", from_wrong_s - between_s, from_wrong_s))
+        if u[5] < 0.3 * edge and shown_s > 12 and from_s > -math.inf:
+            to_right_s = from_s + after_s
+            found.append(Episode(id_ + "q", _edge(u[3]), from_s, to_right_s))
+            found.append(Episode(id_ + "qd", "loss", to_right_s, to_right_s + between_s))
         return found
 
     def _flicker(
@@ -279,7 +285,7 @@ class Dropouts:
         for i in happening:
             onset_s, id_ = float(starts[i]), f"{what}{first + i}"
             end_s = onset_s + float(min(median_s * np.exp(sigma * z[i, 0]), longest_s))
-            before_s, after_s = fitted.EDGE_LOSS_S * np.abs(z[i, 1:])
+            before_s, after_s = np.maximum(fitted.EDGE_LOSS_S * np.abs(z[i, 1:]), self._shortest_s)
             group = [
                 Episode(id_ + "a", "loss", onset_s - float(before_s), onset_s),
                 Episode(id_, what, onset_s, end_s),

@@ -121,7 +121,7 @@ GAP_EXCESS = {"doppler": (0.6, 1.22, 2.5), "scalp": (0.8, 1.1, 1.0)}
 """Short gaps [M]: length beyond the shortest is lognormal (median in s, sd of the logarithm); a
 stretch of signal shorter than the third number, s, is not shown between two gaps."""
 
-EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.25
+EDGE_LOCK, EDGE_LOCK_NO_HOLD = 0.005, 0.15
 """Share of gap edges at wrong levels over that of short stretches [M]: a monitor that holds its
 last value shows little of them."""
 
@@ -210,6 +210,13 @@ the median, 40 % above]."""
 
 WILD_BPM = {"doppler": 1.5, "scalp": 5.0}
 """Unevenness of what is shown in noise [M]: autocorrelation smooths it."""
+
+LARGEST_JUMP = (28.0, 0.67)
+"""The largest rise from one shown value to the next, bpm, and the least share that a fall leaves
+[M: the extremes of 60 recordings are 28.75 bpm and 0.665]."""
+
+BETWEEN_HEARTS_S = 1.0
+"""Longest gap between two hearts, beyond the monitor's shortest gap, s [D]."""
 
 DOUBT_BEATS = 3.0
 """Mean length of a spell without updates, beyond three beats [M]."""
