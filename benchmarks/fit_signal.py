@@ -11,6 +11,7 @@ all of them.
 import gzip
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,28 @@ def ripple(toco):
     return alike.max(axis=1), (alike.argmax(axis=1) + 5) / 4, waves.std(axis=1)
 
 
+BELT_BANDS_HZ = (0.02, 0.035, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2.0)
+
+
+def belt_spectrum(toco):
+    """Return the power in bands of pieces of 64 s that are neither at zero nor full, dB per Hz."""
+    rows = toco[: len(toco) // 256 * 256].reshape(-1, 256).astype(float)
+    still = (rows <= 0) | (rows >= 100)
+    rows = rows[still.mean(axis=1) < 0.1]
+    if len(rows) < 10:
+        return {}
+    rows = (rows - rows.mean(axis=1, keepdims=True)) * np.hanning(256)
+    power = np.abs(np.fft.rfft(rows, axis=1)) ** 2 / (2 * np.sum(np.hanning(256) ** 2))
+    hz = np.fft.rfftfreq(256, 1 / 4)
+    kind = "half" if np.mean(toco % 1 == 0.5) > 0.05 else "whole"
+    return {
+        f"in {kind} units, {a:g}-{b:g} Hz, dB": np.median(
+            10 * np.log10(power[:, (hz >= a) & (hz < b)].mean(axis=1) + 1e-5)
+        )
+        for a, b in pairwise(BELT_BANDS_HZ)
+    }
+
+
 def belt(toco):
     """Return what is fitted of the belt, of one recording."""
     rows = pieces(toco)
@@ -109,10 +132,13 @@ def belt(toco):
         "ten minutes without a trace, share": np.mean(still),
         "the last ones so": float(still[-1]),
         "longest constant, s": np.diff(edges).max() / 4,
+        "constant at the end, s": (edges[-1] - edges[-2]) / 4,
+        "constant at the start, s": (edges[1] - edges[0]) / 4,
         "at zero, share": np.mean(toco == 0),
         "p5 of ten minutes, units": np.median(np.percentile(rows, 5, axis=1)),
         "p95 of ten minutes, units": np.median(np.percentile(rows, 95, axis=1)),
     }
+    found |= belt_spectrum(toco)
     alike, breath_s, rms = ripple(toco)
     if len(alike) > 30:
         clear = alike > 0.5
@@ -197,7 +223,7 @@ def main():
             kinds.setdefault(kind(figures), []).append(figures)
     for name, many in [*sorted(kinds.items()), ("belt", belts)]:
         print(f"{name}: {len(many)} recordings; mean; p25, p50, p75")
-        for key in max(many, key=len):
+        for key in dict.fromkeys(key for figures in many for key in figures):
             values = [f[key] for f in many if np.isfinite(f.get(key, np.nan))]
             shown = (np.mean(values), *np.percentile(values, (25, 50, 75)))
             print(f"  {key:<36}" + "".join(f"{value:9.3f}" for value in shown))

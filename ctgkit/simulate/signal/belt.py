@@ -53,11 +53,14 @@ def level(contractions: list[Contraction], t_s: Floats) -> Floats:
 
 
 def _push(patient: Patient, streams: Streams, c: Contraction, t_s: Floats, wave: Floats) -> None:
-    """Add to *wave* how she bears down in one contraction: 3-5 efforts of 5-9 s, 8-12 s apart."""
+    """Add to *wave* how she bears down in a contraction: 3-5 efforts of 5-9 s, 8-12 s apart."""
     strength = patient.at("toco.push", c.peak_s)
     if strength == 0:
         return
-    u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 2)[0].tolist()
+    u = streams.uniform("toco.push", c.number, c.number + 1, 3 * _EFFORTS + 3)[0].tolist()
+    least, most = fitted.PUSHED
+    if u[-3] > least + (most - least) * float(streams.generator("toco.push.own", 0).random()):
+        return
     centre_s = c.onset_s + 14 + 5 * u[-1]
     for i in range(3 + int(3 * u[-2])):
         half_s, height = 2.8 + 2 * u[3 * i], strength * (20 + 40 * u[3 * i + 1])
@@ -270,7 +273,8 @@ def _offset(found: list[Rezero], t_s: Floats) -> Floats | float:
     return offset
 
 
-_TAIL = (FREQUENCIES_HZ**2 + fitted.TAIL_CORNER_HZ**2) ** (-fitted.TAIL_SLOPE / 2)
+_OVER_CORNER = np.maximum(FREQUENCIES_HZ, FREQUENCIES_HZ[1]) / fitted.TAIL_CORNER_HZ
+_TAIL = 1 / (_OVER_CORNER**-fitted.TAIL_RISE + _OVER_CORNER**fitted.TAIL_SLOPE)
 _TAIL *= 1 + fitted.TAIL_HUMP[0] * np.exp(
     -0.5 * ((FREQUENCIES_HZ - fitted.TAIL_HUMP[1]) / fitted.TAIL_HUMP[2]) ** 2
 )
@@ -307,10 +311,12 @@ def _unrest(
     """Return belt noise and breathing from engine sample *first* on."""
     count = len(contractile)
     t_s = np.arange(first, first + count) / ENGINE_HZ
-    restless = slow_samples(streams, "toco.restless", t_s, 8.0, 20.0)
+    restless = slow_samples(streams, "toco.restless", t_s, 8.0, 14.0)
     mood = fitted.BELT_MOOD * slow_samples(streams, "toco.mood", t_s, 120.0, 600.0)
     unrest = _belt_noise(patient, streams, first, count)
-    unrest *= np.exp(fitted.RESTLESS * restless + mood)
+    least, most = fitted.RESTLESS
+    own = float(streams.generator("toco.restless.own", 0).random())
+    unrest *= np.exp((least + (most - least) * own) * restless + mood)
     breath = breathing(patient, streams, t_s, contractions, restless)
     unrest += breath / (1 + (push / 8) ** 2)  # who pushes holds her breath
     unrest *= ((contractile + 1) / 10) ** fitted.BELT_TAUT  # a taut belt hears more

@@ -60,7 +60,7 @@ def breathing(
         first, stop = t_s.searchsorted((c.onset_s, c.end_s)).tolist()
         x = (t_s[first:stop] - c.onset_s) / length_s
         breaths[first:stop] += round(more * per_s * length_s) * x * x * (3 - 2 * x)
-    depth = fitted.BREATH_DEPTH * slow_samples(streams, "toco.breath.depth", t_s, 30.0, 120.0)
+    depth = fitted.BREATH_DEPTH * slow_samples(streams, "toco.breath.depth", t_s, 60.0, 400.0)
     size = patient.at("toco.breathing", t_s) * fitted.BREATH_GAIN * np.exp(depth)
     wave: Floats = size * shape[(breaths * 256).astype(np.intp) & 255]
     return wave

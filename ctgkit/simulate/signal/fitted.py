@@ -56,6 +56,9 @@ that stretches its exponential distribution [M: mean 14 units, kurtosis of chang
 SHIFT_LASTS = 0.3
 """Share of the shifts that last until the belt is moved back, 20 s to 10 min later [D, by eye]."""
 
+PUSHED = (0.4, 1.0)
+"""Range over mothers of the share of contractions in which they push [D, by eye]."""
+
 BELT_MOOD = 0.45
 """Sd of the logarithm of the belt's artefacts over ten minutes [M]."""
 
@@ -63,14 +66,16 @@ BELT_TAUT = 0.3
 """The belt's artefacts grow with this power of the contraction's height + 1 [M: 0.46 of the height
 + 3 in all, of which the larger noise of belts with higher contractions is a part]."""
 
-TAIL_SLOPE, TAIL_CORNER_HZ = 1.55, 0.35
-"""Fall of the belt's fast noise, and where it begins [M]."""
+TAIL_CORNER_HZ, TAIL_RISE, TAIL_SLOPE = 0.42, 6.0, 1.65
+"""Where the spectrum of the belt's fast noise turns from its rise to its fall, and the powers of
+both [M, spectrum of ultrasound monitors: least at 0.3 Hz, most at 0.45 Hz]."""
 
-TAIL_HUMP = (0.7, 0.7, 0.15)
-"""A hump on its spectrum: height over the rest, centre and width in Hz [M, spectrum 0.5-1.1 Hz]."""
+TAIL_HUMP = (0.7, 0.5, 0.12)
+"""A hump on its spectrum: height over the rest, centre and width in Hz [M, spectrum 0.4-0.7 Hz]."""
 
-RESTLESS = 0.55
-"""Sd of the logarithm of the belt noise: it comes in bouts of about 20 s [M]."""
+RESTLESS = (0.15, 0.95)
+"""Range over mothers of the sd of the logarithm of the belt noise: it comes in bouts of some 15 s
+[M, spread over 15 s pieces, and kurtosis of changes, over ten-minute windows]."""
 
 MOVEMENT_SIZE = (5.0, 0.7, 70.0)
 """Size of a movement under the belt, units: the least, the power of its Pareto tail, the most
@@ -94,7 +99,7 @@ BREATH_WANDER_S = 18.0
 """Breaths are early or late by this times the spread of their rate [M, change of the period over
 28 s, and its spread within a recording]."""
 
-BREATH_UNEVEN = (0.2, 1.2)
+BREATH_UNEVEN = (0.45, 1.1)
 """Range over mothers of how uneven breaths are, in s over 8 s [M, share of windows of 28 s
 with a clear ripple, over recordings]."""
 
@@ -102,9 +107,9 @@ BREATH_PEAK, BREATH_SKEW = 1.7, 0.3
 """Peakedness of a breath of 4 s, at most: slow breaths are narrow pulls with a pause, fast ones a
 sine; and how much faster it rises than it falls [D, by eye, within M, spectrum]."""
 
-BREATH_DEPTH = 0.6
-"""Sd of the logarithm of a breath's size over two minutes [M, change of size over 28 s of a clear
-ripple, share of such]."""
+BREATH_DEPTH = 0.65
+"""Sd of the logarithm of a breath's size over seven minutes [M, spread of the spectrum at 0.2 to
+0.5 Hz over a recording's ten-minute windows; size of a clear ripple]."""
 
 BREATHS_IN_CONTRACTION = (-0.45, 0.08)
 """Range over mothers of how many more breaths they take in a contraction, over those at rest

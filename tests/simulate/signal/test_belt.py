@@ -77,3 +77,21 @@ def test_a_belt_that_is_put_on_again_is_at_another_level():
     assert len(levels) > 5
     assert np.median(np.abs(levels)) > 5
     assert min(levels) < 0 < max(levels)
+
+
+def test_a_mother_pushes_in_most_contractions_but_not_in_all():
+    def clean(index, push):
+        calm = f"amplitude = 30\nduration_s = 60\nper_10min = 3\npush = {push}"
+        text = f"[meta]\ntitle = 'Push'\n[toco]\n{calm}"
+        sensor = Sensor(parse_scenario("push", lambda _: text), 3, index, duration_s=3600)
+        clean = sensor.render(0, HOUR).truth.toco_clean
+        sensor.seek(HOUR)
+        return clean, [e.peak_s for e in sensor.events() if e.kind == "contraction"]
+
+    shares = []
+    for index in range(8):
+        (pushed, peaks_s), (calm, _) = clean(index, 1), clean(index, 0)
+        at = [slice(max(int(4 * p) - 240, 0), int(4 * p) + 240) for p in peaks_s if 60 < p < 3540]
+        shares.append(np.mean([(pushed - calm)[near].max() > 10 for near in at]))
+    assert 0.4 < np.mean(shares) < 1
+    assert min(shares) < max(shares)
