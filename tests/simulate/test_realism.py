@@ -88,6 +88,16 @@ def test_the_band_is_what_was_asked(asked):
     assert stv_ms(heart) == pytest.approx(0.47 * band_bpm(heart) - 0.13, rel=0.25)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("weeks", "published"), [(24, 6.2), (28, 6.95), (34, 8.07), (39.5, 9.1)])
+def test_short_term_variation_is_that_of_the_gestational_age(weeks, published):
+    """Nijhuis 1998, over a whole recording with its accelerations; of 60 patients, within 5 %."""
+    mine = f"[meta]\nextends = 'normal-reactive'\nga_weeks = {weeks}\n[loss]\nshare = 0"
+    scenario = parse_scenario("mine", lambda name: mine if name == "mine" else scenario_text(name))
+    hearts = [Sensor(scenario, seed=3, index=i).read(HOUR).fhr_bpm for i in range(60)]
+    assert np.mean([stv_ms(heart) for heart in hearts]) == pytest.approx(published, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("asked", "row"),
     [(6.5, (25, 4.43, 0.292)), (10, (58.5, 8.92, 0.624)), (15, (118, 18.6, 1.2))],

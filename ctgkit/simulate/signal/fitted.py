@@ -246,6 +246,11 @@ QUIET_SHIFT_BPM, AWAKE_SHIFT_BPM = -3.0, 12.0
 TERM_WEEKS, STV_24_MS, STV_TERM_MS, BASELINE_PER_WEEK_BPM = 39.5, 6.2, 9.1, 0.8
 """Short-term variation at 24 weeks and at term, and the fall of the baseline (144 bpm at 24 weeks,
 131 at term) [P, Nijhuis 1998]."""
+
+MATURITY_POWER = 0.5
+"""Variability grows with this power of that variation: accelerations, which grow too, make part of
+it [D: from our own signal, normal-reactive at 24 to 39.5 weeks]."""
+
 SHORTEST_ACCELERATION_S = 19.0
 """At term [M, 18 s is the tenth percentile of experts' zones]: what is shorter is none."""
 
@@ -257,7 +262,7 @@ def maturity(ga_weeks: float) -> float:
     """Return variability at a gestational age over that at term.
 
     >>> round(maturity(24), 2), maturity(39.5)
-    (0.68, 1.0)
+    (0.83, 1.0)
     """
     stv_ms = STV_24_MS + (STV_TERM_MS - STV_24_MS) * (ga_weeks - 24) / (TERM_WEEKS - 24)
-    return max(stv_ms / STV_TERM_MS, 0.5)
+    return float(max(stv_ms / STV_TERM_MS, 0.5) ** MATURITY_POWER)
