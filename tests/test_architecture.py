@@ -115,6 +115,7 @@ PURE = {
     "ctgkit.simulate.patient",
     "ctgkit.simulate.plan",
     "ctgkit.simulate.sensor",
+    "ctgkit.simulate.shown",
     "ctgkit.watch.alarms",
     "ctgkit.watch.chart",
     "ctgkit.watch.controls",

@@ -4,12 +4,13 @@ This module performs no I/O.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 
 from ctgkit.events import Event, Kind
 from ctgkit.simulate.plan import Plan, Window
+from ctgkit.simulate.shown import RETURN_BPM, SIZE_BPM, Measured, excursion, fits_type, shown_type
 from ctgkit.simulate.signal.acceleration import Acceleration
 from ctgkit.simulate.signal.belt import rezeros
 from ctgkit.simulate.signal.contraction import Contraction
@@ -33,22 +34,11 @@ SEGMENT_S = 600.0
 STEP_S = 0.25
 """Where the composite is measured: at the engine's samples."""
 
-BACK_BPM = 0.5
-"""Deviation from the baseline at which an event of the composite begins and ends. Chosen: the
-composite has no noise, so this only allows for rounding."""
-
-SIZE_BPM, SIZE_S = 15.0, 15.0
+SIZE_S = 15.0
 """Acceleration and deceleration: 15 bpm for 15 s (FIGO 2015); 10 by 10 before 32 weeks."""
 PRETERM_WEEKS, PRETERM_SIZE_BPM, PRETERM_SIZE_S = 32.0, 10.0, 10.0
 LATE_SHALLOW_BPM, LATE_SHALLOW_BAND_BPM = 10.0, 5.0
 """With a band below 5 bpm, late decelerations count from 10 bpm on (FIGO 2015)."""
-GRADUAL_S = 30.0
-"""From onset to nadir: variable ones are faster, early and late ones slower (NICHD 2008)."""
-PROLONGED_S = 180.0
-LATE_AFTER_ONSET_S = 20.0
-EARLY_WITHIN_S = 15.0
-"""Early: nadir at the peak of the contraction, give or take. Chosen."""
-
 TACHYCARDIA_BPM, BRADYCARDIA_BPM = 160.0, 110.0
 BANDS_BPM = ((2.0, "absent"), (5.0, "reduced"), (25.0, "normal"), (float("inf"), "increased"))
 """Variability by its 1-minute band (FIGO 2015; absent: NICHD 2008, undetectable)."""
@@ -102,50 +92,28 @@ def _rezeros(plan: Plan, until_s: float) -> Iterator[Event]:
         )  # fmt: skip
 
 
-class Measured(NamedTuple):
-    """One excursion of the composite from its baseline."""
-
-    onset_s: float
-    peak_s: float
-    end_s: float
-    size_bpm: float
-
-
-def excursion(t_s: Floats, deviation_bpm: Floats, near_s: float) -> Measured:
-    """Return the excursion around *near_s*: from baseline to baseline.
-
-    Parameters
-    ----------
-    t_s : ndarray of shape (n_samples,)
-        Times, seconds, evenly spaced.
-    deviation_bpm : ndarray of shape (n_samples,)
-        How far the heart rate is from its baseline in the direction of the event, bpm.
-    near_s : float
-        A time inside it, seconds.
-    """
-    out = np.flatnonzero(deviation_bpm <= BACK_BPM)
-    here = int(np.clip(np.searchsorted(t_s, near_s), 0, len(t_s) - 1))
-    before, after = out[out <= here], out[out > here]
-    low = int(before[-1]) if len(before) else 0
-    high = int(after[0]) if len(after) else len(t_s) - 1
-    peak = low + int(np.argmax(deviation_bpm[low : high + 1]))
-    return Measured(float(t_s[low]), float(t_s[peak]), float(t_s[high]), float(deviation_bpm[peak]))
-
-
 def _measure(
     plan: Plan, window: Window, onset_s: float, end_s: float, near_s: float, sign: int
 ) -> Measured:
-    first, stop = round((onset_s - 60) / STEP_S), round((end_s + 90) / STEP_S)
-    t_s = np.arange(first, stop, dtype=np.float64) * STEP_S
-    nearby = Window(
-        [],
-        [a for a in window.accelerations if a.onset_s < t_s[-1] and a.end_s > t_s[0]],
-        [d for d in window.decelerations if d.onset_s - 20 < t_s[-1] and d.end_s + 70 > t_s[0]],
-        [],
-        [],
-    )
-    heart = plan.composite(t_s, nearby)
-    return excursion(t_s, sign * (heart.clean - heart.baseline), near_s)
+    for lead_s in (60.0, BEFORE_S):
+        first, stop = round((onset_s - lead_s) / STEP_S), round((end_s + 90) / STEP_S)
+        t_s = np.arange(first, stop, dtype=np.float64) * STEP_S
+        nearby = Window(
+            [],
+            [a for a in window.accelerations if a.onset_s < t_s[-1] and a.end_s > t_s[0]],
+            [d for d in window.decelerations if d.onset_s - 20 < t_s[-1] and d.end_s + 70 > t_s[0]],
+            [],
+            [],
+        )
+        heart = plan.composite(t_s, nearby)
+        deviation_bpm = sign * (heart.clean - heart.baseline)
+        low, here, high = t_s.searchsorted((onset_s, near_s, end_s)).tolist()
+        if deviation_bpm[here] <= RETURN_BPM:  # hidden there by its opposite: what is left of it
+            near_s = float(t_s[low + int(np.argmax(deviation_bpm[low:high]))])
+        found = excursion(t_s, deviation_bpm, near_s)
+        if found.onset_s > t_s[0]:
+            return found
+    return found._replace(first_s=np.inf)  # nobody knows how it began
 
 
 def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
@@ -221,32 +189,6 @@ def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | 
         meets_clinical=meets,
         details={"atypical": True} if kind == "atypical" else {},
     )
-
-
-def shown_type(type_: str, m: Measured, c: Contraction | None) -> str:
-    """Return the type that the trace shows: prolonged where a neighbour or oxygen debt made it so,
-    else what was drawn."""  # noqa: D205, D209
-    return next((t for t in (type_, "prolonged") if fits_type(t, m, c)), type_)
-
-
-def fits_type(type_: str, m: Measured, c: Contraction | None) -> bool:
-    """Return whether a measured deceleration satisfies the definition of its type.
-
-    Early and late ones fall over at least 30 s, variable ones in less (NICHD 2008); early ones
-    have their nadir at the contraction's peak, late ones start more than 20 s after its onset,
-    reach their nadir after its peak and end after it; prolonged ones last over 3 minutes
-    (FIGO 2015).
-    """
-    fall_s = m.peak_s - m.onset_s
-    if type_ == "prolonged":
-        return m.end_s - m.onset_s > PROLONGED_S
-    if type_ in ("variable", "atypical"):
-        return fall_s < GRADUAL_S and m.end_s - m.onset_s <= PROLONGED_S
-    if fall_s < GRADUAL_S or c is None or c.peak_s < 0:  # before the start nobody sees it
-        return False
-    if type_ == "early":
-        return abs(m.peak_s - c.peak_s) <= EARLY_WITHIN_S
-    return m.onset_s - c.onset_s > LATE_AFTER_ONSET_S and m.peak_s > c.peak_s and m.end_s > c.end_s
 
 
 def _merged_losses(events: list[Event]) -> Iterator[Event]:

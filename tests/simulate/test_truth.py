@@ -34,17 +34,24 @@ def events_of(name, hours=1.5, seed=0):
 
 
 def measured(truth, event):
-    """Onset, nadir and end, s, and depth, bpm, of the dip around an event, from the arrays."""
+    """Onset, first nadir, nadir and end, s, and depth, bpm, of the dip around an event.
+
+    It is over where the heart is within 2.5 bpm of the baseline and doesn't come nearer.
+    """
     below = truth.baseline_bpm - truth.fhr_clean_bpm
-    here = round(event.peak_s * 4)
-    low = here
-    while low > 0 and below[low] > 0.5:
+    low = high = round(event.peak_s * 4)
+    while low > 0 and (below[low] > 2.5 or below[low] > below[low - 1]) and below[low] > 0.5:
         low -= 1
-    high = here
     while high < len(below) - 1 and below[high] > 0.5:
+        if below[high] <= 2.5 and below[high + 1] >= below[high]:
+            break
         high += 1
-    nadir = low + int(np.argmax(below[low : high + 1]))
-    return low / 4, nadir / 4, high / 4, below[nadir]
+    nadir = first = low + int(np.argmax(below[low : high + 1]))
+    for i in range(low + 1, nadir):
+        if below[i - 1] <= below[i] > below[i + 1] and below[i] >= max(15, below[nadir] / 2):
+            first = i
+            break
+    return low / 4, first / 4, nadir / 4, high / 4, below[nadir]
 
 
 @pytest.mark.parametrize("name", sorted(DECELERATIONS))
@@ -58,12 +65,13 @@ def test_eligible_decelerations_satisfy_their_definition(name):
     assert sum(e.subtype == subtype for e in eligible) >= at_least
     shallow = 10 if name == "late-shallow-low-variability" else 15
     for e in eligible:
-        onset_s, nadir_s, end_s, depth = measured(truth, e)
+        onset_s, first_s, nadir_s, end_s, depth = measured(truth, e)
         assert depth >= shallow - 0.1
         assert end_s - onset_s >= 15
-        assert (nadir_s - onset_s < 30.5) == (e.subtype in ("variable", "prolonged")) or (
-            e.subtype == "prolonged"
-        )
+        if e.subtype == "variable":
+            assert first_s - onset_s < 30.5
+        elif e.subtype != "prolonged":
+            assert nadir_s - onset_s > 29.5
         contraction = contractions.get(e.linked_contraction)
         if e.subtype == "early":
             assert abs(nadir_s - contraction.peak_s) <= 15.5
@@ -81,6 +89,31 @@ def test_most_decelerations_are_eligible():
         events = events_of(name)
         decelerations = [e for e in events if e.kind == "deceleration"]
         assert sum(bool(e.meets_clinical) for e in decelerations) >= 0.6 * len(decelerations)
+
+
+@pytest.mark.parametrize(
+    ("second", "count", "subtype"),
+    [
+        ((20, 60, 35), 1, "variable"),  # the second deeper: the fall of both takes over 30 s
+        ((20, 40, 20), 1, "variable"),  # the heart doesn't come back between them
+        ((45, 40, 35), 2, "variable"),  # one follows the other
+        ((20, 80, 35), 1, "variable"),
+    ],
+)
+def test_overlapping_decelerations_are_what_they_show(second, count, subtype):
+    """Each dip that one sees is told, and of the type that it shows."""
+    after_s, length_s, depth_bpm = second
+    sensor = Sensor(load_scenario("tachycardia-fever"), seed=1)
+    fall = "variable_deceleration"
+    sensor.inject(fall, at_sample=2400, duration_s=40, size=25)
+    sensor.inject(fall, at_sample=2400 + 4 * after_s, duration_s=length_s, size=depth_bpm)
+    truth = sensor.render(0, 4 * 1200).truth
+    sensor.seek(4 * 1200)
+    told = [e for e in sensor.events() if e.kind == "deceleration" and 590 < e.onset_s < 700]
+    assert len(told) == 2
+    assert all(e.meets_clinical and e.subtype == subtype for e in told)
+    low = truth.baseline_bpm - truth.fhr_clean_bpm > 2.5
+    assert np.count_nonzero(np.diff(low[4 * 590 : 4 * 900].astype(int)) == 1) == count
 
 
 def test_eligible_accelerations_rise_15_bpm_for_15_s():
