@@ -46,11 +46,11 @@ def begin_a_file(folder, number):
     if number == 0:
         return number
     path = folder / str(number)
-    path.touch()
     try:
+        path.touch()
         time.sleep(2 * DEADLINE_S)
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def until(condition):
