@@ -1,15 +1,16 @@
 """Ctrl-C and SIGTERM end a command wherever they come, and nothing of it stays."""
 
-import contextlib
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 
+from tests.programs import started
+
+CTGKIT = (sys.executable, "-m", "ctgkit")
 DEADLINE_S = 60.0
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -68,23 +69,8 @@ LINES = {
 """Command line -> what it imports."""
 
 
-@contextlib.contextmanager
-def running(*command, **how):
-    """Run a program that is gone afterwards, and all that it started."""
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)], start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 def ending(*command, **how):
-    with running(*command, **how) as process:
+    with started(sys.executable, *command, **how) as process:
         said = process.communicate(timeout=DEADLINE_S)
         return process.returncode, *said
 
@@ -178,7 +164,7 @@ def test_a_later_one_ends_what_hangs_while_cleaning_up():
 @pytest.mark.parametrize("number", CODES)
 def test_a_command_that_waits_for_a_server_ends_in_order(number):
     """Its event loop runs, and it takes no signals itself."""
-    with running("-m", "ctgkit", "watch", "--json", "http://127.0.0.1:9") as process:
+    with started(*CTGKIT, "watch", "--json", "http://127.0.0.1:9") as process:
         assert "trying again" in process.stderr.readline()
         process.send_signal(number)
         _, said = process.communicate(timeout=DEADLINE_S)
@@ -203,7 +189,7 @@ def test_at_any_moment(tmp_path, line, to, number):
     for turn in range(10):
         folder = tmp_path / str(turn)
         folder.mkdir()
-        with running("-m", "ctgkit", "generate", *line.split(), cwd=folder) as process:
+        with started(*CTGKIT, "generate", *line.split(), cwd=folder) as process:
             time.sleep(0.3 + moments.choice([0.3, 3.0]) * moments.random())
             if to == "it":
                 process.send_signal(number)

@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 
@@ -22,6 +21,7 @@ from ctgkit.events import Event
 from ctgkit.recording import read_recording, read_recordings
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
+from tests.programs import started
 
 
 def run(*arguments):
@@ -237,21 +237,18 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     options = ["--sensors", "1000", "--duration", "4h", "--one-file", "--jobs", "1"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "ctgkit", "generate", *options, "--out", out],
-        preexec_fn=limited, stderr=subprocess.PIPE, text=True,
+    with started(
+        *(sys.executable, "-m", "ctgkit", "generate", *options, "--out", out),
+        preexec_fn=limited,
         env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")},
-    ) as process:  # fmt: skip  # coverage's own file would meet the limit too
-        try:
-            if why != "full":
-                deadline_s = time.monotonic() + 60
-                while not (tmp_path / f"unfinished-{out.name}").exists():
-                    assert time.monotonic() < deadline_s
-                    time.sleep(0.02)
-                process.send_signal(why)
-            said = process.communicate(timeout=60)[1]
-        finally:
-            process.kill()
+    ) as process:  # coverage's own file would meet the limit too
+        if why != "full":
+            deadline_s = time.monotonic() + 60
+            while not (tmp_path / f"unfinished-{out.name}").exists():
+                assert time.monotonic() < deadline_s
+                time.sleep(0.02)
+            process.send_signal(why)
+        said = process.communicate(timeout=60)[1]
     assert process.returncode == code, said
     assert [one.name for one in tmp_path.iterdir()] == [out.name]
     assert out.read_text() == "older"
