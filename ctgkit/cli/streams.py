@@ -44,7 +44,10 @@ def taken_from_stdin(ctx: click.Context) -> Path:
 
 @contextmanager
 def whole_or_not(path: Path) -> Iterator[Path]:
-    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
+    """Yield the name of a file until it is whole, beside *path*, where an older one may stay.
+
+    One that doesn't become whole is removed.
+    """
     target = path.resolve()
     if target.exists() and not target.is_file():  # a pipe, a device
         yield path
@@ -52,8 +55,9 @@ def whole_or_not(path: Path) -> Iterator[Path]:
     unfinished = target.with_name(f"unfinished-{path.name}")
     try:
         yield unfinished
-    except RecordingError as error:
-        if error.path == str(unfinished):
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(error, RecordingError) and error.path == str(unfinished):
             raise RecordingError(str(path), error.line, error.reason) from error
         raise
     unfinished.replace(target)

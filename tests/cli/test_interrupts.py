@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from ctgkit.cli.streams import whole_or_not
 from tests.programs import started
 
 CTGKIT = (sys.executable, "-m", "ctgkit")
@@ -170,6 +171,23 @@ def test_a_command_that_waits_for_a_server_ends_in_order(number):
         _, said = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == CODES[number]
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, OSError])
+def test_a_file_that_is_broken_off_goes_and_the_older_one_stays(tmp_path, kind):
+    """Whatever writes it; pictures on paper and exports have no other care."""
+    file = tmp_path / "trace.pdf"
+    file.write_text("older")
+
+    def broken_off():
+        with whole_or_not(file) as held:
+            held.write_text("half")
+            raise kind
+
+    with pytest.raises(kind):
+        broken_off()
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+    assert file.read_text() == "older"
 
 
 @pytest.mark.chaos
