@@ -6,14 +6,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ctgkit import interrupts
 from ctgkit.cli import logs
 from ctgkit.cli.options import option
 from ctgkit.cli.types import whole
 from ctgkit.errors import CtgkitError
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,8 +91,8 @@ def in_order(
         raise LostProcess from error
     finally:
         if waiting:
-            for process in set(multiprocessing.active_children()) - others:
-                _break_off(process.pid)
+            ours = set(multiprocessing.active_children()) - others
+            threading.Thread(target=_break_off, args=(ours,), daemon=True).start()
         pool.shutdown(cancel_futures=True)
 
 
@@ -133,10 +137,13 @@ def _one(work: Callable[[T], R], thing: T) -> R:
             os._exit(interrupts.BASE + signal.SIGTERM)
 
 
-def _break_off(pid: int | None) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if pid is not None:
-            os.kill(pid, signal.SIGUSR1)
+def _break_off(processes: "set[BaseProcess]") -> None:
+    """Tell them until they are gone: one that was about to wait for something may not notice."""
+    while left := [one for one in processes if one.is_alive()]:
+        for one in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGUSR1)  # type: ignore[arg-type] # it was started
+        time.sleep(interrupts.AGAIN_S)
 
 
 def _breaking_off(number: int, _frame: object) -> None:
