@@ -99,7 +99,9 @@ def _arrived(number: int, _frame: object) -> None:
     if _State.cancel is not None:
         cancel, _State.cancel = _State.cancel, None
         cancel()
-    elif not (again and _under_way() and time.monotonic() - _State.came_s < SAME_S):
+        return
+    obeyed = _State.insisting is None or _under_way()  # None: it was cancelled
+    if not (again and obeyed and time.monotonic() - _State.came_s < SAME_S):
         insist(RAISED[number])
 
 
@@ -129,9 +131,15 @@ def _under_way() -> bool:
 
 
 def _is(error: BaseException | None, *kinds: type[BaseException]) -> bool:
-    while error is not None and not isinstance(error, kinds):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    chain, seen = [error], set()
+    while chain:
+        one = chain.pop()
+        if isinstance(one, kinds):
+            return True
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            chain += [one.__cause__, one.__context__]
+    return False
 
 
 def _unraisable(what: Any) -> None:

@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -56,7 +56,8 @@ def whole_or_not(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
     except BaseException as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # it may never have begun
+            unfinished.unlink()
         if isinstance(error, RecordingError) and error.path == str(unfinished):
             raise RecordingError(str(path), error.line, error.reason) from error
         raise
