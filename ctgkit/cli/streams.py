@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -44,7 +44,10 @@ def taken_from_stdin(ctx: click.Context) -> Path:
 
 @contextmanager
 def whole_or_not(path: Path) -> Iterator[Path]:
-    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
+    """Yield the name of a file until it is whole, beside *path*, where an older one may stay.
+
+    One that doesn't become whole is removed.
+    """
     target = path.resolve()
     if target.exists() and not target.is_file():  # a pipe, a device
         yield path
@@ -52,8 +55,10 @@ def whole_or_not(path: Path) -> Iterator[Path]:
     unfinished = target.with_name(f"unfinished-{path.name}")
     try:
         yield unfinished
-    except RecordingError as error:
-        if error.path == str(unfinished):
+    except BaseException as error:
+        with suppress(OSError):  # it may never have begun
+            unfinished.unlink()
+        if isinstance(error, RecordingError) and error.path == str(unfinished):
             raise RecordingError(str(path), error.line, error.reason) from error
         raise
     unfinished.replace(target)

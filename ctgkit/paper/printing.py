@@ -9,6 +9,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from ctgkit import private
+from ctgkit.cli.streams import whole_or_not
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, Scale, clock
 from ctgkit.drawing import plain_style
 from ctgkit.errors import ConfigError, CtgkitError
@@ -108,12 +109,12 @@ def _figures(
 def _write(out: Path, figures: Iterator[Figure], dpi: int) -> None:
     metadata = _METADATA[out.suffix]
     try:
-        with plain_style(), private.writing(out):
+        with plain_style(), whole_or_not(out) as held, private.writing(held):
             if out.suffix == ".pdf":
-                with PdfPages(out, metadata=metadata) as pages:
+                with PdfPages(held, metadata=metadata) as pages:
                     for figure in figures:
                         pages.savefig(figure)
             else:
-                next(figures).savefig(out, dpi=dpi, metadata=metadata)
+                next(figures).savefig(held, dpi=dpi, metadata=metadata)
     except OSError as error:
         raise CtgkitError(f"{out}: {error.strerror or error}") from error

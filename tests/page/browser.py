@@ -83,8 +83,10 @@ def chromium(profile):
         [CHROMIUM, *flags, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        yield profile / "DevToolsActivePort"
-        process.terminate()
+        try:
+            yield profile / "DevToolsActivePort"
+        finally:
+            process.terminate()
 
 
 @asynccontextmanager

@@ -40,6 +40,7 @@ class Nats:
                 if sock.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
+        self.kill()
         raise AssertionError("nats-server did not start")
 
     def kill(self):

@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 
@@ -22,6 +21,7 @@ from ctgkit.events import Event
 from ctgkit.recording import read_recording, read_recordings
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
+from tests.programs import started
 
 
 def run(*arguments):
@@ -217,10 +217,16 @@ def test_one_file_of_a_format_that_cannot_is_a_usage_error(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("ending", "why"), [("csv", "full"), ("parquet", "full"), ("parquet", "interrupted")]
+    ("ending", "why", "code"),
+    [
+        ("csv", "full", 4),
+        ("parquet", "full", 4),
+        ("parquet", signal.SIGINT, 130),
+        ("csv", signal.SIGTERM, 143),
+    ],
 )
-def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why):
-    """A full disk is one line and exit code 4, Ctrl-C is 130; both leave nothing else behind."""
+def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why, code):
+    """A full disk, Ctrl-C and SIGTERM leave nothing else behind."""
     pytest.importorskip("pyarrow" if ending == "parquet" else "numpy")
     out = tmp_path / f"s.{ending}"
     out.write_text("older")
@@ -231,20 +237,21 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     options = ["--sensors", "1000", "--duration", "4h", "--one-file", "--jobs", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ctgkit", "generate", *options, "--out", out],
-        preexec_fn=limited, stderr=subprocess.PIPE, text=True,
+    with started(
+        *(sys.executable, "-m", "ctgkit", "generate", *options, "--out", out),
+        preexec_fn=limited,
         env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")},
-    )  # fmt: skip  # coverage's own file would meet the limit too
-    if why == "interrupted":
-        deadline_s = time.monotonic() + 60
-        while not (tmp_path / f"unfinished-{out.name}").exists():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == (130 if why == "interrupted" else 4), said
+    ) as process:  # coverage's own file would meet the limit too
+        if why != "full":
+            deadline_s = time.monotonic() + 60
+            while not (tmp_path / f"unfinished-{out.name}").exists():
+                assert time.monotonic() < deadline_s
+                time.sleep(0.02)
+            process.send_signal(why)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == code, said
     assert [one.name for one in tmp_path.iterdir()] == [out.name]
     assert out.read_text() == "older"
     assert "Traceback" not in said
-    assert len(said.split("\n")) == 2, said  # one line, or the one that Ctrl-C leaves
+    lines = 0 if why == signal.SIGTERM else 1  # which Ctrl-C leaves empty
+    assert said.count("\n") == lines, said
