@@ -102,6 +102,7 @@ def _analysed(
     from ctgkit.analysis.report import analyze as analyze_recording
     from ctgkit.recording import read_chosen
     from ctgkit.recording.files.choosing import name_of
+    from ctgkit.recording.origin import by_remarks
 
     settings = AnalyzerSettings(
         guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
@@ -116,7 +117,8 @@ def _analysed(
         with shown as advance:
             report = analyze_recording(recording, settings, advance)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
-        result = {"recording": name, **report.as_dict()}
+        origin = by_remarks(recording.comments, recording.sensor_id)
+        result = {"recording": name, "origin": origin.said(), **report.as_dict()}
         if options.explain:
             result["explanation"] = explanation(report)
         if options.as_json:

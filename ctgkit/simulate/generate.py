@@ -18,6 +18,7 @@ from ctgkit.cli.progress import counted
 from ctgkit.cli.streams import DASH, or_stdout, whole_or_not
 from ctgkit.cli.types import JSON_LINES, RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
+from ctgkit.recording import origin
 from ctgkit.simulate import SIGNAL_VERSION
 from ctgkit.simulate.scenario_option import scenario_option
 
@@ -52,14 +53,14 @@ def numbered(path: Path, index: int, count: int) -> Path:
     return path.with_name(f"{stem}-{index:0{len(str(count - 1))}d}{ending}")
 
 
-def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
+def _npz(rendered: "Rendered", mark: str, events: bytes) -> bytes:
     import numpy as np
 
     sec, fhr, uterus, spasms = rendered.chunk
     arrays: dict[str, Any] = {"sec": sec, "bpm": fhr, "uterus": uterus, "spasms": spasms}
     arrays |= rendered.truth._asdict()
     buffer = io.BytesIO()
-    labels: dict[str, Any] = {"simulated": origin, "signal_version": SIGNAL_VERSION}
+    labels: dict[str, Any] = {"simulated": mark, "signal_version": SIGNAL_VERSION}
     np.savez_compressed(buffer, **arrays, **labels, events_jsonl=events.decode())
     return buffer.getvalue()
 
@@ -95,10 +96,7 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
 
 
 def _origin(about: dict[str, Any]) -> str:
-    return (
-        f"simulated by ctgkit {__version__}, scenario {about['scenario']}, seed {about['seed']}, "
-        f"sensor {about['sensor']}, signal_version {SIGNAL_VERSION}: not a patient"
-    )
+    return origin.mark(__version__, about, SIGNAL_VERSION)
 
 
 def _recording(

@@ -1,8 +1,9 @@
 """Tables of text, ``.csv``, ``.tsv``, ``.txt``, gzipped or not.
 
 What is written has a header, then one row per sample. A mark that data are simulated is a column of
-ones, named by what simulated them; it is a remark where the first two recordings have no mark.
-Other remarks are in a column ``remark``, in the first rows. So every parser reads all other columns
+ones, named by what simulated them; of several recordings a remark says that of each. It is a remark
+only where the first two recordings have no mark. Other remarks are in a column ``remark``, in the
+first rows. So every parser reads all other columns
 as numbers.
 """
 
@@ -16,7 +17,7 @@ from typing import IO, NamedTuple, TextIO, cast
 
 from ctgkit.recording import Recording
 from ctgkit.recording.files import native, pairs
-from ctgkit.recording.files.labels import SIMULATED, to_labels, unique_ids
+from ctgkit.recording.files.labels import NOT_SIMULATED, SIMULATED, to_labels, unique_ids
 from ctgkit.recording.files.opening import one_error
 from ctgkit.recording.files.options import ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
@@ -67,9 +68,11 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
             labels = to_labels(one, with_id=not several)
             if number == 0:
                 mark = next(filter(None, map(_mark, ahead)), "")
+                if several and mark:
+                    mark = SIMULATED
                 columns = _Columns(several, mark, several or len(labels) > bool(mark))
                 file.write(columns.header() + "\n")
-            if columns.mark and one.simulated is not None:
+            if columns.mark and one.simulated is not None and labels[0] in (mark, NOT_SIMULATED):
                 del labels[0]
             _write_rows(file, one, columns, labels)
             if one.events:

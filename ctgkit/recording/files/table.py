@@ -284,7 +284,9 @@ class Table:
             return remarks
         marks = self._texts_of(rows, self._chosen.simulated)
         name = self._names[self._chosen.simulated]
-        says = {"1": name if " " in name else SIMULATED, "0": NOT_SIMULATED}
+        # a header says what is true of all: who one of several sensors is, its remarks say
+        named = " " in name and not self._chosen.sensors
+        says = {"1": name if named else SIMULATED, "0": NOT_SIMULATED}
         found = [says[mark] for mark in dict.fromkeys(marks) if mark in says]
         # whose they are is known by the row: one sensor's chunk may say both only by mistake
         return (
