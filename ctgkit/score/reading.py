@@ -79,11 +79,27 @@ def read_cases(path: Path) -> list[Case]:
     cases: list[Case] = []
     for file in sorted(path.iterdir()):
         if file.name.endswith(TRUTH_SUFFIXES):
-            cases += _cases(file, may_lack=True)
+            for case in _cases(file, may_lack=True):
+                _add(case, cases)
     if not cases:
         endings = " ".join("*" + suffix for suffix in TRUTH_SUFFIXES)
         raise RecordingError(str(path), 0, f"no truth in any file of {endings}")
     return cases
+
+
+def _add(case: Case, cases: list[Case]) -> None:
+    """Add a truth, unless it is there already: of the same, that beside its samples stays."""
+    for n, other in enumerate(cases):
+        if (
+            stem(other.path) == stem(case.path)
+            and case.origin.said()
+            and case.origin == other.origin
+        ):
+            kept, left = (other, case) if _is_recording(other.path) else (case, other)
+            cases[n] = kept
+            log.info("%s: the same truth as in %s", left.path.name, kept.path.name)
+            return
+    cases.append(case)
 
 
 def _cases(path: Path, *, may_lack: bool = False) -> Iterator[Case]:
