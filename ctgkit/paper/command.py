@@ -82,7 +82,7 @@ def paper(options: PaperOptions) -> None:
     100 %. A test tool, not a medical device.
     """
     file, out = options.file, options.out
-    if out.suffix not in KINDS:
+    if out.suffix.lower() not in KINDS:
         raise click.BadParameter(f"{out}: none of {', '.join(KINDS)}", param_hint="--out")
     load_matplotlib("paper")
     from ctgkit.paper.printing import Printing, print_subject

@@ -71,10 +71,11 @@ def print_subject(subject: Subject, out: Path, wanted: Printing, source: str) ->
     if first_s > last_s:
         reason = f"has no samples in that interval: {times_s[0]:g} to {times_s[-1]:g} s"
         raise ConfigError(source, reason)
-    paged = out.suffix == ".pdf"
+    kind = out.suffix.lower()
+    paged = kind == ".pdf"
     sheets = cut(first_s, last_s, wanted.speed_cm_min, wanted.scale, paged=paged)
     longest_cm = MAX_STRIP_CM
-    if out.suffix == ".png":
+    if kind == ".png":
         longest_cm = min(MAX_STRIP_CM, MAX_PIXELS / wanted.dpi * 2.54)
     if sheets[0].width_cm > longest_cm:
         raise ConfigError(
@@ -106,10 +107,10 @@ def _figures(
 
 
 def _write(out: Path, figures: Iterator[Figure], dpi: int) -> None:
-    metadata = _METADATA[out.suffix]
+    metadata = _METADATA[out.suffix.lower()]
     try:
         with plain_style(), private.writing(out):
-            if out.suffix == ".pdf":
+            if out.suffix.lower() == ".pdf":
                 with PdfPages(out, metadata=metadata) as pages:
                     for figure in figures:
                         pages.savefig(figure)

@@ -78,7 +78,7 @@ def read_cases(path: Path) -> list[Case]:
         return list(_cases(path))
     cases: list[Case] = []
     for file in sorted(path.iterdir()):
-        if file.name.endswith(TRUTH_SUFFIXES):
+        if file.name.lower().endswith(TRUTH_SUFFIXES):
             for case in _cases(file, may_lack=True):
                 _add(case, cases)
     if not cases:

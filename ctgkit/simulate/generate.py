@@ -84,13 +84,14 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     sensor.seek(sensor.n_samples or 0)
     lines = truth_lines(sensor, about)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
+    if out.suffix.lower() == ".npz":
         private.write_bytes(out, _npz(rendered, _origin(about), lines))
     else:
         from ctgkit.recording import write_recording
+        from ctgkit.recording.files.registry import format_of
 
         # all of a CSV file is numbers then: its header holds the mark
-        named = ".csv" not in out.name
+        named = format_of(out).name != "csv"
         write_recording(_recording(rendered.chunk, about, sensor.events(), named=named), out)
     return _write_truth(truth, lines)
 

@@ -213,6 +213,8 @@ def write(
     What was begun is removed when *recordings* or the disk fail. *replace* says whether existing
     files may go.
     """
+    if any(path.name.lower() in one.suffixes for one in FORMATS if path.name):
+        raise RecordingError(str(path), 0, "only an ending, and no name")
     found = format_of(path, name)
     if not found.writes:
         raise RecordingError(str(path), 0, f"{found.name} is only read")

@@ -178,6 +178,8 @@ def write(recording: Recording, path: Path) -> list[str]:
     except ValueError as error:
         raise RecordingError(str(path), 0, str(error)) from error
     name = path.with_suffix("").name
+    if path.suffix not in (".hea", ".dat"):
+        raise RecordingError(str(path), 0, "WFDB files end in .hea and .dat, in small letters")
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise RecordingError(str(path), 0, "WFDB names have only letters, digits, - and _")
     notes, columns, gains, units, labels = list(grid.notes), [], [], [], []
