@@ -44,7 +44,10 @@ def taken_from_stdin(ctx: click.Context) -> Path:
 
 @contextmanager
 def whole_or_not(path: Path) -> Iterator[Path]:
-    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
+    """Yield the name of a file until it is whole, beside *path*, where an older one may stay.
+
+    What could not be finished is removed, and an error names *path*.
+    """
     target = path.resolve()
     if target.exists() and not target.is_file():  # a pipe, a device
         yield path
@@ -52,11 +55,14 @@ def whole_or_not(path: Path) -> Iterator[Path]:
     unfinished = target.with_name(f"unfinished-{path.name}")
     try:
         yield unfinished
-    except RecordingError as error:
-        if error.path == str(unfinished):
+        unfinished.replace(target)
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(error, RecordingError) and error.path == str(unfinished):
             raise RecordingError(str(path), error.line, error.reason) from error
+        if isinstance(error, OSError) and error.filename == str(unfinished):
+            error.filename = str(path)
         raise
-    unfinished.replace(target)
 
 
 @contextmanager

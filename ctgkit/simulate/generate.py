@@ -85,7 +85,8 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     lines = truth_lines(sensor, about)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".npz":
-        private.write_bytes(out, _npz(rendered, _origin(about), lines))
+        with whole_or_not(out) as unfinished:
+            private.write_bytes(unfinished, _npz(rendered, _origin(about), lines))
     else:
         from ctgkit.recording import write_recording
         from ctgkit.recording.files.registry import format_of
@@ -134,8 +135,9 @@ class GenerateOptions:
         "--out",
         type=OutFile(parents=True, stdout=True),
         required=True,
-        help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors"
-        " FILE-00.csv, …; - writes CSV to standard output.",
+        help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet, replaced if it exists; of"
+        " many sensors FILE-00.csv, … (sensors count from 0, files of `convert` from 1); - writes"
+        " CSV to standard output.",
     )
     one_file: bool = option(
         "--one-file",
@@ -283,8 +285,8 @@ def _together(
 
     if str(out) != DASH:
         out.parent.mkdir(parents=True, exist_ok=True)
-    with or_stdout(out, ".csv") as held, whole_or_not(held) as unfinished:
-        write(recordings(), unfinished)
+    with or_stdout(out, ".csv") as held:
+        write(recordings(), held)
     if not options.as_json:
         return str(out)
     about = {"scenario": scenario, "seed": options.seed, "sensors": options.sensors}
