@@ -56,7 +56,8 @@ _NUMBERS = (
     " i unnamed unnamed0 номер № id"
 )
 _SENSORS = "sensor sensorid sensoruuid uuid device deviceid record recordid case caseid patient"
-_SENSORS += " patientid subject subjectid examinationid examid filename"
+_SENSORS += " patientid patientno patientnumber subject subjectid examinationid examid filename"
+_SENSORS += " bed bedid bedno bednumber койка пациент пациентка"
 
 _ROLES: dict[str, tuple[Role, int]] = {}
 """Name without spaces and signs -> role, and how sure it is: less is surer."""

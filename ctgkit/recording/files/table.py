@@ -331,7 +331,7 @@ class Table:
             times = self._read_times(name, matrix[:, 1])
             if (times.sec < 0).any():
                 raise clock.BadTime(int(np.argmax(times.sec < 0)), "time is negative")
-            ordered = in_order(times.sec)
+            ordered = in_order(times.sec, values[:, 0])
         except (clock.BadTime, StartsAnew) as error:
             raise self._error(lines[error.row], error.reason) from error
         except Implausible as error:
