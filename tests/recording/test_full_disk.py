@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -86,6 +87,16 @@ def test_what_a_format_cannot_hold_is_no_reason_to_lose_the_older_file(tmp_path,
     with pytest.raises(RecordingError, match="a gap makes it"):
         convert(tmp_path / "gap.csv", tmp_path / name, "--force")
     assert {one: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+
+def test_a_folder_holds_a_recording_without_any_signal(tmp_path):
+    """Its times and its toco come back; files without a row could not be read."""
+    (tmp_path / "lost.csv").write_text("sec,bpm,uterus\n" + "".join(f"{n},,5\n" for n in range(9)))
+    convert(tmp_path / "lost.csv", tmp_path / "folder")
+    (one,) = read_recordings(tmp_path / "folder")
+    assert one.sec_from_start.tolist() == list(range(9))
+    assert np.isnan(one.fhr_bpm).all()
+    assert one.uterus.tolist() == [5] * 9
 
 
 def test_a_folder_of_pairs_is_replaced_as_a_whole_or_refused(tmp_path):

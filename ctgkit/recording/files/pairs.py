@@ -287,8 +287,11 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
             name = f"r{number:04d}-" + component(one.sensor_id or path.name or "recording", path)
             for folder, k, values in ((_FHR, 1, one.fhr_bpm), (_TOCO, 2, one.uterus)):
                 there = ~np.isnan(values)
-                if folder == _TOCO and not there.any():
-                    continue
+                if not there.any():
+                    if folder == _TOCO:
+                        continue
+                    # without a row nobody could read it: 0 is no signal, too
+                    values, there = np.zeros(len(values)), ~there
                 with begin(path / folder / f"{name}_{k}.csv").open("w", encoding="utf-8") as file:
                     file.write(",".join(HEADER) + "\n")
                     rows = zip(
