@@ -89,6 +89,20 @@ def test_what_a_format_cannot_hold_is_no_reason_to_lose_the_older_file(tmp_path,
     assert {one: one.read_bytes() for one in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_where_there_is_no_room_for_an_unfinished_file_the_file_itself_is_written(tmp_path, suffix):
+    """With a name as long as names may be, through a link, or into a pipe."""
+    (tmp_path / "s.csv").write_text("sec,bpm\n0,140\n1,141\n")
+    names = [tmp_path / ("x" * (255 - len(suffix)) + suffix), tmp_path / f"link{suffix}"]
+    names[1].symlink_to(tmp_path / f"elsewhere{suffix}")
+    for name in names:
+        for more in ([], ["--force"]):
+            convert(tmp_path / "s.csv", name, *more)
+        assert next(read_recordings(name)).fhr_bpm.tolist() == [140, 141]
+    assert names[1].is_symlink()
+    assert (tmp_path / f"elsewhere{suffix}").is_file()
+
+
 def test_a_folder_holds_a_recording_without_any_signal(tmp_path):
     """Its times and its toco come back; files without a row could not be read."""
     (tmp_path / "lost.csv").write_text("sec,bpm,uterus\n" + "".join(f"{n},,5\n" for n in range(9)))
