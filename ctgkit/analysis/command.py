@@ -19,6 +19,7 @@ from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
 from ctgkit.cli.progress import counted, progress
 from ctgkit.cli.types import OutFile, Recorded, whole_seconds
 from ctgkit.dsn import Dsn
+from ctgkit.errors import legible, printable
 from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _analysed(
             report = analyze_recording(recording, settings, advance)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
         origin = by_remarks(recording.comments, recording.sensor_id)
-        result = {"recording": name, "origin": origin.said(), **report.as_dict()}
+        result = {"recording": legible(name), "origin": origin.said(), **report.as_dict()}
         if options.explain:
             result["explanation"] = explanation(report)
         if options.as_json:
@@ -151,7 +152,7 @@ def _summary(report: "Report", result: dict[str, Any]) -> str:
     if minutes > examined_min + 1:
         length = f"{minutes} min, the last {examined_min:.0f} judged"
     lines = [
-        f"{result['recording']}: {length}, "
+        f"{printable(result['recording'])}: {length}, "
         + f"{features['signal_loss_pct']:.0f} % of "
         + ("the last 10 min lost" if examined_min > 10 else "it lost"),
         f"baseline {_shown(features['baseline_bpm'])} bpm, "

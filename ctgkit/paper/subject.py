@@ -11,7 +11,7 @@ import numpy as np
 
 from ctgkit.display import EVENT_SIGNS, REORDER_S
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError, WireError, excerpt
+from ctgkit.errors import RecordingError, WireError, excerpt, legible
 from ctgkit.events import Event
 from ctgkit.recording import Recording, read_one
 from ctgkit.recording.files.choosing import name_of
@@ -257,7 +257,8 @@ def _about(path: Path, said: _Said, of: Recording, source: Path | Dsn) -> _Said:
     reports = [(n, item) for n, item in said if isinstance(item.get("recording"), str)]
     if len(reports) < 2:
         return said
-    meant = [one for one in reports if one[1]["recording"] in (source.name, name_of(source, of, 0))]
+    names = (legible(source.name), legible(name_of(source, of, 0)))
+    meant = [one for one in reports if one[1]["recording"] in names]
     if len(meant) != 1:
         holds = ", ".join(excerpt(item["recording"]) for _, item in reports[:8])
         reason = f"{len(reports)} reports in it, {len(meant)} of {source.name}; they are {holds}"

@@ -13,7 +13,7 @@ from ctgkit.cli.progress import counted
 from ctgkit.cli.streams import DASH, or_stdout
 from ctgkit.cli.types import OutFile, Recorded
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError
+from ctgkit.errors import RecordingError, printable
 from ctgkit.recording.reading_options import ChoosingOptions
 
 
@@ -79,9 +79,9 @@ def convert(options: ConvertOptions) -> None:
     for number, one in enumerate(converted, 1):
         which = f" ({number})" if len(converted) > 1 else ""
         click.echo(
-            f"{one['sensor'] or source.name + which}: {one['samples']} samples,"
+            f"{printable(one['sensor'] or source.name + which)}: {one['samples']} samples,"
             f" {one['from_s']:g} to {one['to_s']:g} s",
             err=to_stdout,
         )
     for note in notes:
-        click.echo(f"not kept in {target.name}: {note}", err=True)
+        click.echo(printable(f"not kept in {target.name}: {note}"), err=True)

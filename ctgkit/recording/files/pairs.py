@@ -284,7 +284,7 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     with _whole_or_not(path) as begin:
         for number, one in enumerate(recordings, 1):
             # the number in front: recordings are not segments of one another
-            name = f"r{number:04d}-" + component(one.sensor_id or path.name or "recording", path)
+            name = f"r{number:04d}-" + _named(one, path)
             for folder, k, values in ((_FHR, 1, one.fhr_bpm), (_TOCO, 2, one.uterus)):
                 there = ~np.isnan(values)
                 if not there.any():
@@ -300,6 +300,16 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
                     file.writelines(f"{sec:.10g},{value:.10g}\n" for sec, value in rows)
             notes += _lost(one)
     return notes
+
+
+def _named(one: Recording, path: Path) -> str:
+    """Return what is in the files' names: the sensor's id, or else the folder's name if it can."""
+    if one.sensor_id:
+        return component(one.sensor_id, path)
+    try:
+        return component(path.name, path)
+    except RecordingError:
+        return "recording"
 
 
 def written(path: Path) -> list[Path]:
