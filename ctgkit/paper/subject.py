@@ -1,5 +1,6 @@
 """What is printed: samples of a recording or stored examination, and what is known of them."""
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from ctgkit.recording.files.choosing import name_of
 from ctgkit.recording.files.options import ReadOptions
 from ctgkit.recording.origin import Origin, by_header, by_remarks, refuse_longer, refuse_other
 from ctgkit.wire import Result, decode_result
+
+log = logging.getLogger(__name__)
 
 
 class Span(NamedTuple):
@@ -59,6 +62,8 @@ class Findings:
     """Of which recording they are, as far as they say it."""
     length_s: float | None = None
     """How long that is; None where they don't say it."""
+    recording: str = ""
+    """The name of its file, in a report."""
 
 
 @dataclass(slots=True)
@@ -218,7 +223,12 @@ def read_findings(path: Path, sensor: str = "", *, of: Recording, source: Path |
         findings = Findings()
         for number, item in _about(path, said, of, source):
             _take(findings, path, number, item)
-    refuse_other(str(path), findings.origin, str(source), by_remarks(of.comments, of.sensor_id))
+    own = by_remarks(of.comments, of.sensor_id)
+    refuse_other(str(path), findings.origin, str(source), own)
+    named = findings.recording.partition(".")[0]
+    known = bool(own.said()) and findings.origin == own
+    if named and named != legible(source.name).partition(".")[0] and not known:
+        log.warning("%s: a report of %s, drawn on %s", path, findings.recording, source.name)
     if findings.length_s is not None:
         refuse_longer(str(path), findings.length_s, str(source), float(of.sec_from_start[-1]))
     return findings
@@ -297,6 +307,8 @@ def _take(findings: Findings, path: Path, number: int, item: dict[str, Any]) -> 
         findings.length_s = float(length_s) if isinstance(length_s, int | float) else None
     elif isinstance(origin := item.get("origin"), dict):
         findings.origin = by_header(origin)
+    if isinstance(name := item.get("recording"), str):
+        findings.recording = name
     for source, key in ((item.get("guideline"), "level"), (item.get("figo"), "class")):
         if isinstance(source, dict) and isinstance(source.get(key), str):
             findings.figo = excerpt(source[key])

@@ -119,6 +119,19 @@ def test_who_does_not_say_is_taken(made, tmp_path):
         run("paper", recording, "--events", truth, "--out", tmp_path / "x.svg")
 
 
+def test_a_report_of_a_file_with_another_name_is_drawn_with_a_warning(tmp_path, caplog):
+    """Where neither says whose it is, the file may have been renamed; so it is said."""
+    pytest.importorskip("matplotlib")
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("sec,bpm\n" + "".join(f"{n},140\n" for n in range(400)))
+    run("analyze", tmp_path / "a.csv", "--out", tmp_path / "a.json")
+    for name in ("a.csv", "b.csv"):
+        run("paper", tmp_path / name, "--events", tmp_path / "a.json", "--out", tmp_path / "x.svg")
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"
+                  and "report" in one.getMessage()]  # fmt: skip
+    assert warning.endswith("a report of a.csv, drawn on b.csv")
+
+
 def test_a_cut_recording_is_not_scored_as_if_it_were_whole(made, tmp_path):
     """What nobody could see is not asked for."""
     shutil.copy(made / "short.csv", tmp_path / "case.csv")
