@@ -677,3 +677,11 @@ def test_a_limit_that_replay_can_raise(tmp_path):
     assert "--max-mb raises the limit" in str(failed.exception)
     raised = CliRunner().invoke(cli, [*arguments, "--max-mb", "200"], standalone_mode=False)
     assert "no viewer stream" in str(raised.exception)
+
+
+@pytest.mark.parametrize("unit", ["[1/min]", "(1/min)", " 1/min", "_1/min", " [min-1]", "(1/мин)"])
+def test_a_heart_rate_per_minute_is_one(write, unit):
+    """The 1 of ``1/min`` is the number of no fetus, and ``min`` not its unit."""
+    (one,), _ = read(write(f"UC [mmHg],FHR{unit},t [s]\n10,140,0\n11,141,1\n"))
+    assert (one.fhr_bpm.tolist(), one.uterus.tolist()) == ([140, 141], [10, 11])
+    assert one.comments == ()
