@@ -8,7 +8,7 @@ many examinations, and many directories of that kind.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -338,7 +338,7 @@ def _whole_or_not(path: Path) -> Iterator[Callable[[Path], Path]]:
         for unfinished, _ in begun:
             unfinished.unlink(missing_ok=True)
         for folder in reversed(made):
-            if folder.is_dir():
+            with suppress(OSError):  # not there yet, or somebody else's files are in it
                 folder.rmdir()
         raise
     for file in older:
