@@ -46,6 +46,8 @@ for name in names:
     codes.append(run("convert", "-q", "big.csv", "new-" + name))
     if name != "folder":
         codes.append(run("generate", "--duration", "15m", "--out", name))
+for name in PAPER:
+    codes.append(run("paper", "-q", "big.csv", "--out", name))
 folders = [str(p) for p in sorted(Path().rglob("*")) if p.is_dir()]
 print(json.dumps([set(codes) == {4}, files() == before, folders]), flush=True)
 """
@@ -54,20 +56,23 @@ print(json.dumps([set(codes) == {4}, files() == before, folders]), flush=True)
 def test_a_full_disk_is_one_line_and_the_older_file_stays(tmp_path):
     """By `convert --force`, by `generate`, and where there was nothing before."""
     names = [name for name, library in NEEDS.items() if importlib.util.find_spec(library)]
+    paper = ["p.pdf", "p.png"] if importlib.util.find_spec("matplotlib") else []
     rows = (f"{n / 4},{120 + n * 7919 % 401 / 10},{n % 37}\n" for n in range(8_000))
     (tmp_path / "big.csv").write_text("sec,bpm,uterus\n" + "".join(rows))
     (tmp_path / "small.csv").write_text("sec,bpm,uterus\n0,140,5\n1,141,6\n2,142,5\n")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *names],
+        [sys.executable, "-c", SCRIPT.replace("PAPER", str(paper)), *names],
         cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")},
-    )  # fmt: skip  # coverage's own file would meet the limit too
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
+        | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip  # coverage's file, and Python's own, would meet the limit too
     assert json.loads(done.stdout.splitlines()[-1]) == [
         True, True, ["folder", "folder/bpm", "folder/uterus"],
     ]  # fmt: skip
     told = []
     for name in names:
         told += [name, f"new-{name}"] + [name] * (name != "folder")
+    told += paper
     assert done.stderr.splitlines() == [f"ctgkit: {name}: File too large" for name in told]
 
 

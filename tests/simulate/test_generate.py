@@ -235,8 +235,9 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
     process = subprocess.Popen(
         [sys.executable, "-m", "ctgkit", "generate", *options, "--out", out],
         preexec_fn=limited, stderr=subprocess.PIPE, text=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")},
-    )  # fmt: skip  # coverage's own file would meet the limit too
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
+        | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip  # coverage's file, and Python's own, would meet the limit too
     if why == "interrupted":
         deadline_s = time.monotonic() + 60
         while not (tmp_path / f"unfinished-{out.name}").exists():
