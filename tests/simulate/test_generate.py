@@ -1,5 +1,6 @@
 """``ctgkit generate`` and ``ctgkit scenario`` as a user runs them."""
 
+import csv
 import gzip
 import io
 import json
@@ -16,9 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit.cli.main import cli
-from ctgkit.errors import ScenarioError
+from ctgkit.errors import RecordingError, ScenarioError
 from ctgkit.events import Event
-from ctgkit.recording import read_recording, read_recordings
+from ctgkit.recording import read_recording, read_recordings, write_recording
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
 from tests.programs import started
@@ -240,8 +241,9 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
     with started(
         *(sys.executable, "-m", "ctgkit", "generate", *options, "--out", out),
         preexec_fn=limited,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")},
-    ) as process:  # coverage's own file would meet the limit too
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
+        | {"PYTHONDONTWRITEBYTECODE": "1"},
+    ) as process:  # coverage's file, and Python's own, would meet the limit too
         if why != "full":
             deadline_s = time.monotonic() + 60
             while not (tmp_path / f"unfinished-{out.name}").exists():
@@ -255,3 +257,51 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
     assert "Traceback" not in said
     lines = 0 if why == signal.SIGTERM else 1  # which Ctrl-C leaves empty
     assert said.count("\n") == lines, said
+
+
+@pytest.mark.parametrize("name", [".csv", ".csv.gz", ".npz", ".parquet", ".hea", ".JSONL"])
+@pytest.mark.parametrize("command", ["generate", "convert", "record", "paper"])
+def test_a_name_that_is_only_an_ending_is_a_usage_error(tmp_path, command, name):
+    """It made a hidden file or a folder; said before anything is made."""
+    (tmp_path / "s.csv").write_text("sec,bpm\n0,140\n1,141\n")
+    source = [] if command in ("generate", "record") else [tmp_path / "s.csv"]
+    out = [tmp_path / name] if command == "convert" else ["--out", tmp_path / name]
+    done = run(command, *source, *out)
+    assert done.exit_code == 2
+    assert f"only an ending; name the file, as in trace{name}" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["s.csv"]
+    with pytest.raises(RecordingError, match="only an ending"):
+        write_recording(read_recording(tmp_path / "s.csv"), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["S.CSV", "S.CSV.GZ", "S.NPZ", "S.JSONL.GZ", "S.Tsv", "S.PDF"])
+def test_endings_in_capitals_are_the_same_endings(tmp_path, name):
+    """The file has the name that is said, is packed where its name says so, and holds the same."""
+    if name == "S.PDF":
+        pytest.importorskip("matplotlib")
+        assert run("generate", "--duration", 30, "--out", tmp_path / "s.csv").exit_code == 0
+        assert run("paper", tmp_path / "s.csv", "--out", tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_bytes().startswith(b"%PDF")
+        return
+    contents = []
+    for one in (name.lower(), name):
+        done = run("generate", "--duration", 30, "--out", tmp_path / one)
+        assert done.stdout == f"{tmp_path / one}\n"
+        data = (tmp_path / one).read_bytes()
+        assert data.startswith(b"\x1f\x8b") == name.endswith(".GZ")
+        contents.append(gzip.decompress(data) if name.endswith(".GZ") else data)
+    assert contents[0][:7] == contents[1][:7]
+    if "JSON" not in name:  # its first line has a date
+        assert contents[0] == contents[1]
+
+
+def test_tsv_has_tabs(tmp_path):
+    """As its name says, for whoever reads it."""
+    assert run("generate", "--duration", 30, "--sensors", 2, "--one-file", "--jobs", 1,
+               "--out", tmp_path / "s.tsv").exit_code == 0  # fmt: skip
+    rows = list(csv.reader((tmp_path / "s.tsv").read_text().splitlines(), delimiter="\t"))
+    assert {len(row) for row in rows} == {7}
+    assert rows[0][:5] == ["sensor", "sec", "bpm", "uterus", "spasms"]
+    assert [one.sensor_id for one in read_recordings(tmp_path / "s.tsv")] == [
+        "simulated-0", "simulated-1",
+    ]  # fmt: skip

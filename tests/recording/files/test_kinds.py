@@ -243,6 +243,17 @@ def test_russian_text_of_several_ages(write):
         read(write(text.encode("cp1251")), encoding="utf-8")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "cp1251"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_long_text_is_read_in_every_encoding(write, encoding, end):
+    """Wherever what is looked at first ends: inside a line, a character, or its second byte."""
+    rows = [f"{n / 4};{140 + n % 7};{n % 30};схватка {n}" for n in range(3000)]
+    text = end.join(["Время, с;ЧСС;Тонус;Примечание", *rows, ""])
+    for start in ("", "# a" + end):
+        (one,), _ = read(write((start + text).encode(encoding)))
+        assert one.fhr_bpm.tolist() == [140 + n % 7 for n in range(3000)]
+
+
 def pair(write, root, fhr, toco, names=("x_1", "x_2"), suffix=".csv"):
     for folder, name, rows in zip(("bpm", "uterus"), names, (fhr, toco), strict=True):
         text = "time_sec,value\n" + "".join(f"{t:g},{v}\n" for t, v in rows)
@@ -666,3 +677,11 @@ def test_a_limit_that_replay_can_raise(tmp_path):
     assert "--max-mb raises the limit" in str(failed.exception)
     raised = CliRunner().invoke(cli, [*arguments, "--max-mb", "200"], standalone_mode=False)
     assert "no viewer stream" in str(raised.exception)
+
+
+@pytest.mark.parametrize("unit", ["[1/min]", "(1/min)", " 1/min", "_1/min", " [min-1]", "(1/мин)"])
+def test_a_heart_rate_per_minute_is_one(write, unit):
+    """The 1 of ``1/min`` is the number of no fetus, and ``min`` not its unit."""
+    (one,), _ = read(write(f"UC [mmHg],FHR{unit},t [s]\n10,140,0\n11,141,1\n"))
+    assert (one.fhr_bpm.tolist(), one.uterus.tolist()) == ([140, 141], [10, 11])
+    assert one.comments == ()
