@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.extras import need
 from tests.ports import free_port
 
 PASSWORD = "not a secret"  # of a database that lives as long as the tests
@@ -162,7 +163,7 @@ def asked(dsn, sql, *arguments):
 
 def demand():
     """Skip where PostgreSQL cannot be run."""
-    pytest.importorskip("asyncpg", reason="the extra ctgkit[postgres] is not installed")
+    need("asyncpg")
     if binaries() is None:
         pytest.skip("no PostgreSQL server (Debian: apt-get install postgresql)")
     if os.geteuid() == 0 and user() is None:

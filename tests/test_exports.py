@@ -15,6 +15,7 @@ import pytest
 
 import ctgkit
 import ctgkit.api
+from tests.extras import need
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(ctgkit.api.__all__)
@@ -76,7 +77,7 @@ def test_a_recording_is_a_data_frame(library):
 
 @pytest.mark.parametrize("name", ["strip.png", "strip.svg", "strip.pdf"])
 def test_a_report_is_drawn_on_paper(tmp_path, name):
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=1200)
     report = ctgkit.analyze(trace)
     assert ctgkit.draw(trace, tmp_path / name, report=report, baseline=True) == 1

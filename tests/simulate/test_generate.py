@@ -22,6 +22,7 @@ from ctgkit.events import Event
 from ctgkit.recording import read_recording, read_recordings
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
+from tests.extras import need
 
 
 def run(*arguments):
@@ -147,9 +148,7 @@ def test_help_has_an_example():
 @pytest.mark.parametrize("name", ["s.npz", "s.jsonl.gz", "s.edf", "s.parquet", "s.hea"])
 def test_every_format_holds_the_same_samples(tmp_path, name):
     """What is written in one format is what is written in another, marked as simulated."""
-    pytest.importorskip(
-        {"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy")
-    )
+    need({"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy"))
     chosen = ["generate", "--scenario", "late-decels-mild", "--duration", "300", "--out"]
     for path in (tmp_path / "s.csv", tmp_path / name):
         assert run(*chosen, path).exit_code == 0
@@ -162,7 +161,7 @@ def test_every_format_holds_the_same_samples(tmp_path, name):
 @pytest.mark.parametrize(("name", "other_jobs"), [("s.csv.gz", "1"), ("s.parquet", "2")])
 def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_jobs):
     """Sensor after sensor; the same bytes from one process and from two; nothing else is left."""
-    pytest.importorskip("pyarrow" if "parquet" in name else "numpy")
+    need("pyarrow" if "parquet" in name else "numpy")
     chosen = ["generate", "--scenario", "mixed-cohort", "--sensors", 3, "--duration", 1100]
     said = {}
     for folder, jobs in ((tmp_path / "1", "1"), (tmp_path / "2", other_jobs)):
@@ -196,7 +195,9 @@ def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_j
 
 def test_one_file_is_read_by_plain_pyarrow(tmp_path):
     """One row group per sensor, five columns."""
-    parquet = pytest.importorskip("pyarrow.parquet")
+    need("pyarrow")
+    from pyarrow import parquet
+
     out = tmp_path / "s.parquet"
     assert run("generate", "--sensors", 2, "--duration", 60, "--one-file", "--out", out,
                "--jobs", 1).exit_code == 0  # fmt: skip
@@ -221,7 +222,7 @@ def test_one_file_of_a_format_that_cannot_is_a_usage_error(tmp_path, name):
 )
 def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why):
     """A full disk is one line and exit code 4, Ctrl-C is 130; both leave nothing else behind."""
-    pytest.importorskip("pyarrow" if ending == "parquet" else "numpy")
+    need("pyarrow" if ending == "parquet" else "numpy")
     out = tmp_path / f"s.{ending}"
     out.write_text("older")
 
