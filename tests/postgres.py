@@ -149,7 +149,7 @@ async def query(dsn, sql, *arguments):
     """Return the rows of a statement as tuples."""
     import asyncpg
 
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await asyncpg.connect(dsn, timeout=60)
     try:
         return [tuple(row) for row in await connection.fetch(sql, *arguments)]
     finally:

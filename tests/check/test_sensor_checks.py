@@ -92,7 +92,7 @@ def test_the_sensor_that_was_started_is_stopped_at_sigterm(tmp_path):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
     checking.terminate()
-    said = checking.communicate(timeout=60)[1]
+    said = checking.communicate(timeout=110)[1]
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)

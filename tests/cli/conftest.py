@@ -44,4 +44,4 @@ def forks(tmp_path_factory):
     yield run
     process.stdin.close()
     process.stdout.close()
-    process.wait(timeout=30)
+    process.wait(timeout=60)

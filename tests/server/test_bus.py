@@ -160,7 +160,7 @@ async def test_nats_dies_hangs_and_comes_back(tmp_path, monkeypatch):
                 nonlocal seq
                 seq += 1
                 await s.send(message(seq))
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(20):
                     await acked(s, seq)
                     assert json.loads(await near.recv())["secFromStart"] == seq / 4
 

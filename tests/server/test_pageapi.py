@@ -36,7 +36,7 @@ def get(backend, name, headers=(), **query):
     url = f"{backend.url}/api/page/{name}?{urlencode(query)}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=20) as answer:
+        with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

@@ -243,7 +243,7 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=110)[1]
     assert process.returncode == (130 if why == "interrupted" else 4), said
     assert [one.name for one in tmp_path.iterdir()] == [out.name]
     assert out.read_text() == "older"
