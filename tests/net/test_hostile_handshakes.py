@@ -138,7 +138,7 @@ def odd_requests(server):
         b"GET " + b"/" * 9000 + b" HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"\x00" * 100,
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
     ):  # fmt: skip
-        answer = exchange(server, sent, 1)
+        answer = exchange(server, sent, 1 if b"\n" in sent else 0.1)  # no line: no answer is due
         assert status(answer) != 500, (sent, answer)
 
 

@@ -258,7 +258,7 @@ async def test_who_is_not_let_in_doesnt_start(tmp_path, caplog, name):
             assert "right" not in caplog.text + json.dumps(backend.health())
 
 
-async def test_something_else_listens_there(tmp_path):
+async def test_something_else_listens_there(tmp_path, monkeypatch):
     """An HTTP server is no NATS: that is said at once. Nobody there is no reason not to serve."""
 
     async def greet(reader, writer):
@@ -270,6 +270,7 @@ async def test_something_else_listens_there(tmp_path):
         with pytest.raises(Unreachable, match="not a NATS server"):
             async with backend_on(tmp_path / "x.db", bus=f"nats://127.0.0.1:{port}"):
                 pass
+    monkeypatch.setattr(nats, "CONNECT_TIMEOUT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as mute:  # the kernel accepts, nobody is there
         for bus in (f"nats://127.0.0.1:{mute.getsockname()[1]}", "nats://127.0.0.1:1"):
             async with backend_on(tmp_path / "x.db", bus=bus) as backend, sensor(backend) as s:
