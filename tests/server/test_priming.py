@@ -11,7 +11,7 @@ from websockets.asyncio.server import serve
 
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.samples import Sample
-from ctgkit.server import priming
+from ctgkit.server import mllink, priming
 from ctgkit.server.priming import Primer, relevant
 from ctgkit.server.store.reader import open_reader
 from tests.ports import free_port
@@ -47,6 +47,14 @@ def test_a_service_that_is_primed_has_what_one_that_heard_all_has(steps):
         ]
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """This process is everybody: when it stands still for 2 s, its ML service has been silent."""
+    monkeypatch.setattr(mllink, "ANSWER_WITHIN_S", 60.0)
+    monkeypatch.setattr(priming, "HELD_S", 60.0)
+    monkeypatch.setattr(priming, "ANSWERS_WITHIN_S", 60.0)
+
+
 @asynccontextmanager
 async def noting(port, requests, answer=lambda request: [result(request)]):
     """Serve an ML service that shares nothing with ours, and notes what it is asked."""
@@ -61,6 +69,7 @@ async def noting(port, requests, answer=lambda request: [result(request)]):
         yield
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("ml_format", ["nested", "flat", "both"])
 async def test_a_restarted_service_is_told_the_past_first(tmp_path, ml_format):
     """In order, before what is new, marked where there is room; viewers hear nothing of it."""
@@ -113,6 +122,7 @@ async def test_a_restarted_service_is_told_the_past_first(tmp_path, ml_format):
     assert len(stored) == 800 + 4
 
 
+@pytest.mark.usefixtures("patient")
 async def test_our_service_predicts_at_once_after_a_restart(tmp_path):
     """Without the past it would need five minutes of data again."""
     port = free_port()
