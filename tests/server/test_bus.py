@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from ctgkit.cli.main import cli
 from ctgkit.errors import Unreachable
-from ctgkit.server import mllink
 from ctgkit.server.bus import message as wire
 from ctgkit.server.bus import nats
 from tests.server.natsserver import nats_server, needs_nats
@@ -61,10 +60,9 @@ def nodes(tmp_path, url, **settings):
 
 
 @needs_nats
-async def test_viewers_of_each_node_see_all_sensors(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("patient")
+async def test_viewers_of_each_node_see_all_sensors(tmp_path):
     """Results byte for byte and in order, samples without one; only its own are stored by each."""
-    # this process is everybody: when it stands still for 2 s, its ML service has been silent
-    monkeypatch.setattr(mllink, "ANSWER_WITHIN_S", 60.0)
 
     def answer(request):
         if request["secFromStart"] == 2.0:

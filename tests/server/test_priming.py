@@ -11,7 +11,7 @@ from websockets.asyncio.server import serve
 
 from ctgkit.mlstub.service import MlService, MlSettings
 from ctgkit.samples import Sample
-from ctgkit.server import mllink, priming
+from ctgkit.server import priming
 from ctgkit.server.priming import Primer, relevant
 from ctgkit.server.store.reader import open_reader
 from tests.ports import free_port
@@ -45,14 +45,6 @@ def test_a_service_that_is_primed_has_what_one_that_heard_all_has(steps):
         assert [s for s in window(told) if s < seconds[-1]] == [
             s for s in window(seconds) if s < seconds[-1]
         ]
-
-
-@pytest.fixture
-def patient(monkeypatch):
-    """This process is everybody: when it stands still for 2 s, its ML service has been silent."""
-    monkeypatch.setattr(mllink, "ANSWER_WITHIN_S", 60.0)
-    monkeypatch.setattr(priming, "HELD_S", 60.0)
-    monkeypatch.setattr(priming, "ANSWERS_WITHIN_S", 60.0)
 
 
 @asynccontextmanager
