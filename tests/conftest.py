@@ -33,7 +33,7 @@ TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 LOOP_DEBUG = bool(os.environ.get("CTGKIT_TEST_LOOP_DEBUG"))
 """asyncio's debug mode, as in `make coverage`: a third more CPU, so not in the default run."""
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 SLOW_DEADLINE_S = 900.0
 """The same for tests marked slow or chaos."""
 

@@ -41,4 +41,4 @@ def forks(tmp_path_factory):
         (home / "credentials").mkdir()
         yield run
         process.stdin.close()
-        process.wait(timeout=30)
+        process.wait(timeout=60)

@@ -21,7 +21,7 @@ def run(*arguments, **more):
         [sys.executable, "-m", "ctgkit", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
         **more,
     )

@@ -42,7 +42,7 @@ def test_strikes_are_told_and_counted(target, tmp_path):
                 client.send(json.dumps({"secFromStart": sec}))
             heard = [json.loads(client.recv())["secFromStart"] for _ in range(4)]
         proxy.send_signal(signal.SIGINT)
-        told, log = proxy.communicate(timeout=20)
+        told, log = proxy.communicate(timeout=60)
     assert heard == [0.5, 1.5, 1.5, 2.5]
     strike, summary = map(json.loads, told.splitlines())
     assert strike == json.loads(out.read_text())
@@ -66,7 +66,7 @@ def test_a_full_disk_is_told_and_stops_nothing(target):
             client.send("a")
             assert [client.recv(), client.recv()] == ["a", "a"]
         proxy.send_signal(signal.SIGINT)
-        _, log = proxy.communicate(timeout=20)
+        _, log = proxy.communicate(timeout=60)
     assert "cannot write faults to /dev/full: No space left" in log
     assert "ctgkit: /dev/full: No space left on device" in log
     assert proxy.returncode == 1
@@ -79,11 +79,11 @@ def test_an_unreachable_target_is_3_and_silence_is_1():
         with pytest.raises(Exception, match="502"):
             connect(address)
         proxy.send_signal(signal.SIGTERM)
-        _, log = proxy.communicate(timeout=20)
+        _, log = proxy.communicate(timeout=60)
     assert proxy.returncode == 3
     assert "ctgkit: ws://127.0.0.1:1/: could not be reached" in log
     with run("--to", "127.0.0.1:1", "--duration", "0.05") as silent:
-        told, _ = silent.communicate(timeout=20)
+        told, _ = silent.communicate(timeout=60)
     assert silent.returncode == 1
     assert told.splitlines()[1] == "0 connections; 0 messages up, 0 down; faults: none"
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from ctgkit.cli.main import cli
 from ctgkit.errors import RecordingError
 from ctgkit.recording import read_recordings
+from tests.extras import need
 
 NEEDS = {
     "x.csv": "csv", "x.csv.gz": "csv", "x.jsonl": "csv", "x.jsonl.gz": "csv", "x.npz": "csv",
@@ -84,7 +85,7 @@ def convert(*arguments):
 
 @pytest.mark.parametrize("name", ["x.edf", "x.hea"])
 def test_what_a_format_cannot_hold_is_no_reason_to_lose_the_older_file(tmp_path, name):
-    pytest.importorskip(NEEDS[name])
+    need(NEEDS[name])
     (tmp_path / "good.csv").write_text("sec,bpm\n0,140\n1,141\n2,142\n")
     (tmp_path / "gap.csv").write_text("sec,bpm\n0,140\n0.01,141\n9000000,142\n")
     convert(tmp_path / "good.csv", tmp_path / name)

@@ -10,6 +10,7 @@ import ctgkit
 from ctgkit.cli.main import cli
 from ctgkit.errors import RecordingError
 from ctgkit.recording import read_recordings
+from tests.extras import need
 
 SCENARIO = "late-decels-mild"
 ONE, OTHER = "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0001", "6f1c1f0a-8a3e-4a53-b9f4-6c3b9f5d0002"
@@ -62,7 +63,7 @@ def test_anothers_truth_is_refused_naming_both(made, tmp_path, command, name):
     shutil.copy(made / f"{name}.jsonl", truth)
     asked = ["score", truth]
     if command == "paper":
-        pytest.importorskip("matplotlib")
+        need("matplotlib")
         asked = ["paper", recording, "--events", truth, "--out", tmp_path / "x.svg"]
     elif command == "score report":
         if name == "short":
@@ -79,7 +80,7 @@ def test_anothers_truth_is_refused_naming_both(made, tmp_path, command, name):
 
 def test_its_own_truth_and_report_are_taken(made, tmp_path):
     """Also where the recording went through other formats, at another rate."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     assert "1 of 1 scored" in run("score", made / "own.jsonl")
     run("analyze", made / "own.csv", "--out", tmp_path / "report.json")
     assert "1 of 1 scored" in run("score", made / "own.jsonl", tmp_path / "report.json")
@@ -93,11 +94,11 @@ def test_its_own_truth_and_report_are_taken(made, tmp_path):
 @pytest.mark.parametrize("name", ["x.jsonl.gz", "x.npz", "x.parquet", "x.edf", "x.hea"])
 def test_every_format_keeps_whose_it_is(made, tmp_path, name):
     """So the truth of another sensor is refused after a conversion, too."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     for needed in {".parquet": ["pyarrow"], ".edf": ["edfio"], ".hea": ["wfdb"]}.get(
         (tmp_path / name).suffix, []
     ):
-        pytest.importorskip(needed)
+        need(needed)
     run("convert", made / "own.csv", tmp_path / name)
     with pytest.raises(RecordingError, match=r"two-1\.jsonl: is of sensor 1, .*x\..* of sensor 0"):
         run("paper", tmp_path / name, "--events", made / "two-1.jsonl",
@@ -106,7 +107,7 @@ def test_every_format_keeps_whose_it_is(made, tmp_path, name):
 
 def test_who_does_not_say_is_taken(made, tmp_path):
     """Of a recording without a mark, and of a truth without a header, nobody knows better."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     plain = "sec,bpm\n" + "".join(f"{n / 4},140\n" for n in range(1000))
     (tmp_path / "plain.csv").write_text(plain)
     bare = (made / "seed.jsonl").read_text().partition("\n")[2]
@@ -121,7 +122,7 @@ def test_who_does_not_say_is_taken(made, tmp_path):
 
 def test_a_report_of_a_file_with_another_name_is_drawn_with_a_warning(tmp_path, caplog):
     """Where neither says whose it is, the file may have been renamed; so it is said."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("sec,bpm\n" + "".join(f"{n},140\n" for n in range(400)))
     run("analyze", tmp_path / "a.csv", "--out", tmp_path / "a.json")
@@ -144,7 +145,7 @@ def test_a_cut_recording_is_not_scored_as_if_it_were_whole(made, tmp_path):
 def test_of_a_file_of_many_that_of_the_truth_is_scored(made, tmp_path, name):
     """Not the first: figures are those of the sensor alone. Where none is it, none is scored."""
     if name.endswith(".parquet"):
-        pytest.importorskip("pyarrow")
+        need("pyarrow")
     run("generate", "--scenario", SCENARIO, "--duration", 600, "--sensors", 2, "--one-file",
         "--jobs", 1, "--out", tmp_path / name)  # fmt: skip
     shutil.copy(made / "two-1.jsonl", tmp_path / "case.jsonl")
@@ -163,7 +164,7 @@ def result(sensor_id, onset_s=60):
 
 def test_results_and_truth_of_another_sensor_are_refused(tmp_path):
     """By the id of the sensor, where both have one."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     recording, events = tmp_path / "r.csv", tmp_path / "events"
     rows = "".join(f"{n / 4},140,{ONE}\n" for n in range(1000))
     recording.write_text("sec,bpm,sensor\n" + rows)
@@ -177,7 +178,7 @@ def test_results_and_truth_of_another_sensor_are_refused(tmp_path):
 
 def test_of_several_reports_the_recordings_own_is_drawn(made, tmp_path):
     """`analyze --json` of several files writes one after the other."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     reports = tmp_path / "reports.jsonl"
     reports.write_text(run("analyze", made / "two-1.csv", made / "own.csv", "--json"))
     alone = tmp_path / "alone.json"
@@ -198,7 +199,7 @@ def test_one_file_of_many_says_of_each_who_it_is(tmp_path):
     """Neither the header nor the metadata give all of them the number of the first."""
     for name in ("s.csv", "s.csv.gz", "s.parquet"):
         if name.endswith(".parquet"):
-            pytest.importorskip("pyarrow")
+            need("pyarrow")
         run("generate", "--scenario", SCENARIO, "--duration", 20, "--sensors", 3, "--one-file",
             "--jobs", 1, "--out", tmp_path / name)  # fmt: skip
         for number, one in enumerate(read_recordings(tmp_path / name)):
@@ -213,7 +214,7 @@ def test_from_python_it_is_the_same(made, tmp_path):
     one = ctgkit.generate(SCENARIO, sensor=1, duration_s=600)
     (other,) = read_recordings(made / "two-1.csv")
     assert one.comments == other.comments
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     ctgkit.write_recordings([one, other], tmp_path / "two.csv")
     with pytest.raises(RecordingError, match="2 recordings in it"):
         ctgkit.draw(tmp_path / "two.csv", tmp_path / "x.svg")

@@ -208,7 +208,7 @@ def test_exit_codes(arguments, code, text):
 def test_a_service_that_cannot_be_reached(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "ctgkit", "score", "--ml", "ws://127.0.0.1:9/ws/ctg"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert done.stderr.startswith("ctgkit: ws://127.0.0.1:9/ws/ctg: ")

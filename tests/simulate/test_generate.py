@@ -22,6 +22,7 @@ from ctgkit.events import Event
 from ctgkit.recording import read_recording, read_recordings, write_recording
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
+from tests.extras import need
 from tests.programs import started
 
 
@@ -148,9 +149,7 @@ def test_help_has_an_example():
 @pytest.mark.parametrize("name", ["s.npz", "s.jsonl.gz", "s.edf", "s.parquet", "s.hea"])
 def test_every_format_holds_the_same_samples(tmp_path, name):
     """What is written in one format is what is written in another, marked as simulated."""
-    pytest.importorskip(
-        {"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy")
-    )
+    need({"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy"))
     chosen = ["generate", "--scenario", "late-decels-mild", "--duration", "300", "--out"]
     for path in (tmp_path / "s.csv", tmp_path / name):
         assert run(*chosen, path).exit_code == 0
@@ -163,7 +162,7 @@ def test_every_format_holds_the_same_samples(tmp_path, name):
 @pytest.mark.parametrize(("name", "other_jobs"), [("s.csv.gz", "1"), ("s.parquet", "2")])
 def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_jobs):
     """Sensor after sensor; the same bytes from one process and from two; nothing else is left."""
-    pytest.importorskip("pyarrow" if "parquet" in name else "numpy")
+    need("pyarrow" if "parquet" in name else "numpy")
     chosen = ["generate", "--scenario", "mixed-cohort", "--sensors", 3, "--duration", 1100]
     said = {}
     for folder, jobs in ((tmp_path / "1", "1"), (tmp_path / "2", other_jobs)):
@@ -197,7 +196,9 @@ def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_j
 
 def test_one_file_is_read_by_plain_pyarrow(tmp_path):
     """One row group per sensor, five columns."""
-    parquet = pytest.importorskip("pyarrow.parquet")
+    need("pyarrow")
+    from pyarrow import parquet
+
     out = tmp_path / "s.parquet"
     assert run("generate", "--sensors", 2, "--duration", 60, "--one-file", "--out", out,
                "--jobs", 1).exit_code == 0  # fmt: skip
@@ -228,7 +229,7 @@ def test_one_file_of_a_format_that_cannot_is_a_usage_error(tmp_path, name):
 )
 def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why, code):
     """A full disk, Ctrl-C and SIGTERM leave nothing else behind."""
-    pytest.importorskip("pyarrow" if ending == "parquet" else "numpy")
+    need("pyarrow" if ending == "parquet" else "numpy")
     out = tmp_path / f"s.{ending}"
     out.write_text("older")
 
@@ -278,7 +279,7 @@ def test_a_name_that_is_only_an_ending_is_a_usage_error(tmp_path, command, name)
 def test_endings_in_capitals_are_the_same_endings(tmp_path, name):
     """The file has the name that is said, is packed where its name says so, and holds the same."""
     if name == "S.PDF":
-        pytest.importorskip("matplotlib")
+        need("matplotlib")
         assert run("generate", "--duration", 30, "--out", tmp_path / "s.csv").exit_code == 0
         assert run("paper", tmp_path / "s.csv", "--out", tmp_path / name).exit_code == 0
         assert (tmp_path / name).read_bytes().startswith(b"%PDF")

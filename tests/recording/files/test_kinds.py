@@ -13,6 +13,7 @@ import pytest
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording, read_one, read_recordings, write_recording, write_recordings
 from ctgkit.recording.files.options import ReadOptions, Report
+from tests.extras import need
 
 nan = np.nan
 
@@ -342,7 +343,9 @@ def test_variants_of_the_layout_with_two_files(write, tmp_path):
 
 def test_what_we_write_opens_everywhere(tmp_path):
     """pandas without options: numbers in every column of samples; remarks in one of their own."""
-    pandas = pytest.importorskip("pandas")
+    need("pandas")
+    import pandas
+
     one = Recording(
         sec_from_start=np.arange(40) / 4, fhr_bpm=np.where(np.arange(40) == 3, nan, 140.5),
         uterus=np.arange(40.0), spasms=np.full(40, nan), simulated=True, sensor_id="a-1",
@@ -389,8 +392,7 @@ def test_only_what_is_simulated_is_called_so(tmp_path, marks):
 @pytest.mark.parametrize("started", ["", "2025-12-31T23:59:30", "2025-12-31T23:59:30+03:00"])
 def test_the_start_is_kept_and_never_made_up(tmp_path, suffix, started):
     """Through every format and on to the native one and back; with its time zone."""
-    for library in {".parquet": ["pyarrow"], ".hea": ["wfdb"], ".edf": ["edfio"]}.get(suffix, []):
-        pytest.importorskip(library)
+    need({".parquet": "pyarrow", ".hea": "wfdb", ".edf": "edfio"}.get(suffix, "numpy"))
     one = Recording(
         sec_from_start=np.arange(8, 48) / 4, fhr_bpm=np.full(40, 140.0), uterus=np.arange(40.0),
         spasms=np.full(40, nan), started=started, comments=("Исход: норма, pH 7.31",),
@@ -605,7 +607,9 @@ def test_broken_databases(write):
 
 def test_an_index_of_dates_is_the_time(tmp_path):
     """pandas writes it without a name: text, spreadsheets, Parquet."""
-    pandas = pytest.importorskip("pandas")
+    need("pandas")
+    import pandas
+
     index = pandas.date_range("2025-12-31 23:59:00", periods=40, freq="250ms")
     frame = pandas.DataFrame({"FHR": 140.5, "UC": range(40)}, index=index)
     frame.to_csv(tmp_path / "x.csv")
@@ -649,9 +653,11 @@ def test_sensors_come_in_the_order_of_the_file(tmp_path, name):
     if name == "x.npz":
         np.savez(tmp_path / name, **{key: np.array(value) for key, value in columns.items()})
     else:
-        frame = pytest.importorskip("pandas").DataFrame(columns)
+        need("pandas", *(["pyarrow"] if name == "x.parquet" else []))
+        import pandas
+
+        frame = pandas.DataFrame(columns)
         if name == "x.parquet":
-            pytest.importorskip("pyarrow")
             frame.to_parquet(tmp_path / name, row_group_size=7)
         else:
             frame.to_csv(tmp_path / name)
