@@ -49,14 +49,15 @@ def where(directory=None):
         asyncio.run(backend.stopped(60))
         counted = system.directory / "profile.json"
         command = [sys.executable, "-c", PROFILED, str(counted), "serve", "-q", "--port", "0"]
-        profiled = subprocess.Popen(
+        with subprocess.Popen(
             [*command, "--ml", "none", "--store", f"sqlite:///{system.database}"],
             cwd=system.directory, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        url = profiled.stdout.readline().strip()
-        flood_once(url, profiled.pid, credentials, SAMPLES, 10_000_000)
-        profiled.terminate()
-        profiled.communicate()
+        ) as profiled:  # fmt: skip
+            try:
+                url = profiled.stdout.readline().strip()
+                flood_once(url, profiled.pid, credentials, SAMPLES, 10_000_000)
+            finally:
+                profiled.terminate()
         by_function = Counter(json.loads(counted.read_text()))
     by_module = Counter()
     for function, count in by_function.items():

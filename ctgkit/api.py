@@ -100,12 +100,21 @@ def generate(
     ScenarioError
         When the scenario cannot be read.
     """
+    from ctgkit import __version__
+    from ctgkit.recording.origin import mark
+    from ctgkit.simulate import SIGNAL_VERSION
     from ctgkit.simulate.library import load_scenario
     from ctgkit.simulate.sensor import Sensor
 
     source = Sensor(load_scenario(scenario), seed, sensor, rate_hz, duration_s)
     chunk = source.read(source.n_samples or 0)
-    return Recording(**chunk._asdict(), simulated=True, events=tuple(source.events()))
+    about = {"scenario": source.patient.scenario.id, "seed": seed, "sensor": sensor}
+    return Recording(
+        **chunk._asdict(),
+        simulated=True,
+        comments=(mark(__version__, about, SIGNAL_VERSION),),
+        events=tuple(source.events()),
+    )
 
 
 def analyze(recording: Recording | Path | str, settings: AnalyzerSettings | None = None) -> Report:
@@ -141,7 +150,7 @@ def draw(
     Parameters
     ----------
     recording : Recording, Path or str
-        A recording, or the file of one.
+        A recording, or the file of a single one.
     out : Path or str
         ``.pdf`` for A4 sheets, ``.png`` or ``.svg`` for one strip.
     report : Report or None
@@ -165,7 +174,7 @@ def draw(
     from ctgkit.paper.subject import Subject, findings_of
 
     if not isinstance(recording, Recording):
-        recording = read_recording(Path(recording))
+        recording = read_one(Path(recording))
     said = (
         report.as_dict()
         if report

@@ -36,6 +36,15 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
+def legible(name: str) -> str:
+    r"""Return a file's name as text: with a sign for each byte of it that is none.
+
+    >>> legible("a\udcff.csv")
+    'a�.csv'
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` when something known is close to *word*."""
     import difflib  # not for --help

@@ -57,10 +57,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         try:
             with file:
                 file.write(content)
-        except OSError as error:
+        except BaseException as error:
             if path.is_file():
                 path.unlink()
-            error.filename = str(path)
+            if isinstance(error, OSError):
+                error.filename = str(path)
             raise
 
 

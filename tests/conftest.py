@@ -1,6 +1,7 @@
 """Async tests without a plugin: each runs on its own loop, with a deadline."""
 
 import asyncio
+import contextlib
 import inspect
 import os
 import signal
@@ -32,7 +33,7 @@ TIME_FACTOR = float(os.environ.get("CTGKIT_TEST_TIME_FACTOR", "1"))
 LOOP_DEBUG = bool(os.environ.get("CTGKIT_TEST_LOOP_DEBUG"))
 """asyncio's debug mode, as in `make coverage`: a third more CPU, so not in the default run."""
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 SLOW_DEADLINE_S = 900.0
 """The same for tests marked slow or chaos."""
 
@@ -54,12 +55,32 @@ def pytest_pyfunc_call(pyfuncitem):
     deadline_s = SLOW_DEADLINE_S if long else DEADLINE_S
 
     async def bounded():
-        async with asyncio.timeout(deadline_s * TIME_FACTOR):
+        async with processes_end(), asyncio.timeout(deadline_s * TIME_FACTOR):
             await pyfuncitem.obj(**arguments)
 
     with asyncio.Runner(debug=LOOP_DEBUG) as runner:
         runner.run(bounded())
     return True
+
+
+@contextlib.asynccontextmanager
+async def processes_end():
+    """Kill what a test that failed left running: the next one would be told of it."""
+    begun, begin = [], asyncio.create_subprocess_exec
+
+    async def noted(*arguments, **how):
+        begun.append(await begin(*arguments, **how))
+        return begun[-1]
+
+    asyncio.create_subprocess_exec = noted
+    try:
+        yield
+    finally:
+        asyncio.create_subprocess_exec = begin
+        for process in begun:
+            if process.returncode is None:
+                process._transport.close()  # kills it, and nobody reads its pipes
+                await process.wait()
 
 
 @pytest.fixture(scope="session")

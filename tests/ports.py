@@ -1,16 +1,34 @@
 """Ports of servers that start again, or that somebody is told of before they start."""
 
+import fcntl
 import itertools
 import os
 import socket
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 LOWEST, EACH, SHARES = 20_000, 400, 30
-"""All below those that the kernel gives to clients, which would take them meanwhile. Each worker of
-a test run has a share of its own: nobody else is given a port before it is used."""
+"""All below those that the kernel gives to clients, which would take them meanwhile. Each process
+that tests has a share of its own: nobody else is given a port before it is used."""
 
-_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-_share = (os.getppid() * 8 + int(_worker.removeprefix("gw")) if _worker else os.getpid()) % SHARES
+
+def _own_share():
+    """Return the first share that no other process here holds; ours it is until we end."""
+    for share in ((os.getpid() + n) % SHARES for n in range(SHARES)):
+        path = Path(tempfile.gettempdir(), f"ctgkit-tests-ports-{share}")
+        with suppress(OSError):  # it is somebody else's
+            fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(fd)
+                raise
+            return share
+    return os.getpid() % SHARES
+
+
+_share = _own_share()
 _ports = itertools.cycle(range(LOWEST + _share * EACH, LOWEST + (_share + 1) * EACH))
 
 

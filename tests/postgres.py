@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.extras import need
 from tests.ports import free_port
 
 PASSWORD = "not a secret"  # of a database that lives as long as the tests
@@ -148,7 +149,7 @@ async def query(dsn, sql, *arguments):
     """Return the rows of a statement as tuples."""
     import asyncpg
 
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await asyncpg.connect(dsn, timeout=60)
     try:
         return [tuple(row) for row in await connection.fetch(sql, *arguments)]
     finally:
@@ -162,7 +163,7 @@ def asked(dsn, sql, *arguments):
 
 def demand():
     """Skip where PostgreSQL cannot be run."""
-    pytest.importorskip("asyncpg", reason="the extra ctgkit[postgres] is not installed")
+    need("asyncpg")
     if binaries() is None:
         pytest.skip("no PostgreSQL server (Debian: apt-get install postgresql)")
     if os.geteuid() == 0 and user() is None:

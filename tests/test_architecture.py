@@ -37,6 +37,7 @@ PURE = {
     "ctgkit.replay.groups",
     "ctgkit.recording.format",
     "ctgkit.recording.describing",
+    "ctgkit.recording.origin",
     "ctgkit.recording.files.channels",
     "ctgkit.recording.files.header",
     "ctgkit.recording.files.joining",

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from ctgkit.cli.main import cli
+from tests.extras import need
 from tests.postgres import asked, clusters
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -20,7 +21,9 @@ ENV = {"CTGKIT_BIND": "127.0.0.1:1", "CTGKIT_NODE_1": "127.0.0.1:2", "CTGKIT_NOD
 
 def commands():
     """Yield (where, words) for each `ctgkit …` in the files and in the page about them."""
-    yaml = pytest.importorskip("yaml")
+    need("yaml")
+    import yaml
+
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     for name, service in services.items():
         if service.get("image") == "ctgkit":
@@ -56,7 +59,9 @@ def test_every_command_line_is_one(monkeypatch, tmp_path):
 
 def test_the_environment_of_compose_is_read(monkeypatch, tmp_path):
     """What holds secrets comes from variables; `serve` takes them from there."""
-    yaml = pytest.importorskip("yaml")
+    need("yaml")
+    import yaml
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     node = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["node1"]

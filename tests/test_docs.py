@@ -49,7 +49,7 @@ PYTHON = (ROOT / "docs" / "python.md").read_text()
 def test_python_in_the_documents_runs(block, tmp_path):
     """Every block is a program that ends well."""
     done = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", block], capture_output=True, text=True, timeout=110, check=False,
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_the_first_test_of_the_documents_fails_and_then_passes(tmp_path):
     (tmp_path / "test_passing.py").write_text(passing)
     command = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir=."]
     done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, *command], capture_output=True, text=True, timeout=110, check=False,
         cwd=tmp_path,
     )  # fmt: skip
     assert "1 failed, 1 passed" in done.stdout

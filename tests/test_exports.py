@@ -15,6 +15,7 @@ import pytest
 
 import ctgkit
 import ctgkit.api
+from tests.extras import need
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(ctgkit.api.__all__)
@@ -76,7 +77,7 @@ def test_a_recording_is_a_data_frame(library):
 
 @pytest.mark.parametrize("name", ["strip.png", "strip.svg", "strip.pdf"])
 def test_a_report_is_drawn_on_paper(tmp_path, name):
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     trace = ctgkit.generate("late-decels-severe", seed=7, duration_s=1200)
     report = ctgkit.analyze(trace)
     assert ctgkit.draw(trace, tmp_path / name, report=report, baseline=True) == 1
@@ -104,11 +105,11 @@ def test_parties_without_async():
         ) as sensors,
     ):
         health = backend.url + "/api/health"
-        assert sensors.wait(20).acked == 2 * 120
-        with urllib.request.urlopen(health, timeout=5) as answer:
+        assert sensors.wait(60).acked == 2 * 120
+        with urllib.request.urlopen(health, timeout=60) as answer:
             assert json.load(answer)["service"]
     with pytest.raises(OSError, match=r"refused"):
-        urllib.request.urlopen(health, timeout=5)
+        urllib.request.urlopen(health, timeout=60)
 
 
 def test_a_backend_and_an_ml_service_are_checked():

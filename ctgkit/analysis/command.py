@@ -19,6 +19,7 @@ from ctgkit.cli.options import OUTPUT, argument, command, json_option, option
 from ctgkit.cli.progress import counted, progress
 from ctgkit.cli.types import OutFile, Recorded, whole_seconds
 from ctgkit.dsn import Dsn
+from ctgkit.errors import legible, printable
 from ctgkit.recording.reading_options import ChoosingOptions
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _analysed(
     from ctgkit.analysis.report import analyze as analyze_recording
     from ctgkit.recording import read_chosen
     from ctgkit.recording.files.choosing import name_of
+    from ctgkit.recording.origin import by_remarks
 
     settings = AnalyzerSettings(
         guideline=options.guideline, language=options.lang, final_after_s=float(options.lag_s)
@@ -116,7 +118,8 @@ def _analysed(
         with shown as advance:
             report = analyze_recording(recording, settings, advance)
         name = name_of(file, recording, number) if len(ahead) > 1 else file.name
-        result = {"recording": name, **report.as_dict()}
+        origin = by_remarks(recording.comments, recording.sensor_id)
+        result = {"recording": legible(name), "origin": origin.said(), **report.as_dict()}
         if options.explain:
             result["explanation"] = explanation(report)
         if options.as_json:
@@ -149,7 +152,7 @@ def _summary(report: "Report", result: dict[str, Any]) -> str:
     if minutes > examined_min + 1:
         length = f"{minutes} min, the last {examined_min:.0f} judged"
     lines = [
-        f"{result['recording']}: {length}, "
+        f"{printable(result['recording'])}: {length}, "
         + f"{features['signal_loss_pct']:.0f} % of "
         + ("the last 10 min lost" if examined_min > 10 else "it lost"),
         f"baseline {_shown(features['baseline_bpm'])} bpm, "

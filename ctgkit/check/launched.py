@@ -67,10 +67,6 @@ class Launched:
         """
         if self._target and await answers(self._target, 0.0):
             raise ConfigError("--run", f"something listens at {self._target.web_url} already")
-        judging = asyncio.current_task()
-        assert judging is not None
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, judging.cancel)  # no process is left behind
         with tempfile.TemporaryDirectory(
             prefix="ctgkit-check-", ignore_cleanup_errors=True
         ) as folder:
@@ -82,7 +78,6 @@ class Launched:
                     raise Unreachable(self._target.web_url, reason)
                 yield
             finally:
-                loop.remove_signal_handler(signal.SIGTERM)
                 await self.stop_quietly()
 
     async def start(self) -> bool:

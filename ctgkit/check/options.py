@@ -1,6 +1,5 @@
 """What all judging commands share: their options, what is asked, how a run ends."""
 
-import asyncio
 import functools
 import time
 from collections.abc import Coroutine, Mapping, Sequence
@@ -120,10 +119,7 @@ def carry_out(shown: str, judge: "Coroutine[Any, Any, list[Verdict]]", judging: 
     from ctgkit.net.eventloop import run
 
     began_s = time.monotonic()
-    try:
-        verdicts = run(judge)
-    except asyncio.CancelledError:  # SIGTERM, while there was a backend to stop
-        raise click.Abort from None
+    verdicts = run(judge)
     return judging.report(shown, verdicts, time.monotonic() - began_s)
 
 

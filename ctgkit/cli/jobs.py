@@ -6,13 +6,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ctgkit import interrupts
 from ctgkit.cli import logs
 from ctgkit.cli.options import option
 from ctgkit.cli.types import whole
 from ctgkit.errors import CtgkitError
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,6 +25,9 @@ R = TypeVar("R")
 JOBS_MAX = 256
 AHEAD = 2
 """Things that are given to a process before their turn, and results of it that wait for theirs."""
+
+IDLE_S = 1.0
+"""How long a process that is told to end, and has no work, may take to send its last result."""
 
 
 def jobs_option(what: str) -> Any:
@@ -73,7 +81,8 @@ def in_order(
     waiting: deque[Future[R]] = deque()
     try:
         for thing in things:
-            waiting.append(pool.submit(_one, work, thing))
+            with interrupts.held():  # half a process would say so
+                waiting.append(pool.submit(_one, work, thing))
             if len(waiting) > AHEAD * jobs:
                 yield waiting.popleft().result()
         while waiting:
@@ -82,8 +91,8 @@ def in_order(
         raise LostProcess from error
     finally:
         if waiting:
-            for process in set(multiprocessing.active_children()) - others:
-                _break_off(process.pid)
+            ours = set(multiprocessing.active_children()) - others
+            threading.Thread(target=_break_off, args=(ours,), daemon=True).start()
         pool.shutdown(cancel_futures=True)
 
 
@@ -108,6 +117,7 @@ class _State:
 
     working = False
     breaking_off = False
+    ending = False
 
 
 class _BrokenOff(BaseException):
@@ -122,25 +132,35 @@ def _one(work: Callable[[T], R], thing: T) -> R:
         return work(thing)
     finally:
         _State.working = False
+        interrupts.leave_off()
+        if _State.ending:
+            os._exit(interrupts.BASE + signal.SIGTERM)
 
 
-def _break_off(pid: int | None) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if pid is not None:
-            os.kill(pid, signal.SIGUSR1)
+def _break_off(processes: "set[BaseProcess]") -> None:
+    """Tell them until they are gone: one that was about to wait for something may not notice."""
+    while left := [one for one in processes if one.is_alive()]:
+        for one in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGUSR1)  # type: ignore[arg-type] # it was started
+        time.sleep(interrupts.AGAIN_S)
 
 
-def _breaking_off(*_: object) -> None:
-    """Stop the work, but never in the middle of sending a result."""
-    _State.breaking_off = True
-    if _State.working:
-        raise _BrokenOff
+def _breaking_off(number: int, _frame: object) -> None:
+    """Stop the work, but never in the middle of sending a result; SIGTERM ends this process too."""
+    again, _State.breaking_off = _State.breaking_off, True
+    _State.ending |= number == signal.SIGTERM
+    if _State.working and not again:
+        interrupts.insist(_BrokenOff)
+    elif _State.ending and not _State.working:
+        threading.Timer(IDLE_S, os._exit, (interrupts.BASE + signal.SIGTERM,)).start()
 
 
 def _begin(level: int, log_format: str) -> None:
     """Prepare a process: it logs as its parent does, to which Ctrl-C is left, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, _breaking_off)
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, _breaking_off)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=level, handlers=[logs.Lines(sys.stderr)])
     logs.use(log_format)

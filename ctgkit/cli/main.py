@@ -1,7 +1,8 @@
 """The ``ctgkit`` command: names the commands, imports one when it runs, turns errors into codes.
 
 Exit codes: 0 ok; 1 a check or threshold failed, or nothing happened; 2 usage; 3 target
-unreachable or lost; 4 bad scenario, recording or configuration; 130 Ctrl-C.
+unreachable or lost; 4 bad scenario, recording or configuration; 130 Ctrl-C; 143 SIGTERM, where it
+isn't the usual way to end the command.
 """
 
 import importlib
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from ctgkit import __version__
+from ctgkit import __version__, interrupts
 from ctgkit.cli import logs
 from ctgkit.cli.sources import remark
 from ctgkit.errors import CtgkitError, excerpt, near, printable
@@ -159,6 +160,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    sys.exit(interrupts.ended(run))
+
+
+def run() -> int:
+    """Run the command line and return its exit code."""
     logging.basicConfig(level=logging.INFO, handlers=[logs.Lines(sys.stderr)])
     logs.use(os.environ.get(logs.VARIABLE, ""))
     logging.getLogger("websockets").setLevel(logging.WARNING)  # its INFO repeats ours
@@ -166,13 +172,18 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             utf8 = stream.encoding.lower() in ("utf-8", "utf8")
             stream.reconfigure(errors="surrogateescape" if utf8 else "replace")
-    sys.exit(_run())
-
-
-def _run() -> int:
-    """Run the command, say on one line what went wrong, and return the exit code."""
     try:
         return cli.main(prog_name="ctgkit", standalone_mode=False) or 0
+    except Exception as error:
+        if interrupts.came():
+            raise
+        return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Say on one line what went wrong, and return the exit code."""
+    try:
+        raise error
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

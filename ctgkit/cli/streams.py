@@ -1,10 +1,11 @@
 """``-`` for a file: standard input or output, through a file that is gone afterwards."""
 
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ DASH = "-"
 MOST_BYTES = 1 << 30
 """Most that is taken from standard input; as much as a file may unpack to by default."""
 _BLOCK = 1 << 20
+NAME_MAX_BYTES = 255
+"""Longest name of a file on the systems that there are."""
 
 
 def taken_from_stdin(ctx: click.Context) -> Path:
@@ -44,19 +47,29 @@ def taken_from_stdin(ctx: click.Context) -> Path:
 
 @contextmanager
 def whole_or_not(path: Path) -> Iterator[Path]:
-    """Yield the name of a file until it is whole, beside *path*, where an older one may stay."""
+    """Yield the name of a file until it is whole, beside *path*, where an older one may stay.
+
+    What could not be finished is removed, and an error names *path*. A pipe or a device is written
+    itself, and so is a file in a folder where no other can be made, or with too long a name.
+    """
     target = path.resolve()
-    if target.exists() and not target.is_file():  # a pipe, a device
+    unfinished = target.with_name(f"unfinished-{path.name}")
+    alone = target.is_file() and not os.access(target.parent, os.W_OK)
+    too_long = len(os.fsencode(unfinished.name)) > NAME_MAX_BYTES
+    if alone or too_long or (target.exists() and not target.is_file()):
         yield path
         return
-    unfinished = target.with_name(f"unfinished-{path.name}")
     try:
         yield unfinished
-    except RecordingError as error:
-        if error.path == str(unfinished):
+        unfinished.replace(target)
+    except BaseException as error:
+        with suppress(OSError):  # it may never have begun
+            unfinished.unlink()
+        if isinstance(error, RecordingError) and error.path == str(unfinished):
             raise RecordingError(str(path), error.line, error.reason) from error
+        if isinstance(error, OSError) and error.filename == str(unfinished):
+            error.filename = str(path)
         raise
-    unfinished.replace(target)
 
 
 @contextmanager

@@ -332,6 +332,11 @@ class OutFile(File):
         if self._stdout and str(path) == DASH:
             return path
         ending = path.suffix.lower()
+        if (
+            path.name[:1] == "."
+            and {f".{part}" for part in path.name.lower()[1:].split(".")} <= KNOWN_ENDINGS
+        ):
+            self.fail(f"{path}: only an ending; name the file, as in trace{path.name}", param, ctx)
         if self._holds and ending in KNOWN_ENDINGS and ending not in self._suffixes:
             better = " or ".join(self._suffixes)
             self.fail(f"{path}: {self._holds} goes into {better}, not {ending}", param, ctx)

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
+from ctgkit import interrupts
 from ctgkit.errors import CtgkitError
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ ACCEPT_LOG_EVERY_S = 10.0
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run *main* to its end, on uvloop where the ``fast`` extra is installed.
 
+    Until *main* takes them itself, Ctrl-C and SIGTERM cancel it.
+
     Raises
     ------
     CtgkitError
@@ -28,17 +31,22 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     KeyboardInterrupt
         When a second Ctrl-C cancelled *main*; see :class:`Interruption`.
     """
-    factory = None
-    if importlib.util.find_spec("uvloop"):
-        import uvloop
-
-        factory = uvloop.new_event_loop
+    whole = _cancellable(main)
     try:
+        factory = None
+        if importlib.util.find_spec("uvloop"):
+            import uvloop
+
+            factory = uvloop.new_event_loop
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.get_loop().set_exception_handler(_Complaints())
-            return runner.run(main)
+            return runner.run(whole)
     except _Interrupted:
         raise KeyboardInterrupt from None
+    except asyncio.CancelledError:
+        if (asked := interrupts.came()) is None:
+            raise
+        raise asked from None
     except BaseExceptionGroup as group:
         ours: BaseException | None = group.subgroup(CtgkitError) or group.subgroup(OSError)
         while isinstance(ours, BaseExceptionGroup):
@@ -46,6 +54,22 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         if ours is None:
             raise
         raise ours from group
+    finally:
+        whole.close()  # where a signal came before it began
+        main.close()
+        interrupts.listen()
+
+
+async def _cancellable(main: Coroutine[Any, Any, T]) -> T:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+
+    def cancel() -> None:
+        task.cancel()
+        loop.call_soon_threadsafe(lambda: None)  # wakes the loop
+
+    with interrupts.cancelling(cancel):
+        return await main
 
 
 class _Complaints:

@@ -82,7 +82,7 @@ def paper(options: PaperOptions) -> None:
     100 %. A test tool, not a medical device.
     """
     file, out = options.file, options.out
-    if out.suffix not in KINDS:
+    if out.suffix.lower() not in KINDS:
         raise click.BadParameter(f"{out}: none of {', '.join(KINDS)}", param_hint="--out")
     load_matplotlib("paper")
     from ctgkit.paper.printing import Printing, print_subject
@@ -90,7 +90,9 @@ def paper(options: PaperOptions) -> None:
 
     subject = read_subject(file, options.sensor, options.reading())
     if options.events:
-        subject.findings = read_findings(options.events, options.sensor)
+        subject.findings = read_findings(
+            options.events, options.sensor, of=subject.recording, source=file
+        )
     if options.baseline and not subject.findings.baseline:
         reason = "--baseline: nothing is said of one; give --events with `ctgkit analyze --json`"
         raise ConfigError(str(options.events or file), reason)

@@ -1,5 +1,6 @@
 """A subject onto sheets, and those into a file."""
 
+import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from ctgkit import private
+from ctgkit.cli.streams import whole_or_not
 from ctgkit.display import DISCLAIMER, FHR_SCALES, PAPER_SPEEDS_CM_MIN, Scale, clock
 from ctgkit.drawing import plain_style
-from ctgkit.errors import ConfigError, CtgkitError
+from ctgkit.errors import ConfigError, RecordingError
 from ctgkit.paper.picture import draw
 from ctgkit.paper.sheet import MAX_PIXELS, MAX_STRIP_CM, Sheet, cut
 from ctgkit.paper.subject import Subject
@@ -57,7 +59,7 @@ def print_subject(subject: Subject, out: Path, wanted: Printing, source: str) ->
     ------
     ConfigError
         When there are no samples in the interval, or the strip would be too long.
-    CtgkitError
+    RecordingError
         When the file cannot be written.
     """
     simulated = wanted.simulated
@@ -71,10 +73,11 @@ def print_subject(subject: Subject, out: Path, wanted: Printing, source: str) ->
     if first_s > last_s:
         reason = f"has no samples in that interval: {times_s[0]:g} to {times_s[-1]:g} s"
         raise ConfigError(source, reason)
-    paged = out.suffix == ".pdf"
+    kind = out.suffix.lower()
+    paged = kind == ".pdf"
     sheets = cut(first_s, last_s, wanted.speed_cm_min, wanted.scale, paged=paged)
     longest_cm = MAX_STRIP_CM
-    if out.suffix == ".png":
+    if kind == ".png":
         longest_cm = min(MAX_STRIP_CM, MAX_PIXELS / wanted.dpi * 2.54)
     if sheets[0].width_cm > longest_cm:
         raise ConfigError(
@@ -106,14 +109,17 @@ def _figures(
 
 
 def _write(out: Path, figures: Iterator[Figure], dpi: int) -> None:
-    metadata = _METADATA[out.suffix]
+    kind = out.suffix.lower()
+    drawn = io.BytesIO()  # on a full disk matplotlib ends in an error of its compressor
+    with plain_style():
+        if kind == ".pdf":
+            with PdfPages(drawn, metadata=_METADATA[kind]) as pages:
+                for figure in figures:
+                    pages.savefig(figure)
+        else:
+            next(figures).savefig(drawn, format=kind[1:], dpi=dpi, metadata=_METADATA[kind])
     try:
-        with plain_style(), private.writing(out):
-            if out.suffix == ".pdf":
-                with PdfPages(out, metadata=metadata) as pages:
-                    for figure in figures:
-                        pages.savefig(figure)
-            else:
-                next(figures).savefig(out, dpi=dpi, metadata=metadata)
+        with whole_or_not(out) as unfinished:
+            private.write_bytes(unfinished, drawn.getvalue())
     except OSError as error:
-        raise CtgkitError(f"{out}: {error.strerror or error}") from error
+        raise RecordingError(str(out), 0, error.strerror or str(error)) from error

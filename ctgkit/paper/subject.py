@@ -1,5 +1,6 @@
 """What is printed: samples of a recording or stored examination, and what is known of them."""
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,15 @@ import numpy as np
 
 from ctgkit.display import EVENT_SIGNS, REORDER_S
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError, WireError, excerpt
+from ctgkit.errors import RecordingError, WireError, excerpt, legible
 from ctgkit.events import Event
 from ctgkit.recording import Recording, read_one
+from ctgkit.recording.files.choosing import name_of
 from ctgkit.recording.files.options import ReadOptions
+from ctgkit.recording.origin import Origin, by_header, by_remarks, refuse_longer, refuse_other
 from ctgkit.wire import Result, decode_result
+
+log = logging.getLogger(__name__)
 
 
 class Span(NamedTuple):
@@ -53,6 +58,12 @@ class Findings:
     """Class at the end; empty when unknown."""
     simulated: bool = False
     """Whether they say that the data are simulated."""
+    origin: Origin = Origin()
+    """Of which recording they are, as far as they say it."""
+    length_s: float | None = None
+    """How long that is; None where they don't say it."""
+    recording: str = ""
+    """The name of its file, in a report."""
 
 
 @dataclass(slots=True)
@@ -183,7 +194,7 @@ def _of_results(path: Path, results: Iterable[Result], sensor: str) -> Findings:
     return findings
 
 
-def read_findings(path: Path, sensor: str = "") -> Findings:
+def read_findings(path: Path, sensor: str = "", *, of: Recording, source: Path | Dsn) -> Findings:
     """Read what is known about a recording, as JSON or JSON lines.
 
     Parameters
@@ -192,18 +203,49 @@ def read_findings(path: Path, sensor: str = "") -> Findings:
         What ``ctgkit analyze --json`` prints, a simulation's truth, or results, one per line.
     sensor : str
         Start of the sensor's id, where there are results of several.
+    of : Recording
+        What they belong to.
+    source : Path or Dsn
+        Where that was read.
 
     Raises
     ------
     RecordingError
-        When it is not one of these, or an event is wrong; naming the line.
+        When it is not one of these, an event is wrong, naming the line, or they are of another
+        recording.
     """
+    results, said = _results_and_others(path)
+    if results:
+        meant = _choose(path, {r.sensor_id for r in results}, sensor.lower())
+        findings = _of_results(path, results, meant)
+        findings.origin = by_remarks((), meant)
+    else:
+        findings = Findings()
+        for number, item in _about(path, said, of, source):
+            _take(findings, path, number, item)
+    own = by_remarks(of.comments, of.sensor_id)
+    refuse_other(str(path), findings.origin, str(source), own)
+    named = findings.recording.partition(".")[0]
+    known = bool(own.said()) and findings.origin == own
+    if named and named != legible(source.name).partition(".")[0] and not known:
+        log.warning("%s: a report of %s, drawn on %s", path, findings.recording, source.name)
+    if findings.length_s is not None:
+        refuse_longer(str(path), findings.length_s, str(source), float(of.sec_from_start[-1]))
+    return findings
+
+
+_Said = list[tuple[int, dict[str, Any]]]
+"""Documents, with the numbers of their lines."""
+
+
+def _results_and_others(path: Path) -> tuple[list[Result], _Said]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise RecordingError(str(path), 0, reason) from error
-    results, findings = [], Findings()
+    results: list[Result] = []
+    others: _Said = []
     for number, line in _documents(text):
         try:
             item = msgspec.json.decode(line, type=dict[str, Any])
@@ -212,11 +254,26 @@ def read_findings(path: Path, sensor: str = "") -> Findings:
         try:
             results.append(decode_result(line))
         except WireError:  # so it is something else
-            _take(findings, path, number, item)
-    if results:
-        meant = _choose(path, {r.sensor_id for r in results}, sensor.lower())
-        return _of_results(path, results, meant)
-    return findings
+            others.append((number, item))
+    return results, others
+
+
+def _about(path: Path, said: _Said, of: Recording, source: Path | Dsn) -> _Said:
+    """Return what is about one recording: of several reports that of the one that is printed."""
+    truths = [number for number, item in said if item.get("simulated") is True]
+    if len(truths) > 1:
+        reason = "the truth of another recording begins here: one file for each"
+        raise RecordingError(str(path), truths[1], reason)
+    reports = [(n, item) for n, item in said if isinstance(item.get("recording"), str)]
+    if len(reports) < 2:
+        return said
+    names = (legible(source.name), legible(name_of(source, of, 0)))
+    meant = [one for one in reports if one[1]["recording"] in names]
+    if len(meant) != 1:
+        holds = ", ".join(excerpt(item["recording"]) for _, item in reports[:8])
+        reason = f"{len(reports)} reports in it, {len(meant)} of {source.name}; they are {holds}"
+        raise RecordingError(str(path), 0, reason)
+    return meant
 
 
 def findings_of(document: dict[str, Any], where: str) -> Findings:
@@ -244,6 +301,14 @@ def _documents(text: str) -> list[tuple[int, str]]:
 def _take(findings: Findings, path: Path, number: int, item: dict[str, Any]) -> None:
     """Add what one document says: an event, a list of events, a class, a mark."""
     findings.simulated |= item.get("simulated") is True
+    if item.get("simulated") is True:
+        findings.origin = by_header(item)
+        length_s = item.get("duration_s")
+        findings.length_s = float(length_s) if isinstance(length_s, int | float) else None
+    elif isinstance(origin := item.get("origin"), dict):
+        findings.origin = by_header(origin)
+    if isinstance(name := item.get("recording"), str):
+        findings.recording = name
     for source, key in ((item.get("guideline"), "level"), (item.get("figo"), "class")):
         if isinstance(source, dict) and isinstance(source.get(key), str):
             findings.figo = excerpt(source[key])

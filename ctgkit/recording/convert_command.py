@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import click
 
 from ctgkit.cli.options import argument, command, json_option, option
 from ctgkit.cli.progress import counted
-from ctgkit.cli.streams import DASH, or_stdout, whole_or_not
+from ctgkit.cli.streams import DASH, or_stdout
 from ctgkit.cli.types import OutFile, Recorded
 from ctgkit.dsn import Dsn
-from ctgkit.errors import RecordingError
+from ctgkit.errors import RecordingError, printable
 from ctgkit.recording.reading_options import ChoosingOptions
 
 
@@ -30,7 +29,7 @@ class ConvertOptions(ChoosingOptions):
         help="Format of OUT if its extension does not determine it, e.g. two-csv.",
     )
     force: bool = option(
-        "--force", is_flag=True, help="Replace an existing file, once the new one is whole."
+        "--force", is_flag=True, help="Replace existing files, once the new ones are whole."
     )
     skip_bad: bool = option(
         "--skip-bad", is_flag=True, help="Skip lines that cannot be read and count them."
@@ -44,7 +43,8 @@ def convert(options: ConvertOptions) -> None:
 
     Reads and writes .jsonl(.gz) (native), .csv(.gz), .hea (WFDB), .edf, .npz, .parquet, and a
     directory with two CSV files per recording. Only reads .fhr and similar files, spreadsheets, a
-    backend's database (SQLite, or postgresql://… for IN) and message logs (.ndjson, .har). With -
+    backend's database (SQLite, or postgresql://… for IN) and message logs (.ndjson, .har). Where a
+    file holds one sensor, several become OUT-1, OUT-2, … (`ctgkit generate` counts from 0). With -
     as a file, standard input is read or standard output is written (as CSV, or in the --format
     given). From a native recording the samples are converted: those that the sensors sent, or else
     those that a viewer received. `ctgkit inspect` describes a file without converting it.
@@ -55,8 +55,8 @@ def convert(options: ConvertOptions) -> None:
     source, target = options.source, options.target
     to_stdout = str(target) == DASH
     wanted = options.reading(skip_bad=options.skip_bad)
-    if target.is_file() and not options.force:
-        raise RecordingError(str(target), 0, "exists already; --force replaces it")
+    if target.is_file() and not options.force:  # said before an hour's reading
+        raise RecordingError(str(target), 0, registry.EXISTS)
     if isinstance(source, Path) and target.exists() and source.exists() and target.samefile(source):
         raise RecordingError(str(target), 0, "is the input file")
     converted: list[dict[str, Any]] = []
@@ -71,21 +71,17 @@ def convert(options: ConvertOptions) -> None:
             yield one
 
     name = options.name or ("csv" if to_stdout else None)
-    with or_stdout(target, registry.ending_of(name)) as held, ExitStack() as stack:
-        found = registry.format_of(held, name)
-        if found.one_file:  # the others are written in one go, once everything is read
-            held = stack.enter_context(whole_or_not(held))
-        replace = options.force or found.one_file  # one that was killed left its unfinished file
-        notes = registry.write(passing(), held, found.name, replace=replace)
+    with or_stdout(target, registry.ending_of(name)) as held:
+        notes = registry.write(passing(), held, name, replace=options.force)
     if options.as_json and not to_stdout:
         click.echo(json.dumps({"file": str(target), "sensors": converted, "lost": notes}))
         return
     for number, one in enumerate(converted, 1):
         which = f" ({number})" if len(converted) > 1 else ""
         click.echo(
-            f"{one['sensor'] or source.name + which}: {one['samples']} samples,"
+            f"{printable(one['sensor'] or source.name + which)}: {one['samples']} samples,"
             f" {one['from_s']:g} to {one['to_s']:g} s",
             err=to_stdout,
         )
     for note in notes:
-        click.echo(f"not kept in {target.name}: {note}", err=True)
+        click.echo(printable(f"not kept in {target.name}: {note}"), err=True)

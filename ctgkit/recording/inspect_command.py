@@ -12,7 +12,7 @@ import click
 from ctgkit.cli.options import argument, command, json_option, option
 from ctgkit.cli.types import Recorded
 from ctgkit.dsn import Dsn
-from ctgkit.errors import MissingExtra, RecordingError, printable
+from ctgkit.errors import MissingExtra, RecordingError, legible, printable
 from ctgkit.recording.reading_options import RatedReadingOptions
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def inspect(options: InspectOptions) -> None:
         if len(kept) < _TRIED_AT_MOST:
             kept.append(one)
     result = {
-        "file": str(options.file),
+        "file": legible(str(options.file)),
         "format": report.format,
         "taken": report.taken,
         "not_read": report.unread,

@@ -213,6 +213,6 @@ def viewer_stream(lines: Iterable[Line]) -> Iterator[Line]:
 def _create(path: Path, mode: str) -> BinaryIO:
     path.touch(mode=0o600, exist_ok=mode == "wb")  # for its owner only: it holds what was measured
     private.restrict(path)
-    if path.suffix == ".gz":  # level 6: a recorder keeps up with a ward on one core
+    if path.suffix.lower() == ".gz":  # level 6: a recorder keeps up with a ward on one core
         return cast(BinaryIO, gzip.GzipFile(path, "wb", compresslevel=6))
     return path.open("wb")

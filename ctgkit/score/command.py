@@ -266,13 +266,16 @@ def _compared(file: Path, earlier: Any, report: dict[str, Any]) -> "list[Compari
     compared = compare_runs(earlier, report)
     if not compared:
         click.echo(f"{file}: no recording and no figure in common with this run", err=True)
-    was, now = earlier.get("signal_version"), report["signal_version"]
-    if now is not None and was != now:
-        click.echo(
-            f"{file}: of patients of signal version {was or 'unknown'}, this run of {now}: not the"
-            " same ones under the same names",
-            err=True,
-        )
+    for title, was, now in (
+        ("signal version", earlier.get("signal_version"), report["signal_version"]),
+        ("seed", earlier.get("seed", report["seed"]), report["seed"]),
+    ):
+        if now is not None and was != now:
+            click.echo(
+                f"{file}: of patients of {title} {'unknown' if was is None else was}, this run of"
+                f" {now}: not the same ones under the same names",
+                err=True,
+            )
     return compared
 
 
@@ -281,7 +284,7 @@ def _read(truth: Path, results: Path | None, lag_s: int, jobs: int | None) -> "l
 
     cases = read_cases(truth)
     if results is not None:
-        return compare(cases, read_results(results))
+        return compare(cases, read_results(results), results)
     work = functools.partial(score_ours, lag_s=float(lag_s))
     return list(counted(in_order(work, cases, jobs), "scoring", "recordings", len(cases)))
 
@@ -332,7 +335,7 @@ def _played(options: ScoreOptions, url: str) -> "Played":
             played = Played(await play(settings))
         else:
             played = await play_in_turn(settings, options.max_time_s, done, keep)
-        return played._replace(signal_version=SIGNAL_VERSION)
+        return played._replace(signal_version=SIGNAL_VERSION, seed=settings.seed)
 
     if options.profile is not None:
         return run(_through_windows(settings, options.profile, playing))

@@ -5,6 +5,7 @@ import json
 import logging
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,21 @@ from ctgkit.errors import RecordingError, WireError
 from ctgkit.events import Event, Kind
 from ctgkit.recording import Recording, read_recordings
 from ctgkit.recording.files.opening import GZIP_MAGIC, is_gzip
+from ctgkit.recording.files.options import Report
 from ctgkit.recording.files.registry import format_of
 from ctgkit.recording.format import MARK
 from ctgkit.recording.journal import SUFFIXES, JournalReader
+from ctgkit.recording.origin import (
+    Origin,
+    by_header,
+    by_remarks,
+    differing,
+    refuse_longer,
+    refuse_other,
+)
 from ctgkit.score.results import Listener, Results, from_report, read_result
 from ctgkit.score.scoring import Score, score
-from ctgkit.score.truth import Truth, by_experts, simulated
+from ctgkit.score.truth import EDGE_S, Truth, by_experts, simulated
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +46,7 @@ class Case(NamedTuple):
     path: Path
     sensor_id: str = ""
     """Whose it is, where that is known."""
+    origin: Origin = Origin()
 
 
 class _ExpertEvent(msgspec.Struct):
@@ -67,12 +78,28 @@ def read_cases(path: Path) -> list[Case]:
         return list(_cases(path))
     cases: list[Case] = []
     for file in sorted(path.iterdir()):
-        if file.name.endswith(TRUTH_SUFFIXES):
-            cases += _cases(file, may_lack=True)
+        if file.name.lower().endswith(TRUTH_SUFFIXES):
+            for case in _cases(file, may_lack=True):
+                _add(case, cases)
     if not cases:
         endings = " ".join("*" + suffix for suffix in TRUTH_SUFFIXES)
         raise RecordingError(str(path), 0, f"no truth in any file of {endings}")
     return cases
+
+
+def _add(case: Case, cases: list[Case]) -> None:
+    """Add a truth, unless it is there already: of the same, that beside its samples stays."""
+    for n, other in enumerate(cases):
+        if (
+            stem(other.path) == stem(case.path)
+            and case.origin.said()
+            and case.origin == other.origin
+        ):
+            kept, left = (other, case) if _is_recording(other.path) else (case, other)
+            cases[n] = kept
+            log.info("%s: the same truth as in %s", left.path.name, kept.path.name)
+            return
+    cases.append(case)
 
 
 def _cases(path: Path, *, may_lack: bool = False) -> Iterator[Case]:
@@ -82,14 +109,15 @@ def _cases(path: Path, *, may_lack: bool = False) -> Iterator[Case]:
     if path.name.endswith(SUFFIXES) and MARK not in (header := _header(path)):
         events = _truth_lines(path)
         sensor_id = str(header.get("sensor_id", ""))
-        yield Case(_simulated(path, stem(path), events), path, sensor_id)
+        yield Case(_simulated(path, stem(path), events), path, sensor_id, by_header(header))
         return
     recordings = [one for one in read_recordings(path) if one.events]
     if not recordings and not may_lack:
         raise RecordingError(str(path), 0, "holds no truth")
     for one in recordings:
         name = stem(path) if len(recordings) == 1 else one.sensor_id
-        yield Case(_simulated(path, name, one.events), path, one.sensor_id)
+        origin = by_remarks(one.comments, one.sensor_id)
+        yield Case(_simulated(path, name, one.events), path, one.sensor_id, origin)
 
 
 def _by_experts(path: Path) -> Truth:
@@ -177,9 +205,11 @@ def _results(path: Path) -> dict[str, Results]:
         raise RecordingError(
             str(path), 0, "holds no results: record a viewer's stream with `ctgkit record --url`"
         )
-    if len(listeners) == 1:
-        return {stem(path): next(iter(listeners.values())).results()}
-    return {sensor_id: listener.results() for sensor_id, listener in listeners.items()}
+    heard = {
+        sensor_id: replace(listener.results(), origin=by_remarks((), sensor_id))
+        for sensor_id, listener in listeners.items()
+    }
+    return {stem(path): next(iter(heard.values()))} if len(heard) == 1 else heard
 
 
 def _heard(path: Path) -> dict[str, Listener]:
@@ -227,11 +257,43 @@ def _recording(case: Case) -> Recording:
     candidates = [path] if _is_recording(path) else sorted(path.parent.iterdir())
     for candidate in candidates:
         if stem(candidate) == stem(path) and _is_recording(candidate):
-            recordings = list(read_recordings(candidate))
-            same = [one for one in recordings if one.sensor_id == case.sensor_id]
-            return (same or recordings)[0]
+            # what held the truth was read, and told of, before
+            report = Report() if candidate == path else None
+            one = _own(case, candidate, list(read_recordings(candidate, report=report)))
+            _refuse_another(case, candidate, one)
+            return one
     reason = f"no recording {stem(path)}.csv.gz or the like beside it to analyse: give RESULTS"
     raise RecordingError(str(path), 0, reason)
+
+
+def _own(case: Case, path: Path, recordings: list[Recording]) -> Recording:
+    """Return the recording of a truth, of all in a file."""
+    if len(recordings) == 1:
+        return recordings[0]
+    same = [one for one in recordings if one.sensor_id == case.sensor_id != ""]
+    if not same and case.origin.said():
+        same = [
+            one
+            for one in recordings
+            if (known := by_remarks(one.comments, one.sensor_id)).said()
+            and differing(case.origin, known) is None
+        ]
+    if len(same) != 1:
+        reason = f"{len(recordings)} recordings in it, {len(same)} of them that of {case.path}"
+        raise RecordingError(str(path), 0, reason)
+    return same[0]
+
+
+def _refuse_another(case: Case, path: Path, one: Recording) -> None:
+    """Refuse a recording that isn't the one of which a truth speaks, or is cut."""
+    refuse_other(str(case.path), case.origin, str(path), by_remarks(one.comments, one.sensor_id))
+    length_s, end_s = case.truth.length_s, float(one.sec_from_start[-1])
+    if length_s is None:
+        return
+    refuse_longer(str(case.path), length_s, str(path), end_s)
+    if end_s < length_s - EDGE_S:
+        reason = f"ends at {end_s:g} s, its truth {case.path} at {length_s:g} s: not the whole"
+        raise RecordingError(str(path), 0, reason)
 
 
 def _is_recording(path: Path) -> bool:
@@ -243,16 +305,23 @@ def _is_recording(path: Path) -> bool:
         return False
 
 
-def compare(cases: Iterable[Case], results: dict[str, Results]) -> list[Score]:
+def compare(cases: Iterable[Case], results: dict[str, Results], results_path: Path) -> list[Score]:
     """Return a score for each truth, paired with results by name or by sensor.
 
     One truth and one result are a pair whatever they are called.
+
+    Raises
+    ------
+    RecordingError
+        When both say of which recording they are, and it isn't the same.
     """
     listed = list(cases)
     only = next(iter(results.values())) if len(listed) == len(results) == 1 else None
     scores = []
     for case in listed:
         said = only or results.get(case.truth.name) or results.get(case.sensor_id)
+        if said is not None:
+            refuse_other(str(case.path), case.origin, str(results_path), said.origin)
         scores.append(
             Score(name=case.truth.name, said=False) if said is None else score(case.truth, said)
         )

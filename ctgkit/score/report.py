@@ -250,6 +250,7 @@ def as_dict(
     return {
         "note": DISCLAIMER,
         "signal_version": played.signal_version if played else None,
+        "seed": played.seed if played else None,
         "scored": sum(score.scored for score in scores),
         "without_results": [score.name for score in scores if not score.said],
         "overall": _figures(overall),

@@ -12,6 +12,7 @@ import msgspec
 from ctgkit.analysis.texts import ALERTS
 from ctgkit.errors import WireError, excerpt
 from ctgkit.events import Tier
+from ctgkit.recording.origin import Origin, by_header
 from ctgkit.samples import (
     PREDICTION_EVERY_S,
     PREDICTION_WINDOW_S,
@@ -64,6 +65,8 @@ class Results:
     """Data time, seconds, and hypoxia probability."""
     unreadable: int = 0
     """Results and events that are left out: unreadable, or of another examination."""
+    origin: Origin = Origin()
+    """Of which recording they are, as far as they say it."""
 
 
 class _Course(msgspec.Struct):
@@ -76,6 +79,7 @@ class _Report(msgspec.Struct):
     events: list[dict[str, Any]] | None = None
     baseline_per_minute: list[float | None] | None = None
     course: list[_Course] | None = None
+    origin: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Report)
@@ -119,8 +123,8 @@ def from_report(text: bytes) -> Results:
         When it isn't JSON, or a member is missing, of the wrong type or outside its range.
     """
     report = _decoder.decode(text)
-    if report == _Report():
-        raise msgspec.ValidationError(f"has none of {', '.join(_Report.__struct_fields__)}")
+    if report == _Report(origin=report.origin):
+        raise msgspec.ValidationError(f"has none of {', '.join(_Report.__struct_fields__[:-1])}")
     events = None if report.events is None else tuple(map(_found, report.events))
     baseline, alarms, by_code = None, None, False
     if report.baseline_per_minute is not None:
@@ -148,6 +152,7 @@ def from_report(text: bytes) -> Results:
         alarms_by_code=by_code,
         moments=moments or None,
         risk=risk or None,
+        origin=by_header(report.origin if isinstance(report.origin, dict) else {}),
     )
 
 

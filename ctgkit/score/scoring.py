@@ -94,6 +94,7 @@ class Played(NamedTuple):
     """Those that weren't played at all."""
     signal_version: str | None = None
     """Which patients were played, where some were."""
+    seed: int | None = None
 
 
 class _Matched(NamedTuple):

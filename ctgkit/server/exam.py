@@ -24,6 +24,7 @@ from ctgkit.cli.options import (
 )
 from ctgkit.cli.progress import Advance, progress
 from ctgkit.cli.stores import STORE
+from ctgkit.cli.streams import whole_or_not
 from ctgkit.cli.types import OutFile, Refined, number, whole
 from ctgkit.config import Config
 from ctgkit.dsn import Dsn
@@ -294,7 +295,11 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     try:
-        with private.writing(out), out.open("w", encoding="utf-8", newline="") as file:
+        with (
+            whole_or_not(out) as held,
+            private.writing(held),
+            held.open("w", encoding="utf-8", newline="") as file,
+        ):
             yield file
     except OSError as error:
         raise CtgkitError(f"{out}: {error.strerror}") from error

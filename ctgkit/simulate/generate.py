@@ -18,6 +18,7 @@ from ctgkit.cli.progress import counted
 from ctgkit.cli.streams import DASH, or_stdout, whole_or_not
 from ctgkit.cli.types import JSON_LINES, RATE, SECONDS, SENSORS, OutFile
 from ctgkit.errors import RecordingError
+from ctgkit.recording import origin
 from ctgkit.simulate import SIGNAL_VERSION
 from ctgkit.simulate.scenario_option import scenario_option
 
@@ -52,14 +53,14 @@ def numbered(path: Path, index: int, count: int) -> Path:
     return path.with_name(f"{stem}-{index:0{len(str(count - 1))}d}{ending}")
 
 
-def _npz(rendered: "Rendered", origin: str, events: bytes) -> bytes:
+def _npz(rendered: "Rendered", mark: str, events: bytes) -> bytes:
     import numpy as np
 
     sec, fhr, uterus, spasms = rendered.chunk
     arrays: dict[str, Any] = {"sec": sec, "bpm": fhr, "uterus": uterus, "spasms": spasms}
     arrays |= rendered.truth._asdict()
     buffer = io.BytesIO()
-    labels: dict[str, Any] = {"simulated": origin, "signal_version": SIGNAL_VERSION}
+    labels: dict[str, Any] = {"simulated": mark, "signal_version": SIGNAL_VERSION}
     np.savez_compressed(buffer, **arrays, **labels, events_jsonl=events.decode())
     return buffer.getvalue()
 
@@ -83,22 +84,21 @@ def write_sensor(sensor: "Sensor", out: Path, truth: Path | None, about: dict[st
     sensor.seek(sensor.n_samples or 0)
     lines = truth_lines(sensor, about)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
-        private.write_bytes(out, _npz(rendered, _origin(about), lines))
+    if out.suffix.lower() == ".npz":
+        with whole_or_not(out) as unfinished:
+            private.write_bytes(unfinished, _npz(rendered, _origin(about), lines))
     else:
         from ctgkit.recording import write_recording
+        from ctgkit.recording.files.registry import format_of
 
         # all of a CSV file is numbers then: its header holds the mark
-        named = ".csv" not in out.name
+        named = format_of(out).name != "csv"
         write_recording(_recording(rendered.chunk, about, sensor.events(), named=named), out)
     return _write_truth(truth, lines)
 
 
 def _origin(about: dict[str, Any]) -> str:
-    return (
-        f"simulated by ctgkit {__version__}, scenario {about['scenario']}, seed {about['seed']}, "
-        f"sensor {about['sensor']}, signal_version {SIGNAL_VERSION}: not a patient"
-    )
+    return origin.mark(__version__, about, SIGNAL_VERSION)
 
 
 def _recording(
@@ -135,8 +135,9 @@ class GenerateOptions:
         "--out",
         type=OutFile(parents=True, stdout=True),
         required=True,
-        help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet; of many sensors"
-        " FILE-00.csv, …; - writes CSV to standard output.",
+        help="FILE.csv[.gz], .npz, .jsonl[.gz], .hea, .edf or .parquet, replaced if it exists; of"
+        " many sensors FILE-00.csv, … (sensors count from 0, files of `convert` from 1); - writes"
+        " CSV to standard output.",
     )
     one_file: bool = option(
         "--one-file",
@@ -284,8 +285,8 @@ def _together(
 
     if str(out) != DASH:
         out.parent.mkdir(parents=True, exist_ok=True)
-    with or_stdout(out, ".csv") as held, whole_or_not(held) as unfinished:
-        write(recordings(), unfinished)
+    with or_stdout(out, ".csv") as held:
+        write(recordings(), held)
     if not options.as_json:
         return str(out)
     about = {"scenario": scenario, "seed": options.seed, "sensors": options.sensors}

@@ -203,6 +203,7 @@ class Repertoire:
                 "sensor": patient,
                 "sensor_id": sensor_ids[number],
                 "rate_hz": self._rate_hz,
+                "duration_s": sensor.position / self._rate_hz,
                 "injected": [entry._asdict() for entry in sensor.log],
                 "changed": [entry._asdict() for entry in sensor.changes],
             }

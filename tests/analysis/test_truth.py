@@ -11,8 +11,6 @@ import pytest
 
 from ctgkit.analysis import Analyzer, AnalyzerSettings, analyze
 from ctgkit.analysis.variability import BANDWIDTH_VALID_MIN
-
-pytest.importorskip("ctgkit.simulate.sensor")
 from ctgkit.score.alarms import FALLS
 from ctgkit.score.truth import simulated
 from ctgkit.simulate.library import load_scenario

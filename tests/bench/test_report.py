@@ -9,6 +9,7 @@ from ctgkit.bench.knee import Level, find_knee, judge
 from ctgkit.bench.machine import this_machine
 from ctgkit.bench.picture import draw
 from ctgkit.bench.report import Findings, as_dict, conclusion, head, row, tail
+from tests.extras import need
 
 LEVELS = {50: 1.5, 100: 3.0, 200: 400.0, 150: 20.0}
 
@@ -88,5 +89,6 @@ def test_the_ends_of_the_scale(findings, levels, said):
 @pytest.mark.parametrize(("name", "magic"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
 def test_the_curve_is_drawn(findings, tmp_path, name, magic):
     """As PNG or SVG."""
+    need("matplotlib")
     draw(findings, tmp_path / name)
     assert (tmp_path / name).read_bytes().startswith(magic)

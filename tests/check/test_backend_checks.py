@@ -107,7 +107,7 @@ def everything(tmp_path_factory):
 
     logging.disable(logging.CRITICAL)
     try:
-        yield asyncio.run(all_parts())
+        return asyncio.run(all_parts())
     finally:
         logging.disable(logging.NOTSET)
 

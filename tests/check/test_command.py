@@ -15,7 +15,7 @@ from tests.check.benches import served
 def ctgkit(*arguments, **more):
     return subprocess.run(
         [sys.executable, "-m", "ctgkit", "check", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, **more,
+        capture_output=True, text=True, timeout=110, check=False, **more,
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import json
 import logging
 import shlex
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -29,6 +28,7 @@ from tests.check.benches import (
 from tests.check.naive.faults import FAULTS, GRACE_FAULTS, PROCESS_FAULTS, REFERENCE_FAULTS
 from tests.check.reference import PLANTED
 from tests.ports import free_port
+from tests.programs import started
 
 ROOT = Path(__file__).parent.parent.parent
 FAST = (
@@ -156,24 +156,20 @@ def test_a_check_that_is_stopped_leaves_no_backend_behind(tmp_path):
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config))
     command = shlex.join([sys.executable, "-m", "tests.check.naive", str(file)])
-    checking = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "ctgkit", "check", "backend", f"http://127.0.0.1:{port}"),
-            *("--run", f"env PYTHONPATH={ROOT} {command}", "--only", "S-2.4/dropped"),
-        ],
+    with started(
+        *(sys.executable, "-m", "ctgkit", "check", "backend", f"http://127.0.0.1:{port}"),
+        *("--run", f"env PYTHONPATH={ROOT} {command}", "--only", "S-2.4/dropped"),
         cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline_s = time.monotonic() + 30
-    while not listens(port):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    checking.terminate()
-    _, said = checking.communicate(timeout=30)
-    assert checking.returncode != 0
-    assert "Traceback" not in said
-    assert not listens(port)
+    ) as checking:
+        deadline_s = time.monotonic() + 60
+        while not listens(port):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        checking.terminate()
+        _, said = checking.communicate(timeout=60)
+        assert checking.returncode == 143
+        assert "Traceback" not in said
+        assert not listens(port)
 
 
 def listens(port):

@@ -17,6 +17,7 @@ from ctgkit.check.sensor.rig import SensorBench
 from tests.check.benches import TOKENS, explain, failed
 from tests.check.naive_sensor import FAULTS, NaiveSensor
 from tests.ports import free_port
+from tests.programs import started
 
 SLOW = {"S-7.1/pauses", "S-7.2/refused", "S-7.2/replaced", "S-7.3/redials"}
 """Checks that watch for ten seconds and more."""
@@ -79,20 +80,20 @@ def test_nobody_dials(monkeypatch):
 def test_the_sensor_that_was_started_is_stopped_at_sigterm(tmp_path):
     """Not left behind; and it is started where the checker itself listens."""
     listen = f"127.0.0.1:{free_port()}"
-    started = "import os,pathlib,time;pathlib.Path('pid').write_text(f'{os.getpid()}\\n');"
-    command = shlex.join([sys.executable, "-c", started + "time.sleep(600)"])
-    checking = subprocess.Popen(
-        [*(sys.executable, "-m", "ctgkit", "check", "sensor"),
-         *("--listen", listen, "--run", command)],
-        cwd=tmp_path, env=os.environ, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline_s = time.monotonic() + 60
-    while not (pid := tmp_path / "pid").exists() or not pid.read_text().endswith("\n"):
-        assert checking.poll() is None, checking.stderr.read()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    checking.terminate()
-    said = checking.communicate(timeout=60)[1]
+    told = "import os,pathlib,time;pathlib.Path('pid').write_text(f'{os.getpid()}\\n');"
+    command = shlex.join([sys.executable, "-c", told + "time.sleep(600)"])
+    with started(
+        *(sys.executable, "-m", "ctgkit", "check", "sensor"),
+        *("--listen", listen, "--run", command),
+        cwd=tmp_path,
+    ) as checking:
+        deadline_s = time.monotonic() + 60
+        while not (pid := tmp_path / "pid").exists() or not pid.read_text().endswith("\n"):
+            assert checking.poll() is None, checking.stderr.read()
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        checking.terminate()
+        said = checking.communicate(timeout=60)[1]
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import started
+
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory):
@@ -23,25 +25,20 @@ def forks(tmp_path_factory):
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("forks.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=home,
-        env=environment,
-        text=True,
-    )
+    with started(
+        *(sys.executable, Path(__file__).with_name("forks.py")),
+        stdin=subprocess.PIPE, stderr=None, cwd=home, env=environment,
+    ) as process:  # fmt: skip
 
-    def run(argv, env=(), limit_s=1.0, stdin=None):
-        case = {"argv": argv, "env": dict(env), "limit_s": limit_s, "stdin": stdin}
-        process.stdin.write(json.dumps(case) + "\n")
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())
+        def run(argv, env=(), limit_s=1.0, stdin=None):
+            case = {"argv": argv, "env": dict(env), "limit_s": limit_s, "stdin": stdin}
+            process.stdin.write(json.dumps(case) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
 
-    run.home = home
-    assert run(made, limit_s=30)["code"] == 0
-    (home / "credentials").mkdir()
-    yield run
-    process.stdin.close()
-    process.stdout.close()
-    process.wait(timeout=30)
+        run.home = home
+        assert run(made, limit_s=30)["code"] == 0
+        (home / "credentials").mkdir()
+        yield run
+        process.stdin.close()
+        process.wait(timeout=60)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -46,11 +47,22 @@ def begin_a_file(folder, number):
     if number == 0:
         return number
     path = folder / str(number)
-    path.touch()
     try:
+        path.touch()
         time.sleep(2 * DEADLINE_S)
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
+
+
+def swallow_and_begin(folder, number):
+    """Lose what breaks it off, once, as callbacks of weak references do."""
+    if number == 0:
+        return number
+    (folder / f"first-{number}").touch()
+    with contextlib.suppress(BaseException):
+        time.sleep(2 * DEADLINE_S)
+    (folder / f"first-{number}").unlink()
+    return begin_a_file(folder, number)
 
 
 def until(condition):
@@ -85,8 +97,9 @@ def test_results_that_wait_are_bounded():
         assert things.n == 2 * AHEAD + 1
 
 
-def test_who_stops_early_breaks_off_work_and_leaves_nothing(tmp_path):
-    work = functools.partial(begin_a_file, tmp_path)
+@pytest.mark.parametrize("begin", [begin_a_file, swallow_and_begin])
+def test_who_stops_early_breaks_off_work_and_leaves_nothing(tmp_path, begin):
+    work = functools.partial(begin, tmp_path)
     results = in_order(work, [0, 1, 2, 3, 4, 5, 6], 2)
     assert next(results) == 0
     until(lambda: len(list(tmp_path.iterdir())) == 2)
@@ -94,6 +107,19 @@ def test_who_stops_early_breaks_off_work_and_leaves_nothing(tmp_path):
     results.close()
     assert time.monotonic() - began_s < DEADLINE_S  # what it sleeps is twice that
     assert not list(tmp_path.iterdir())
+
+
+def test_processes_that_get_sigterm_clean_up_and_end(tmp_path):
+    """A supervisor may send it to all of a group; one of them that it misses ends too."""
+    others = set(multiprocessing.active_children())
+    results = in_order(functools.partial(begin_a_file, tmp_path), [0, 1, 2, 3, 4, 5, 6], 2)
+    assert next(results) == 0
+    until(lambda: len(list(tmp_path.iterdir())) == 2)
+    (set(multiprocessing.active_children()) - others).pop().terminate()
+    with pytest.raises(LostProcess):
+        next(results)
+    assert not list(tmp_path.iterdir())
+    assert not set(multiprocessing.active_children()) - others
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -14,6 +14,7 @@ import sys
 import pytest
 
 from ctgkit.cli.main import COMMANDS
+from tests.extras import need
 
 SECONDS = 60.0
 """How long a command may take here; what ends by itself ends sooner."""
@@ -209,7 +210,7 @@ def test_gzip_is_told_by_content(forks, ctgkit):
 
 def test_a_wfdb_record_is_named_without_its_extension(ctgkit):
     """As everybody who has WFDB records names them."""
-    pytest.importorskip("wfdb")
+    need("wfdb")
     assert ctgkit("convert", "in.csv", "rec.hea", "--force")[0] == 0
     code, said, _ = ctgkit("inspect", "rec", "--json")
     assert code == 0

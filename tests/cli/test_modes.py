@@ -2,7 +2,6 @@
 
 import os
 import stat
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from click.testing import CliRunner
 
 from ctgkit.cli.main import cli
 from ctgkit.errors import RecordingError
+from tests.extras import need
 from tests.server.parties import acked, backend_on, message, sensor
 
 WRITES = {
@@ -79,8 +79,7 @@ async def store_one(tmp_path):
 @pytest.mark.parametrize(("name", "arguments"), WRITES.items(), ids=WRITES)
 async def test_files_are_their_owners(tmp_path, name, arguments):
     """New ones get mode 0600, folders 0700; one that is replaced gets it as well."""
-    if find_spec(NEEDS.get(name.split()[-1], "click")) is None:
-        pytest.skip("needs an extra")
+    need(NEEDS.get(name.split()[-1], "click"))
     (tmp_path / "in.csv").write_text("sec,bpm,uc\n0,140,1\n0.25,141,1\n0.5,141,1\n60,140,2\n")
     if name.startswith("exam"):
         await store_one(tmp_path)

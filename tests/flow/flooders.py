@@ -58,7 +58,7 @@ class Flooder:
 
     def connect(self):
         """Begin a connection."""
-        self.sock = socket.create_connection(self._address, timeout=10)
+        self.sock = socket.create_connection(self._address, timeout=60)
         self.sock.sendall(self._request)
         self._heard = b""
         self.sock.setblocking(False)

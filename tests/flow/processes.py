@@ -20,7 +20,7 @@ SHARED = Path(
 )
 
 
-async def until(condition, what, deadline_s=10.0):
+async def until(condition, what, deadline_s=60.0):
     """Wait until *condition* returns something true; return that."""
     try:
         async with asyncio.timeout(deadline_s * TIME_FACTOR):
@@ -31,7 +31,7 @@ async def until(condition, what, deadline_s=10.0):
     return value
 
 
-async def until_reports(url, expected, what, deadline_s=10.0):
+async def until_reports(url, expected, what, deadline_s=60.0):
     """Wait until the members of a backend's health are as expected; return the health."""
     health = {}
 
@@ -63,7 +63,7 @@ async def ask(url, path, *, method="GET", headers=None):
 
     def go():
         parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
         with closing(connection):
             connection.request(method, path, headers=headers or {})
             answer = connection.getresponse()
@@ -133,12 +133,12 @@ class Process:
         self._popen.kill()
         self._popen.wait()
 
-    async def ended(self, deadline_s=15.0):
+    async def ended(self, deadline_s=60.0):
         """Wait for the end; return the exit code."""
         await until(lambda: not self.running, f"{self.name} ended", deadline_s)
         return self._popen.returncode
 
-    async def stopped(self, deadline_s=15.0):
+    async def stopped(self, deadline_s=60.0):
         """Send SIGTERM and wait for the end; return the exit code."""
         self.send(signal.SIGTERM)
         return await self.ended(deadline_s)

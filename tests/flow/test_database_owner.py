@@ -66,7 +66,7 @@ async def test_both_at_once(system):
     """Of four that start together, one serves."""
     system.configure(1)
     backends = [system.serve() for _ in range(4)]
-    await until(lambda: sum(b.running for b in backends) == 1, "three were refused", 20)
+    await until(lambda: sum(b.running for b in backends) == 1, "three were refused")
     (alive,) = [b for b in backends if b.running]
     await alive.announced()
     assert await alive.stopped() == 0

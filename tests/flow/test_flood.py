@@ -23,6 +23,7 @@ from ctgkit.proxy.passage import Report, faulty_relay
 from ctgkit.recording.passage import recording_relay
 from ctgkit.replay.backend import Stage
 from tests.conftest import DEADLINE_S, TIME_FACTOR
+from tests.extras import need
 from tests.flow.flooders import KINDS
 from tests.server.parties import SENSORS, acked, backend_on, message, sensor, until, viewer
 
@@ -37,7 +38,10 @@ def on(loop, test):
     factory = None
     if loop == "uvloop":
         try:
-            factory = pytest.importorskip("uvloop").new_event_loop
+            need("uvloop")
+            import uvloop
+
+            factory = uvloop.new_event_loop
         except pytest.skip.Exception:
             test.close()
             raise

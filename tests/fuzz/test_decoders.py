@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.extras import need
 from tests.fuzz.budget import FUZZ_S, lucks
 from tests.fuzz.harness import NAMES, harness, valid_inputs
 from tests.fuzz.mutation import mutated
@@ -19,7 +20,7 @@ INPUTS_PER_BATCH = {"wire": 400, ".edf": 10, ".parquet": 5}
 def name(request):
     """A harness whose library is here."""
     if request.param in NEEDS:
-        pytest.importorskip(NEEDS[request.param])
+        need(NEEDS[request.param])
     return request.param
 
 

@@ -40,7 +40,7 @@ async def ask(client, *messages):
 async def until(condition, what):
     """Wait for a condition with a deadline."""
     try:
-        async with asyncio.timeout(10 * TIME_FACTOR):
+        async with asyncio.timeout(60 * TIME_FACTOR):
             while not condition():
                 await asyncio.sleep(0.01)
     except TimeoutError:
@@ -55,7 +55,7 @@ async def fetch(url, path, method="GET", headers=None):
         try:
             with urllib.request.urlopen(
                 urllib.request.Request(base + path, method=method, headers=headers or {}),
-                timeout=10,
+                timeout=60,
             ) as reply:
                 return reply.status, reply.headers, reply.read()
         except urllib.error.HTTPError as error:

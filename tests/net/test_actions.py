@@ -67,14 +67,14 @@ def running(tmp_path_factory):
         main = _serve(tmp_path_factory.mktemp("actions"), ready, stop)
         thread = threading.Thread(target=asyncio.run, args=(main,))
         thread.start()
-        yield ready.result(20)
+        yield ready.result(60)
         stop.set()
-        thread.join(20)
+        thread.join(60)
 
 
 def ask(port, request):
-    with socket.create_connection(("127.0.0.1", port), 5) as sock:
-        sock.settimeout(5)
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.settimeout(30)
         got = b""
         with contextlib.suppress(OSError):
             sock.sendall(request)

@@ -45,7 +45,7 @@ def reset(sock):
     sock.close()
 
 
-def exchange(server, sent, timeout_s=5.0):
+def exchange(server, sent, timeout_s=30.0):
     """Send bytes, return what comes back until the server closes or answers."""
     with dialled(server) as sock:
         sock.settimeout(timeout_s)
@@ -82,7 +82,7 @@ def half_close(server):
         sock = dialled(server)
         sock.sendall(sent)
         sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(5)
+        sock.settimeout(30)
         with contextlib.suppress(OSError):
             while sock.recv(4096):
                 pass
@@ -138,7 +138,7 @@ def odd_requests(server):
         b"GET " + b"/" * 9000 + b" HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"\x00" * 100,
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
     ):  # fmt: skip
-        answer = exchange(server, sent, 1)
+        answer = exchange(server, sent, 1 if b"\n" in sent else 0.1)  # no line: no answer is due
         assert status(answer) != 500, (sent, answer)
 
 
@@ -150,7 +150,7 @@ def close_races(server):
     for after in (b"", TEXT, TEXT * 50, leave, leave + TEXT, TEXT + leave, b"\x8a\x80\0\0\0\0" * 9):
         for how in ("rst", "rst after 101", "fin", "half"):
             sock = dialled(server)
-            sock.settimeout(5)
+            sock.settimeout(30)
             sock.sendall(upgrade(server))
             if how == "rst after 101":
                 with contextlib.suppress(OSError):
@@ -177,7 +177,7 @@ def still_serves(server):
     if server.health:
         assert status(exchange(server, plain(server, server.health))) == 200
     if server.path:
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while status(exchange(server, upgrade(server))) != 101:
             assert time.monotonic() < deadline_s, "nobody is let in any more"
 

@@ -83,8 +83,10 @@ def chromium(profile):
         [CHROMIUM, *flags, f"--user-data-dir={profile}", "about:blank"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        yield profile / "DevToolsActivePort"
-        process.terminate()
+        try:
+            yield profile / "DevToolsActivePort"
+        finally:
+            process.terminate()
 
 
 @asynccontextmanager
@@ -93,7 +95,7 @@ async def tab_of(port_file):
     while not (port_file.exists() and (lines := port_file.read_text().splitlines())):
         await asyncio.sleep(0.02)
     new = Request(f"http://127.0.0.1:{lines[0]}/json/new", method="PUT")
-    answer = await asyncio.to_thread(lambda: urlopen(new, timeout=10).read())
+    answer = await asyncio.to_thread(lambda: urlopen(new, timeout=60).read())
     async with (
         connect(
             json.loads(answer)["webSocketDebuggerUrl"], max_size=None, compression=None

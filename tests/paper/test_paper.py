@@ -1,6 +1,5 @@
 """`ctgkit paper`: files that measure what they should, and say what they must."""
 
-import importlib.util
 import json
 import os
 import re
@@ -19,10 +18,10 @@ from ctgkit.cli.main import cli
 from ctgkit.display import COLOURS, DISCLAIMER
 from ctgkit.drawing import load_matplotlib
 from ctgkit.errors import ConfigError, CtgkitError, RecordingError
+from tests.extras import need
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
 
-if importlib.util.find_spec("matplotlib") is None:
-    pytest.skip("needs matplotlib", allow_module_level=True)
+need("matplotlib")
 
 PT_PER_CM = 72 / 2.54
 SVG = "{http://www.w3.org/2000/svg}"

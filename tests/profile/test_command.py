@@ -371,12 +371,12 @@ async def test_a_backend_asks_a_service_behind_http(system):
             def last(status):
                 return any(r["status"] == status for r in viewer.seen[-20:])
 
-            await until(lambda: last("critical"), "a prediction came", 15)
+            await until(lambda: last("critical"), "a prediction came")
             broken = True
-            await until(lambda: last("error"), "its failure was shown", 15)
-            health = await until_reports(backend.url, {"status": "degraded"}, "health says so", 15)
+            await until(lambda: last("error"), "its failure was shown")
+            health = await until_reports(backend.url, {"status": "degraded"}, "health says so")
             broken = False
-            await until(lambda: last("critical"), "it answered again", 15)
+            await until(lambda: last("critical"), "it answered again")
             sensor.kill()
         assert await backend.stopped() == 0
     assert health["status"] == "degraded"

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -11,13 +10,12 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from ctgkit.cli.main import cli
+from tests.programs import started
 
 
 def run(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "ctgkit", "proxy", "--listen", "127.0.0.1:0", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = (sys.executable, "-m", "ctgkit", "proxy", "--listen", "127.0.0.1:0")
+    return started(*command, *arguments)
 
 
 @pytest.fixture
@@ -36,14 +34,15 @@ def target():
 def test_strikes_are_told_and_counted(target, tmp_path):
     """On stdout, on stderr and in the file; exit code 0."""
     out = tmp_path / "faults.jsonl"
-    proxy = run("--to", target, "--json", "--out", str(out), "--fault", "duplicate:at=1")
-    address = json.loads(proxy.stdout.readline())["url"]
-    with connect(f"{address}ws/sensor?sensor_id=A&token=hush") as client:
-        for sec in (0.5, 1.5, 2.5):
-            client.send(json.dumps({"secFromStart": sec}))
-        heard = [json.loads(client.recv())["secFromStart"] for _ in range(4)]
-    proxy.send_signal(signal.SIGINT)
-    told, log = proxy.communicate(timeout=20)
+    arguments = ("--to", target, "--json", "--out", out, "--fault", "duplicate:at=1")
+    with run(*arguments) as proxy:
+        address = json.loads(proxy.stdout.readline())["url"]
+        with connect(f"{address}ws/sensor?sensor_id=A&token=hush") as client:
+            for sec in (0.5, 1.5, 2.5):
+                client.send(json.dumps({"secFromStart": sec}))
+            heard = [json.loads(client.recv())["secFromStart"] for _ in range(4)]
+        proxy.send_signal(signal.SIGINT)
+        told, log = proxy.communicate(timeout=60)
     assert heard == [0.5, 1.5, 1.5, 2.5]
     strike, summary = map(json.loads, told.splitlines())
     assert strike == json.loads(out.read_text())
@@ -62,12 +61,12 @@ def test_strikes_are_told_and_counted(target, tmp_path):
 
 def test_a_full_disk_is_told_and_stops_nothing(target):
     """Messages pass on; the exit code is 1."""
-    proxy = run("--to", target, "--out", "/dev/full", "--fault", "duplicate")
-    with connect(proxy.stdout.readline().strip()) as client:
-        client.send("a")
-        assert [client.recv(), client.recv()] == ["a", "a"]
-    proxy.send_signal(signal.SIGINT)
-    _, log = proxy.communicate(timeout=20)
+    with run("--to", target, "--out", "/dev/full", "--fault", "duplicate") as proxy:
+        with connect(proxy.stdout.readline().strip()) as client:
+            client.send("a")
+            assert [client.recv(), client.recv()] == ["a", "a"]
+        proxy.send_signal(signal.SIGINT)
+        _, log = proxy.communicate(timeout=60)
     assert "cannot write faults to /dev/full: No space left" in log
     assert "ctgkit: /dev/full: No space left on device" in log
     assert proxy.returncode == 1
@@ -75,16 +74,16 @@ def test_a_full_disk_is_told_and_stops_nothing(target):
 
 def test_an_unreachable_target_is_3_and_silence_is_1():
     """Nobody listens at the target; nobody came."""
-    proxy = run("--to", "127.0.0.1:1")
-    address = proxy.stdout.readline().strip()
-    with pytest.raises(Exception, match="502"):
-        connect(address)
-    proxy.send_signal(signal.SIGTERM)
-    _, log = proxy.communicate(timeout=20)
+    with run("--to", "127.0.0.1:1") as proxy:
+        address = proxy.stdout.readline().strip()
+        with pytest.raises(Exception, match="502"):
+            connect(address)
+        proxy.send_signal(signal.SIGTERM)
+        _, log = proxy.communicate(timeout=60)
     assert proxy.returncode == 3
     assert "ctgkit: ws://127.0.0.1:1/: could not be reached" in log
-    silent = run("--to", "127.0.0.1:1", "--duration", "0.05")
-    told, _ = silent.communicate(timeout=20)
+    with run("--to", "127.0.0.1:1", "--duration", "0.05") as silent:
+        told, _ = silent.communicate(timeout=60)
     assert silent.returncode == 1
     assert told.splitlines()[1] == "0 connections; 0 messages up, 0 down; faults: none"
 

@@ -135,13 +135,13 @@ async def test_half_open_is_silence_until_the_reset():
     ):
         await client.send(text(0))
         assert await client.recv() == text(0)
+        began = time.monotonic()  # before it strikes: whatever comes late only adds to it
         await client.send(text(4))
         await until(lambda: report.strikes)
-        began = time.monotonic()
         pong = await client.ping()
         with pytest.raises(ConnectionClosed):
             await client.recv()
-        assert time.monotonic() - began >= 0.4
+        assert time.monotonic() - began >= 0.5
         assert pong.exception() is not None
         assert client.close_code == 1006
 
@@ -149,32 +149,32 @@ async def test_half_open_is_silence_until_the_reset():
 async def test_partition_holds_everything_of_one_party_and_its_new_connections_too():
     """Then what waited arrives, in order; another party isn't cut off."""
     async with (
-        between(echo, "partition:at=1,for=1.2") as (address, report),
+        between(echo, "partition:at=1,for=3") as (address, report),
         connect(f"{address}/a", ping_interval=None) as client,
         asyncio.TaskGroup() as tasks,
     ):
+        began = time.monotonic()
         for n in range(8):
             await client.send(text(n))
         await until(lambda: report.strikes)
-        began = time.monotonic()
         later = tasks.create_task(client.recv())
         async with connect(f"{address}/b") as other:
             await other.send(text(0))
             assert await other.recv() == text(0)
             assert not later.done()
         assert [await later, *[await client.recv() for _ in range(7)]] == [*map(text, range(8))]
-        assert time.monotonic() - began >= 1.1
+        assert time.monotonic() - began >= 3
 
 
 async def test_a_party_that_was_reset_in_a_partition_waits_for_its_end():
     async with between(echo, "partition:at=1,for=0.6", "reset:at=1.1") as (address, report):
         client = await connect(f"{address}/a", ping_interval=None)
+        began = time.monotonic()
         await client.send(text(4))
         await client.send(text(5))
         await until(lambda: len(report.strikes) == 2)
-        began = time.monotonic()
         async with connect(f"{address}/a"):
-            assert time.monotonic() - began >= 0.4
+            assert time.monotonic() - began >= 0.6
         await client.wait_closed()
 
 
@@ -189,7 +189,7 @@ async def test_latency_bandwidth_and_slow_close_take_time():
             began = time.monotonic()
             assert len(await talk(address)) == 40
             if fault.startswith("slow"):
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 40 * least_s  # no message waits
                 began = time.monotonic()
         assert time.monotonic() - began >= 0.95 * least_s, fault
         assert report.faults.total() > 0

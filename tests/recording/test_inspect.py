@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit.cli.main import cli
+from tests.extras import need
 from tests.recording.files.test_kinds import original_database, pair
 
 
@@ -77,7 +78,7 @@ def test_it_says_what_was_taken_for_what_and_what_would_be_lost(trace):
 def test_every_reading_command_says_it_once(trace, arguments):
     """On stderr, one line, unless -q; warnings stay."""
     if arguments[0] == "paper":
-        pytest.importorskip("matplotlib")
+        need("matplotlib")
     code, _, err = ctgkit(*arguments, cwd=trace.parent)
     assert code == 0
     assert err.count("heart rate from FHR (bpm), toco from UC") == 1
@@ -115,7 +116,7 @@ def test_twins_and_several_sensors_are_each_analysed_or_chosen(tmp_path):
     for options in (["--fetus", "2"], ["--sensor", "2"]):
         _, out, _ = inside("analyze", "x.csv", "--json", *options, cwd=tmp_path)
         assert json.loads(out)["features"] == second["features"]
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
     code, _, err = inside("paper", "x.csv", "--out", "x.svg", cwd=tmp_path)
     assert code == 4
     assert "choose one with --sensor N" in err
@@ -178,7 +179,7 @@ def test_directories_are_taken_by_every_command(tmp_path, write):
 
 def test_convert_replaces_nothing_unasked(tmp_path):
     """Not a second file of a record, nor one of several, nor the file that is read."""
-    pytest.importorskip("wfdb")
+    need("wfdb")
     (tmp_path / "x.csv").write_text("sec,FHR1,FHR2\n0,140,150\n0.25,141,160\n")
     (tmp_path / "r.dat").write_bytes(b"mine")
     for target, fetus in (("r.hea", ["--fetus", "1"]), ("x.csv", [])):

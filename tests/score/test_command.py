@@ -208,7 +208,7 @@ def test_exit_codes(arguments, code, text):
 def test_a_service_that_cannot_be_reached(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "ctgkit", "score", "--ml", "ws://127.0.0.1:9/ws/ctg"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert done.stderr.startswith("ctgkit: ws://127.0.0.1:9/ws/ctg: ")
@@ -258,3 +258,16 @@ def test_the_figures_are_those_of_event_score(tmp_path):
     assert (own["gap_median_bpm"], own["gap_p95_bpm"], own["spans"]) == (
         theirs["median"], theirs["p95"], theirs["minutes"],
     )  # fmt: skip
+
+
+def test_of_a_folder_each_file_is_told_once_and_each_patient_scored_once(tmp_path, caplog):
+    """Recordings that hold their truth are read twice, and truth may lie beside such a one."""
+    what = ("generate", "--scenario", "late-decels-mild", "--duration", 600, "--jobs", 1)
+    run(*what, "--sensors", 2, "--out", tmp_path / "a.jsonl")
+    run(*what, "--seed", 1, "--out", tmp_path / "b.npz", "--truth", tmp_path / "b.jsonl")
+    caplog.set_level("INFO")
+    code, found = figures(tmp_path, "--jobs", 1)
+    assert (code, [one["name"] for one in found["recordings"]]) == (0, ["a-0", "a-1", "b"])
+    told = [record.getMessage() for record in caplog.records]
+    for name in ("a-0.jsonl: ", "a-1.jsonl: ", "b.npz: "):
+        assert sum(text.startswith(name) for text in told) == 1, told

@@ -226,8 +226,9 @@ async def test_patients_of_another_signal_version_are_not_mixed_in(tmp_path):
             file.write_text(file.read_text().replace(f'"{SIGNAL_VERSION}"', '"0.9"'))
         code, _, log = await score_of(url, "--resume", state)
         assert (code, "another signal_version" in log) == (4, True)
-        _, _, log = await score_of(url, "--against", earlier)
+        _, _, log = await score_of(url, "--against", earlier, "--seed", 1)
     assert f"signal version 0.9, this run of {SIGNAL_VERSION}" in log
+    assert "of patients of seed 0, this run of 1" in log
 
 
 async def test_a_scenario_file_that_has_changed_is_not_resumed(tmp_path):

@@ -92,7 +92,7 @@ async def running(backend, *, acks=True, port=0):
         yield f"ws://127.0.0.1:{port}/ws/sensor"
 
 
-async def until(condition, what, deadline_s=10.0):
+async def until(condition, what, deadline_s=60.0):
     """Wait until *condition* holds."""
     try:
         async with asyncio.timeout(deadline_s):

@@ -34,12 +34,13 @@ class Nats:
         self.process = subprocess.Popen(
             [SERVER, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with closing(socket.socket()) as sock:
                 if sock.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
+        self.kill()
         raise AssertionError("nats-server did not start")
 
     def kill(self):

@@ -130,7 +130,7 @@ async def test_a_sensor_moves_and_takes_its_past_along(postgres, monkeypatch):
                 async with sensor(b) as second:
                     await second.send(message(41))
                     await acked(second, 41)
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(60):
                         await first.wait_closed()
                     assert first.close_code == 4409
                     while shown[-1] != 10.25:  # at the seam samples may come twice

@@ -341,7 +341,7 @@ async def test_what_is_old_is_removed(postgres, tmp_path, kind):
         await acked(one, 50)
         code, _, err = await away("exam", "delete", 7, "--store", address, "--yes")
         assert (code, "is open" in err) == (1, True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while 3 in [number for number, _ in await asyncio.to_thread(listed, address)]:
                 await asyncio.sleep(0.1)
     assert await asyncio.to_thread(listed, address) == [*before[4:], (7, 1)]
@@ -390,7 +390,7 @@ async def test_sensors_live_in_the_database(postgres, tmp_path, kind):
             )  # fmt: skip
 
         async def let_in(entry):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     with contextlib.suppress(InvalidStatus):
                         return await connected(entry)

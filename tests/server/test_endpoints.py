@@ -29,7 +29,7 @@ def test_the_document_is_valid():
 
 
 def ask(backend, method, target, **headers):
-    connection = http.client.HTTPConnection(backend.url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(backend.url.removeprefix("http://"), timeout=60)
     try:
         connection.request(method, target, headers=headers)
         answer = connection.getresponse()

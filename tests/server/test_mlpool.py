@@ -89,6 +89,7 @@ async def noting(requests):
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws/ctg"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_one_of_two_dies(tmp_path):
     """Its sensors go to the other one, which hears their past first; each sample is shown once."""
     asked = [[], []]

@@ -23,7 +23,7 @@ from tests.server.parties import SENSORS, backend_on, until, ws
 def get(url):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=20) as answer:
+        with opener.open(url, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())

@@ -19,6 +19,7 @@ from ctgkit.server.pageasks import events_of, packed
 from ctgkit.server.store.archive import _TEXTS
 from ctgkit.server.store.lookback import FALL_S, Place, newest_place, read_page, taken
 from tests.conftest import TIME_FACTOR
+from tests.extras import need
 from tests.server.parties import SENSORS, acked, backend_on, message, ml_service, result, sensor
 
 
@@ -35,7 +36,7 @@ def get(backend, name, headers=(), **query):
     url = f"{backend.url}/api/page/{name}?{urlencode(query)}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=20) as answer:
+        with opener.open(urllib.request.Request(url, headers=dict(headers)), timeout=60) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -292,7 +293,7 @@ def test_events_of_others_are_bounded():
 
 async def test_paper_for_the_page(database):
     """What is seen is drawn as PDF by a process beside; others' odd events are left out."""
-    pytest.importorskip("matplotlib")
+    need("matplotlib")
 
     def answer(request):
         events = [{"kind": "acceleration", "onset_s": 5, "end_s": 20, "id": "a"}, {"kind": 3}]

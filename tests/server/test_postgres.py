@@ -236,7 +236,7 @@ async def test_rows_keep_the_order_of_arrival(postgres):
         first = await claimed(registry, 0, "s")
         put(store, first, 10)
         await store.written()
-        async with asyncio.timeout(5 * TIME_FACTOR):
+        async with asyncio.timeout(60 * TIME_FACTOR):
             put(store, first, 11, 3, 12, 13, 4, 14)
             await store.written()
     rows = await query(dsn, "SELECT seq FROM samples ORDER BY created_at")
@@ -429,7 +429,7 @@ async def test_a_claim_whose_answer_was_lost_leaves_no_examination_open(postgres
         link.fetch = lose
         with pytest.raises(Again):
             await claimed(registry)
-        async with asyncio.timeout(10 * TIME_FACTOR):
+        async with asyncio.timeout(60 * TIME_FACTOR):
             while await query(dsn, "SELECT 1 FROM examinations WHERE end_time IS NULL"):
                 await asyncio.sleep(0.05)
     assert await query(dsn, "SELECT present FROM attendances") == [(False,)]

@@ -61,6 +61,7 @@ async def noting(port, requests, answer=lambda request: [result(request)]):
         yield
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("ml_format", ["nested", "flat", "both"])
 async def test_a_restarted_service_is_told_the_past_first(tmp_path, ml_format):
     """In order, before what is new, marked where there is room; viewers hear nothing of it."""
@@ -113,6 +114,7 @@ async def test_a_restarted_service_is_told_the_past_first(tmp_path, ml_format):
     assert len(stored) == 800 + 4
 
 
+@pytest.mark.usefixtures("patient")
 async def test_our_service_predicts_at_once_after_a_restart(tmp_path):
     """Without the past it would need five minutes of data again."""
     port = free_port()
@@ -165,7 +167,7 @@ async def test_a_service_that_doesnt_answer_the_past(tmp_path, monkeypatch):
             async with viewer(backend) as v, noting(port, requests, answer):
                 await backend.ml_connected()
                 await s.send(message(401, sec=200.0))
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while json.loads(await v.recv())["status"] != "ok":
                         pass  # shown without a result meanwhile
                 assert [r.get("past") for r in requests] == [True] * told + [None]

@@ -120,6 +120,7 @@ def test_samples_far_back_and_missing_ones():
     assert [t["data"]["BPMChild"] for t in texts] == [149.0, 101.0, 140.0]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("keep", ["changes", "all"])
 async def test_a_backend_stores_changes_and_exports_all(tmp_path, keep):
     """Two rows of forty repeated results, or all; the reader and its count give forty."""

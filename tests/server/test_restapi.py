@@ -16,7 +16,7 @@ SAMPLES = 2400
 
 
 def ask(backend, target, method="GET", **headers):
-    connection = http.client.HTTPConnection(backend.url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(backend.url.removeprefix("http://"), timeout=60)
     try:
         connection.request(method, target, headers=headers)
         answer = connection.getresponse()

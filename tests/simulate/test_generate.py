@@ -1,12 +1,12 @@
 """``ctgkit generate`` and ``ctgkit scenario`` as a user runs them."""
 
+import csv
 import gzip
 import io
 import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 
@@ -17,11 +17,13 @@ import pytest
 from click.testing import CliRunner
 
 from ctgkit.cli.main import cli
-from ctgkit.errors import ScenarioError
+from ctgkit.errors import RecordingError, ScenarioError
 from ctgkit.events import Event
-from ctgkit.recording import read_recording, read_recordings
+from ctgkit.recording import read_recording, read_recordings, write_recording
 from ctgkit.simulate.library import load_scenario, scenario_names
 from ctgkit.simulate.sensor import Sensor
+from tests.extras import need
+from tests.programs import started
 
 
 def run(*arguments):
@@ -147,9 +149,7 @@ def test_help_has_an_example():
 @pytest.mark.parametrize("name", ["s.npz", "s.jsonl.gz", "s.edf", "s.parquet", "s.hea"])
 def test_every_format_holds_the_same_samples(tmp_path, name):
     """What is written in one format is what is written in another, marked as simulated."""
-    pytest.importorskip(
-        {"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy")
-    )
+    need({"s.edf": "edfio", "s.parquet": "pyarrow", "s.hea": "wfdb"}.get(name, "numpy"))
     chosen = ["generate", "--scenario", "late-decels-mild", "--duration", "300", "--out"]
     for path in (tmp_path / "s.csv", tmp_path / name):
         assert run(*chosen, path).exit_code == 0
@@ -162,7 +162,7 @@ def test_every_format_holds_the_same_samples(tmp_path, name):
 @pytest.mark.parametrize(("name", "other_jobs"), [("s.csv.gz", "1"), ("s.parquet", "2")])
 def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_jobs):
     """Sensor after sensor; the same bytes from one process and from two; nothing else is left."""
-    pytest.importorskip("pyarrow" if "parquet" in name else "numpy")
+    need("pyarrow" if "parquet" in name else "numpy")
     chosen = ["generate", "--scenario", "mixed-cohort", "--sensors", 3, "--duration", 1100]
     said = {}
     for folder, jobs in ((tmp_path / "1", "1"), (tmp_path / "2", other_jobs)):
@@ -196,7 +196,9 @@ def test_one_file_holds_what_many_hold_whatever_the_jobs(tmp_path, name, other_j
 
 def test_one_file_is_read_by_plain_pyarrow(tmp_path):
     """One row group per sensor, five columns."""
-    parquet = pytest.importorskip("pyarrow.parquet")
+    need("pyarrow")
+    from pyarrow import parquet
+
     out = tmp_path / "s.parquet"
     assert run("generate", "--sensors", 2, "--duration", 60, "--one-file", "--out", out,
                "--jobs", 1).exit_code == 0  # fmt: skip
@@ -217,11 +219,17 @@ def test_one_file_of_a_format_that_cannot_is_a_usage_error(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("ending", "why"), [("csv", "full"), ("parquet", "full"), ("parquet", "interrupted")]
+    ("ending", "why", "code"),
+    [
+        ("csv", "full", 4),
+        ("parquet", "full", 4),
+        ("parquet", signal.SIGINT, 130),
+        ("csv", signal.SIGTERM, 143),
+    ],
 )
-def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why):
-    """A full disk is one line and exit code 4, Ctrl-C is 130; both leave nothing else behind."""
-    pytest.importorskip("pyarrow" if ending == "parquet" else "numpy")
+def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, why, code):
+    """A full disk, Ctrl-C and SIGTERM leave nothing else behind."""
+    need("pyarrow" if ending == "parquet" else "numpy")
     out = tmp_path / f"s.{ending}"
     out.write_text("older")
 
@@ -231,20 +239,70 @@ def test_one_file_that_is_not_finished_leaves_the_older_one(tmp_path, ending, wh
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     options = ["--sensors", "1000", "--duration", "4h", "--one-file", "--jobs", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ctgkit", "generate", *options, "--out", out],
-        preexec_fn=limited, stderr=subprocess.PIPE, text=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")},
-    )  # fmt: skip  # coverage's own file would meet the limit too
-    if why == "interrupted":
-        deadline_s = time.monotonic() + 60
-        while not (tmp_path / f"unfinished-{out.name}").exists():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == (130 if why == "interrupted" else 4), said
+    with started(
+        *(sys.executable, "-m", "ctgkit", "generate", *options, "--out", out),
+        preexec_fn=limited,
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
+        | {"PYTHONDONTWRITEBYTECODE": "1"},
+    ) as process:  # coverage's file, and Python's own, would meet the limit too
+        if why != "full":
+            deadline_s = time.monotonic() + 60
+            while not (tmp_path / f"unfinished-{out.name}").exists():
+                assert time.monotonic() < deadline_s
+                time.sleep(0.02)
+            process.send_signal(why)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == code, said
     assert [one.name for one in tmp_path.iterdir()] == [out.name]
     assert out.read_text() == "older"
     assert "Traceback" not in said
-    assert len(said.split("\n")) == 2, said  # one line, or the one that Ctrl-C leaves
+    lines = 0 if why == signal.SIGTERM else 1  # which Ctrl-C leaves empty
+    assert said.count("\n") == lines, said
+
+
+@pytest.mark.parametrize("name", [".csv", ".csv.gz", ".npz", ".parquet", ".hea", ".JSONL"])
+@pytest.mark.parametrize("command", ["generate", "convert", "record", "paper"])
+def test_a_name_that_is_only_an_ending_is_a_usage_error(tmp_path, command, name):
+    """It made a hidden file or a folder; said before anything is made."""
+    (tmp_path / "s.csv").write_text("sec,bpm\n0,140\n1,141\n")
+    source = [] if command in ("generate", "record") else [tmp_path / "s.csv"]
+    out = [tmp_path / name] if command == "convert" else ["--out", tmp_path / name]
+    done = run(command, *source, *out)
+    assert done.exit_code == 2
+    assert f"only an ending; name the file, as in trace{name}" in done.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["s.csv"]
+    with pytest.raises(RecordingError, match="only an ending"):
+        write_recording(read_recording(tmp_path / "s.csv"), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["S.CSV", "S.CSV.GZ", "S.NPZ", "S.JSONL.GZ", "S.Tsv", "S.PDF"])
+def test_endings_in_capitals_are_the_same_endings(tmp_path, name):
+    """The file has the name that is said, is packed where its name says so, and holds the same."""
+    if name == "S.PDF":
+        need("matplotlib")
+        assert run("generate", "--duration", 30, "--out", tmp_path / "s.csv").exit_code == 0
+        assert run("paper", tmp_path / "s.csv", "--out", tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_bytes().startswith(b"%PDF")
+        return
+    contents = []
+    for one in (name.lower(), name):
+        done = run("generate", "--duration", 30, "--out", tmp_path / one)
+        assert done.stdout == f"{tmp_path / one}\n"
+        data = (tmp_path / one).read_bytes()
+        assert data.startswith(b"\x1f\x8b") == name.endswith(".GZ")
+        contents.append(gzip.decompress(data) if name.endswith(".GZ") else data)
+    assert contents[0][:7] == contents[1][:7]
+    if "JSON" not in name:  # its first line has a date
+        assert contents[0] == contents[1]
+
+
+def test_tsv_has_tabs(tmp_path):
+    """As its name says, for whoever reads it."""
+    assert run("generate", "--duration", 30, "--sensors", 2, "--one-file", "--jobs", 1,
+               "--out", tmp_path / "s.tsv").exit_code == 0  # fmt: skip
+    rows = list(csv.reader((tmp_path / "s.tsv").read_text().splitlines(), delimiter="\t"))
+    assert {len(row) for row in rows} == {7}
+    assert rows[0][:5] == ["sensor", "sec", "bpm", "uterus", "spasms"]
+    assert [one.sensor_id for one in read_recordings(tmp_path / "s.tsv")] == [
+        "simulated-0", "simulated-1",
+    ]  # fmt: skip

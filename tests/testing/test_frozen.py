@@ -2,9 +2,9 @@
 
 import datetime
 
-import pytest
+from tests.extras import need
 
-pytest.importorskip("freezegun")
+need("freezegun")
 
 FROZEN = """
 import datetime, sqlite3, threading

@@ -60,7 +60,7 @@ def run(pytester, *arguments):
 
 def assert_stored(backend, count):
     """Assert that a backend has so many samples; the last ones may be on their way to the disk."""
-    deadline_s = time.monotonic() + 10 * TIME_FACTOR
+    deadline_s = time.monotonic() + 60 * TIME_FACTOR
     while backend.stored < count and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert backend.stored == count

@@ -61,7 +61,7 @@ class Backend:
                 await viewer.send(message)
 
 
-async def until(condition, what, deadline_s=10.0):
+async def until(condition, what, deadline_s=60.0):
     """Wait until *condition* holds; say *what* was awaited when it never does."""
     try:
         async with asyncio.timeout(deadline_s):

@@ -64,7 +64,7 @@ async def test_comes_back_after_the_server_did():
     backend = Backend(frame(1.0))
     async with backend.serving() as url, following(url) as (frames, links):
         await until(lambda: len(frames) == 1, "the first frame")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for viewer in list(backend.viewers):
                 await viewer.close(1012, "restarting")
         await until(lambda: len(frames) == 2, "the frame after the restart")

@@ -73,7 +73,7 @@ async def test_whoever_reads_has_seen_enough():
         process = await run_watch(url, "--json", "-q")
         await process.stdout.readline()
         process._transport.get_pipe_transport(1).close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while process.returncode is None:
                 await backend.send(frame(2.0))
                 await asyncio.sleep(0.05)

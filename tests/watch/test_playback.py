@@ -16,7 +16,7 @@ from ctgkit.wire import encode_result
 def watch(*arguments, cwd):
     return subprocess.run(
         [sys.executable, "-m", "ctgkit", "watch", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
+        capture_output=True, text=True, timeout=110, check=False, cwd=cwd,
     )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def recordings_of(
     for place in (chosen.toco, chosen.spasms):
         if place is not None:
             columns[place] = _numbers(path, names[place], arrays[place])
-    times, ordered = _ordered(path, arrays, chosen, options, n_samples)
+    times, ordered = _ordered(path, arrays, chosen, options, columns[hearts[0][1]])
     report.note(*times.notes)
     report.warn(*ordered.warnings)
     if ordered.rows is not None:
@@ -127,13 +127,13 @@ def _ordered(
     arrays: Mapping[int, NDArray[Any]],
     chosen: Chosen,
     options: ReadOptions,
-    n_samples: int,
+    heart_bpm: NDArray[np.float64],
 ) -> tuple[clock.Times, Ordered]:
     try:
-        times = _times(arrays, chosen, options, n_samples)
+        times = _times(arrays, chosen, options, len(heart_bpm))
         if (times.sec < 0).any():
             raise clock.BadTime(int(np.argmax(times.sec < 0)), "time is negative")
-        return times, in_order(times.sec)
+        return times, in_order(times.sec, heart_bpm)
     except (clock.BadTime, StartsAnew) as error:
         raise RecordingError(str(path), 0, f"row {error.row + 1}: {error.reason}") from error
     except Implausible as error:

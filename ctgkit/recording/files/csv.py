@@ -1,8 +1,9 @@
 """Tables of text, ``.csv``, ``.tsv``, ``.txt``, gzipped or not.
 
 What is written has a header, then one row per sample. A mark that data are simulated is a column of
-ones, named by what simulated them; it is a remark where the first two recordings have no mark.
-Other remarks are in a column ``remark``, in the first rows. So every parser reads all other columns
+ones, named by what simulated them; of several recordings a remark says that of each. It is a remark
+only where the first two recordings have no mark. Other remarks are in a column ``remark``, in the
+first rows. So every parser reads all other columns
 as numbers.
 """
 
@@ -16,7 +17,7 @@ from typing import IO, NamedTuple, TextIO, cast
 
 from ctgkit.recording import Recording
 from ctgkit.recording.files import native, pairs
-from ctgkit.recording.files.labels import SIMULATED, to_labels, unique_ids
+from ctgkit.recording.files.labels import NOT_SIMULATED, SIMULATED, to_labels, unique_ids
 from ctgkit.recording.files.opening import one_error
 from ctgkit.recording.files.options import ReadOptions, Report
 from ctgkit.recording.files.spool import Spool
@@ -67,9 +68,16 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
             labels = to_labels(one, with_id=not several)
             if number == 0:
                 mark = next(filter(None, map(_mark, ahead)), "")
-                columns = _Columns(several, mark, several or len(labels) > bool(mark))
+                if several and mark:
+                    mark = SIMULATED
+                columns = _Columns(
+                    "\t" if ".tsv" in path.name.lower() else ",",
+                    several,
+                    mark,
+                    several or len(labels) > bool(mark),
+                )
                 file.write(columns.header() + "\n")
-            if columns.mark and one.simulated is not None:
+            if columns.mark and one.simulated is not None and labels[0] in (mark, NOT_SIMULATED):
                 del labels[0]
             _write_rows(file, one, columns, labels)
             if one.events:
@@ -80,6 +88,7 @@ def write(recordings: Iterable[Recording], path: Path) -> list[str]:
 class _Columns(NamedTuple):
     """Which columns there are besides those of samples."""
 
+    separator: str
     sensor: bool
     mark: str
     """Name of the column that marks simulated data with 1; empty for none."""
@@ -88,7 +97,8 @@ class _Columns(NamedTuple):
     def header(self) -> str:
         """Return the first line."""
         marks = [_quoted(self.mark)] if self.mark else []
-        return ",".join(["sensor"] * self.sensor + [*COLUMNS, *marks] + ["remark"] * self.remark)
+        names = ["sensor"] * self.sensor + [*COLUMNS, *marks] + ["remark"] * self.remark
+        return self.separator.join(names)
 
 
 def _mark(one: Recording) -> str:
@@ -105,23 +115,24 @@ def _write_rows(file: TextIO, one: Recording, columns: _Columns, labels: list[st
     """
     arrays = (one.sec_from_start, one.fhr_bpm, one.uterus, one.spasms)
     rows = zip(*(array.tolist() for array in arrays), strict=True)
-    prefix = _quoted(one.sensor_id) + "," if columns.sensor else ""
-    end = "," + ("" if one.simulated is None else str(int(one.simulated))) if columns.mark else ""
-    texts = (prefix + ",".join("" if v != v else f"{v:.10g}" for v in row) + end for row in rows)
+    tab = columns.separator
+    prefix = _quoted(one.sensor_id) + tab if columns.sensor else ""
+    end = tab + ("" if one.simulated is None else str(int(one.simulated))) if columns.mark else ""
+    texts = (prefix + tab.join("" if v != v else f"{v:.10g}" for v in row) + end for row in rows)
     remarks = list(labels)
     n = len(one.sec_from_start)
     if len(remarks) > n:
         remarks[n - 1 :] = [" | ".join(remarks[n - 1 :])]
     for remark in remarks:
-        file.write(f"{next(texts)},{_quoted(remark)}\n")
-    nothing = "," if columns.remark else ""
+        file.write(f"{next(texts)}{tab}{_quoted(remark)}\n")
+    nothing = tab if columns.remark else ""
     file.writelines(f"{text}{nothing}\n" for text in texts)
 
 
 def _quoted(text: str) -> str:
     """Return a cell of text, in quotes where it needs them."""
     plain = text.replace("\r", " ").replace("\n", " ")
-    if any(sign in plain for sign in ',"#') or plain[:1] in tuple("=+-@"):
+    if any(sign in plain for sign in ',"#\t') or plain[:1] in tuple("=+-@"):
         return '"' + plain.replace('"', '""') + '"'
     return plain
 
@@ -131,7 +142,7 @@ def _create(path: Path) -> Iterator[TextIO]:
     """Open a file to write; gzipped without a time stamp: the same rows give the same bytes."""
     with path.open("wb") as raw, ExitStack() as stack:
         file: IO[bytes] = raw
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0)
             file = cast(IO[bytes], stack.enter_context(packed))
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")

@@ -4,6 +4,7 @@ Resolution 0.01; values beyond ±327 are stored with 0.1. In Quality, 1 is a hea
 4 a contraction intensity, 8 a sample at all. Events are annotations, and so are remarks.
 """
 
+import io
 import itertools
 import math
 import re
@@ -188,6 +189,7 @@ def write(recording: Recording, path: Path) -> list[str]:
     if start is not None and not 1985 <= start.year <= 2084:
         notes.append("the start: EDF holds the years 1985 to 2084")
         start = None
+    file = io.BytesIO()  # into a real one numpy writes without saying why it can't
     edfio.Edf(
         signals,
         recording=edfio.Recording(
@@ -196,7 +198,8 @@ def write(recording: Recording, path: Path) -> list[str]:
         starttime=start.time() if start else None,
         data_record_duration=record_s,
         annotations=_annotations(recording, grid.first_s, notes),
-    ).write(path)
+    ).write(file)
+    path.write_bytes(file.getbuffer())
     return notes
 
 

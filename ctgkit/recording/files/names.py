@@ -56,7 +56,8 @@ _NUMBERS = (
     " i unnamed unnamed0 номер № id"
 )
 _SENSORS = "sensor sensorid sensoruuid uuid device deviceid record recordid case caseid patient"
-_SENSORS += " patientid subject subjectid examinationid examid filename"
+_SENSORS += " patientid patientno patientnumber subject subjectid examinationid examid filename"
+_SENSORS += " bed bedid bedno bednumber койка пациент пациентка"
 
 _ROLES: dict[str, tuple[Role, int]] = {}
 """Name without spaces and signs -> role, and how sure it is: less is surer."""
@@ -71,7 +72,7 @@ _TIME_UNITS = {name: unit for unit, names in _TIMES.items() for name in names.sp
 _ROLES |= {name: ("time", number) for number, name in enumerate(_TIME_UNITS)}
 
 _UNITS: Final[dict[str, str]] = {
-    "bpm": "bpm", "1/min": "bpm", "/min": "bpm", "min-1": "bpm", "b/min": "bpm", "beats/min": "bpm",
+    "bpm": "bpm", "b/min": "bpm", "beats/min": "bpm",
     "beatsperminute": "bpm", "beatsperminut": "bpm", "уд/мин": "bpm", "удмин": "bpm",
     "уд.вмин": "bpm", "уд.вмин.": "bpm", "уд./мин": "bpm", "уд./мин.": "bpm",
     "mmhg": "mmHg", "ммрт.ст.": "mmHg", "ммрт.ст": "mmHg", "ммртст": "mmHg", "kpa": "kPa",
@@ -84,6 +85,8 @@ _UNITS: Final[dict[str, str]] = {
     "hz": "Hz", "гц": "Hz", "mv": "mV", "мв": "mV", "uv": "uV", "µv": "uV", "v": "V",
     "samples": "samples", "sample": "samples",
 }  # fmt: skip
+_PER_MINUTE = re.compile(r"1?\s?/\s?(?:min|мин)\.?|(?:min|мин)(?:\^?-1|⁻¹)")
+"""Beats in a minute as physicists write it: its 1 is the number of no fetus."""
 _CLOCK_UNIT = re.compile(r"h{1,2}:?mm|m{1,2}:ss|чч:мм|hh:mm:ss\S*|time/date", re.IGNORECASE)
 _SOURCES = frozenset(_BY_SOURCE.split())
 _DERIVED_NAMES = (
@@ -128,6 +131,8 @@ def channel_of(name: str, unit: str = "") -> Channel:
         return Channel("simulated")
     text, bracketed = _without_brackets(text)
     unit = unit_of(unit) if unit else bracketed
+    if bare := re.search(rf"[\s_]+({_PER_MINUTE.pattern})$", text):
+        text, unit = text[: bare.start()], unit or "bpm"
     if "," in text:
         head, _, tail = text.rpartition(",")
         if (known := unit_of(tail)) or tail.strip() in _UNITS:
@@ -185,7 +190,8 @@ def _without_brackets(text: str) -> tuple[str, str]:
     unit = ""
     for found in re.findall(r"[(\[]([^)\]]*)[)\]]", text):
         inner = found.strip()
-        if unit_of(inner) != "clock" and (_NAMING & set(re.findall(r"\w+", inner))):
+        named = _NAMING & set(re.findall(r"\w+", inner)) and not _PER_MINUTE.fullmatch(inner)
+        if named and unit_of(inner) != "clock":
             text = re.sub(r"[(\[]" + re.escape(found) + r"[)\]]", f" {inner} ", text)
         else:
             unit = unit or unit_of(inner)
@@ -200,6 +206,8 @@ def unit_of(text: str) -> str:
     ('bpm', 'nu', 'clock')
     """
     plain = re.sub(r"\s", "", text.strip(" '\"()[]{}").lower())
+    if _PER_MINUTE.fullmatch(plain):
+        return "bpm"
     if _CLOCK_UNIT.match(plain):
         return "clock"
     return _UNITS.get(plain, plain)

@@ -107,13 +107,14 @@ def _labels(path: Path, stored: dict[str, NDArray[Any]]) -> dict[str, Any]:
 def write(recording: Recording, path: Path) -> list[str]:
     """Write one file."""
     events = b"\n".join(msgspec.json.encode(event) for event in recording.events)
-    np.savez_compressed(
-        path,
-        sec=recording.sec_from_start,
-        bpm=recording.fhr_bpm,
-        uterus=recording.uterus,
-        spasms=recording.spasms,
-        labels=np.array(to_labels(recording), dtype=str),
-        events_jsonl=events.decode(),
-    )
+    with path.open("wb") as file:  # of a name numpy makes another, where it ends in .NPZ
+        np.savez_compressed(
+            file,
+            sec=recording.sec_from_start,
+            bpm=recording.fhr_bpm,
+            uterus=recording.uterus,
+            spasms=recording.spasms,
+            labels=np.array(to_labels(recording), dtype=str),
+            events_jsonl=events.decode(),
+        )
     return []

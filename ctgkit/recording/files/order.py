@@ -17,6 +17,14 @@ _REPEATED_MAX = 0.1
 """Share of rows that may be left out because they repeat a time."""
 
 
+_TURNS = (
+    "rows of several recordings? name the column that says whose each is `sensor`; if they are"
+    " samples of one, give --rate"
+)
+_TURNS_FROM, _TURNS_BPM = 20, 3.0
+"""Pairs of rows, and a difference, from which on recordings are seen to take turns. Chosen."""
+
+
 class Ordered(NamedTuple):
     """Times that increase, and which rows they belong to."""
 
@@ -34,16 +42,24 @@ class StartsAnew(ValueError):
         self.row, self.reason = row, reason
 
 
-def in_order(sec: NDArray[np.float64]) -> Ordered:
+def in_order(sec: NDArray[np.float64], heart_bpm: NDArray[np.float64]) -> Ordered:
     """Return times that increase strictly.
 
     A time that is repeated evenly (whole seconds at 4 samples/s) is spread over its tick. Rows in
     disorder are sorted. Of rows that repeat a time the first is kept.
 
+    Parameters
+    ----------
+    sec : ndarray of shape (n_rows,)
+        Times as they come, seconds.
+    heart_bpm : ndarray of shape (n_rows,)
+        Heart rates in the same rows, which tell samples of one tick from several recordings.
+
     Raises
     ------
     StartsAnew
-        When times start again, so that sorting would mix two recordings.
+        When times start again, so that sorting would mix two recordings, or rows of several
+        recordings take turns.
     """
     if len(sec) < 2 or (np.diff(sec) > 0).all():
         return Ordered(sec, None, [])
@@ -61,11 +77,12 @@ def in_order(sec: NDArray[np.float64]) -> Ordered:
     spread = _spread(sec)
     if spread is not None:
         tick_s, count, sec = spread
+        _refuse_turns(heart_bpm if rows is None else heart_bpm[rows], count)
         warnings.append(f"times repeat: {count} rows of each {tick_s:g} s spread evenly")
     first = np.concatenate(([True], np.diff(sec) > 0))
     if (~first).sum() > max(_REPEATED_MAX * len(sec), 3):
         row = int(np.argmin(first))
-        raise StartsAnew(row, f"time {sec[row]:g} s is repeated, as many others are: give --rate")
+        raise StartsAnew(row, f"time {sec[row]:g} s is repeated, as many others are: {_TURNS}")
     if not first.all():
         at_s = float(sec[np.argmin(first)])
         repeated = int((~first).sum())
@@ -73,6 +90,18 @@ def in_order(sec: NDArray[np.float64]) -> Ordered:
         sec = sec[first]
         rows = np.flatnonzero(first) if rows is None else rows[first]
     return Ordered(sec, rows, warnings)
+
+
+def _refuse_turns(heart_bpm: NDArray[np.float64], count: int) -> None:
+    """Refuse rows of one time that are nearer to the same rows of the next than to one another."""
+    heart = np.where(heart_bpm > 0, heart_bpm, np.nan)
+    beside, below = (np.abs(heart[n:] - heart[:-n]) for n in (1, count))
+    beside, below = beside[~np.isnan(beside)], below[~np.isnan(below)]
+    if min(len(beside), len(below)) < _TURNS_FROM:
+        return
+    if np.median(beside) > 2 * np.median(below) + _TURNS_BPM:
+        reason = f"{count} rows of each time jump by {np.median(beside):.0f} beats/min: {_TURNS}"
+        raise StartsAnew(1, reason)
 
 
 def _refuse_mixing(sec: NDArray[np.float64], rows: NDArray[np.intp]) -> None:

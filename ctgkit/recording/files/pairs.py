@@ -7,7 +7,8 @@ many examinations, and many directories of that kind.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,9 @@ from ctgkit.recording.files.text import table_of
 HEADER = ("time_sec", "value")
 _NAME = re.compile(r"(?P<stem>.+)_(?P<number>\d+)\.csv(\.gz)?", re.IGNORECASE)
 _SEGMENT = re.compile(r"(?P<case>.+)[-_](?P<number>\d{1,9})")
-_FHR, _TOCO = "bpm", "uterus"
+_FHR, _TOCO = _FOLDERS = "bpm", "uterus"
+_OURS = re.compile(r"r\d{4,}-.*_[12]\.csv")
+"""Names that :func:`write` gives."""
 _DEPTH = 4
 """How many directories deep cases are looked for."""
 _CLOCKS_APART_S = 86_400.0
@@ -218,10 +221,14 @@ def _common(parts: list[Recording]) -> tuple[str, ...]:
 def _read_pair(pair: _Pair, options: ReadOptions, report: Report) -> tuple[Recording, float]:
     """Return two files' recording, and what its second 0 is on their clock."""
     fhr = _channel(pair.fhr, options, report)
+    if fhr is None:
+        raise RecordingError(str(pair.fhr), 0, "no samples")
     heart = np.where(fhr.values[0] == 0, np.nan, fhr.values[0])
     first, others = fhr, []
-    if pair.toco:
-        toco = _channel(pair.toco, options, report)
+    toco = _channel(pair.toco, options, report) if pair.toco else None
+    if toco is None and pair.toco:
+        report.warn(f"{_TOCO}/{pair.toco.name}: no samples, so no toco")
+    elif toco is not None and pair.toco:
         if abs(toco.zero_s - fhr.zero_s) > _CLOCKS_APART_S:
             reason = "its times are of another kind than those of the heart rate, or another day's"
             raise RecordingError(str(pair.toco), 0, reason)
@@ -246,13 +253,13 @@ def _since(first: Columns, one: Columns) -> NDArray[np.float64]:
     return one.sec if one is first else np.round(one.sec + one.zero_s - first.zero_s, 6)
 
 
-def _channel(path: Path, options: ReadOptions, report: Report) -> Columns:
-    """Return one file's samples, and its remarks."""
+def _channel(path: Path, options: ReadOptions, report: Report) -> Columns | None:
+    """Return one file's samples, and its remarks; None where there is none."""
     trial = Report()
     with Spool() as spool:
         table, remarks = table_of(path, replace(options, fhr="value", toco=""), trial, spool)
         if not table.has_rows:
-            raise RecordingError(str(path), 0, "no samples")
+            return None
         columns = table.columns("", remarks)
     report.note(*trial.notes)
     report.warn(*(f"{path.name}: {text}" for text in trial.warnings))
@@ -262,27 +269,90 @@ def _channel(path: Path, options: ReadOptions, report: Report) -> Columns:
 def write(recordings: Iterable[Recording], path: Path) -> list[str]:
     """Write pairs into a directory, which is made if missing; return what was lost.
 
+    Pairs that were written before are replaced, all of them, once the new ones are whole.
+
     Raises
     ------
     RecordingError
-        When a sensor's id can't be part of a file's name.
+        When a sensor's id can't be part of a file's name, or others' files are there.
     """
     notes: list[str] = []
-    for number, one in enumerate(recordings, 1):
-        # the number in front: recordings are not segments of one another
-        name = f"r{number:04d}-" + component(one.sensor_id or path.name or "recording", path)
-        for folder, k, values in ((_FHR, 1, one.fhr_bpm), (_TOCO, 2, one.uterus)):
-            (path / folder).mkdir(parents=True, exist_ok=True)
-            there = ~np.isnan(values)
-            with (path / folder / f"{name}_{k}.csv").open("w", encoding="utf-8") as file:
-                file.write(",".join(HEADER) + "\n")
-                rows = zip(one.sec_from_start[there].tolist(), values[there].tolist(), strict=True)
-                file.writelines(f"{sec:.10g},{value:.10g}\n" for sec, value in rows)
-        if not np.isnan(one.spasms).all():
-            notes.append("spasms")
-        notes += ["events"] * bool(one.events) + ["comments"] * bool(one.comments)
-        if one.simulated:
-            notes.append("the mark that the data are simulated")
-        if to_labels(replace(one, comments=(), simulated=None, sensor_id="")):
-            notes.append("the start time")
+    older = written(path)
+    if others := [one for folder in _FOLDERS for one in _files(path / folder) if one not in older]:
+        reason = f"{others[0].parent.name}/ holds {others[0].name}: choose a folder without"
+        raise RecordingError(str(path), 0, reason)
+    with _whole_or_not(path) as begin:
+        for number, one in enumerate(recordings, 1):
+            # the number in front: recordings are not segments of one another
+            name = f"r{number:04d}-" + _named(one, path)
+            for folder, k, values in ((_FHR, 1, one.fhr_bpm), (_TOCO, 2, one.uterus)):
+                there = ~np.isnan(values)
+                if not there.any():
+                    if folder == _TOCO:
+                        continue
+                    # without a row nobody could read it: 0 is no signal, too
+                    values, there = np.zeros(len(values)), ~there
+                with begin(path / folder / f"{name}_{k}.csv").open("w", encoding="utf-8") as file:
+                    file.write(",".join(HEADER) + "\n")
+                    rows = zip(
+                        one.sec_from_start[there].tolist(), values[there].tolist(), strict=True
+                    )
+                    file.writelines(f"{sec:.10g},{value:.10g}\n" for sec, value in rows)
+            notes += _lost(one)
+    return notes
+
+
+def _named(one: Recording, path: Path) -> str:
+    """Return what is in the files' names: the sensor's id, or else the folder's name if it can."""
+    if one.sensor_id:
+        return component(one.sensor_id, path)
+    try:
+        return component(path.name, path)
+    except RecordingError:
+        return "recording"
+
+
+def written(path: Path) -> list[Path]:
+    """Return the files in a directory that :func:`write` made."""
+    return [one for folder in _FOLDERS for one in _files(path / folder) if _OURS.match(one.name)]
+
+
+@contextmanager
+def _whole_or_not(path: Path) -> Iterator[Callable[[Path], Path]]:
+    """Yield what names files until all are whole; then they replace the older ones.
+
+    What couldn't be finished is removed, with the folders that were made for it.
+    """
+    older, begun = written(path), list[tuple[Path, Path]]()
+    made = [one for one in (path, path / _FHR, path / _TOCO) if not one.exists()]
+
+    def begin(target: Path) -> Path:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f".unfinished-{target.name}")
+        begun.append((unfinished, target))
+        return unfinished
+
+    try:
+        yield begin
+    except BaseException:
+        for unfinished, _ in begun:
+            unfinished.unlink(missing_ok=True)
+        for folder in reversed(made):
+            with suppress(OSError):  # not there yet, or somebody else's files are in it
+                folder.rmdir()
+        raise
+    for file in older:
+        file.unlink()
+    for unfinished, target in begun:
+        unfinished.replace(target)
+
+
+def _lost(one: Recording) -> list[str]:
+    notes = ["events"] * bool(one.events) + ["comments"] * bool(one.comments)
+    if not np.isnan(one.spasms).all():
+        notes.insert(0, "spasms")
+    if one.simulated:
+        notes.append("the mark that the data are simulated")
+    if to_labels(replace(one, comments=(), simulated=None, sensor_id="")):
+        notes.append("the start time")
     return notes

@@ -3,12 +3,14 @@
 import importlib
 import itertools
 import logging
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctgkit import private
+from ctgkit.cli.streams import whole_or_not
 from ctgkit.dsn import Dsn
 from ctgkit.errors import MissingExtra, RecordingError, excerpt, printable
 from ctgkit.recording import Recording
@@ -210,9 +212,11 @@ def write(
 ) -> list[str]:
     """Write a file; see :func:`ctgkit.recording.write_recordings`.
 
-    What was begun is removed when *recordings* or the disk fail. *replace* says whether existing
-    files may go.
+    Existing files stay until the new ones are whole; what was begun is removed when *recordings* or
+    the disk fail. *replace* says whether existing files may go.
     """
+    if any(path.name.lower() in one.suffixes for one in FORMATS if path.name):
+        raise RecordingError(str(path), 0, "only an ending, and no name")
     found = format_of(path, name)
     if not found.writes:
         raise RecordingError(str(path), 0, f"{found.name} is only read")
@@ -224,33 +228,39 @@ def write(
     everything = itertools.chain((first,), rest)
     try:
         if not found.one_sensor:
-            with private.writing(path), _removed_when_broken([path], replace=replace):
-                return list(dict.fromkeys(module.write(everything, path)))
+            if not replace and _holds_any(path, found, module):
+                raise RecordingError(str(path), 0, EXISTS)
+            with private.writing(path), _whole(path, found) as unfinished:
+                return list(dict.fromkeys(module.write(everything, unfinished)))
         notes: list[str] = []
         for one, own_path in _numbered(everything, path):
             files = [own_path, *map(own_path.with_suffix, found.suffixes)]
-            with private.writing(*files), _removed_when_broken(files, replace=replace):
-                notes += module.write(one, own_path)
+            if not replace and (older := next((file for file in files if file.is_file()), None)):
+                raise RecordingError(str(older), 0, EXISTS)
+            with private.writing(*files), _whole(own_path, found) as unfinished:
+                notes += module.write(one, unfinished)
         return list(dict.fromkeys(notes))
     except ModuleNotFoundError as error:
         raise _lacking(found, path, error) from error
-    except OSError as error:
-        raise RecordingError(str(path), 0, error.strerror or str(error)) from error
+    except OSError as error:  # in the system's words, not in a library's
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise RecordingError(str(path), 0, reason) from error
 
 
-@contextmanager
-def _removed_when_broken(files: list[Path], *, replace: bool) -> Iterator[None]:
-    """Remove files that could not be finished; refuse to begin where one exists already."""
-    for file in files:
-        if file.is_file() and not replace:
-            raise RecordingError(str(file), 0, "exists already; --force replaces it")
-    try:
-        yield
-    except BaseException:
-        for file in files:
-            if file.is_file():
-                file.unlink(missing_ok=True)
-        raise
+EXISTS = "exists already; --force replaces it"
+
+
+def _holds_any(path: Path, found: Format, module: Any) -> bool:
+    """Tell whether there is a file that would be replaced, or files in a folder."""
+    return path.is_file() if found.one_file else bool(module.written(path))
+
+
+def _whole(path: Path, found: Format) -> AbstractContextManager[Path]:
+    """Give the name of a file until it is whole.
+
+    Where a recording is several files that name one another, the format's module does the same.
+    """
+    return nullcontext(path) if found.module in ("pairs", "wfdb") else whole_or_not(path)
 
 
 def _numbered(recordings: Iterable[Recording], path: Path) -> Iterator[tuple[Recording, Path]]:

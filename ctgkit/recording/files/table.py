@@ -284,7 +284,9 @@ class Table:
             return remarks
         marks = self._texts_of(rows, self._chosen.simulated)
         name = self._names[self._chosen.simulated]
-        says = {"1": name if " " in name else SIMULATED, "0": NOT_SIMULATED}
+        # a header says what is true of all: who one of several sensors is, its remarks say
+        named = " " in name and not self._chosen.sensors
+        says = {"1": name if named else SIMULATED, "0": NOT_SIMULATED}
         found = [says[mark] for mark in dict.fromkeys(marks) if mark in says]
         # whose they are is known by the row: one sensor's chunk may say both only by mistake
         return (
@@ -329,7 +331,7 @@ class Table:
             times = self._read_times(name, matrix[:, 1])
             if (times.sec < 0).any():
                 raise clock.BadTime(int(np.argmax(times.sec < 0)), "time is negative")
-            ordered = in_order(times.sec)
+            ordered = in_order(times.sec, values[:, 0])
         except (clock.BadTime, StartsAnew) as error:
             raise self._error(lines[error.row], error.reason) from error
         except Implausible as error:

@@ -1,5 +1,6 @@
 """Tables of text as people have them: found out are encoding, separator, decimal sign, header."""
 
+import codecs
 import csv
 import io
 import itertools
@@ -121,9 +122,10 @@ def first_lines(path: Path, options: ReadOptions) -> list[str]:
 
 def head_of(start: bytes, encoding: str) -> list[str]:
     """Return the first lines of a file that begins with *start*."""
-    if len(start) == _HEAD_BYTES:  # the cut may be inside a character
-        start = start[: start.rfind(b"\n") + 1] or start
-    text = start.decode(encoding) if len(start) < _HEAD_BYTES else start.decode(encoding, "ignore")
+    whole = len(start) < _HEAD_BYTES  # else the cut may be inside a character
+    text = codecs.getincrementaldecoder(encoding)().decode(start, final=whole)
+    if not whole:
+        text = text[: text.rfind("\n") + 1] or text
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:_HEAD_LINES]
 
 

@@ -6,6 +6,7 @@ an absent sample; a heart rate of 0, which that database uses, is read as no sig
 
 import contextlib
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ctgkit import private
+from ctgkit.cli.streams import whole_or_not
 from ctgkit.errors import RecordingError, excerpt
 from ctgkit.recording import Recording
 from ctgkit.recording.files.channels import Chosen
@@ -178,6 +181,8 @@ def write(recording: Recording, path: Path) -> list[str]:
     except ValueError as error:
         raise RecordingError(str(path), 0, str(error)) from error
     name = path.with_suffix("").name
+    if path.suffix not in (".hea", ".dat"):
+        raise RecordingError(str(path), 0, "WFDB files end in .hea and .dat, in small letters")
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         raise RecordingError(str(path), 0, "WFDB names have only letters, digits, - and _")
     notes, columns, gains, units, labels = list(grid.notes), [], [], [], []
@@ -201,18 +206,28 @@ def write(recording: Recording, path: Path) -> list[str]:
         comments.append(f"{_FIRST}{grid.first_s!r}")
     if recording.events:
         notes.append("events")
-    with _quietly():
-        wfdb.wrsamp(
-            name,
-            fs=1 / grid.period_s,
-            units=units,
-            sig_name=labels,
-            d_signal=np.column_stack(columns),
-            fmt=["16"] * len(columns),
-            adc_gain=gains,
-            baseline=[0] * len(columns),
-            comments=comments,
-            write_dir=str(path.parent),
-            base_datetime=wall_time(recording.started, grid.first_s),
+    data = np.column_stack(columns)
+    with contextlib.ExitStack() as stack:  # both are whole before either replaces an older one
+        dat, hea = (
+            stack.enter_context(whole_or_not(path.with_suffix(suffix)))
+            for suffix in (".dat", ".hea")
         )
+        # not by the library, whose numpy doesn't say why it can't write
+        private.write_bytes(dat, data.astype("<i2").tobytes())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ctgkit-"))
+        with _quietly():
+            wfdb.wrsamp(
+                name,
+                fs=1 / grid.period_s,
+                units=units,
+                sig_name=labels,
+                d_signal=data,
+                fmt=["16"] * len(columns),
+                adc_gain=gains,
+                baseline=[0] * len(columns),
+                comments=comments,
+                write_dir=folder,
+                base_datetime=wall_time(recording.started, grid.first_s),
+            )
+        private.write_bytes(hea, Path(folder, f"{name}.hea").read_bytes())
     return notes

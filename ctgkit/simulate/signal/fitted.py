@@ -184,7 +184,7 @@ MOTHER_BPM = (1.8, 4.7, 5.0)
 Force 1996, doi 10.1161/01.CIR.93.5.1043: successive intervals of adults differ by 27 ms rms; M,
 range of fragments of 10 to 40 s]."""
 
-LOCK_LASTS_S, NOISE_LASTS_S = 30.0, 12.0
+LOCK_LASTS_S, NOISE_LASTS_S = 40.0, 12.0
 """The longest stretch between gaps that shows something else, and the longest that is noise, s
 [M]."""
 

@@ -8,6 +8,7 @@ import pytest
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording, read_one, read_recordings, write_recording
 from ctgkit.recording.files.options import ReadOptions, Report
+from tests.extras import need
 
 nan = np.nan
 needs_wfdb = pytest.mark.skipif(not importlib.util.find_spec("wfdb"), reason="needs wfdb")
@@ -241,8 +242,9 @@ def test_the_fraction_of_a_second_of_a_start(tmp_path):
 
 def test_independent_readers_read_what_we_write(tmp_path):
     """pyedflib and wfdb-python: values, start, labels."""
-    pyedflib = pytest.importorskip("pyedflib")
-    pytest.importorskip("edfio")
+    need("pyedflib", "edfio")
+    import pyedflib
+
     one = Recording(
         sec_from_start=np.arange(40) / 4, fhr_bpm=np.full(40, 140.25), uterus=np.arange(40.0),
         spasms=np.full(40, nan), started="2025-12-31T23:59:30+03:00",
@@ -257,7 +259,9 @@ def test_independent_readers_read_what_we_write(tmp_path):
 
 def test_what_pyedflib_writes(tmp_path):
     """EDF+ by another library, with notes."""
-    pyedflib = pytest.importorskip("pyedflib")
+    need("pyedflib")
+    import pyedflib
+
     values = np.round(140 + 5 * np.sin(np.arange(240) / 9), 2)
     with pyedflib.EdfWriter(str(tmp_path / "x.edf"), 2, pyedflib.FILETYPE_EDFPLUS) as file:
         common = {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ctgkit.errors import RecordingError
+from ctgkit.recording import read_recordings
 from tests.recording.files.test_kinds import SECONDS, read, table
 
 
@@ -146,3 +147,34 @@ def test_the_largest_number_of_seven_bits_in_a_toco(write, rest):
     _, report = read(write(table(range(240), [140 + n % 7 for n in range(240)], tocos)))
     said = [text for text in report.warnings if "20 values of toco are 127, first at 0 s" in text]
     assert len(said) == (rest == 20)
+
+
+def of_two(n_each, name, every_s):
+    """Rows of two recordings in turns, one above the other."""
+    rows = [f"{name},time,fhr"]
+    for n in range(n_each):
+        rows += [f"a,{n * every_s:g},{140 + n % 7}", f"b,{n * every_s:g},{120 + n % 5}"]
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.parametrize("every_s", [1, 0.25])
+def test_recordings_that_take_turns_are_told_apart_or_refused(tmp_path, every_s):
+    """At whole seconds they were read as one, at twice the rate."""
+    path = tmp_path / "turns.csv"
+    path.write_text(of_two(200, "Bed", every_s))
+    one, other = read_recordings(path)
+    assert (one.sensor_id, other.sensor_id) == ("a", "b")
+    assert set(one.fhr_bpm.tolist()) == set(range(140, 147))
+    path.write_text(of_two(200, "whatever", every_s))
+    with pytest.raises(RecordingError, match=r"line [23]: .*rows of several recordings"):
+        list(read_recordings(path))
+
+
+@pytest.mark.parametrize("jump", [0, 25])
+def test_samples_of_one_second_are_those_of_one(tmp_path, jump):
+    """Also where the heart falls by much within a second, as at the edge of a deceleration."""
+    path = tmp_path / "one.csv"
+    rows = "".join(f"{n // 4},{140 - jump * (n // 37 % 2) + n % 3}\n" for n in range(800))
+    path.write_text("time,fhr\n" + rows)
+    (one,) = read_recordings(path)
+    assert one.sec_from_start[:5].tolist() == [0, 0.25, 0.5, 0.75, 1]

@@ -1,6 +1,5 @@
 """Files that others wrote: equal values, gaps and times, or a refusal; no silent difference."""
 
-import importlib.util
 import os
 import shutil
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from ctgkit.errors import RecordingError
 from ctgkit.recording import read_recordings
+from tests.extras import need
 from tests.recording.files import dialects
 
 EXAMPLES = int(os.environ.get("CTGKIT_FILE_EXAMPLES", "0"))
@@ -39,12 +39,6 @@ def most_are_read(count, share, read):
 
     check()
     assert tally[1] > 0.9 * sum(tally), tally  # refusing everything is no reader
-
-
-def need(writer):
-    for name in NEEDS[writer]:
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"needs {name}")
 
 
 def agrees(path, truth, tolerance=1e-6):
@@ -107,7 +101,7 @@ def test_two_files_by_clocks_and_in_segments(folder):
 @pytest.mark.filterwarnings("ignore")
 def test_files_of_other_libraries(folder, writer):
     """wfdb-python, edfio, pandas, numpy, openpyxl."""
-    need(writer)
+    need(*NEEDS[writer])
 
     def read(rng, truth):
         if writer in ("wfdb", "edf"):

@@ -1,6 +1,5 @@
 """Foreign formats: what goes in comes out, to each format's resolution."""
 
-import importlib.util
 import json
 import shutil
 import struct
@@ -26,6 +25,7 @@ from ctgkit.recording import (
 from ctgkit.recording.files.grid import on_grid
 from ctgkit.recording.files.options import Report
 from ctgkit.recording.files.registry import FORMATS
+from tests.extras import need
 from tests.recording.files.test_csv import SHARED
 
 NEEDS = {".hea": "wfdb", ".edf": "edfio", ".parquet": "pyarrow"}
@@ -33,11 +33,6 @@ RESOLUTION = {".hea": 0.005, ".edf": 0.005}
 """Half of a format's step; the others hold 10 digits or all."""
 SUFFIXES = [".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".npz", ".hea", ".edf", ".parquet", ""]
 CHANNELS = ("fhr_bpm", "uterus", "spasms")
-
-
-def need(suffix):
-    if suffix in NEEDS and importlib.util.find_spec(NEEDS[suffix]) is None:
-        pytest.skip(f"needs {NEEDS[suffix]}")
 
 
 def signal(recording, channel, digits=6):
@@ -91,7 +86,7 @@ def recordings(draw, rate_hz=None):
 @given(one=recordings())
 def test_units_rate_and_gaps_survive(tmp_path_factory, suffix, one):
     """In every format, at every rate, with gaps, from any first second."""
-    need(suffix)
+    need(NEEDS.get(suffix, "numpy"))
     path = tmp_path_factory.mktemp("formats") / f"trace{suffix}"
     notes = write_recording(one, path)
     read = read_recording(path)
@@ -110,7 +105,7 @@ def test_units_rate_and_gaps_survive(tmp_path_factory, suffix, one):
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet", ".npz", ".hea", ".edf", ""])
 def test_several_sensors(tmp_path, suffix):
     """In one file where that is possible, else numbered."""
-    need(suffix)
+    need(NEEDS.get(suffix, "numpy"))
     ids = [f"0c7f0a3e-5b3a-4c1e-9d57-0f2a6c9b1d{n:02x}" for n in range(3)]
     several = [
         Recording(
@@ -132,7 +127,7 @@ def test_several_sensors(tmp_path, suffix):
 
 def test_events_are_held_by_native_npz_and_edf(tmp_path):
     """As ground truth, and as annotations."""
-    need(".edf")
+    need("edfio")
     event = Event(kind="deceleration", subtype="late", onset_s=3.0, end_s=33.0, size=20.5, id="d1")
     one = Recording(
         sec_from_start=np.arange(400) / 4, fhr_bpm=np.full(400, 140.0),
@@ -218,8 +213,7 @@ def test_the_two_files_of_the_original_layout(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_what_other_libraries_write_and_read(tmp_path):
     """wfdb-python and edfio read our files; we read wfdb-python's, named as PhysioNet does."""
-    need(".hea")
-    need(".edf")
+    need("wfdb", "edfio")
     import edfio
 
     from ctgkit.recording.files.wfdb import wfdb
@@ -250,9 +244,7 @@ def test_what_other_libraries_write_and_read(tmp_path):
 @pytest.mark.parametrize("every", [60, pytest.param(1, marks=pytest.mark.slow)])
 def test_real_recordings_through_all_formats(tmp_path, every):
     """From format to format: each sample is the original's, to the last digit."""
-    need(".hea")
-    need(".edf")
-    need(".parquet")
+    need("wfdb", "edfio", "pyarrow")
     paths = sorted((SHARED / "data" / "ctu").glob("*.csv.gz"))[::every]
     assert paths
     for path in paths:
@@ -301,7 +293,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(RecordingError, match="only read"):
         write_recording(one, tmp_path / "x.fhr")
     for suffix in (".npz", ".hea", ".edf", ".parquet", ".fhr", ".csv", ".jsonl"):
-        need(suffix)
+        need(NEEDS.get(suffix, "numpy"))
         path = tmp_path / f"x{suffix}"
         path.write_bytes(b"")
         with pytest.raises(RecordingError):

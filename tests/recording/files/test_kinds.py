@@ -13,6 +13,7 @@ import pytest
 from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording, read_one, read_recordings, write_recording, write_recordings
 from ctgkit.recording.files.options import ReadOptions, Report
+from tests.extras import need
 
 nan = np.nan
 
@@ -243,6 +244,17 @@ def test_russian_text_of_several_ages(write):
         read(write(text.encode("cp1251")), encoding="utf-8")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be", "cp1251"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_long_text_is_read_in_every_encoding(write, encoding, end):
+    """Wherever what is looked at first ends: inside a line, a character, or its second byte."""
+    rows = [f"{n / 4};{140 + n % 7};{n % 30};схватка {n}" for n in range(3000)]
+    text = end.join(["Время, с;ЧСС;Тонус;Примечание", *rows, ""])
+    for start in ("", "# a" + end):
+        (one,), _ = read(write((start + text).encode(encoding)))
+        assert one.fhr_bpm.tolist() == [140 + n % 7 for n in range(3000)]
+
+
 def pair(write, root, fhr, toco, names=("x_1", "x_2"), suffix=".csv"):
     for folder, name, rows in zip(("bpm", "uterus"), names, (fhr, toco), strict=True):
         text = "time_sec,value\n" + "".join(f"{t:g},{v}\n" for t, v in rows)
@@ -331,7 +343,9 @@ def test_variants_of_the_layout_with_two_files(write, tmp_path):
 
 def test_what_we_write_opens_everywhere(tmp_path):
     """pandas without options: numbers in every column of samples; remarks in one of their own."""
-    pandas = pytest.importorskip("pandas")
+    need("pandas")
+    import pandas
+
     one = Recording(
         sec_from_start=np.arange(40) / 4, fhr_bpm=np.where(np.arange(40) == 3, nan, 140.5),
         uterus=np.arange(40.0), spasms=np.full(40, nan), simulated=True, sensor_id="a-1",
@@ -378,8 +392,7 @@ def test_only_what_is_simulated_is_called_so(tmp_path, marks):
 @pytest.mark.parametrize("started", ["", "2025-12-31T23:59:30", "2025-12-31T23:59:30+03:00"])
 def test_the_start_is_kept_and_never_made_up(tmp_path, suffix, started):
     """Through every format and on to the native one and back; with its time zone."""
-    for library in {".parquet": ["pyarrow"], ".hea": ["wfdb"], ".edf": ["edfio"]}.get(suffix, []):
-        pytest.importorskip(library)
+    need({".parquet": "pyarrow", ".hea": "wfdb", ".edf": "edfio"}.get(suffix, "numpy"))
     one = Recording(
         sec_from_start=np.arange(8, 48) / 4, fhr_bpm=np.full(40, 140.0), uterus=np.arange(40.0),
         spasms=np.full(40, nan), started=started, comments=("Исход: норма, pH 7.31",),
@@ -594,7 +607,9 @@ def test_broken_databases(write):
 
 def test_an_index_of_dates_is_the_time(tmp_path):
     """pandas writes it without a name: text, spreadsheets, Parquet."""
-    pandas = pytest.importorskip("pandas")
+    need("pandas")
+    import pandas
+
     index = pandas.date_range("2025-12-31 23:59:00", periods=40, freq="250ms")
     frame = pandas.DataFrame({"FHR": 140.5, "UC": range(40)}, index=index)
     frame.to_csv(tmp_path / "x.csv")
@@ -638,9 +653,11 @@ def test_sensors_come_in_the_order_of_the_file(tmp_path, name):
     if name == "x.npz":
         np.savez(tmp_path / name, **{key: np.array(value) for key, value in columns.items()})
     else:
-        frame = pytest.importorskip("pandas").DataFrame(columns)
+        need("pandas", *(["pyarrow"] if name == "x.parquet" else []))
+        import pandas
+
+        frame = pandas.DataFrame(columns)
         if name == "x.parquet":
-            pytest.importorskip("pyarrow")
             frame.to_parquet(tmp_path / name, row_group_size=7)
         else:
             frame.to_csv(tmp_path / name)
@@ -666,3 +683,11 @@ def test_a_limit_that_replay_can_raise(tmp_path):
     assert "--max-mb raises the limit" in str(failed.exception)
     raised = CliRunner().invoke(cli, [*arguments, "--max-mb", "200"], standalone_mode=False)
     assert "no viewer stream" in str(raised.exception)
+
+
+@pytest.mark.parametrize("unit", ["[1/min]", "(1/min)", " 1/min", "_1/min", " [min-1]", "(1/мин)"])
+def test_a_heart_rate_per_minute_is_one(write, unit):
+    """The 1 of ``1/min`` is the number of no fetus, and ``min`` not its unit."""
+    (one,), _ = read(write(f"UC [mmHg],FHR{unit},t [s]\n10,140,0\n11,141,1\n"))
+    assert (one.fhr_bpm.tolist(), one.uterus.tolist()) == ([140, 141], [10, 11])
+    assert one.comments == ()

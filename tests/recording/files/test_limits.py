@@ -20,6 +20,7 @@ from ctgkit.errors import RecordingError
 from ctgkit.recording import Recording, read_recordings, write_recordings
 from ctgkit.recording.files.options import ReadOptions
 from ctgkit.recording.files.paths import component
+from tests.extras import need
 
 LIMITED = """
 import resource, sys
@@ -169,6 +170,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_from_data_are_one_safe_component_or_refused(tmp_path, name):
     """A sensor's id becomes no path out of the directory; the error names it."""
+    need("edfio")
     one = Recording(
         sec_from_start=np.arange(2.0), fhr_bpm=np.full(2, 140.0), uterus=np.zeros(2),
         spasms=np.zeros(2), sensor_id=name,
@@ -206,6 +208,7 @@ def test_a_component_stays_one(name, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore")
 def test_any_bytes_give_recordings_or_one_error(data, which, tmp_path_factory):
     """Of every extension, and of none."""
+    need("edfio", "wfdb", "pyarrow", "python_calamine")
     folder = tmp_path_factory.mktemp("any")
     path = folder / f"x{which}"
     path.write_bytes(data)
@@ -238,6 +241,7 @@ def test_a_failed_conversion_leaves_nothing_and_an_existing_file_stays(tmp_path)
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl", ".parquet"])
 def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path, suffix):
     """A conversion that breaks off, by itself or by kill -9, leaves nothing that looks whole."""
+    need("pyarrow" if suffix == ".parquet" else "numpy")
     text = "sensor,sec,bpm\n" + "".join(f"{s},{n},140\n" for s in "ab" for n in range(9))
     (tmp_path / "in.csv").write_text(text)
     (tmp_path / "bad.csv").write_text(text + "b,9,oops\n")
