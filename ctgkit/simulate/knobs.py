@@ -60,7 +60,9 @@ KNOBS: dict[str, Knob] = {
     "decel.prolonged": Knob("", 0, 1, 0, "Share with a prolonged deceleration."),
     "decel.unlinked_per_h": Knob("/h", 0, 40, 0, "Variable decelerations without a contraction."),
     "decel.depth": Knob("", 0.1, 3, 1, "Factor on the depth of all decelerations."),
-    "decel.duration": Knob("", 0.2, 4, 1, "Factor on their length."),
+    "decel.duration": Knob(
+        "", 0.2, 4, 1, "Factor on their length; over 1: of variable and atypical ones."
+    ),
     "decel.follows": Knob(
         "", 0, 1, 0, "How far a variable one's depth follows its contraction's height, not chance."
     ),

@@ -306,6 +306,8 @@ class Decelerations:
         fall, hold, recovery, depth = (
             low + (high - low) * float(x) for (low, high), x in zip(shape, u[1:5], strict=True)
         )
+        if kind not in ("variable", "atypical"):  # a contraction's length, or long enough
+            stretch = min(stretch, 1.0)
         hold, recovery = hold * stretch, recovery * stretch
         depth *= self._patient.at("decel.depth", peak_s)
         follows = self._patient.at("decel.follows", peak_s)

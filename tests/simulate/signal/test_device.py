@@ -134,7 +134,7 @@ def test_nothing_shows_where_blocks_meet(name):
 def test_the_heart_rate_changes_more_beside_gaps():
     """Real: over 4 s before the repeated value, and after a gap, 1.2 to 1.9 times as much."""
     before, after, usual = [], [], []
-    for run in hours_of("intrapartum-ultrasound"):
+    for run in hours_of("intrapartum-ultrasound", sensors=20):
         heart = run.chunk.fhr_bpm
         held = (run.truth.mask & MASK_BITS["hold"]) > 0
         starts = np.flatnonzero(held[1:] & ~held[:-1])
