@@ -14,6 +14,7 @@ from ctgkit.simulate.signal.device import (
     hold,
     monitor,
     mother_bpm,
+    steadied,
     wild_bpm,
 )
 from ctgkit.simulate.signal.dropout import FADED_S, Episode, fading_bpm
@@ -141,6 +142,7 @@ def _shown(
     if (mask & MASK_BITS["outlier"]).any():
         wild = wild_bpm(plan.patient, plan.streams, block, t_s)
         shown = np.where(mask & MASK_BITS["outlier"], wild, shown)
+    shown = steadied(shown, mask, lost)
     grid = plan.patient.at("sensor.grid_bpm", 0.0)
     shown = np.clip(np.round(shown / grid) * grid, 50, 240)
     held = (mask & MASK_BITS["hold"]).astype(bool)

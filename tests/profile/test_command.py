@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctgkit.cli.main import _run
+from ctgkit.cli import main
 from ctgkit.simulate.generate import truth_lines
 from ctgkit.simulate.library import load_scenario
 from ctgkit.simulate.sensor import Sensor
@@ -59,7 +59,7 @@ def here(tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["ctgkit", *arguments])
-        return _run(), capsys.readouterr().err
+        return main.run(), capsys.readouterr().err
 
     return run
 

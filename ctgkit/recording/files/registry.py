@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ctgkit import private
 from ctgkit.cli.streams import whole_or_not
 from ctgkit.dsn import Dsn
-from ctgkit.errors import MissingExtra, RecordingError, excerpt, printable
+from ctgkit.errors import MissingExtra, RecordingError, excerpt, legible, printable
 from ctgkit.recording import Recording
 from ctgkit.recording.files.options import Implausible, ReadOptions, Report
 from ctgkit.recording.files.plausible import checked
@@ -194,10 +194,10 @@ def _logged(
     told = warned = 0
     for one in recordings:
         if not told:
-            log.info("%s: %s", path.name, excerpt_of(report.summary()))
+            log.info("%s: %s", legible(path.name), excerpt_of(report.summary()))
             told = 1
         for text in report.warnings[warned:]:
-            log.warning("%s: %s", path.name, excerpt_of(text))
+            log.warning("%s: %s", legible(path.name), excerpt_of(text))
         warned = len(report.warnings)
         yield one
 

@@ -26,6 +26,10 @@ _EDGE = 2 * MARGIN
 """Engine samples at both ends of a block in which its beats follow the heart exactly."""
 
 
+NEXT_BEAT = 9
+"""Engine samples within which a monitor that has found a heart has a beat of it: 2 s."""
+
+
 class Beats(NamedTuple):
     """The beats of a block, and those before it that can still be shown in it."""
 
@@ -149,23 +153,9 @@ def monitor(
         step_bpm = patient.at("sensor.grid_bpm", 0.0)
         rate = step_bpm * np.floor(rate / step_bpm)
     missed = _missed(patient, then_s, u[:, 4:])
-    rate = _steadied(rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))])
+    rate = rate[np.maximum.accumulate(np.where(missed, 0, np.arange(len(rate))))]
     held: Floats = rate[np.searchsorted(known_s, t_s[WARM_UP:], side="right") - 1]
     return held
-
-
-def _steadied(rate_bpm: Floats) -> Floats:
-    """Return *rate_bpm*, of successive beats, without jumps that no monitor shows."""
-    rise_bpm, fall = fitted.LARGEST_JUMP
-    steady = rate_bpm.copy()
-    far = (np.diff(rate_bpm) > rise_bpm) | (rate_bpm[1:] < fall * rate_bpm[:-1])
-    for i in np.flatnonzero(far).tolist():
-        for j in range(i + 1, len(rate_bpm)):
-            least, most = fall * steady[j - 1], steady[j - 1] + rise_bpm
-            if least <= rate_bpm[j] <= most:
-                break
-            steady[j] = min(max(rate_bpm[j], least), most)
-    return steady
 
 
 def _missed(patient: Patient, then_s: Floats, u: Floats) -> NDArray[np.bool_]:
@@ -213,6 +203,29 @@ def hold(
     return np.where(held, shown_bpm[last] + step_bpm * flicker, shown_bpm)
 
 
+def steadied(shown_bpm: Floats, mask: NDArray[np.uint8], lost: NDArray[np.bool_]) -> Floats:
+    """Return *shown_bpm* without the jumps that no monitor shows of one heart without a gap.
+
+    Parameters
+    ----------
+    shown_bpm, mask, lost : ndarray of shape (n_samples,)
+        What would be shown, what it is of, and where nothing is shown.
+    """
+    rise_bpm, fall = fitted.LARGEST_JUMP
+    steady = shown_bpm.copy()
+    alike = (mask[1:] == mask[:-1]) & ~lost[1:]
+    far = (np.diff(shown_bpm) > rise_bpm) | (shown_bpm[1:] < fall * shown_bpm[:-1])
+    for i in np.flatnonzero(alike & far).tolist():
+        j = i
+        while j < len(alike) and alike[j]:
+            least, most = fall * steady[j], steady[j] + rise_bpm
+            if least <= shown_bpm[j + 1] <= most:
+                break
+            steady[j + 1] = min(max(shown_bpm[j + 1], least), most)
+            j += 1
+    return steady
+
+
 def begin_anew(shown_bpm: Floats, lost: NDArray[np.bool_]) -> Floats:
     """Return *shown_bpm* with a new value from the moment at which a gap ends.
 
@@ -224,8 +237,9 @@ def begin_anew(shown_bpm: Floats, lost: NDArray[np.bool_]) -> Floats:
         What would be shown, and where nothing is.
     """
     begun = shown_bpm.copy()
-    ends = np.flatnonzero(lost[:-1] & ~lost[1:]) + 1
-    begun[ends] = shown_bpm[np.minimum(ends + 1, len(shown_bpm) - 1)]
+    for end in (np.flatnonzero(lost[:-1] & ~lost[1:]) + 1).tolist():
+        waits = int(np.argmax(shown_bpm[end : end + NEXT_BEAT] != shown_bpm[end]))
+        begun[end : end + waits] = shown_bpm[end + waits]
     return begun
 
 
