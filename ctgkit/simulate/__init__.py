@@ -10,5 +10,5 @@
 
 from typing import Final
 
-SIGNAL_VERSION: Final = "6.0"
+SIGNAL_VERSION: Final = "7.0"
 """Of the bytes that a scenario and a seed give; the first number changes with them."""

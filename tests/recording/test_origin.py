@@ -10,6 +10,7 @@ import ctgkit
 from ctgkit.cli.main import cli
 from ctgkit.errors import RecordingError
 from ctgkit.recording import read_recordings
+from ctgkit.simulate import SIGNAL_VERSION
 from tests.extras import need
 
 SCENARIO = "late-decels-mild"
@@ -39,7 +40,7 @@ def made(tmp_path_factory):
         chosen = ["--scenario", SCENARIO, "--duration", 600, *more]
         run("generate", *chosen, "--out", folder / f"{name}.csv",
             "--truth", folder / f"{name}.jsonl")  # fmt: skip
-    version = (folder / "own.jsonl").read_text().replace('"6.0"', '"3.0"', 1)
+    version = (folder / "own.jsonl").read_text().replace(f'"{SIGNAL_VERSION}"', '"3.0"', 1)
     assert version != (folder / "own.jsonl").read_text()
     (folder / "version.jsonl").write_text(version)
     return folder
@@ -49,7 +50,7 @@ OTHERS = {
     "two-1": ("sensor 0", "sensor 1"),
     "seed": ("seed 0", "seed 1"),
     "scenario": (f"scenario {SCENARIO}", "scenario normal-reactive"),
-    "version": ("signal version 6.0", "signal version 3.0"),
+    "version": (f"signal version {SIGNAL_VERSION}", "signal version 3.0"),
     "short": ("599.75 s", "300 s"),
 }
 
