@@ -234,8 +234,8 @@ def truly_late(truth, analysis):
 ])  # fmt: skip
 @pytest.mark.slow
 def test_each_scenario_has_its_class_and_alerts(name, level, codes):
-    # of absent-variability, 5 of the patients 1 to 8 get there: in the others a minute beside a gap,
-    # where the monitor wanders, looks variable, and 50 min without one are asked
+    # of absent-variability, 5 of the patients 1 to 8 get there: 50 min are asked, and in the others
+    # a minute beside a gap, where the monitor wanders, looks variable
     rendered, truth, report = play(name, seed=3 if name == "absent-variability" else 1)
     wanted = {alarm.code for alarm in simulated(name, truth).alarms}
     assert codes <= wanted or codes - wanted == {"prolonged_deceleration"} == FALLS - wanted
