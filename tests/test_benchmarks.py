@@ -51,11 +51,11 @@ def test_the_median_is_judged(values, at_least, verdict):
 
 @pytest.mark.parametrize("name", ["store", "startup", "analysis"])
 def test_the_quick_ones_measure(name, tmp_path):
-    """Those that need no load give positive figures."""
+    """Those that need no load give figures; the difference of two starts may be anything here."""
     options = Options(repeat=1, quick=True, directory=tmp_path)
     figures = importlib.import_module(f"benchmarks.{name}").measure(options)
     assert figures
-    assert all(figure.median > 0 for figure in figures)
+    assert all(figure.median > 0 for figure in figures if name != "startup")
 
 
 @pytest.mark.slow

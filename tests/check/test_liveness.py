@@ -75,7 +75,7 @@ CHECKED = [c for c in BACKEND.checks.values() if c.clause != "C-2.5"]  # the mut
 
 async def of_a_backend(url):
     """Judge it as one, for sensor and viewer."""
-    verdicts = await judge(url, SENSORS, CHECKED)
+    verdicts = await judge(url, SENSORS, CHECKED, timeout_s=2.5)
     assert {v.outcome for v in verdicts} <= {"pass", "fail", "warn"}
     return {v.check.clause for v in verdicts if v.outcome in ("fail", "warn")}
 
@@ -84,7 +84,7 @@ async def of_a_service(url):
     """Judge it as an ML service, for its client."""
     found = set()
     async with asyncio.TaskGroup() as tasks:
-        bench = ServiceBench(target=target_of(url + "/ws/ctg"), tasks=tasks, timeout_s=1.0)
+        bench = ServiceBench(target=target_of(url + "/ws/ctg"), tasks=tasks, timeout_s=2.5)
         for check in SERVICE.checks.values():
             try:
                 await check.run(bench)
