@@ -127,12 +127,12 @@ def _of_window(plan: Plan, window: Window) -> Iterator[Event]:
                 meets_clinical=shown >= CONTRACTION_UNITS,
             )  # fmt: skip
     for a in window.accelerations:
-        if _peak_s(a) >= 0:
+        if a.end_s > 0:
             yield _acceleration(plan, window, a)
     for d in window.decelerations:
-        if d.nadir_s >= 0:
+        if d.end_s > 0:  # whoever sees the trace sees its rest: it is told, and never clinical
             yield _deceleration(plan, window, d, by_id.get(d.contraction))
-        if d.overshoot_bpm and _peak_s(rise := _overshoot(d)) >= 0:
+        if d.overshoot_bpm and (rise := _overshoot(d)).end_s > 0:
             yield _acceleration(plan, window, rise, "overshoot")
     for e in window.episodes:
         if e.end_s > 0 and e.what not in ("outlier", "hold"):
@@ -149,9 +149,9 @@ def _acceleration(plan: Plan, window: Window, a: Acceleration, subtype: str = ""
     preterm = plan.patient.scenario.ga_weeks < PRETERM_WEEKS
     size_bpm, size_s = (PRETERM_SIZE_BPM, PRETERM_SIZE_S) if preterm else (SIZE_BPM, SIZE_S)
     return Event(
-        kind="acceleration", subtype=subtype, id=a.id, onset_s=max(a.onset_s, 0.0), peak_s=peak_s,
-        end_s=a.end_s, size=a.height_bpm,
-        meets_clinical=m.size_bpm >= size_bpm and m.end_s - m.onset_s >= size_s,
+        kind="acceleration", subtype=subtype, id=a.id, onset_s=max(a.onset_s, 0.0),
+        peak_s=max(peak_s, 0.0), end_s=a.end_s, size=a.height_bpm,
+        meets_clinical=m.size_bpm >= size_bpm and m.end_s - m.onset_s >= size_s and peak_s >= 0,
     )  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def _deceleration(plan: Plan, window: Window, d: Deceleration, c: Contraction | 
         subtype="variable" if kind == "atypical" else kind,
         id=d.id,
         onset_s=max(d.onset_s, 0.0),
-        peak_s=d.nadir_s,
+        peak_s=max(d.nadir_s, 0.0),
         end_s=d.end_s,
         size=d.depth_bpm,
         linked_contraction=d.contraction,

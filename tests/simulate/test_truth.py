@@ -306,3 +306,20 @@ def test_what_shows_is_in_the_truth_and_nothing_else(scenario, sensors, kinds):
     """Overshoots after decelerations too, and no slow drift that looks like an event."""
     for kind in kinds:
         assert agreement(scenario, sensors, kind) >= 0.9, kind
+
+
+def test_a_dip_under_way_at_the_start_is_told():
+    """It is seen, so it has an event; where it began isn't, so it has no clinical size."""
+    begun = 0
+    for index in range(30):
+        sensor = Sensor(load_scenario("variable-atypical"), seed=2, index=index)
+        truth = sensor.render(0, 480).truth
+        sensor.seek(480)
+        down = truth.baseline_bpm - truth.fhr_clean_bpm > 15
+        if not down[:60].all():
+            continue
+        begun += 1
+        told = [e for e in sensor.events() if e.kind == "deceleration" and e.onset_s == 0]
+        assert told
+        assert not any(e.meets_clinical for e in told)
+    assert begun >= 3
