@@ -85,7 +85,9 @@ class _Complaints:
         error = context.get("exception")
         if isinstance(error, ValueError) and "._start_serving(" in str(context.get("handle")):
             return  # the pause was over after the listening socket had been closed
-        if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+        if interrupts.came():  # tasks that were cut off complain that they were
+            log.debug("%s", context.get("message"), exc_info=error)
+        elif not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
             loop.default_exception_handler(context)
         elif loop.time() >= self._silent_until_s:
             self._silent_until_s = loop.time() + ACCEPT_LOG_EVERY_S

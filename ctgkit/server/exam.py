@@ -302,7 +302,7 @@ def _output(out: Path | None) -> Iterator[IO[str]]:
         ):
             yield file
     except OSError as error:
-        raise CtgkitError(f"{out}: {error.strerror}") from error
+        raise RecordingError(str(out), 0, error.strerror or str(error)) from error
 
 
 def _shown(count: int | None) -> str:

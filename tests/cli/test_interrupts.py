@@ -173,6 +173,31 @@ def test_a_command_that_waits_for_a_server_ends_in_order(number):
     assert "Traceback" not in said
 
 
+CUT_OFF = """
+import asyncio, signal
+from ctgkit.interrupts import ended
+from ctgkit.net.eventloop import run
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.call_soon(signal.raise_signal, signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        loop.call_soon(lambda: 1 / 0)
+        await asyncio.sleep(0)
+
+raise SystemExit(ended(lambda: run(main())))
+"""
+
+
+def test_what_is_cut_off_complains_of_nothing():
+    """`check backend` showed tracebacks of requests that it was in the middle of."""
+    with started(sys.executable, "-c", CUT_OFF) as process:
+        said = process.communicate(timeout=DEADLINE_S)[1]
+    assert (process.returncode, said) == (130, "")
+
+
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, OSError])
 def test_a_file_that_is_broken_off_goes_and_the_older_one_stays(tmp_path, kind):
     """Whatever writes it; pictures on paper and exports have no other care."""
